@@ -1,0 +1,79 @@
+--- asyncio for Lua: an event loop, tasks on coroutines, futures, cancellation, TCP streams.
+--
+--     local asyncio = require "asyncio"
+--
+--     asyncio.run(function()
+--       local task = asyncio.create_task(function() asyncio.sleep(1) return "done" end)
+--       print(asyncio.await(task))
+--     end)
+--
+-- @module asyncio
+local core = require "asyncio.core"
+require "asyncio.errors"
+local runner = require "asyncio.runner"
+local streams = require "asyncio.streams"
+local tasks = require "asyncio.tasks"
+local timeouts = require "asyncio.timeouts"
+
+local asyncio = {
+  _VERSION = "lua-asyncio scm",
+
+  -- running
+  run = runner.run,
+  Runner = runner.Runner,
+  new_event_loop = core.new_event_loop,
+  get_running_loop = core.get_running_loop,
+  get_event_loop = core.get_event_loop,
+
+  -- awaiting
+  await = core.await,
+  sleep = core.sleep,
+  isfuture = core.isfuture,
+
+  -- tasks
+  create_task = core.create_task,
+  current_task = core.current_task,
+  all_tasks = core.all_tasks,
+  gather = tasks.gather,
+  wait = tasks.wait,
+  as_completed = tasks.as_completed,
+  shield = tasks.shield,
+  FIRST_COMPLETED = tasks.FIRST_COMPLETED,
+  FIRST_EXCEPTION = tasks.FIRST_EXCEPTION,
+  ALL_COMPLETED = tasks.ALL_COMPLETED,
+  TaskGroup = require "asyncio.taskgroup",
+  timeout = timeouts.timeout,
+  timeout_at = timeouts.timeout_at,
+  wait_for = timeouts.wait_for,
+  move_on_after = timeouts.move_on_after,
+
+  -- streams
+  open_connection = streams.open_connection,
+  start_server = streams.start_server,
+  stdin = streams.stdin,
+  stdout = streams.stdout,
+  stderr = streams.stderr,
+
+  -- errors
+  isinstance = core.isinstance,
+  pcall = core.pcall,
+  xpcall = core.xpcall,
+}
+
+for name, value in pairs(core) do
+  if type(value) == "table" and value.__name == "asyncio." .. name then asyncio[name] = value end
+end
+
+--- A drop-in for the standard `coroutine` table, in whose coroutines an await suspends the task.
+asyncio.coroutine = {
+  create = coroutine.create,
+  running = coroutine.running,
+  isyieldable = coroutine.isyieldable,
+  resume = core.coroutine.resume,
+  wrap = core.coroutine.wrap,
+  yield = core.coroutine.yield,
+  status = core.coroutine.status,
+  close = core.coroutine.close,
+}
+
+return asyncio

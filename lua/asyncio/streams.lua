@@ -1,0 +1,172 @@
+--- What is policy of streams: names, several addresses, the standard streams.
+-- @module asyncio.streams
+local core = require "asyncio.core"
+local tasks = require "asyncio.tasks"
+
+local streams = {}
+
+local HAPPY_EYEBALLS_DELAY = 0.25 -- seconds before the next address is tried too (RFC 8305, 5)
+
+local function check_options(opts, where)
+  if opts ~= nil and type(opts) ~= "table" then
+    error(("bad argument to '%s' (table of options expected, got %s)"):format(where, type(opts)), 3)
+  end
+  return opts or {}
+end
+
+local function check_port(port, where)
+  local number = math.tointeger(port)
+  if type(port) ~= "number" or not number or number < 0 or number > 65535 then
+    error(("bad argument to '%s' (port from 0 to 65535 expected, got %s)"):format(where, tostring(port)), 3)
+  end
+  return number
+end
+
+--- The addresses in the order of RFC 8305: the families in turn, beginning with the first one's.
+local function interleaved(addresses)
+  local queues, families = {}, {}
+  for _, address in ipairs(addresses) do
+    if not queues[address.family] then
+      queues[address.family] = {}
+      families[#families + 1] = address.family
+    end
+    table.insert(queues[address.family], address)
+  end
+  local list = {}
+  while #list < #addresses do
+    for _, family in ipairs(families) do list[#list + 1] = table.remove(queues[family], 1) end
+  end
+  return list
+end
+
+--- One error for all attempts: the last one's class, every one's message.
+local function all_failed(host, port, errors)
+  local last = errors[#errors]
+  if #errors == 1 or not core.isinstance(last, core.OSError) then return last end
+  local texts = {}
+  for i, err in ipairs(errors) do texts[i] = tostring(err) end
+  return getmetatable(last) {
+    message = ("connect %s:%s: every address failed: %s"):format(host, port, table.concat(texts, "; ")),
+    code = last.code, errno = last.errno, syscall = "connect", address = last.address, errors = errors,
+  }
+end
+
+--- Ends the attempts that lost; a stream that one of them got all the same is dropped.
+local function end_attempts(attempts, winner)
+  for _, attempt in ipairs(attempts) do attempt:cancel() end
+  for _, attempt in ipairs(attempts) do
+    local ok, _, writer = pcall(core.await, attempt)
+    if ok and attempt ~= winner then writer:abort() end
+  end
+end
+
+--- Tries the addresses, the next one when the last has failed or takes too long.
+local function race(addresses, host, port, opts)
+  local delay = opts.happy_eyeballs_delay or HAPPY_EYEBALLS_DELAY
+  local attempts, pending, errors, winner = {}, {}, {}, nil
+  local ok, err = pcall(function()
+    local i = 0
+    while not winner and (i < #addresses or #pending > 0) do
+      if i < #addresses then
+        i = i + 1
+        local attempt = core.create_task(core.connect, addresses[i], opts)
+        attempts[#attempts + 1], pending[#pending + 1] = attempt, attempt
+      end
+      local done
+      done, pending = tasks.wait(pending, {
+        timeout = i < #addresses and delay or nil, return_when = tasks.FIRST_COMPLETED,
+      })
+      for _, attempt in ipairs(done) do
+        local failure, failed = attempt:exception()
+        if failed then errors[#errors + 1] = failure else winner = winner or attempt end
+      end
+    end
+  end)
+  end_attempts(attempts, ok and winner)
+  if not ok then error(err, 0) end
+  if not winner then error(all_failed(host, port, errors), 0) end
+  return winner:result()
+end
+
+local function copy_without_names(opts)
+  local plain = {}
+  for key, value in pairs(opts) do plain[key] = value end
+  return plain
+end
+
+--- Connects to a TCP server.
+-- Raises OSError (ConnectionRefusedError, GaiError, ...) when that fails.
+-- @tparam string host a name or a number
+-- @tparam integer port
+-- @tparam[opt] table opts `limit` (65536), `family` ("inet", "inet6"), `local_addr` ({host=, port=}),
+-- `happy_eyeballs_delay` (0.25 s), `nodelay` (true), `keepalive` (false)
+-- @treturn StreamReader
+-- @treturn StreamWriter
+function streams.open_connection(host, port, opts)
+  opts = check_options(opts, "open_connection")
+  if type(host) ~= "string" then
+    error(("bad argument #1 to 'open_connection' (host name expected, got %s)"):format(type(host)), 2)
+  end
+  port = check_port(port, "open_connection")
+  local loop = core.get_running_loop()
+  if opts.local_addr then
+    local addr = opts.local_addr
+    opts = copy_without_names(opts)
+    opts.local_addr = loop:getaddrinfo(addr.host, addr.port or 0, { family = opts.family })[1]
+  end
+  local addresses = loop:getaddrinfo(host, port, { family = opts.family })
+  if #addresses == 1 then return core.connect(addresses[1], opts) end
+  if #addresses == 0 then error(core.GaiError(("no address for %s"):format(host)), 2) end
+  return race(interleaved(addresses), host, port, opts)
+end
+
+--- The distinct addresses of one host, several, or (nil) all of this machine.
+local function listen_addresses(loop, host, port, family)
+  local list, seen = {}, {}
+  for _, name in ipairs(type(host) == "table" and host or { host or false }) do
+    for _, address in ipairs(loop:getaddrinfo(name or nil, port, { family = family, passive = true })) do
+      local text = tostring(address)
+      if not seen[text] then
+        seen[text] = true
+        list[#list + 1] = address
+      end
+    end
+  end
+  return list
+end
+
+--- Starts a TCP server: `handler(reader, writer)` runs as a task for each connection.
+-- When it returns or fails, its connection is sent what is left and closed; a failure is reported.
+-- @tparam function handler
+-- @param host a name or number, a list of them, or nil: every address of this machine
+-- @tparam integer port 0: any that is free, see `Server:sockets`
+-- @tparam[opt] table opts `limit` (65536), `family`, `backlog` (128), `reuse_address` (true),
+-- `reuse_port` (false), `nodelay` (true), `keepalive` (false), `start_serving` (true),
+-- `close_timeout` (30 s without progress, then a connection that is being closed is aborted)
+-- @treturn Server
+function streams.start_server(handler, host, port, opts)
+  opts = check_options(opts, "start_server")
+  local meta = getmetatable(handler)
+  if type(handler) ~= "function" and not (type(meta) == "table" and meta.__call) then
+    error(("bad argument #1 to 'start_server' (function expected, got %s)"):format(type(handler)), 2)
+  end
+  port = check_port(port, "start_server")
+  local addresses = listen_addresses(core.get_running_loop(), host, port, opts.family)
+  if #addresses == 0 then error(core.GaiError "no address to listen on", 2) end
+  return core.listen(handler, addresses, opts)
+end
+
+--- The process's standard input as a stream.
+-- @tparam[opt] table opts `limit` (65536)
+-- @treturn StreamReader
+function streams.stdin(opts) return core.open_standard(0, check_options(opts, "stdin")) end
+
+--- The process's standard output as a stream.
+-- @treturn StreamWriter
+function streams.stdout() return core.open_standard(1, {}) end
+
+--- The process's standard error as a stream.
+-- @treturn StreamWriter
+function streams.stderr() return core.open_standard(2, {}) end
+
+return streams

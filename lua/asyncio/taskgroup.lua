@@ -1,0 +1,106 @@
+--- TaskGroup: tasks that end before the block does.
+-- @classmod TaskGroup
+local core = require "asyncio.core"
+
+local isinstance = core.isinstance
+
+local TaskGroup = {}
+TaskGroup.__index, TaskGroup.__name = TaskGroup, "asyncio.TaskGroup"
+
+--- Makes a group: `local g <close> = asyncio.TaskGroup()`.
+-- Leaving the block waits for all its tasks. The first failure cancels the rest and the body; the
+-- errors leave as one ExceptionGroup. A cancellation from outside goes to the tasks and on.
+local function new()
+  local parent = core.current_task()
+  if not parent then error(core.Error "a task group can only be used inside a task", 2) end
+  return setmetatable({ parent = parent, tasks = {}, n = 0, errors = {} }, TaskGroup)
+end
+
+local function cancel_children(group)
+  group.aborting = true
+  for task in pairs(group.tasks) do task:cancel() end
+end
+
+local function on_done(group, task)
+  group.tasks[task] = nil
+  group.n = group.n - 1
+  if not task:cancelled() then
+    local err, failed = task:exception()
+    if failed then
+      group.errors[#group.errors + 1] = err
+      if not group.aborting then
+        cancel_children(group)
+        if not group.leaving then
+          group.request = core.CancelledError "a task of the group failed"
+          group.parent:_request(group.request)
+        end
+      end
+    end
+  end
+  if group.n == 0 and group.idle and not group.idle:done() then group.idle:set_result() end
+end
+
+--- Starts a task in the group.
+-- Raises when the group has ended or is being cancelled.
+-- @param fn as for `asyncio.create_task`
+-- @param ... its arguments
+-- @treturn Task
+function TaskGroup:create_task(fn, ...)
+  if self.closed then error(core.InvalidStateError "the task group has ended", 2) end
+  if self.aborting then error(core.InvalidStateError "the task group is being cancelled", 2) end
+  local task = core.create_task(fn, ...)
+  self.tasks[task], self.n = true, self.n + 1
+  task:add_done_callback(function() on_done(self, task) end)
+  return task
+end
+
+--- Cancels the tasks of the group; the body goes on, and may start no more.
+function TaskGroup:cancel()
+  if not self.closed then cancel_children(self) end
+end
+
+-- Waits for the children. What interrupts that cancels them too; the interruptions, once all are gone.
+local function wait_for_children(group)
+  local interruptions = {}
+  while group.n > 0 do
+    group.idle = core.get_running_loop():create_future()
+    local ok, err = pcall(core.await, group.idle)
+    if not ok then
+      cancel_children(group)
+      if not isinstance(err, core.CancelledError) then error(err, 0) end -- where nothing can wait
+      table.insert(interruptions, err)
+    end
+  end
+  return interruptions
+end
+
+function TaskGroup:__close(err)
+  if self.closed then return end
+  if core.current_task() ~= self.parent then
+    self.closed = true
+    return cancel_children(self)
+  end
+  local own = err ~= nil and rawequal(err, self.request)
+  self.leaving = true
+  if self.request then self.parent:_withdraw(self.request) end
+  if err ~= nil and not self.aborting then cancel_children(self) end
+  local outside = wait_for_children(self)
+  self.closed = true
+  if isinstance(err, core.KeyboardInterrupt) then return end
+  if isinstance(err, core.CancelledError) and not own then
+    table.insert(outside, 1, err)
+  elseif err ~= nil and not own then
+    table.insert(self.errors, 1, err)
+  end
+  local first = #self.errors > 0 and core.ExceptionGroup("errors in a task group", self.errors)
+    or table.remove(outside, 1)
+  for i = #outside, 1, -1 do self.parent:_requeue(outside[i]) end
+  if first and not rawequal(first, err) then error(first, 0) end
+end
+
+function TaskGroup:__tostring()
+  return ("asyncio.TaskGroup: %d tasks%s"):format(self.n,
+    self.closed and ", ended" or self.aborting and ", cancelling" or "")
+end
+
+return new

@@ -1,0 +1,248 @@
+--- Several tasks at once: `gather`, `wait`, `as_completed`, `shield`.
+-- @module asyncio.tasks
+local core = require "asyncio.core"
+
+local await, create_task, isfuture = core.await, core.create_task, core.isfuture
+
+local tasks = {
+  FIRST_COMPLETED = "FIRST_COMPLETED",
+  FIRST_EXCEPTION = "FIRST_EXCEPTION",
+  ALL_COMPLETED = "ALL_COMPLETED",
+}
+
+--- A task or future as it is; anything else that can be run, as a new task.
+local function ensure_future(x, where)
+  if isfuture(x) then return x end
+  if type(x) == "function" or type(x) == "thread" then return create_task(x) end
+  local meta = getmetatable(x)
+  if type(meta) == "table" and meta.__await then return create_task(await, x) end
+  error(("bad argument to '%s' (task, future, coroutine or function expected, got %s)"):format(
+    where, type(x)), 3)
+end
+
+local function ensure_futures(list, where)
+  local futures = {}
+  for i = 1, #list do futures[i] = ensure_future(list[i], where) end
+  return futures
+end
+
+local function plain_table(x) return type(x) == "table" and getmetatable(x) == nil end
+
+--- Calls `fn` once for each of the distinct futures that ends; returns what takes that back.
+local function on_each(futures, fn)
+  local distinct, n = {}, 0
+  for _, future in ipairs(futures) do
+    if not distinct[future] then
+      distinct[future], n = true, n + 1
+      future:add_done_callback(fn)
+    end
+  end
+  return n, function()
+    for future in pairs(distinct) do future:remove_done_callback(fn) end
+  end
+end
+
+local function error_of(future)
+  if future:cancelled() then return select(2, pcall(future.result, future)), true end
+  return future:exception()
+end
+
+local function outcome(future)
+  if future:cancelled() then return (error_of(future)) end
+  local err, failed = future:exception()
+  if failed then return err end
+  return (future:result())
+end
+
+--- Waits for all; raises the first error unless `return_exceptions`.
+local function await_all(futures, return_exceptions)
+  local outer = core.get_running_loop():create_future()
+  local distinct, left, asked = {}, 0, false
+  local function callback(future)
+    local err, failed = error_of(future) -- that is a look at it, also when nobody waits any more
+    left = left - 1
+    if outer:done() then return end
+    if failed and not return_exceptions and not asked then
+      outer:set_exception(err)
+    elseif left == 0 and asked then
+      outer:_on_cancel(nil)
+      outer:cancel()
+    elseif left == 0 then
+      outer:set_result()
+    end
+  end
+  for _, future in ipairs(futures) do
+    if not distinct[future] then
+      distinct[future], left = true, left + 1
+      future:add_done_callback(callback)
+    end
+  end
+  outer:_on_cancel(function(msg)
+    local told = false
+    for future in pairs(distinct) do told = future:cancel(msg) or told end
+    asked = asked or told
+    return told
+  end)
+  if left > 0 then await(outer) end
+end
+
+--- Runs several at once and waits for all.
+-- `gather(a, b, …)` returns one value each, in order. `gather{a, b, …, return_exceptions=true}`
+-- returns a list with `n`, where an error stands in place of a result. The first error is raised at
+-- once, and the others go on. Cancelling the caller cancels all that haven't ended.
+-- @param ... tasks, futures, coroutines, or functions, which are started as tasks
+-- @return the results
+function tasks.gather(...)
+  local list, as_list, return_exceptions = { ... }, false, false
+  if select("#", ...) == 1 and plain_table((...)) then
+    list, as_list = ..., true
+    return_exceptions = list.return_exceptions
+  end
+  if not as_list then
+    for i = 1, select("#", ...) do
+      if list[i] == nil then error(("bad argument #%d to 'gather' (got nil)"):format(i), 2) end
+    end
+  end
+  local futures = ensure_futures(list, "gather")
+  local n = #futures
+  await_all(futures, return_exceptions)
+  local results = { n = n }
+  for i = 1, n do
+    if return_exceptions then
+      results[i] = outcome(futures[i])
+    else
+      results[i] = (futures[i]:result())
+    end
+  end
+  if as_list then return results end
+  return table.unpack(results, 1, n)
+end
+
+--- Waits until some or all are done; cancels nothing, and raises none of their errors.
+-- @tparam table list tasks, futures; functions and coroutines are started as tasks
+-- @tparam[opt] table opts `timeout` in seconds; `return_when`: `asyncio.FIRST_COMPLETED`,
+-- `FIRST_EXCEPTION` or `ALL_COMPLETED` (the default)
+-- @treturn table those that are done, in the order of the list
+-- @treturn table the others
+function tasks.wait(list, opts)
+  if type(list) ~= "table" then
+    error(("bad argument #1 to 'wait' (list expected, got %s)"):format(type(list)), 2)
+  end
+  opts = opts or {}
+  local when, timeout = opts.return_when or tasks.ALL_COMPLETED, opts.timeout
+  if not tasks[when] or type(when) ~= "string" or when:find "%l" then
+    error("bad argument #2 to 'wait' (invalid return_when '" .. tostring(when) .. "')", 2)
+  end
+  local futures = ensure_futures(list, "wait")
+  if #futures == 0 then error("bad argument #1 to 'wait' (the list is empty)", 2) end
+  local function enough()
+    local all = true
+    for _, future in ipairs(futures) do
+      if not future:done() then
+        all = false
+      elseif when == tasks.FIRST_COMPLETED then
+        return true
+      elseif when == tasks.FIRST_EXCEPTION and not future:cancelled() and future:_failed() then
+        return true
+      end
+    end
+    return all
+  end
+  if not enough() then
+    local outer, handle = core.get_running_loop():create_future(), nil
+    local _, forget = on_each(futures, function()
+      if not outer:done() and enough() then outer:set_result() end
+    end)
+    if timeout then
+      handle = core.get_running_loop():call_later(timeout, function()
+        if not outer:done() then outer:set_result() end
+      end)
+    end
+    local ok, err = pcall(await, outer)
+    if handle then handle:cancel() end
+    forget()
+    if not ok then error(err, 0) end
+  end
+  local done, pending = {}, {}
+  for _, future in ipairs(futures) do
+    local to = future:done() and done or pending
+    to[#to + 1] = future
+  end
+  return done, pending
+end
+
+--- Iterates over several in the order in which they end: `for task in asyncio.as_completed(list) do`.
+-- Raises TimeoutError when the time is up before all are done.
+-- @tparam table list tasks, futures; functions and coroutines are started as tasks
+-- @tparam[opt] table opts `timeout` in seconds, for all together
+-- @treturn function gives the finished tasks themselves
+function tasks.as_completed(list, opts)
+  if type(list) ~= "table" then
+    error(("bad argument #1 to 'as_completed' (list expected, got %s)"):format(type(list)), 2)
+  end
+  local loop = core.get_running_loop()
+  local futures = ensure_futures(list, "as_completed")
+  local finished, first, waiting = {}, 1, nil
+  local timed_out, handle = false, nil
+  local function wake()
+    local outer = waiting
+    waiting = nil
+    if outer and not outer:done() then outer:set_result() end
+  end
+  local ended = 0
+  local left = on_each(futures, function(future)
+    ended = ended + 1
+    finished[ended] = future
+    wake()
+  end)
+  if opts and opts.timeout then
+    handle = loop:call_later(opts.timeout, function()
+      timed_out = true
+      wake()
+    end)
+  end
+  return function()
+    if left == 0 then
+      if handle then handle:cancel() end
+      return nil
+    end
+    while finished[first] == nil do
+      if timed_out then
+        error(core.TimeoutError(("%d of %d did not end in time"):format(left, #futures)), 0)
+      end
+      waiting = loop:create_future()
+      await(waiting)
+    end
+    local future = finished[first]
+    finished[first] = nil
+    first, left = first + 1, left - 1
+    return future
+  end
+end
+
+--- Protects something from the cancellation of who waits for it.
+-- Cancelling the future that is returned leaves `aw` running.
+-- @param aw a Task, a Future, a coroutine or a function, which are started as tasks
+-- @treturn Future
+function tasks.shield(aw)
+  local inner = ensure_future(aw, "shield")
+  local outer = inner:get_loop():create_future()
+  inner:add_done_callback(function()
+    if outer:done() then return end
+    if inner:cancelled() then
+      outer:cancel()
+    else
+      local err, failed = inner:exception()
+      if failed then
+        outer:set_exception(err)
+      else
+        outer:set_result(inner:result())
+      end
+    end
+  end)
+  return outer
+end
+
+tasks.ensure_future = ensure_future
+
+return tasks

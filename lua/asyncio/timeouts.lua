@@ -1,0 +1,129 @@
+--- Deadlines: `timeout`, `timeout_at`, `wait_for`, `move_on_after`.
+--
+-- A scope asks the task for a cancellation with an error object of its own, and knows it again by
+-- identity when it comes out of the block: that one, and no other, becomes a TimeoutError.
+-- @module asyncio.timeouts
+local core = require "asyncio.core"
+
+local timeouts = {}
+
+--- @type Timeout
+local Timeout = {}
+Timeout.__index, Timeout.__name = Timeout, "asyncio.Timeout"
+
+local function expire(scope)
+  scope.handle = nil
+  scope.request = core.CancelledError("the time is up")
+  scope.task:_request(scope.request)
+end
+
+local function arm(scope)
+  if scope.handle then
+    scope.handle:cancel()
+    scope.handle = nil
+  end
+  if scope.deadline then scope.handle = scope.loop:call_at(scope.deadline, expire, scope) end
+end
+
+local function check_seconds(value, name)
+  if value ~= nil and (type(value) ~= "number" or value ~= value) then
+    error(("bad argument #1 to '%s' (number of seconds or nil expected, got %s)"):format(
+      name, type(value) == "number" and "NaN" or type(value)), 3)
+  end
+end
+
+local function open(loop, deadline)
+  local task = core.current_task()
+  if not task then error(core.Error "a timeout can only be used inside a task", 3) end
+  local scope = setmetatable({ loop = loop, task = task, deadline = deadline }, Timeout)
+  arm(scope)
+  return scope
+end
+
+--- A block that may take so long: `local _ <close> = asyncio.timeout(2)`.
+-- What still waits then is cancelled, and TimeoutError leaves the block.
+-- @tparam ?number delay seconds; nil: no limit yet, see `Timeout:reschedule`
+-- @treturn Timeout
+function timeouts.timeout(delay)
+  check_seconds(delay, "timeout")
+  local loop = core.get_running_loop()
+  return open(loop, delay and loop:time() + delay)
+end
+
+--- The same, with a moment of the loop's clock.
+-- @tparam ?number when seconds, as of `Loop:time`
+-- @treturn Timeout
+function timeouts.timeout_at(when)
+  check_seconds(when, "timeout_at")
+  return open(core.get_running_loop(), when)
+end
+
+--- When it will expire, in seconds of the loop's clock; nil: never.
+-- @treturn ?number
+function Timeout:when() return self.deadline end
+
+--- Changes when it will expire. Raises InvalidStateError once it has expired or ended.
+-- @tparam ?number when seconds, as of `Loop:time`; nil: never
+function Timeout:reschedule(when)
+  check_seconds(when, "reschedule")
+  if self.closed or self.request then
+    error(core.InvalidStateError("cannot change a timeout that has "
+      .. (self.closed and "ended" or "expired")), 2)
+  end
+  self.deadline = when
+  arm(self)
+end
+
+--- Whether its time ran out before the block was left.
+-- @treturn boolean
+function Timeout:expired() return self.request ~= nil end
+
+function Timeout:__close(err)
+  if self.closed then return end
+  self.closed = true
+  if self.handle then self.handle:cancel() end
+  if not self.request then return end
+  self.task:_withdraw(self.request)
+  if err ~= nil and rawequal(err, self.request) then
+    self.timed_out = core.TimeoutError "the time is up"
+    error(self.timed_out, 0)
+  end
+end
+
+function Timeout:__tostring()
+  return "asyncio.Timeout: " .. (self.request and "expired" or self.closed and "ended"
+    or self.deadline and ("at %.3f s"):format(self.deadline) or "no limit")
+end
+
+--- Waits for something for so long, then cancels it and raises TimeoutError.
+-- When it is done in the same turn in which the time is up, its result wins.
+-- @param aw a Task, a Future, a coroutine; or a function, which runs in the caller's own task
+-- @tparam ?number timeout seconds; nil: no limit
+-- @return its results
+function timeouts.wait_for(aw, timeout)
+  check_seconds(timeout, "wait_for")
+  local loop = core.get_running_loop()
+  local _ <close> = open(loop, timeout and loop:time() + timeout)
+  if type(aw) == "function" then return aw() end
+  return core.await(aw)
+end
+
+--- Runs a function for so long at most.
+-- @tparam number delay seconds
+-- @tparam function fn runs in the current task
+-- @param ... its arguments
+-- @return true and its results, or false when the time ran out
+function timeouts.move_on_after(delay, fn, ...)
+  check_seconds(delay, "move_on_after")
+  local loop = core.get_running_loop()
+  local scope = open(loop, delay and loop:time() + delay)
+  local results = table.pack(pcall(function(...)
+    local _ <close> = scope
+    return fn(...)
+  end, ...))
+  if results[1] then return table.unpack(results, 1, results.n) end
+  if scope.timed_out and rawequal(results[2], scope.timed_out) then return false end
+  error(results[2], 0)
+end
+
+return timeouts

@@ -1,0 +1,48 @@
+/*
+** asy.h - what every file here includes first: feature macros, Lua, version shims, visibility.
+*/
+#ifndef ASY_H
+#define ASY_H
+
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* accept4, RTLD_NODELETE */
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#if LUA_VERSION_NUM < 504
+#error "lua-asyncio needs Lua 5.4.4 or newer"
+#endif
+
+/* Closing a coroutine from L: lua_closethread came with 5.4.6; lua_resetthread(L) before it. */
+#if LUA_VERSION_NUM > 504 || LUA_VERSION_RELEASE_NUM >= 50406
+#define asy_closethread(co, from) lua_closethread(co, from)
+#elif LUA_VERSION_RELEASE_NUM == 50405
+#define asy_closethread(co, from) lua_resetthread(co, from)
+#else
+#define asy_closethread(co, from) ((void)(from), lua_resetthread(co))
+#endif
+
+#if defined(__GNUC__)
+#define ASY_LIKELY(x) __builtin_expect(!!(x), 1)
+#define ASY_NORETURN __attribute__((noreturn))
+#define ASY_EXPORT __attribute__((visibility("default")))
+/* Around the declarations of every header: only luaopen_asyncio_core leaves the shared object. */
+#define ASY_HIDDEN _Pragma("GCC visibility push(hidden)")
+#define ASY_HIDDEN_END _Pragma("GCC visibility pop")
+#else
+#define ASY_HIDDEN
+#define ASY_HIDDEN_END
+#define ASY_LIKELY(x) (x)
+#define ASY_NORETURN
+#define ASY_EXPORT
+#endif
+
+#define asy_container(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+#endif

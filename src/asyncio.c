@@ -1,0 +1,61 @@
+/*
+** asyncio.c - luaopen_asyncio_core, nothing else.
+*/
+#include "asy.h"
+
+#include "address.h"
+#include "await.h"
+#include "callback.h"
+#include "connect.h"
+#include "coro.h"
+#include "error.h"
+#include "future.h"
+#include "loop.h"
+#include "poll.h"
+#include "report.h"
+#include "resolve.h"
+#include "server.h"
+#include "signal.h"
+#include "stream.h"
+#include "task.h"
+
+#include <dlfcn.h>
+
+static const char module_key = 0; /* registry: the module, so that it is opened once a state */
+
+ASY_EXPORT int luaopen_asyncio_core(lua_State *L);
+
+/* Threads of ours may outlive the Lua state, which unloads this object when it closes. */
+static void stay_loaded(void) {
+#if defined(RTLD_NODELETE)
+  Dl_info info;
+  if (dladdr((void *)&module_key, &info) && info.dli_fname)
+    dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
+#endif
+}
+
+int luaopen_asyncio_core(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
+  stay_loaded();
+  lua_newtable(L);
+  asy_open_error(L);
+  asy_open_loop(L);
+  asy_open_report(L);
+  asy_open_callback(L);
+  asy_open_future(L);
+  asy_open_task(L);
+  asy_open_coro(L);
+  asy_open_await(L);
+  asy_open_address(L);
+  asy_open_resolve(L);
+  asy_open_stream(L);
+  asy_open_reader(L);
+  asy_open_writer(L);
+  asy_open_connect(L);
+  asy_open_server(L);
+  asy_open_poll(L);
+  asy_open_signal(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
+  return 1;
+}

@@ -1,0 +1,15 @@
+/*
+** connect.h - streams that this side opens: TCP connections, the standard streams.
+*/
+#ifndef ASY_CONNECT_H
+#define ASY_CONNECT_H
+
+#include "stream.h"
+
+ASY_HIDDEN
+
+void asy_open_connect(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif

@@ -1,0 +1,75 @@
+/*
+** inbox.c - the locked list of messages from other threads to a loop.
+*/
+#include "inbox.h"
+
+#include <stdlib.h>
+
+struct Inbox {
+  uv_mutex_t lock; /* guards all below */
+  int refs;
+  uv_async_t *async; /* NULL once closed */
+  Message *first, **last;
+};
+
+Inbox *inbox_new(uv_async_t *async) {
+  Inbox *box = calloc(1, sizeof *box);
+  if (!box) return NULL;
+  if (uv_mutex_init(&box->lock)) {
+    free(box);
+    return NULL;
+  }
+  box->refs = 1;
+  box->async = async;
+  box->last = &box->first;
+  return box;
+}
+
+Inbox *inbox_ref(Inbox *box) {
+  uv_mutex_lock(&box->lock);
+  box->refs++;
+  uv_mutex_unlock(&box->lock);
+  return box;
+}
+
+void inbox_unref(Inbox *box) {
+  uv_mutex_lock(&box->lock);
+  bool last = --box->refs == 0;
+  uv_mutex_unlock(&box->lock);
+  if (!last) return;
+  uv_mutex_destroy(&box->lock);
+  free(box);
+}
+
+bool inbox_post(Inbox *box, Message *msg) {
+  uv_mutex_lock(&box->lock);
+  bool open = box->async != NULL;
+  if (open) {
+    msg->next = NULL;
+    *box->last = msg;
+    box->last = &msg->next;
+    uv_async_send(box->async);
+  }
+  uv_mutex_unlock(&box->lock);
+  return open;
+}
+
+void inbox_deliver(Inbox *box) {
+  uv_mutex_lock(&box->lock);
+  Message *msg = box->first;
+  box->first = NULL;
+  box->last = &box->first;
+  uv_mutex_unlock(&box->lock);
+  while (msg) {
+    Message *next = msg->next; /* arrive may free it */
+    msg->arrive(msg);
+    msg = next;
+  }
+}
+
+void inbox_close(Inbox *box) {
+  uv_mutex_lock(&box->lock);
+  box->async = NULL;
+  uv_mutex_unlock(&box->lock);
+  inbox_deliver(box);
+}

@@ -1,0 +1,686 @@
+/*
+** loop.c - the event loop: classes and the runtime of a Lua state, the held table, the turn.
+**
+** Invariants: `rt->running` is the loop on the C stack, if any; while it runs, the registry has
+** its held table at hand. A node is in one list at most. A closed loop holds nothing.
+*/
+#include "loop.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__linux__)
+#include <poll.h>
+#endif
+
+#include "error.h"
+
+#define STEPS_PER_POLL 61          /* a busy loop polls after so many steps, as Tokio's does */
+#define NS_PER_POLL 4000000        /* ... or after so long */
+#define NS 1000000000              /* in a second */
+#define COARSE_LIMIT 40000000      /* thresholds below that are measured with the exact clock */
+#define HUNT_SLICE 1000000         /* the longest run of collector steps, ns */
+#define HUNT_PAUSE 9000000         /* the time left to others between two of them, ns */
+#define HUNT_CYCLES 2
+
+static const char runtime_key = 0; /* registry: the Runtime */
+static const char held_key = 0;    /* registry: the running loop's held table, else false */
+static const char loops_key = 0;   /* registry: id → loop, weak */
+
+/* The runtime and its classes */
+
+Runtime *asy_runtime(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  Runtime *rt = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return rt;
+}
+
+void asy_setfuncs(lua_State *L, const luaL_Reg *functions) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  luaL_setfuncs(L, functions, 1);
+}
+
+void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *methods,
+                  const luaL_Reg *metamethods) {
+  Runtime *rt = asy_runtime(L);
+  if (luaL_newmetatable(L, name)) {
+    lua_createtable(L, 0, 16);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "methods");
+    lua_setfield(L, -2, "__index");
+    rt->meta[kind] = lua_topointer(L, -1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &rt->meta[kind]);
+  }
+  if (metamethods) asy_setfuncs(L, metamethods);
+  if (methods) {
+    lua_getfield(L, -1, "methods");
+    asy_setfuncs(L, methods);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+void asy_pushmeta(lua_State *L, Kind kind) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &asy_runtime(L)->meta[kind]);
+}
+
+void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind) {
+  void *p = lua_touserdata(L, idx);
+  if (!p || !lua_getmetatable(L, idx)) return NULL;
+  bool same = lua_topointer(L, -1) == rt->meta[kind];
+  lua_pop(L, 1);
+  return same ? p : NULL;
+}
+
+void *asy_check(lua_State *L, const Runtime *rt, int idx, Kind kind, const char *name) {
+  void *p = asy_test(L, rt, idx, kind);
+  if (!p) luaL_typeerror(L, idx, name);
+  return p;
+}
+
+static Loop *check_loop(lua_State *L, int idx) {
+  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOOP, "asyncio.Loop");
+}
+
+/* Finding loops */
+
+Loop *asy_running(lua_State *L, Runtime *rt) {
+  if (!rt->running)
+    asy_error(L, ASY_ERROR, "no event loop is running: start one with asyncio.run");
+  return rt->running;
+}
+
+Loop *asy_loop_find(const Runtime *rt, uint32_t id) {
+  if (rt->running && rt->running->id == id) return rt->running;
+  list_each(node, &rt->loops) {
+    Loop *loop = asy_container(node, Loop, link);
+    if (loop->id == id) return loop;
+  }
+  return NULL;
+}
+
+void asy_loop_push(lua_State *L, const Loop *loop) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key);
+  lua_rawgeti(L, -1, loop->id);
+  lua_remove(L, -2);
+}
+
+void asy_loop_checkopen(lua_State *L, const Loop *loop) {
+  if (!loop->open) asy_error(L, ASY_CLOSED, "the event loop is closed");
+}
+
+void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name) {
+  asy_loop_push(L, loop);
+  if (lua_isnil(L, -1)) return;
+  lua_getiuservalue(L, -1, ASY_UV_FIELDS);
+  lua_getfield(L, -1, name);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name) {
+  asy_loop_push(L, loop);
+  lua_getiuservalue(L, -1, ASY_UV_FIELDS);
+  lua_pushvalue(L, -3);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 3);
+}
+
+/* The held table */
+
+void asy_held_table(lua_State *L, const Loop *loop) {
+  if (loop->rt->running == loop) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &held_key);
+    return;
+  }
+  asy_loop_push(L, loop);
+  lua_getiuservalue(L, -1, ASY_UV_HELD);
+  lua_remove(L, -2);
+}
+
+uint32_t asy_hold(lua_State *L, Loop *loop) {
+  uint32_t slot = loop->free_slot;
+  asy_loop_checkopen(L, loop);
+  asy_held_table(L, loop);
+  lua_insert(L, -2);
+  if (!slot) {
+    lua_rawseti(L, -2, loop->held + 1); /* may raise: counted after it */
+    slot = ++loop->held;
+  } else {
+    lua_rawgeti(L, -2, slot);
+    loop->free_slot = (uint32_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    lua_rawseti(L, -2, slot);
+  }
+  lua_pop(L, 1);
+  return slot;
+}
+
+void asy_held_push(lua_State *L, Loop *loop, uint32_t slot) {
+  asy_held_table(L, loop);
+  lua_rawgeti(L, -1, slot);
+  lua_remove(L, -2);
+}
+
+void asy_release(lua_State *L, Loop *loop, uint32_t slot) {
+  if (!loop->open) return; /* the table went as a whole */
+  asy_held_table(L, loop);
+  lua_pushinteger(L, loop->free_slot);
+  lua_rawseti(L, -2, slot);
+  loop->free_slot = slot;
+  lua_pop(L, 1);
+}
+
+void asy_wake_all(ListNode *line, int code) {
+  while (!list_empty(line)) {
+    Waiter *w = asy_container(line->next, Waiter, link);
+    w->wake(w, code);
+  }
+}
+
+/* KeyboardInterrupt in running code */
+
+static void break_hook(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by Ctrl-C");
+  lua_error(L);
+}
+
+void asy_interrupt_arm(Runtime *rt, lua_State *L) {
+  rt->old_hook = lua_gethook(L);
+  rt->old_mask = lua_gethookmask(L);
+  rt->old_count = lua_gethookcount(L);
+  rt->armed = L;
+  lua_sethook(L, break_hook, LUA_MASKCOUNT, 1);
+}
+
+void asy_interrupt_disarm(Runtime *rt) {
+  lua_State *L = rt->armed;
+  rt->armed = NULL;
+  lua_sethook(L, rt->old_hook, rt->old_mask, rt->old_count);
+}
+
+/* Time */
+
+static uint64_t coarse_now(void) {
+#if defined(CLOCK_MONOTONIC_COARSE)
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
+#else
+  return uv_hrtime();
+#endif
+}
+
+uint64_t asy_now(const Loop *loop) { return loop->is_virtual ? loop->virtual_now : uv_hrtime(); }
+
+uint64_t asy_deadline(const Loop *loop, lua_Number seconds) {
+  uint64_t now = asy_now(loop);
+  double ns = seconds * NS;
+  if (!(ns > 0)) return now;
+  return ns < 9e18 ? now + (uint64_t)ceil(ns) : TIMER_NEVER;
+}
+
+lua_Number asy_checkseconds(lua_State *L, int idx) {
+  lua_Number s = luaL_checknumber(L, idx);
+  luaL_argcheck(L, s == s, idx, "seconds expected, got NaN");
+  return s;
+}
+
+static uint64_t step_clock(const Loop *loop) {
+  return loop->slow_ns < COARSE_LIMIT ? uv_hrtime() : coarse_now();
+}
+
+uint64_t asy_step_ended(Loop *loop) {
+  uint64_t now = step_clock(loop), took = now - loop->step_start;
+  loop->step_start = now;
+  return took > loop->slow_ns ? took : 0;
+}
+
+/* Polling */
+
+static void on_tick(uv_timer_t *tick) {
+  Loop *loop = asy_container(tick, Loop, tick);
+  loop->tick_at = TIMER_NEVER;
+}
+
+static void on_wakeup(uv_async_t *wakeup) {
+  Loop *loop = asy_container(wakeup, Loop, wakeup);
+  inbox_deliver(loop->inbox);
+  if (atomic_exchange(&loop->interrupted, 0) && loop->on_interrupt &&
+      !list_linked(&loop->on_interrupt->link))
+    asy_ready(loop, loop->on_interrupt);
+}
+
+static void poll_now(Loop *loop) { uv_run(&loop->uv, UV_RUN_NOWAIT); }
+
+/* Waits less than a millisecond, which libuv's own timers can't. */
+static void poll_briefly(Loop *loop, uint64_t ns) {
+  poll_now(loop); /* also hands new watchers to the kernel */
+  if (!list_empty(&loop->ready)) return;
+#if defined(__linux__)
+  struct pollfd p = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+  struct timespec t = {.tv_sec = 0, .tv_nsec = (long)ns};
+  if (ppoll(&p, 1, &t, NULL) > 0) poll_now(loop);
+#else
+  (void)ns;
+  uv_update_time(&loop->uv);
+  uv_timer_start(&loop->tick, on_tick, 1, 0);
+  uv_run(&loop->uv, UV_RUN_ONCE);
+  loop->tick_at = TIMER_NEVER;
+#endif
+}
+
+static void poll_until(Loop *loop, uint64_t deadline) {
+  if (deadline != TIMER_NEVER) {
+    uint64_t now = uv_hrtime();
+    if (deadline <= now) return poll_now(loop);
+    if (deadline - now < 1000000) return poll_briefly(loop, deadline - now);
+    if (deadline < loop->tick_at) {
+      uv_update_time(&loop->uv);
+      uv_timer_start(&loop->tick, on_tick, (deadline - now) / 1000000, 0);
+      loop->tick_at = deadline;
+    }
+  }
+  uv_run(&loop->uv, UV_RUN_ONCE);
+}
+
+/* The virtual clock: when nothing can go on, it is as late as the next timer. */
+static void poll_virtually(Loop *loop) {
+  poll_now(loop);
+  if (!list_empty(&loop->ready)) return;
+  if (loop->timers.n && timer_next(&loop->timers) != TIMER_NEVER) {
+    uint64_t next = timer_next(&loop->timers);
+    if (next > loop->virtual_now) loop->virtual_now = next;
+  } else
+    uv_run(&loop->uv, UV_RUN_ONCE);
+}
+
+static void poll_events(Loop *loop) {
+  bool busy = !list_empty(&loop->ready) || loop->stopping;
+  if (busy && loop->steps > 0 && loop->step_start - loop->polled_at < NS_PER_POLL) return;
+  loop->steps = STEPS_PER_POLL;
+  if (busy)
+    poll_now(loop);
+  else if (loop->is_virtual)
+    poll_virtually(loop);
+  else if (loop->hunt && loop->hunt_at < timer_next(&loop->timers))
+    poll_until(loop, loop->hunt_at);
+  else
+    poll_until(loop, timer_next(&loop->timers));
+  loop->step_start = loop->polled_at = step_clock(loop);
+}
+
+/* Collector steps after a failure that nobody looked at, so that it is reported soon. */
+static void hunt(lua_State *L, Loop *loop) {
+  uint64_t now = uv_hrtime();
+  if (now < loop->hunt_at) return;
+  while (loop->hunt && lua_gc(L, LUA_GCISRUNNING)) {
+    if (lua_gc(L, LUA_GCSTEP, 0)) loop->hunt--;
+    if (uv_hrtime() - now > HUNT_SLICE) break;
+  }
+  if (!lua_gc(L, LUA_GCISRUNNING)) loop->hunt = 0;
+  loop->hunt_at = uv_hrtime() + HUNT_PAUSE;
+}
+
+void asy_loop_hunt(Loop *loop) { loop->hunt = HUNT_CYCLES; }
+
+/* Running */
+
+static void run_list(lua_State *L, Loop *loop, ListNode *list) {
+  for (ListNode *node; (node = list_take(list));) {
+    Ready *r = asy_container(node, Ready, link);
+    loop->steps--;
+    r->run(L, loop, r);
+  }
+}
+
+static bool finished(const Loop *loop) {
+  return loop->stopping || loop->fatal || (loop->until && loop->until_done(loop->until));
+}
+
+static void turn(lua_State *L, Loop *loop) {
+  if (loop->timers.n) timer_fire_due(&loop->timers, asy_now(loop));
+  list_splice(&loop->batch, &loop->ready);
+  run_list(L, loop, &loop->batch);
+  if (!list_empty(&loop->turn_end)) run_list(L, loop, &loop->turn_end);
+  if (loop->hunt) hunt(L, loop);
+}
+
+static int loop_body(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  luaL_checkstack(L, LUA_MINSTACK * 2, NULL);
+  loop->step_start = loop->polled_at = step_clock(loop);
+  for (;;) {
+    turn(L, loop);
+    if (finished(loop)) return 0;
+    poll_events(loop);
+  }
+}
+
+void asy_loop_run(lua_State *L, Loop *loop, const void *until, bool (*until_done)(const void *)) {
+  Runtime *rt = loop->rt;
+  asy_loop_checkopen(L, loop);
+  if (rt->running)
+    asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
+  luaL_checkstack(L, 10, NULL);
+  asy_held_table(L, loop);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &held_key);
+  rt->running = loop;
+  loop->until = until;
+  loop->until_done = until_done;
+  lua_pushcfunction(L, loop_body);
+  lua_pushlightuserdata(L, loop);
+  int status = lua_pcall(L, 1, 0, 0);
+  rt->running = NULL;
+  rt->current = NULL;
+  loop->until = NULL;
+  loop->stopping = false;
+  lua_pushboolean(L, 0);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &held_key);
+  if (status != LUA_OK) lua_error(L);
+  if (!loop->fatal) return;
+  loop->fatal = false;
+  asy_loop_getfield(L, loop, "fatal");
+  lua_pushnil(L);
+  asy_loop_setfield(L, loop, "fatal");
+  lua_error(L);
+}
+
+/* Making and closing */
+
+static void on_walk(uv_handle_t *h, void *arg) {
+  (void)arg;
+  if (uv_is_closing(h)) return;
+  if (h->data)
+    ((Shutter *)h->data)->shut(h->data);
+  else
+    uv_close(h, NULL);
+}
+
+/* Closes an open loop. stack: the loop at idx; it may be being collected. */
+static void close_loop(lua_State *L, Loop *loop, int idx) {
+  loop->open = false;
+  loop->rt->release_interrupt(loop);
+  lua_getiuservalue(L, idx, ASY_UV_HELD);
+  loop->rt->abandon_tasks(L, loop, lua_gettop(L));
+  lua_pop(L, 1);
+  loop->rt->report_lost(L, loop);
+  list_remove(&loop->link);
+  inbox_close(loop->inbox);
+  inbox_unref(loop->inbox);
+  do uv_walk(&loop->uv, on_walk, NULL);
+  while (uv_run(&loop->uv, UV_RUN_NOWAIT));
+  uv_loop_close(&loop->uv);
+  timer_heap_free(&loop->timers);
+  for (int i = ASY_UV_HELD; i <= ASY_UV_FIELDS; i++) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, idx, i);
+  }
+}
+
+/* A loop that runs is collected only when the state closes beneath it (os.exit in a task). */
+static int loop__gc(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  if (loop->open) close_loop(L, loop, 1);
+  return 0;
+}
+
+static int loop__close(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  if (loop->open && loop->rt->running != loop) close_loop(L, loop, 1);
+  return 0;
+}
+
+/* Opens the parts of libuv's loop that need no Lua. On failure what was opened is closed. */
+static int open_uv(Loop *loop) {
+  int status = uv_loop_init(&loop->uv);
+  if (status) return status;
+  uv_timer_init(&loop->uv, &loop->tick);
+  if ((status = uv_async_init(&loop->uv, &loop->wakeup, on_wakeup)) == 0 &&
+      !(loop->inbox = inbox_new(&loop->wakeup)))
+    status = UV_ENOMEM;
+  if (!status) return 0;
+  uv_walk(&loop->uv, on_walk, NULL);
+  uv_run(&loop->uv, UV_RUN_NOWAIT);
+  uv_loop_close(&loop->uv);
+  return status;
+}
+
+/// A new loop that doesn't run yet.
+// @function new_event_loop
+// @treturn Loop
+static int loop_new(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Loop *loop = lua_newuserdatauv(L, sizeof *loop, 2);
+  memset(loop, 0, sizeof *loop);
+  loop->rt = rt;
+  loop->tick_at = TIMER_NEVER;
+  loop->slow_ns = NS / 10;
+  loop->steps = STEPS_PER_POLL;
+  list_init(&loop->ready);
+  list_init(&loop->batch);
+  list_init(&loop->turn_end);
+  list_init(&loop->lost);
+  list_init(&loop->link);
+  asy_pushmeta(L, ASY_LOOP);
+  lua_setmetatable(L, -2);
+  lua_createtable(L, 4, 0);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, -2, ASY_SLOT_SPARE);
+  loop->held = ASY_SLOT_SPARE;
+  lua_setiuservalue(L, -2, ASY_UV_HELD);
+  lua_createtable(L, 0, 4);
+  lua_setiuservalue(L, -2, ASY_UV_FIELDS);
+  loop->id = ++rt->last_loop_id;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, loop->id);
+  lua_pop(L, 1);
+  int status = open_uv(loop);
+  if (status) asy_oserror(L, status, "new_event_loop", NULL);
+  loop->open = true;
+  list_append(&rt->loops, &loop->link);
+  return 1;
+}
+
+/* Methods */
+
+/// Runs until `stop` is called.
+// @function Loop:run_forever
+static int loop_run_forever(lua_State *L) {
+  asy_loop_run(L, check_loop(L, 1), NULL, NULL);
+  return 0;
+}
+
+/// Ends the run after the current turn.
+// @function Loop:stop
+static int loop_stop(lua_State *L) {
+  check_loop(L, 1)->stopping = true;
+  return 0;
+}
+
+/// Closes a loop that doesn't run: what is pending is dropped, handles are closed at once.
+// Closing twice is no error.
+// @function Loop:close
+static int loop_close(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  if (loop->rt->running == loop)
+    return asy_error(L, ASY_ERROR, "cannot close a running event loop");
+  if (loop->open) close_loop(L, loop, 1);
+  return 0;
+}
+
+/// Whether it runs now.
+// @function Loop:is_running
+// @treturn boolean
+static int loop_is_running(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  lua_pushboolean(L, loop->rt->running == loop);
+  return 1;
+}
+
+/// Whether it has been closed.
+// @function Loop:is_closed
+// @treturn boolean
+static int loop_is_closed(lua_State *L) {
+  lua_pushboolean(L, !check_loop(L, 1)->open);
+  return 1;
+}
+
+/// The loop's clock: monotonic seconds since some moment.
+// @function Loop:time
+// @treturn number
+static int loop_time(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)asy_now(check_loop(L, 1)) / NS);
+  return 1;
+}
+
+/// Switches debug mode.
+// @function Loop:set_debug
+// @tparam boolean on
+static int loop_set_debug(lua_State *L) {
+  check_loop(L, 1)->debug = lua_toboolean(L, 2);
+  return 0;
+}
+
+/// Whether debug mode is on.
+// @function Loop:get_debug
+// @treturn boolean
+static int loop_get_debug(lua_State *L) {
+  lua_pushboolean(L, check_loop(L, 1)->debug);
+  return 1;
+}
+
+/* The virtual clock is switched on before the loop runs (asyncio.testing). */
+static int loop_set_virtual(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  loop->is_virtual = lua_toboolean(L, 2);
+  return 0;
+}
+
+/* Lua values that belong to a loop, for the Lua layer: executor, exception handler, ... */
+static int loop_getfield(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  asy_loop_checkopen(L, loop);
+  asy_loop_getfield(L, loop, luaL_checkstring(L, 2));
+  return 1;
+}
+
+static int loop_setfield(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  asy_loop_checkopen(L, loop);
+  lua_settop(L, 3);
+  asy_loop_setfield(L, loop, luaL_checkstring(L, 2));
+  return 0;
+}
+
+static int loop__index(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  if (lua_type(L, 2) == LUA_TSTRING && !strcmp(lua_tostring(L, 2), "slow_callback_duration")) {
+    lua_pushnumber(L, (lua_Number)loop->slow_ns / NS);
+    return 1;
+  }
+  lua_settop(L, 2);
+  lua_rawget(L, lua_upvalueindex(2));
+  return 1;
+}
+
+static int loop__newindex(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  if (strcmp(luaL_checkstring(L, 2), "slow_callback_duration"))
+    return luaL_error(L, "asyncio.Loop has no field '%s' to set", lua_tostring(L, 2));
+  lua_Number s = asy_checkseconds(L, 3);
+  loop->slow_ns = s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS) : TIMER_NEVER;
+  return 0;
+}
+
+static int loop__tostring(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  lua_pushfstring(L, "asyncio.Loop: %s (%p)",
+                  !loop->open                ? "closed"
+                  : loop->rt->running == loop ? "running"
+                                              : "not running",
+                  (void *)loop);
+  return 1;
+}
+
+static void count_handle(uv_handle_t *h, void *arg) {
+  if (h->data && !uv_is_closing(h)) ++*(int *)arg;
+}
+
+/* How many handles users' objects have open: sockets, signals, watched descriptors. */
+static int loop_open_handles(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  int n = 0;
+  if (loop->open) uv_walk(&loop->uv, count_handle, &n);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+/// The loop that runs in this Lua state; raises when none does.
+// @function get_running_loop
+// @treturn Loop
+static int loop_get_running(lua_State *L) {
+  asy_loop_push(L, asy_running(L, ASY_RUNTIME(L)));
+  return 1;
+}
+
+/* Whether a loop runs in this state, here or beneath: then nothing may wait or run another. */
+static int loop_in_run(lua_State *L) {
+  lua_pushboolean(L, ASY_RUNTIME(L)->running != NULL);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"run_forever", loop_run_forever},
+                                   {"stop", loop_stop},
+                                   {"close", loop_close},
+                                   {"is_running", loop_is_running},
+                                   {"is_closed", loop_is_closed},
+                                   {"time", loop_time},
+                                   {"set_debug", loop_set_debug},
+                                   {"get_debug", loop_get_debug},
+                                   {"_set_virtual", loop_set_virtual},
+                                   {"_get", loop_getfield},
+                                   {"_set", loop_setfield},
+                                   {"_open_handles", loop_open_handles},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", loop__gc},
+                                       {"__close", loop__close},
+                                       {"__newindex", loop__newindex},
+                                       {"__tostring", loop__tostring},
+                                       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"new_event_loop", loop_new},
+                                     {"get_running_loop", loop_get_running},
+                                     {"get_event_loop", loop_get_running},
+                                     {"in_run", loop_in_run},
+                                     {NULL, NULL}};
+
+/* stack: module */
+void asy_open_loop(lua_State *L) {
+  Runtime *rt = lua_newuserdatauv(L, sizeof *rt, 0);
+  memset(rt, 0, sizeof *rt);
+  list_init(&rt->loops);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  lua_pushboolean(L, 0);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &held_key);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &loops_key);
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, metamethods);
+  asy_pushmeta(L, ASY_LOOP);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key); /* __index: fields, then the methods */
+  lua_getfield(L, -2, "__index");
+  lua_pushcclosure(L, loop__index, 2);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

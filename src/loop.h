@@ -1,0 +1,186 @@
+/*
+** loop.h - the event loop, and what one Lua state knows of its loops.
+**
+** The loop runs nodes: a Ready is a list link and a function. It knows neither tasks nor streams.
+** Each turn: fire due timers, run the batch that was ready when the turn began, run what waits for
+** the turn's end (streams send then), poll. libuv's callbacks run inside the poll and never touch
+** Lua: they store C data and put nodes on the ready list.
+*/
+#ifndef ASY_LOOP_H
+#define ASY_LOOP_H
+
+#include "asy.h"
+
+#include <stdatomic.h>
+
+#include <uv.h>
+
+#include "inbox.h"
+#include "list.h"
+#include "timer.h"
+
+ASY_HIDDEN
+
+/* Classes of userdata, as indices of Runtime.meta. */
+typedef enum Kind {
+  ASY_LOOP,
+  ASY_CALLBACK,
+  ASY_FUTURE,
+  ASY_TASK,
+  ASY_READER,
+  ASY_WRITER,
+  ASY_SERVER,
+  ASY_LOST,
+  ASY_WATCH,
+  ASY_SIGNAL,
+  ASY_INTERRUPT,
+  ASY_NKINDS
+} Kind;
+
+struct Task;
+struct Loop;
+
+/* One for each Lua state: upvalue 1 of every function here. Anchored in the registry. */
+typedef struct Runtime {
+  struct Loop *running;  /* NULL outside run */
+  struct Task *current;  /* the task whose step is under way; NULL between steps */
+  ListNode loops;        /* all that aren't closed */
+  uint32_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
+  uint32_t last_task_name;
+  const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
+  lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
+  lua_Hook old_hook;     /* the hook that was there before */
+  int old_mask, old_count;
+  void (*abandon_tasks)(lua_State *L, struct Loop *loop, int idx); /* task.c; idx: the held table */
+  void (*report_lost)(lua_State *L, struct Loop *loop);            /* future.c */
+  void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
+} Runtime;
+
+typedef struct Ready {
+  ListNode link;
+  void (*run)(lua_State *L, struct Loop *loop, struct Ready *self); /* leaves L's stack as it was */
+} Ready;
+
+/* What waits in a line for something: a task, to those below it. */
+typedef struct Waiter {
+  ListNode link;
+  void (*wake)(struct Waiter *, int code); /* leaves the line and goes to the ready list; C only */
+} Waiter;
+
+/* Wakes all of a line, in order. */
+void asy_wake_all(ListNode *line, int code);
+
+typedef struct Loop {
+  uv_loop_t uv;
+  uv_async_t wakeup; /* inbox and Ctrl-C */
+  uv_timer_t tick;   /* bounds a poll: whole ms, the rest is ours */
+  uint64_t tick_at;  /* when tick will go off (ns); TIMER_NEVER: not set */
+  Runtime *rt;
+  ListNode link;     /* in Runtime.loops */
+  uint32_t id;
+  ListNode ready;    /* what runs in the next batch */
+  ListNode batch;    /* what is left of this one */
+  ListNode turn_end; /* what runs after the batch, before the poll */
+  TimerHeap timers;
+  Inbox *inbox;
+  const void *until;       /* the future that ends the run, or NULL */
+  bool (*until_done)(const void *);
+  uint64_t virtual_now;    /* the virtual clock, ns */
+  uint64_t step_start;     /* when the step under way began (coarse ns) */
+  uint64_t polled_at;      /* when it polled last (coarse ns) */
+  uint64_t slow_ns;        /* slow_callback_duration */
+  uint64_t hunt_at;        /* when the next collector slice is due */
+  int steps;               /* left before a busy loop polls */
+  int spare;               /* coroutines in the chain of slot 1 */
+  int hunt;                /* collector cycles left to find lost errors */
+  uint32_t free_slot;      /* first free slot of the held table; 0: none */
+  uint32_t held;           /* slots made so far */
+  ListNode lost;           /* failed futures nobody has looked at (future.c) */
+  lua_State *L;            /* where a callback runs now, or NULL */
+  Ready *on_interrupt;     /* runs after `interrupted` was set; signal.c's */
+  atomic_int interrupted;  /* set by the SIGINT handler */
+  bool open, stopping, is_virtual, debug;
+  bool fatal;              /* `fatal` of the loop's fields leaves run: KeyboardInterrupt */
+} Loop;
+
+/* User values of a loop: what it keeps alive, by slot; its odd Lua values, by name. */
+#define ASY_UV_HELD 1
+#define ASY_UV_FIELDS 2
+
+/* Slot 1 of the held table heads the chain of coroutines to be used again (task.c). */
+#define ASY_SLOT_SPARE 1
+
+/* The runtime: in functions of this module the upvalue, anywhere else the registry. */
+#define ASY_RUNTIME(L) ((Runtime *)lua_touserdata(L, lua_upvalueindex(1)))
+Runtime *asy_runtime(lua_State *L);
+
+/* Makes the class `name` (or finds it) with these methods and metamethods; NULL for none.
+** Functions get the runtime as upvalue 1. Called again for a kind, it adds to the class. */
+void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *methods,
+                  const luaL_Reg *metamethods);
+/* Pushes a class's metatable. */
+void asy_pushmeta(lua_State *L, Kind kind);
+/* Adds functions to the table on the top, with the runtime as upvalue. */
+void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
+/* The userdata at idx if it is of that kind, else NULL. */
+void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind);
+/* The same, or an argument error. */
+void *asy_check(lua_State *L, const Runtime *rt, int idx, Kind kind, const char *name);
+
+/* The loop that runs in this state; raises outside of one. */
+Loop *asy_running(lua_State *L, Runtime *rt);
+/* The loop with that id, NULL when it is closed. */
+Loop *asy_loop_find(const Runtime *rt, uint32_t id);
+/* Pushes its userdata; nil when it is being collected. */
+void asy_loop_push(lua_State *L, const Loop *loop);
+/* Pushes one of its fields, nil when unset; sets one to the value on the top, which it pops. */
+void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name);
+void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name);
+
+/* Keeps the value on the top (popped) alive until its slot is released. May raise for memory. */
+uint32_t asy_hold(lua_State *L, Loop *loop);
+/* Pushes the value in a slot. */
+void asy_held_push(lua_State *L, Loop *loop, uint32_t slot);
+void asy_release(lua_State *L, Loop *loop, uint32_t slot);
+/* Pushes the held table. */
+void asy_held_table(lua_State *L, const Loop *loop);
+
+/* The loop's clock, ns. */
+uint64_t asy_now(const Loop *loop);
+/* A deadline `seconds` from now; what is too far is TIMER_NEVER, what is past is now. */
+uint64_t asy_deadline(const Loop *loop, lua_Number seconds);
+/* The argument as seconds; refuses NaN. */
+lua_Number asy_checkseconds(lua_State *L, int idx);
+
+static inline void asy_ready(Loop *loop, Ready *node) { list_append(&loop->ready, &node->link); }
+
+/* Called at the end of a step: how long it took if that was too long, else 0. */
+uint64_t asy_step_ended(Loop *loop);
+
+/* Runs until `until_done(until)`, stop() or a KeyboardInterrupt, which it raises. */
+void asy_loop_run(lua_State *L, Loop *loop, const void *until, bool (*until_done)(const void *));
+
+/* Raises unless the loop is open. */
+void asy_loop_checkopen(lua_State *L, const Loop *loop);
+
+/* Raises KeyboardInterrupt at the next instruction that L runs, again and again until disarmed.
+** Safe in a signal handler. Armed anew for another coroutine it leaves the former one. */
+void asy_interrupt_arm(Runtime *rt, lua_State *L);
+void asy_interrupt_disarm(Runtime *rt);
+
+/* Sets the garbage hunt for lost errors going. */
+void asy_loop_hunt(Loop *loop);
+
+/*
+** A uv_handle_t's `data` points to one of these: how to shut it when the loop closes. After `shut`
+** the handle must be closing, and its close callback frees what it lives in.
+*/
+typedef struct Shutter {
+  void (*shut)(struct Shutter *);
+} Shutter;
+
+void asy_open_loop(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif

@@ -1,0 +1,475 @@
+/*
+** reader.c - asyncio.StreamReader.
+**
+** Reads land in the stream's buffer, whether somebody waits or not, until twice the limit lies
+** there. A method looks at the buffer; when that isn't enough it says what it wants and parks, and
+** looks again when it is woken: so it takes nothing before it returns it, and a cancelled read has
+** taken nothing. A stream without unread data that waits has no buffer.
+*/
+#include "stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "address.h"
+#include "error.h"
+
+#define SMALLEST_READ 1024 /* what a read offers: grows and shrinks by 8 with what comes */
+#define LARGEST_READ 65536
+
+static Stream *check_reader(lua_State *L) {
+  Stream **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_READER, "asyncio.StreamReader");
+  return *box;
+}
+
+/* Receiving */
+
+void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  (void)suggested;
+  char *room = buffer_reserve(&s->in, s->read_size);
+  size_t n = room ? s->in.size - s->in.end : 0;
+  *buf = uv_buf_init(room, (unsigned)(n < LARGEST_READ ? n : LARGEST_READ));
+}
+
+static void adapt_read_size(Stream *s, size_t got, size_t offered) {
+  if (got == offered) {
+    if (s->read_size < LARGEST_READ) s->read_size *= 8;
+  } else if (got < s->read_size / 32 && s->read_size > SMALLEST_READ)
+    s->read_size /= 8;
+  if (s->read_size > LARGEST_READ) s->read_size = LARGEST_READ;
+}
+
+void stream_wake_reader(Stream *s, int code) {
+  if (s->reader && s->reader->phase == TASK_PARKED) asy_wake(s->reader, code);
+}
+
+static bool satisfied(const Stream *s, const char *fresh, size_t n) {
+  return buffer_length(&s->in) >= s->want || (s->want_byte >= 0 && memchr(fresh, s->want_byte, n));
+}
+
+void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  if (n == 0) return;
+  if (n < 0) {
+    if (n == UV_EOF)
+      s->eof = true;
+    else
+      s->read_error = n == UV_ENOBUFS ? UV_ENOMEM : (int)n;
+    uv_read_stop(h);
+    s->reading = false;
+    stream_wake_reader(s, 0);
+    return;
+  }
+  buffer_added(&s->in, (size_t)n);
+  adapt_read_size(s, (size_t)n, buf->len);
+  bool enough = satisfied(s, buf->base, (size_t)n);
+  if (enough) stream_wake_reader(s, 0);
+  if (buffer_length(&s->in) > 2 * s->limit && (enough || !s->reader)) {
+    uv_read_stop(h);
+    s->reading = false;
+  }
+}
+
+static void resume_reading(Stream *s) {
+  if (!s->reading && !s->eof && !s->read_error && s->handle.open) stream_start(s);
+}
+
+/* Pushes n bytes off the front of the buffer. */
+static int take(lua_State *L, Stream *s, size_t n) {
+  lua_pushlstring(L, buffer_bytes(&s->in), n);
+  buffer_consume(&s->in, n);
+  s->searched = 0;
+  if (buffer_length(&s->in) <= s->limit) resume_reading(s);
+  return 1;
+}
+
+/* Waiting */
+
+static Abort read_abort(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  (void)L;
+  if (s) s->reader = NULL;
+  return ASY_DETACHED;
+}
+
+static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
+
+/* The call starts: nobody else may be reading. */
+static void begin(lua_State *L, Stream *s) {
+  if (s->reader) {
+    asy_task_push(L, s->reader);
+    asy_task_name(L, s->reader, -1);
+    asy_error(L, ASY_BUSY, "the stream is being read by task '%s'", lua_tostring(L, -1));
+  }
+  s->searched = 0;
+}
+
+/* Parks until `want` bytes lie there or `byte` has come. */
+static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
+  Task *t = asy_current(L);
+  if (!buffer_length(&s->in)) buffer_free(&s->in);
+  resume_reading(s);
+  s->want = want;
+  s->want_byte = byte;
+  s->reader = t;
+  return asy_park(L, t, kind, s);
+}
+
+/* Whether the call should give way first; the budget counts only what is at hand. */
+static Task *spent(lua_State *L) {
+  Task *t = asy_current_or_null(L);
+  return t && asy_spent(t) ? t : NULL;
+}
+
+static int raise_read_error(lua_State *L, Stream *s) {
+  char peer[ASY_ADDRESS_TEXT];
+  int status = s->read_error;
+  stream_peer(s, peer);
+  if (status == UV_ENOMEM) s->read_error = 0; /* the next read may do better */
+  return asy_oserror(L, status, "read", *peer ? peer : NULL);
+}
+
+/* read */
+
+static int read_some(lua_State *L, Stream *s);
+
+static int read_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return read_some(L, s);
+}
+
+static const WaitKind READ = {"read", read_resumed, read_abort, NULL, read_giveback};
+
+/* stack: reader, n */
+static int read_some(lua_State *L, Stream *s) {
+  lua_Integer n = lua_tointeger(L, 2);
+  size_t length = buffer_length(&s->in);
+  if (n == 0) {
+    lua_pushliteral(L, "");
+    return 1;
+  }
+  if (n > 0 && length) return take(L, s, (size_t)n < length ? (size_t)n : length);
+  if (s->read_error) return raise_read_error(L, s);
+  if (!s->eof) return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
+  if (n < 0) return take(L, s, length);
+  lua_pushnil(L);
+  return 1;
+}
+
+/// Reads up to n bytes, as soon as there are any.
+// Raises BusyError when another task reads, OSError when the connection broke.
+// @function StreamReader:read
+// @tparam[opt=-1] integer n negative: all until the end of the stream
+// @treturn ?string nil at the end; with a negative n what there was, `""` at least
+static int reader_read(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_Integer n = luaL_optinteger(L, 2, -1);
+  Task *t;
+  begin(L, s);
+  lua_settop(L, 1);
+  lua_pushinteger(L, n);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_read);
+  return read_some(L, s);
+}
+
+/* readexactly */
+
+static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
+  size_t length = buffer_length(&s->in);
+  if (expected)
+    asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I of %I bytes",
+                   (LUAI_UACINT)length, (LUAI_UACINT)expected);
+  else
+    asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I bytes, before a separator",
+                   (LUAI_UACINT)length);
+  take(L, s, length);
+  lua_setfield(L, -2, "partial");
+  if (expected) {
+    lua_pushinteger(L, expected);
+    lua_setfield(L, -2, "expected");
+  }
+  return lua_error(L);
+}
+
+static int read_exactly(lua_State *L, Stream *s);
+
+static int exactly_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return read_exactly(L, s);
+}
+
+static const WaitKind EXACTLY = {"readexactly", exactly_resumed, read_abort, NULL, read_giveback};
+
+/* stack: reader, n */
+static int read_exactly(lua_State *L, Stream *s) {
+  lua_Integer n = lua_tointeger(L, 2);
+  if (buffer_length(&s->in) >= (size_t)n) return take(L, s, (size_t)n);
+  if (s->read_error) return raise_read_error(L, s);
+  if (s->eof) return incomplete(L, s, n);
+  return wait(L, s, &EXACTLY, (size_t)n, -1);
+}
+
+/// Reads exactly n bytes.
+// Raises IncompleteReadError, with what there was in `partial`, when the stream ends before.
+// @function StreamReader:readexactly
+// @tparam integer n
+// @treturn string
+static int reader_readexactly(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_Integer n = luaL_checkinteger(L, 2);
+  Task *t;
+  luaL_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
+  begin(L, s);
+  lua_settop(L, 2);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readexactly);
+  return read_exactly(L, s);
+}
+
+/* readline, readuntil, lines */
+
+/* Where the first occurrence of a separator ends, 0 when there is none in `in` from `from` on. */
+static size_t find(const Stream *s, size_t from, const char *sep, size_t n) {
+  const char *bytes = buffer_bytes(&s->in), *at;
+  size_t length = buffer_length(&s->in);
+  if (from >= length) return 0;
+  at = n == 1 ? memchr(bytes + from, *sep, length - from)
+              : memmem(bytes + from, length - from, sep, n);
+  return at ? (size_t)(at - bytes) + n : 0;
+}
+
+static size_t overlap(size_t searched, size_t n) { return searched >= n ? searched - n + 1 : 0; }
+
+/* The same for the string, or the first-ending one of the list of strings, at idx. Notes the length
+** of the separator that was found. */
+static size_t find_any(lua_State *L, const Stream *s, int idx, size_t *found) {
+  size_t n, best = 0;
+  if (lua_type(L, idx) == LUA_TSTRING) {
+    const char *sep = lua_tolstring(L, idx, found);
+    return find(s, overlap(s->searched, *found), sep, *found);
+  }
+  for (int i = 1; lua_rawgeti(L, idx, i) == LUA_TSTRING; i++) {
+    const char *sep = lua_tolstring(L, -1, &n);
+    size_t end = find(s, overlap(s->searched, n), sep, n);
+    if (end && (!best || end < best)) {
+      best = end;
+      *found = n;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return best;
+}
+
+static int overrun(lua_State *L, Stream *s, size_t consumed) {
+  asy_error_push(L, ASY_LIMIT_OVERRUN, "no separator within the limit of %I bytes",
+                 (LUAI_UACINT)s->limit);
+  lua_pushinteger(L, (lua_Integer)consumed);
+  lua_setfield(L, -2, "consumed");
+  return lua_error(L);
+}
+
+/* The byte that ends the only separator: nothing before it need wake the reader. */
+static int last_byte(lua_State *L, int idx) {
+  size_t n;
+  if (lua_type(L, idx) != LUA_TSTRING) return -1;
+  const char *sep = lua_tolstring(L, idx, &n);
+  return (unsigned char)sep[n - 1];
+}
+
+/* stack: reader, separators. Returns the length of the next piece; -1: it has to wait. */
+static ptrdiff_t next_piece(lua_State *L, Stream *s) {
+  size_t found, end = find_any(L, s, 2, &found), length = buffer_length(&s->in);
+  if (end) {
+    if (end - found > s->limit) overrun(L, s, end);
+    return (ptrdiff_t)end;
+  }
+  s->searched = length;
+  if (length > s->limit) overrun(L, s, length);
+  return -1;
+}
+
+static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
+  int byte = last_byte(L, 2);
+  size_t want = byte < 0 ? buffer_length(&s->in) + 1 : s->limit + 1;
+  return wait(L, s, kind, want, byte);
+}
+
+static int read_until(lua_State *L, Stream *s);
+
+static int until_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return read_until(L, s);
+}
+
+static const WaitKind UNTIL = {"readuntil", until_resumed, read_abort, NULL, read_giveback};
+
+static int read_until(lua_State *L, Stream *s) {
+  ptrdiff_t n = next_piece(L, s);
+  if (n >= 0) return take(L, s, (size_t)n);
+  if (s->read_error) return raise_read_error(L, s);
+  if (s->eof) return incomplete(L, s, 0);
+  return wait_for_separator(L, s, &UNTIL);
+}
+
+static void check_separators(lua_State *L) {
+  if (lua_istable(L, 2)) {
+    lua_Integer n = luaL_len(L, 2);
+    luaL_argcheck(L, n > 0, 2, "a separator expected");
+    for (lua_Integer i = 1; i <= n; i++) {
+      if (lua_rawgeti(L, 2, i) != LUA_TSTRING || !lua_rawlen(L, -1))
+        luaL_argerror(L, 2, "separators are strings that aren't empty");
+      lua_pop(L, 1);
+    }
+    return;
+  }
+  size_t n;
+  luaL_optlstring(L, 2, "\n", &n);
+  luaL_argcheck(L, n > 0, 2, "a separator that isn't empty expected");
+}
+
+/// Reads up to and with a separator.
+// Raises LimitOverrunError when there is none within the limit (nothing is lost: `read` gives what
+// lies there), IncompleteReadError when the stream ends before one.
+// @function StreamReader:readuntil
+// @param[opt="\n"] sep a string, or a list of strings: the one that ends first counts
+// @treturn string
+static int reader_readuntil(lua_State *L) {
+  Stream *s = check_reader(L);
+  Task *t;
+  check_separators(L);
+  begin(L, s);
+  lua_settop(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_pushliteral(L, "\n");
+    lua_replace(L, 2);
+  } else if (lua_isnumber(L, 2))
+    lua_tostring(L, 2);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readuntil);
+  return read_until(L, s);
+}
+
+static int read_line(lua_State *L, Stream *s);
+
+static int line_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return read_line(L, s);
+}
+
+static const WaitKind LINE = {"readline", line_resumed, read_abort, NULL, read_giveback};
+
+/* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
+static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
+  if (n >= 0) return take(L, s, (size_t)n);
+  if (s->read_error) return raise_read_error(L, s);
+  if (buffer_length(&s->in)) return take(L, s, buffer_length(&s->in));
+  lua_pushnil(L);
+  return 1;
+}
+
+static bool more_to_come(const Stream *s) { return !s->read_error && !s->eof; }
+
+static int read_line(lua_State *L, Stream *s) {
+  ptrdiff_t n = next_piece(L, s);
+  if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINE);
+  return finish_line(L, s, n);
+}
+
+/// Reads a line, with its newline; the last one may have none.
+// Raises LimitOverrunError when it is longer than the limit; nothing is lost.
+// @function StreamReader:readline
+// @treturn ?string nil at the end
+static int reader_readline(lua_State *L) {
+  Stream *s = check_reader(L);
+  Task *t;
+  begin(L, s);
+  lua_settop(L, 1);
+  lua_pushliteral(L, "\n");
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readline);
+  return read_line(L, s);
+}
+
+/* lines: the same, the newline stripped */
+
+static int strip(lua_State *L) {
+  size_t n;
+  const char *line = lua_tolstring(L, -1, &n);
+  if (line && n && line[n - 1] == '\n') lua_pushlstring(L, line, n - 1);
+  return 1;
+}
+
+static int stripped_line(lua_State *L, Stream *s);
+
+static int lines_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return stripped_line(L, s);
+}
+
+static const WaitKind LINES = {"lines", lines_resumed, read_abort, NULL, read_giveback};
+
+static int stripped_line(lua_State *L, Stream *s) {
+  ptrdiff_t n = next_piece(L, s);
+  if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINES);
+  finish_line(L, s, n);
+  return strip(L);
+}
+
+static int next_line(lua_State *L) {
+  Stream *s = check_reader(L);
+  Task *t;
+  begin(L, s);
+  lua_settop(L, 1);
+  lua_pushliteral(L, "\n");
+  if ((t = spent(L))) return asy_give_way(L, t, next_line);
+  return stripped_line(L, s);
+}
+
+/// Iterates over the lines, without their newlines: `for line in reader:lines() do`.
+// @function StreamReader:lines
+// @treturn function
+static int reader_lines(lua_State *L) {
+  check_reader(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushcclosure(L, next_line, 1);
+  lua_pushvalue(L, 1);
+  return 2;
+}
+
+/// Whether the stream has ended and all of it has been read.
+// @function StreamReader:at_eof
+// @treturn boolean
+static int reader_at_eof(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_pushboolean(L, s->eof && !buffer_length(&s->in));
+  return 1;
+}
+
+static int reader__tostring(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
+                  s->handle.closed   ? "closed"
+                  : s->read_error    ? "broken"
+                  : s->eof           ? "at the end"
+                                     : "open",
+                  (LUAI_UACINT)buffer_length(&s->in), (void *)s);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"read", reader_read},
+                                   {"readexactly", reader_readexactly},
+                                   {"readuntil", reader_readuntil},
+                                   {"readline", reader_readline},
+                                   {"lines", reader_lines},
+                                   {"at_eof", reader_at_eof},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__tostring", reader__tostring}, {NULL, NULL}};
+
+void asy_open_reader(lua_State *L) {
+  asy_newclass(L, ASY_READER, "asyncio.StreamReader", methods, metamethods);
+}

@@ -1,0 +1,597 @@
+/*
+** server.c - asyncio.Server.
+**
+** The listening sockets are our own, under uv_poll, so that accepting can pause when descriptors run
+** out without losing the clients that wait (libuv would accept and close them). The poll's callback
+** accepts; a Ready makes the streams and tasks. While a server listens or has clients the loop
+** holds it.
+*/
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "address.h"
+#include "error.h"
+#include "report.h"
+
+#define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
+#define RETRY_NS 100000000        /* after running out of descriptors */
+#define NS 1000000000.0
+
+typedef struct Listener {
+  Handle handle;
+  uv_poll_t poll;
+  struct Server *server; /* NULL once that is gone */
+  struct Listener *next;
+  int fd;
+} Listener;
+
+typedef struct Server {
+  Loop *loop;
+  uint32_t loop_id;
+  uint32_t slot;        /* where the loop holds it; 0: it doesn't */
+  Listener *listeners;
+  ListNode clients;     /* Streams */
+  Waitq closers;        /* wait_closed, <close>, serve_forever */
+  Ready spawn;          /* makes streams of what was accepted */
+  Timer retry;          /* after descriptors ran out */
+  int accepted[ACCEPTS];
+  int naccepted;
+  size_t limit;
+  uint64_t linger_ns;   /* close_timeout */
+  bool nodelay, keepalive;
+  bool serving, closed;
+  bool starved;         /* out of descriptors, and that has been reported */
+  bool retry_due;
+} Server; /* user value 1: the handler */
+
+static Server *check_server(lua_State *L) {
+  return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
+}
+
+/* NULL when its loop is closed. */
+static Loop *server_loop(lua_State *L, const Server *sv) {
+  return asy_loop_find(ASY_RUNTIME(L), sv->loop_id);
+}
+
+/* Accepting */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void listen_start(Server *sv) {
+  for (Listener *l = sv->listeners; l; l = l->next)
+    if (l->handle.open) uv_poll_start(&l->poll, UV_READABLE, on_poll);
+}
+
+static void listen_stop(Server *sv) {
+  for (Listener *l = sv->listeners; l; l = l->next)
+    if (l->handle.open) uv_poll_stop(&l->poll);
+}
+
+static int accept_one(int fd) {
+#if defined(__linux__)
+  return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+  int conn = accept(fd, NULL, NULL);
+  if (conn >= 0) fcntl(conn, F_SETFD, FD_CLOEXEC);
+  return conn;
+#endif
+}
+
+static void starve(Server *sv) {
+  listen_stop(sv);
+  if (!sv->retry.place) timer_set(&sv->loop->timers, &sv->retry, uv_hrtime() + RETRY_NS);
+}
+
+static void wake_spawn(Server *sv) {
+  if (!list_linked(&sv->spawn.link)) asy_ready(sv->loop, &sv->spawn);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events) {
+  Server *sv = asy_container(poll, Listener, poll)->server;
+  (void)status;
+  (void)events;
+  while (sv->naccepted < ACCEPTS) {
+    int fd = accept_one(asy_container(poll, Listener, poll)->fd);
+    if (fd >= 0) {
+      sv->accepted[sv->naccepted++] = fd;
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) starve(sv);
+    if (errno != EINTR && errno != ECONNABORTED) break;
+  }
+  if (sv->naccepted || sv->retry.place) wake_spawn(sv);
+}
+
+static void on_retry(Timer *timer) {
+  Server *sv = asy_container(timer, Server, retry);
+  if (sv->serving) listen_start(sv);
+}
+
+/* Clients */
+
+static bool idle(const Server *sv) { return sv->closed && list_empty(&sv->clients); }
+
+static void check_idle(Server *sv) {
+  if (!idle(sv)) return;
+  waitq_wake_all(&sv->closers, 0);
+  wake_spawn(sv); /* lets go of the server */
+}
+
+static void client_left(Stream *s) {
+  Server *sv = s->server;
+  if (!sv || s->handler || s->handle.open || !s->handle.closed) return;
+  list_remove(&s->link);
+  s->server = NULL;
+  check_idle(sv);
+}
+
+/* The handler has returned or failed. stack: task */
+static void handler_ended(lua_State *L, Task *t) {
+  Stream *s = t->owner;
+  Server *sv = s->server;
+  s->handler = NULL;
+  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
+    const char *traceback = NULL;
+    asy_future_extras(L, -1, false);
+    if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING)
+      traceback = lua_tostring(L, -1);
+    int top = lua_gettop(L), task = traceback ? top - 2 : top - 1;
+    lua_getiuservalue(L, task, FUTURE_UV_VALUE);
+    asy_report(L, t->loop, (Report){.message = "a connection's handler failed", .key = "task",
+                                    .traceback = traceback, .exception = -1, .object = task});
+    lua_settop(L, task);
+  }
+  stream_close(L, s, sv ? sv->linger_ns : (uint64_t)(30 * NS));
+  client_left(s);
+}
+
+static void set_option(int fd, int level, int name) {
+  int on = 1;
+  setsockopt(fd, level, name, &on, sizeof on); /* refused by unix sockets: no matter */
+}
+
+/* stack: server → server, task; a stream for the descriptor, and its handler */
+static void serve(lua_State *L, Server *sv, int fd) {
+  struct sockaddr_storage sa;
+  socklen_t len = sizeof sa;
+  bool unix_socket = getpeername(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family == AF_UNIX;
+  lua_getiuservalue(L, 1, 1);
+  Stream *s = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
+  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
+  if (status) {
+    stream_abort(L, s);
+    asy_oserror(L, status, "accept", NULL);
+  }
+  sv->accepted[--sv->naccepted] = -1; /* the descriptor is the stream's now */
+  if (sv->nodelay && !unix_socket) set_option(fd, IPPROTO_TCP, TCP_NODELAY);
+  if (sv->keepalive) set_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+  stream_set_peer(s, (struct sockaddr *)&sa);
+  stream_push_reader(L, -1);
+  lua_insert(L, -2); /* handler, reader, writer */
+  Task *t = asy_task_new(L, sv->loop, 2);
+  t->future.looked = true; /* handler_ended reports */
+  t->owner = s;
+  t->ended = handler_ended;
+  s->handler = t;
+  s->server = sv;
+  s->on_gone = client_left;
+  list_append(&sv->clients, &s->link);
+  stream_start(s);
+}
+
+/* args: server, descriptor */
+static int serve_protected(lua_State *L) {
+  serve(L, lua_touserdata(L, 1), (int)lua_tointeger(L, 2));
+  return 0;
+}
+
+static void let_go(lua_State *L, Server *sv) {
+  uint32_t slot = sv->slot;
+  sv->slot = 0;
+  if (slot) asy_release(L, sv->loop, slot);
+}
+
+static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
+  Server *sv = asy_container(self, Server, spawn);
+  int top = lua_gettop(L);
+  asy_held_push(L, loop, sv->slot);
+  if (sv->retry.place && !sv->starved) {
+    sv->starved = true;
+    asy_oserror_push(L, UV_EMFILE, "accept", NULL);
+    asy_report(L, loop, (Report){.message = "out of file descriptors: accepting pauses",
+                                 .exception = -1});
+    lua_settop(L, top + 1);
+  } else if (!sv->retry.place)
+    sv->starved = false;
+  for (int n; (n = sv->naccepted) > 0;) {
+    int fd = sv->accepted[n - 1];
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_protected);
+    lua_pushvalue(L, top + 1);
+    lua_pushinteger(L, fd);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+      if (sv->naccepted == n) {
+        sv->naccepted--;
+        close(fd);
+      }
+      asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
+      lua_settop(L, top + 1);
+    }
+  }
+  if (idle(sv)) let_go(L, sv);
+  lua_settop(L, top);
+}
+
+/* Listening */
+
+static void listener_destroy(Handle *h) {
+  Listener *l = asy_container(h, Listener, handle);
+  if (l->fd >= 0) close(l->fd);
+  free(l);
+}
+
+static void listener_on_close(Handle *h) {
+  Listener *l = asy_container(h, Listener, handle);
+  close(l->fd);
+  l->fd = -1;
+}
+
+static void listener_shut(Shutter *shutter) {
+  asy_handle_close(asy_container(shutter, Handle, shutter));
+}
+
+static void close_listeners(Server *sv) {
+  sv->serving = false;
+  sv->closed = true;
+  if (sv->loop) timer_cancel(&sv->loop->timers, &sv->retry);
+  for (Listener *l = sv->listeners, *next; l; l = next) {
+    next = l->next;
+    asy_handle_close(&l->handle);
+    asy_handle_unbox(&l->handle);
+  }
+  sv->listeners = NULL;
+}
+
+static int listen_on(const struct sockaddr *sa, socklen_t len, int backlog, bool reuse_port,
+                     bool reuse_address) {
+  int fd = socket(sa->sa_family, SOCK_STREAM, 0), on = 1;
+  if (fd < 0) return -errno;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  if (reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (bind(fd, sa, len) || listen(fd, backlog)) {
+    int status = -errno;
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+
+static int get_int(lua_State *L, int idx, const char *key, int fallback) {
+  int isint;
+  lua_Integer n = fallback;
+  if (lua_getfield(L, idx, key) != LUA_TNIL) {
+    n = lua_tointegerx(L, -1, &isint);
+    if (!isint || n < 0 || n > INT32_MAX)
+      luaL_argerror(L, idx, lua_pushfstring(L, "'%s' is a number that isn't negative", key));
+  }
+  lua_pop(L, 1);
+  return (int)n;
+}
+
+static bool get_bool(lua_State *L, int idx, const char *key, bool fallback) {
+  bool value = lua_getfield(L, idx, key) == LUA_TNIL ? fallback : lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+static lua_Number get_number(lua_State *L, int idx, const char *key, lua_Number fallback) {
+  lua_Number n = fallback;
+  if (lua_getfield(L, idx, key) != LUA_TNIL) {
+    n = lua_tonumber(L, -1);
+    if (!(n >= 0))
+      luaL_argerror(L, idx, lua_pushfstring(L, "'%s' is a number of seconds", key));
+  }
+  lua_pop(L, 1);
+  return n;
+}
+
+/* Adds a listener for the address in the table at idx. port: in place of a port 0; → the real one.
+** -1: the machine has no such address (no IPv6), which is an error only when all are so. */
+static int add_listener(lua_State *L, Server *sv, int idx, int opts, int port, bool only) {
+  struct sockaddr_storage sa;
+  socklen_t len = asy_address_check(L, idx, &sa);
+  bool ip = sa.ss_family != AF_UNIX;
+  char text[ASY_ADDRESS_TEXT];
+  in_port_t *sin_port = sa.ss_family == AF_INET ? &((struct sockaddr_in *)&sa)->sin_port
+                                                : &((struct sockaddr_in6 *)&sa)->sin6_port;
+  if (ip && *sin_port == 0) *sin_port = (in_port_t)port;
+  asy_address_text((struct sockaddr *)&sa, len, text);
+  int backlog = get_int(L, opts, "backlog", 128);
+  bool reuse_port = get_bool(L, opts, "reuse_port", false);
+  bool reuse_address = get_bool(L, opts, "reuse_address", true);
+  Listener *l = calloc(1, sizeof *l);
+  if (!l) luaL_error(L, "not enough memory");
+  l->fd = -1;
+  asy_handle_init(&l->handle, sv->loop, (uv_handle_t *)&l->poll, listener_destroy, listener_shut);
+  l->handle.on_close = listener_on_close;
+  int fd = listen_on((struct sockaddr *)&sa, len, backlog, ip && reuse_port, ip && reuse_address);
+  if (fd < 0) {
+    asy_handle_unbox(&l->handle);
+    if (!only && (fd == UV_EADDRNOTAVAIL || fd == UV_EAFNOSUPPORT)) return -1;
+    asy_oserror(L, fd, "listen", text);
+  }
+  l->fd = fd;
+  int status = uv_poll_init(&sv->loop->uv, &l->poll, fd);
+  if (status) {
+    asy_handle_unbox(&l->handle);
+    asy_oserror(L, status, "listen", text);
+  }
+  asy_handle_opened(&l->handle);
+  l->server = sv;
+  Listener **last = &sv->listeners;
+  while (*last) last = &(*last)->next;
+  *last = l;
+  len = sizeof sa;
+  return ip && getsockname(fd, (struct sockaddr *)&sa, &len) == 0 ? *sin_port : 0;
+}
+
+/* listen(handler, {address, ...}, opts) → server: the mechanism of start_server */
+static int server_listen(lua_State *L) {
+  Loop *loop = asy_running(L, ASY_RUNTIME(L));
+  luaL_checkany(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  Server *sv = lua_newuserdatauv(L, sizeof *sv, 1); /* stack: handler, addresses, opts, server */
+  memset(sv, 0, sizeof *sv);
+  sv->loop = loop;
+  sv->loop_id = loop->id;
+  sv->spawn.run = spawn_run;
+  sv->retry.fire = on_retry;
+  list_init(&sv->clients);
+  list_init(&sv->spawn.link);
+  waitq_init(&sv->closers);
+  asy_pushmeta(L, ASY_SERVER);
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, 4, 1);
+  lua_Integer limit = get_int(L, 3, "limit", STREAM_LIMIT);
+  luaL_argcheck(L, limit > 0, 3, "'limit' is a number of bytes, 1 at least");
+  sv->limit = (size_t)limit;
+  sv->nodelay = get_bool(L, 3, "nodelay", true);
+  sv->keepalive = get_bool(L, 3, "keepalive", false);
+  lua_Number linger = get_number(L, 3, "close_timeout", 30);
+  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS) + 1 : TIMER_NEVER / 2;
+  int port = 0, n = (int)lua_rawlen(L, 2);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 2, i);
+    int got = add_listener(L, sv, 5, 3, port, i == n && !sv->listeners);
+    if (got > 0) port = got;
+    lua_settop(L, 4);
+  }
+  lua_settop(L, 4);
+  lua_pushvalue(L, 4);
+  sv->slot = asy_hold(L, loop);
+  if (get_bool(L, 3, "start_serving", true)) {
+    sv->serving = true;
+    listen_start(sv);
+  }
+  return 1;
+}
+
+/* Methods */
+
+/// Begins to accept connections; `start_server` has done so unless told not to.
+// @function Server:start_serving
+static int server_start_serving(lua_State *L) {
+  Server *sv = check_server(L);
+  if (sv->closed || !server_loop(L, sv)) return asy_error(L, ASY_CLOSED, "the server is closed");
+  sv->serving = true;
+  listen_start(sv);
+  return 0;
+}
+
+/* Accepted and not served yet: closed with the server. */
+static void refuse_accepted(Server *sv) {
+  while (sv->naccepted > 0) close(sv->accepted[--sv->naccepted]);
+}
+
+static void close_server(Server *sv) {
+  if (sv->closed) return;
+  close_listeners(sv);
+  refuse_accepted(sv);
+  if (idle(sv))
+    check_idle(sv);
+  else
+    waitq_wake_all(&sv->closers, 0); /* serve_forever */
+}
+
+/// Stops accepting. Connections that are open go on.
+// @function Server:close
+static int server_close(lua_State *L) {
+  Server *sv = check_server(L);
+  if (server_loop(L, sv)) close_server(sv);
+  return 0;
+}
+
+static void each_client(lua_State *L, Server *sv, void (*fn)(lua_State *, Stream *)) {
+  for (ListNode *n = sv->clients.next, *next; n != &sv->clients; n = next) {
+    next = n->next;
+    fn(L, asy_container(n, Stream, link));
+  }
+}
+
+static void close_client(lua_State *L, Stream *s) { stream_close(L, s, s->server->linger_ns); }
+
+/// Closes every connection, after what is written has been sent.
+// @function Server:close_clients
+static int server_close_clients(lua_State *L) {
+  Server *sv = check_server(L);
+  if (server_loop(L, sv)) each_client(L, sv, close_client);
+  return 0;
+}
+
+/// Closes every connection at once.
+// @function Server:abort_clients
+static int server_abort_clients(lua_State *L) {
+  Server *sv = check_server(L);
+  if (server_loop(L, sv)) each_client(L, sv, stream_abort);
+  return 0;
+}
+
+static void cancel_handler(lua_State *L, Stream *s) {
+  if (s->handler && s->handler != s->handler->loop->rt->current) asy_task_cancel(L, s->handler, 0);
+}
+
+static int wait_closed(lua_State *L);
+
+static int closed_finish(lua_State *L, Task *t) {
+  (void)t;
+  return wait_closed(L);
+}
+
+static const WaitKind CLOSED = {"wait for the server's connections", closed_finish, waitq_abort, NULL, NULL};
+
+/* stack: server */
+static int wait_closed(lua_State *L) {
+  Server *sv = check_server(L);
+  lua_settop(L, 1);
+  if (idle(sv) || !server_loop(L, sv)) return 0;
+  return waitq_park(L, asy_current(L), &sv->closers, &CLOSED, sv);
+}
+
+/// Waits until the server is closed and every handler has ended.
+// @function Server:wait_closed
+static int server_wait_closed(lua_State *L) { return wait_closed(L); }
+
+static int forever_finish(lua_State *L, Task *t);
+
+static Abort forever_abort(lua_State *L, Task *t) {
+  waitq_abort(L, t);
+  close_server(t->on);
+  return ASY_DETACHED;
+}
+
+static const WaitKind FOREVER = {"serve", forever_finish, forever_abort, NULL, NULL};
+
+static int serve_forever(lua_State *L, Server *sv) {
+  if (sv->closed) return 0;
+  return waitq_park(L, asy_current(L), &sv->closers, &FOREVER, sv);
+}
+
+static int forever_finish(lua_State *L, Task *t) { return serve_forever(L, t->on); }
+
+/// Serves until the server is closed. Cancelling it closes the server.
+// @function Server:serve_forever
+static int server_serve_forever(lua_State *L) {
+  Server *sv = check_server(L);
+  server_start_serving(L);
+  lua_settop(L, 1);
+  return serve_forever(L, sv);
+}
+
+/// Whether it accepts connections.
+// @function Server:is_serving
+// @treturn boolean
+static int server_is_serving(lua_State *L) {
+  Server *sv = check_server(L);
+  lua_pushboolean(L, sv->serving && server_loop(L, sv));
+  return 1;
+}
+
+/// The addresses it listens on; where port 0 was asked for, the real one.
+// @function Server:sockets
+// @treturn {table,...}
+static int server_sockets(lua_State *L) {
+  Server *sv = check_server(L);
+  int n = 0;
+  lua_newtable(L);
+  for (Listener *l = sv->listeners; l; l = l->next) {
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    if (getsockname(l->fd, (struct sockaddr *)&sa, &len)) continue;
+    asy_address_push(L, (struct sockaddr *)&sa, len);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
+/* local server <close>: left normally, waits for the handlers; left by an error, ends them. Where
+** nothing can wait it only closes. */
+static int server__close(lua_State *L) {
+  Server *sv = check_server(L);
+  bool failed = !lua_isnoneornil(L, 2);
+  if (!server_loop(L, sv)) return 0;
+  close_server(sv);
+  if (failed || !asy_current_or_null(L)) {
+    each_client(L, sv, cancel_handler);
+    each_client(L, sv, stream_abort);
+  }
+  if (!asy_current_or_null(L)) return 0;
+  return wait_closed(L);
+}
+
+static int server__gc(lua_State *L) {
+  Server *sv = lua_touserdata(L, 1);
+  sv->loop = server_loop(L, sv);
+  if (sv->loop && list_linked(&sv->spawn.link)) list_remove(&sv->spawn.link);
+  close_listeners(sv);
+  refuse_accepted(sv);
+  list_each(n, &sv->clients) asy_container(n, Stream, link)->server = NULL;
+  return 0;
+}
+
+static int server__tostring(lua_State *L) {
+  Server *sv = check_server(L);
+  lua_settop(L, 1);
+  server_sockets(L);
+  int n = (int)lua_rawlen(L, 2);
+  lua_pushfstring(L, "asyncio.Server: %s", sv->closed ? "closed" : sv->serving ? "serving" : "not serving");
+  for (int i = 1; i <= n; i++) {
+    lua_pushstring(L, i == 1 ? " on " : ", ");
+    lua_rawgeti(L, 2, i);
+    luaL_tolstring(L, -1, NULL);
+    lua_remove(L, -2);
+    lua_concat(L, 3);
+  }
+  lua_pushfstring(L, "%s (%p)", lua_tostring(L, -1), (void *)sv);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"start_serving", server_start_serving},
+                                   {"serve_forever", server_serve_forever},
+                                   {"close", server_close},
+                                   {"close_clients", server_close_clients},
+                                   {"abort_clients", server_abort_clients},
+                                   {"wait_closed", server_wait_closed},
+                                   {"is_serving", server_is_serving},
+                                   {"sockets", server_sockets},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", server__gc},
+                                       {"__close", server__close},
+                                       {"__tostring", server__tostring},
+                                       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"listen", server_listen}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_server(lua_State *L) {
+  static const luaL_Reg protected[] = {{"serve", serve_protected}, {NULL, NULL}};
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
+  lua_newtable(L);
+  asy_setfuncs(L, protected);
+  lua_getfield(L, -1, "serve");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_protected);
+  lua_pop(L, 1);
+}

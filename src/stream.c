@@ -1,0 +1,241 @@
+/*
+** stream.c - the life of a connection: made, opened, closed, freed.
+**
+** States: made (libuv knows the handle) → open (reads) → closing (sends what is left) → closed.
+** `closing` is the user's word; handle.closing is libuv's. The block goes when libuv has let go,
+** the writer is collected, and no tidy is pending.
+*/
+#include "stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "address.h"
+#include "error.h"
+
+static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle); }
+
+void stream_set_peer(Stream *s, const struct sockaddr *sa) {
+  if (sa->sa_family == AF_INET) memcpy(&s->peer, sa, sizeof s->peer.in);
+  if (sa->sa_family == AF_INET6) memcpy(&s->peer, sa, sizeof s->peer.in6);
+}
+
+void stream_peer(const Stream *s, char *text) {
+  *text = 0;
+  if (s->peer.any.sa_family) asy_address_text(&s->peer.any, sizeof s->peer, text);
+}
+
+size_t stream_pending(const Stream *s) {
+  size_t n = s->out.bytes - s->out.sent;
+  if (s->flight && !s->flight->landed) n += uv_stream_get_write_queue_size(&s->uv.stream);
+  return n;
+}
+
+/* Freeing */
+
+static void destroy(Handle *h) {
+  Stream *s = from_handle(h);
+  if (list_linked(&s->tidy.link)) {
+    if (h->loop) return; /* tidy does it */
+    list_remove(&s->tidy.link);
+  }
+  if (list_linked(&s->send.link)) list_remove(&s->send.link);
+  stream_free_output(s);
+  buffer_free(&s->in);
+  free(s);
+}
+
+static void schedule_tidy(Stream *s) {
+  if (!list_linked(&s->tidy.link)) asy_ready(s->handle.loop, &s->tidy);
+}
+
+static void on_close(Handle *h) {
+  Stream *s = from_handle(h);
+  stream_wake_reader(s, 0);
+  waitq_wake_all(&s->drainers, 0);
+  waitq_wake_all(&s->closers, 0);
+  if (s->on_gone) s->on_gone(s);
+  if (!h->loop->open)
+    h->loop = NULL;
+  else if (s->flight || s->out.nrefs)
+    schedule_tidy(s);
+}
+
+/* The loop closes: those who wait have been taken out of their lines. */
+static void shut(Shutter *shutter) {
+  Stream *s = from_handle(asy_container(shutter, Handle, shutter));
+  s->reader = NULL;
+  s->handler = NULL;
+  s->closing = s->eof = true;
+  timer_cancel(&s->handle.loop->timers, &s->linger);
+  asy_handle_close(&s->handle);
+}
+
+/* Closing */
+
+static void close_handle(Stream *s) {
+  timer_cancel(&s->handle.loop->timers, &s->linger);
+  asy_handle_close(&s->handle);
+}
+
+void stream_abort(lua_State *L, Stream *s) {
+  if (!s->handle.open) return;
+  s->closing = s->eof = s->aborted = true;
+  stream_drop_output(L, s);
+  close_handle(s);
+}
+
+static void arm_linger(Stream *s) {
+  s->linger_pending = stream_pending(s);
+  if (!timer_set(&s->handle.loop->timers, &s->linger, asy_now(s->handle.loop) + s->linger_ns))
+    s->linger_ns = 0;
+}
+
+static void on_linger(Timer *timer) {
+  Stream *s = asy_container(timer, Stream, linger);
+  if (stream_pending(s) < s->linger_pending)
+    arm_linger(s);
+  else {
+    s->aborted = true;
+    schedule_tidy(s);
+  }
+}
+
+static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
+  Stream *s = asy_container(self, Stream, tidy);
+  (void)loop;
+  stream_land(L, s);
+  if (s->aborted || s->handle.closed) {
+    stream_drop_output(L, s);
+    if (s->handle.open) close_handle(s);
+  } else
+    stream_flush(L, s);
+  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->tidy.link)) destroy(&s->handle);
+}
+
+void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
+  if (!s->handle.open) return;
+  if (!s->closing) {
+    s->closing = s->eof = true;
+    if (s->reading) uv_read_stop(&s->uv.stream);
+    s->reading = false;
+    stream_wake_reader(s, 0);
+    stream_flush(L, s);
+    if (!s->handle.open) return;
+  }
+  if (!linger_ns || s->linger.place) return;
+  s->linger_ns = linger_ns;
+  arm_linger(s);
+}
+
+/* Making */
+
+static size_t block_size(uv_handle_type type) {
+  return offsetof(Stream, uv) + (type == UV_TCP ? sizeof(uv_tcp_t)
+                                 : type == UV_TTY ? sizeof(uv_tty_t)
+                                                  : sizeof(uv_pipe_t));
+}
+
+/* Pushes a writer with a block that libuv doesn't know yet. */
+static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
+  Stream **box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = NULL;
+  asy_pushmeta(L, ASY_WRITER);
+  lua_setmetatable(L, -2);
+  Stream *s = *box = calloc(1, block_size(type));
+  if (!s) luaL_error(L, "not enough memory");
+  asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
+  s->handle.on_close = on_close;
+  s->send.run = stream_send_run;
+  s->tidy.run = tidy_run;
+  s->linger.fire = on_linger;
+  s->limit = limit;
+  s->high = STREAM_LIMIT;
+  s->low = STREAM_LIMIT / 4;
+  s->read_size = 1024;
+  s->want_byte = -1;
+  list_init(&s->send.link);
+  list_init(&s->tidy.link);
+  list_init(&s->link);
+  waitq_init(&s->drainers);
+  waitq_init(&s->closers);
+  return s;
+}
+
+static Stream *opened(lua_State *L, Stream *s, int status, const char *what) {
+  if (status) asy_oserror(L, status, what, NULL);
+  asy_handle_opened(&s->handle);
+  return s;
+}
+
+Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
+  Stream *s = new_block(L, loop, type, limit);
+  return opened(L, s, type == UV_TCP ? uv_tcp_init(&loop->uv, &s->uv.tcp)
+                                     : uv_pipe_init(&loop->uv, &s->uv.pipe, 0), "socket");
+}
+
+Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
+  Stream *s = new_block(L, loop, UV_TTY, limit);
+  return opened(L, s, uv_tty_init(&loop->uv, &s->uv.tty, fd, 0), "open");
+}
+
+void stream_push_reader(lua_State *L, int writer) {
+  writer = lua_absindex(L, writer);
+  Stream **box = lua_newuserdatauv(L, sizeof *box, 1);
+  *box = *(Stream **)lua_touserdata(L, writer);
+  lua_pushvalue(L, writer);
+  lua_setiuservalue(L, -2, 1);
+  asy_pushmeta(L, ASY_READER);
+  lua_setmetatable(L, -2);
+}
+
+void stream_start(Stream *s) {
+  int status = uv_read_start(&s->uv.stream, stream_on_alloc, stream_on_read);
+  s->reading = status == 0;
+  if (status && !s->read_error) s->read_error = status;
+}
+
+/* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
+static int writer__gc(lua_State *L) {
+  Stream **box = lua_touserdata(L, 1), *s = *box;
+  if (!s) return 0;
+  *box = NULL;
+  if (s->reader) { /* only where a stranger closed the task's coroutine */
+    s->reader->on = NULL;
+    s->reader = NULL;
+  }
+  if (s->handle.open && !s->closing) {
+    char peer[ASY_ADDRESS_TEXT];
+    stream_peer(s, peer);
+    lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s",
+                    *peer ? ", peer " : "", peer);
+    lua_warning(L, lua_tostring(L, -1), 0);
+    stream_abort(L, s);
+  }
+  asy_handle_unbox(&s->handle);
+  return 0;
+}
+
+static void count_unsent(uv_handle_t *h, void *arg) {
+  Shutter *shutter = h->data;
+  if (!shutter || shutter->shut != shut || uv_is_closing(h)) return;
+  Stream *s = from_handle(asy_container(shutter, Handle, shutter));
+  if (!s->write_error && stream_pending(s)) ++*(int *)arg;
+}
+
+/* How many streams have output that the kernel hasn't taken yet. */
+static int loop_unsent(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  int n = 0;
+  if (loop->open) uv_walk(&loop->uv, count_unsent, &n);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+static const luaL_Reg loop_methods[] = {{"_unsent", loop_unsent}, {NULL, NULL}};
+static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}};
+
+void asy_open_stream(lua_State *L) {
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
+  asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", NULL, writer_metamethods);
+}

@@ -1,0 +1,136 @@
+/*
+** stream.h - one connection: what StreamReader and StreamWriter share.
+**
+** The block is malloc'ed and boxed by the writer's userdata; the reader holds the writer. libuv's
+** callbacks fill `in` and count; whatever needs Lua they leave to `tidy`, which the loop runs.
+*/
+#ifndef ASY_STREAM_H
+#define ASY_STREAM_H
+
+#include "buffer.h"
+#include "handle.h"
+#include "waitq.h"
+
+#include <netinet/in.h>
+
+ASY_HIDDEN
+
+#define STREAM_LIMIT 65536 /* default of `limit` and of the high-water mark, as in asyncio */
+
+/* A large string on its way out: not copied, held by the loop. */
+typedef struct Ref {
+  size_t at; /* how many of the small bytes go before it */
+  const char *data;
+  size_t length;
+  uint32_t slot;
+} Ref;
+
+/* Bytes on their way out: small strings copied one after the other, large ones in between. */
+typedef struct Out {
+  Buffer small;
+  Ref *refs;
+  size_t nrefs, size; /* refs in use, room for */
+  size_t bytes, sent; /* all, and how many of them are gone */
+} Out;
+
+/* What uv_write has under way; it owns its Out until libuv calls back. */
+typedef struct Flight {
+  uv_write_t req;
+  struct Stream *stream;
+  Out out;
+  bool landed; /* libuv has called back: `tidy` frees it */
+} Flight;
+
+struct Server;
+
+typedef struct Stream {
+  Handle handle;
+  Ready send;       /* in turn_end: sends what this turn wrote */
+  Ready tidy;       /* on the ready list: what a callback left to do */
+  Timer linger;     /* closing: aborts when nothing moves any more */
+  uint64_t linger_ns;
+  size_t linger_pending;
+  /* reading */
+  Buffer in;
+  size_t searched;  /* so many bytes of `in` hold no separator */
+  size_t want;      /* the reader isn't woken before so many bytes lie there ... */
+  int want_byte;    /* ... or this byte has come; -1: none in particular */
+  size_t limit;
+  size_t read_size; /* what the next read offers to the kernel */
+  Task *reader;     /* who waits for data, or for the connection; until it has run again */
+  int read_error;   /* a libuv status */
+  bool eof, reading;
+  /* writing */
+  bool eof_wanted, eof_sent, closing, aborted;
+  int write_error;
+  Out out;
+  Flight *flight;   /* or NULL */
+  size_t high, low; /* water marks of drain */
+  Waitq drainers, closers;
+  /* the server it came from */
+  struct Server *server;
+  ListNode link;    /* in the server's clients */
+  Task *handler;    /* while it runs */
+  void (*on_gone)(struct Stream *s); /* tells the server; C only */
+  union {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+  } peer; /* family 0: none */
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+    uv_tty_t tty;
+  } uv; /* last: only its kind's part is allocated */
+} Stream;
+
+/* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE), or raises. */
+Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
+
+/* Pushes a writer for an open tty descriptor, which libuv reopens. */
+Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit);
+
+/* Pushes a reader for the stream of the writer at idx. */
+void stream_push_reader(lua_State *L, int writer);
+
+/* Begins to read; what fails shows at the first read. */
+void stream_start(Stream *s);
+
+/* Sends what is written, then closes. linger_ns: abort after so long without progress; 0: never. */
+void stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
+
+/* Closes at once; what is not sent is dropped. */
+void stream_abort(lua_State *L, Stream *s);
+
+/* Bytes written and not with the kernel yet. */
+size_t stream_pending(const Stream *s);
+
+
+
+/* Notes the address of an IP peer: the kernel forgets it when the peer is gone. */
+void stream_set_peer(Stream *s, const struct sockaddr *sa);
+
+/* The peer's address in words, for errors; "" when there is none. */
+void stream_peer(const Stream *s, char *text);
+
+/* writer.c */
+void stream_send_run(lua_State *L, Loop *loop, Ready *self);
+void stream_flush(lua_State *L, Stream *s);
+void stream_drop_output(lua_State *L, Stream *s);
+void stream_land(lua_State *L, Stream *s); /* frees a flight that has landed */
+void stream_free_output(Stream *s);        /* the memory, when no Lua is left */
+
+/* reader.c */
+void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
+void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf);
+void stream_wake_reader(Stream *s, int code);
+
+void asy_open_stream(lua_State *L);
+void asy_open_reader(lua_State *L);
+void asy_open_writer(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif

@@ -1,0 +1,832 @@
+/*
+** task.c - tasks: the only place that resumes their coroutines, the only one that suspends them,
+** and the whole of cancellation.
+**
+** A task is live from its creation until it has ended, and the loop holds it that long. Its waiter
+** is in a line, or its timer set, only while it is parked. Requests of cancellation queue in
+** extras.requests, each its own error object; `requests` counts them. The coroutine's stack is
+** [function, message handler, function, arguments...]: the first stays, for tostring.
+*/
+#include "task.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "impasse.h"
+#include "report.h"
+
+#define MAX_SPARE 1024 /* ended coroutines kept for the next tasks (about 1 KB each) */
+
+static Task *check_task(lua_State *L) {
+  return asy_check(L, ASY_RUNTIME(L), 1, ASY_TASK, "asyncio.Task");
+}
+
+void asy_task_push(lua_State *L, Task *t) { asy_held_push(L, t->loop, t->slot); }
+
+Task *asy_current_or_null(lua_State *L) {
+  Task *t = ASY_RUNTIME(L)->current;
+  return t && t->top == L && lua_isyieldable(L) ? t : NULL;
+}
+
+Task *asy_current(lua_State *L) {
+  Task *t = ASY_RUNTIME(L)->current;
+  if (ASY_LIKELY(t && t->top == L && lua_isyieldable(L))) return t;
+  asy_impasse(L, !t ? ASY_NO_TASK : t->top != L ? ASY_STRANGE_CORO : ASY_NO_YIELD);
+}
+
+/* Parking and waking */
+
+void asy_wake(Task *t, int code) {
+  list_remove(&t->waiter.link);
+  t->code = code;
+  t->phase = TASK_WOKEN;
+  asy_ready(t->loop, &t->ready);
+}
+
+static void waiter_wake(Waiter *w, int code) { asy_wake(asy_container(w, Task, waiter), code); }
+
+static void on_deadline(Timer *timer) { asy_wake(asy_container(timer, Task, timer), 0); }
+
+int asy_task_raise(lua_State *L, Task *t) {
+  luaL_checkstack(L, 6, NULL);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_getfield(L, -1, "requests");
+  int list = lua_gettop(L);
+  lua_rawgeti(L, list, 1);
+  for (int i = 1; i <= t->requests; i++) {
+    lua_rawgeti(L, list, i + 1);
+    lua_rawseti(L, list, i);
+  }
+  t->requests--;
+  if (!t->requests) t->self_cancelled = false;
+  return lua_error(L);
+}
+
+/* Resumed by somebody else than the step: the task still waits, and nothing it waits for has come. */
+static int resumed_by_stranger(lua_State *L) {
+  return asy_error(L, ASY_ERROR,
+                   "a coroutine that waits inside its task was resumed by something else");
+}
+
+static int park_resumed(lua_State *L, int status, lua_KContext ctx) {
+  Task *t = ASY_RUNTIME(L)->current;
+  (void)status;
+  if (!t || (lua_KContext)t != ctx || t->top != L) return resumed_by_stranger(L);
+  if (t->code == ASY_WOKEN_CANCELLED) return asy_task_raise(L, t);
+  return t->kind->finish(L, t);
+}
+
+int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
+  t->kind = kind;
+  t->on = on;
+  t->code = 0;
+  t->phase = TASK_PARKED;
+  if (t->requests) {
+    Task *next = kind->forward ? kind->forward(t) : NULL;
+    if (next)
+      asy_task_cancel(L, next, 0);
+    else if (kind->abort(L, t) == ASY_DETACHED) {
+      t->phase = TASK_RUNNING;
+      return asy_task_raise(L, t);
+    }
+  }
+  return lua_yieldk(L, 0, (lua_KContext)t, park_resumed);
+}
+
+int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) {
+  idx = lua_absindex(L, idx);
+  asy_task_push(L, t);
+  lua_pushvalue(L, idx);
+  lua_setiuservalue(L, -2, FUTURE_UV_VALUE);
+  lua_pop(L, 1);
+  return asy_park(L, t, kind, on);
+}
+
+/* Giving way: the task goes to the end of the ready list */
+
+static int yield_finish(lua_State *L, Task *t) {
+  lua_CFunction again = t->again;
+  return again ? again(L) : lua_gettop(L) - 1;
+}
+
+static Abort yield_abort(lua_State *L, Task *t) {
+  (void)L;
+  list_remove(&t->ready.link);
+  return ASY_DETACHED;
+}
+
+static const WaitKind YIELD = {"give way", yield_finish, yield_abort, NULL, NULL};
+
+int asy_give_way(lua_State *L, Task *t, lua_CFunction again) {
+  t->again = again;
+  asy_ready(t->loop, &t->ready);
+  return asy_park(L, t, &YIELD, NULL);
+}
+
+/* Sleeping */
+
+static int sleep_finish(lua_State *L, Task *t) {
+  (void)t;
+  return lua_gettop(L) - 1;
+}
+
+static Abort sleep_abort(lua_State *L, Task *t) {
+  (void)L;
+  timer_cancel(&t->loop->timers, &t->timer);
+  return ASY_DETACHED;
+}
+
+static const WaitKind SLEEP = {"sleep", sleep_finish, sleep_abort, NULL, NULL};
+
+/// Suspends the current task; never for less than it says.
+// `sleep(0)` gives way for one turn of the loop.
+// @function sleep
+// @tparam number delay seconds
+// @param ... what it returns
+// @return the values after the delay
+static int task_sleep(lua_State *L) {
+  lua_Number s = asy_checkseconds(L, 1);
+  Task *t = asy_current(L);
+  if (s <= 0) return asy_give_way(L, t, NULL);
+  if (!timer_set(&t->loop->timers, &t->timer, asy_deadline(t->loop, s)))
+    return luaL_error(L, "not enough memory");
+  return asy_park(L, t, &SLEEP, NULL);
+}
+
+/* Cancelling */
+
+/* stack: ..., request → ...; queues it, without a word to anybody */
+static void queue_request(lua_State *L, Task *t) {
+  if (t->requests == UINT16_MAX) luaL_error(L, "too many cancellations");
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  if (lua_getfield(L, -1, "requests") == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, 1, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "requests");
+  }
+  lua_pushvalue(L, -4);
+  lua_rawseti(L, -2, t->requests + 1);
+  lua_pop(L, 4);
+  t->requests++;
+  t->cancelling++;
+}
+
+/* Lets a parked task know of its request; the task that it goes on to, if any. */
+static Task *deliver_request(lua_State *L, Task *t) {
+  if (t->phase != TASK_PARKED || t->in_cancel) return NULL;
+  Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
+  if (next) return next;
+  t->in_cancel = true; /* abort may run a function of the Lua layer that cancels in turn */
+  Abort outcome = t->kind->abort(L, t);
+  t->in_cancel = false;
+  if (outcome == ASY_DETACHED && t->phase == TASK_PARKED) asy_wake(t, ASY_WOKEN_CANCELLED);
+  return NULL;
+}
+
+void asy_task_cancel(lua_State *L, Task *t, int msg) {
+  if (msg) msg = lua_absindex(L, msg);
+  luaL_checkstack(L, 10, NULL);
+  for (; t && t->phase != TASK_ENDED; t = deliver_request(L, t)) {
+    asy_cancelled_push(L, msg);
+    queue_request(L, t);
+    if (t == t->loop->rt->current) t->self_cancelled = true;
+  }
+}
+
+/* stack: ..., request → ...; like asy_task_cancel, with an error object that the caller knows */
+static void request(lua_State *L, Task *t) {
+  queue_request(L, t);
+  Task *next = deliver_request(L, t);
+  if (next) asy_task_cancel(L, next, 0);
+}
+
+/* Takes an undelivered request back: the error at idx, or with idx 0 all of them. */
+static bool withdraw(lua_State *L, Task *t, int idx) {
+  bool found = false;
+  int kept = 0, committed = t->phase == TASK_WOKEN && t->code == ASY_WOKEN_CANCELLED;
+  if (!t->requests) return false;
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_getfield(L, -1, "requests");
+  for (int i = 1; i <= t->requests; i++) {
+    lua_rawgeti(L, -1, i);
+    if ((i > 1 || !committed) && (!idx || lua_rawequal(L, -1, idx))) {
+      found = true;
+      lua_pop(L, 1);
+    } else
+      lua_rawseti(L, -2, ++kept);
+  }
+  for (int i = kept + 1; i <= t->requests; i++) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, i);
+  }
+  t->requests = (uint16_t)kept;
+  lua_pop(L, 3);
+  return found;
+}
+
+/* The body of a task */
+
+/* Message handler: the traceback of an error that leaves the task. Cancellations go without. */
+static int on_error(lua_State *L) {
+  Task *t = asy_runtime(L)->current;
+  if (!t || asy_isinterruption(L, 1)) return 1;
+  lua_settop(L, 1);
+  luaL_traceback(L, L, NULL, 1);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true); /* stack: err, traceback, task, extras */
+  lua_getfield(L, 4, "inner_error");
+  if (lua_rawequal(L, 1, -1) && lua_getfield(L, 4, "inner_traceback") == LUA_TSTRING) {
+    lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, 2));
+    lua_replace(L, 2);
+  }
+  lua_pushvalue(L, 2);
+  lua_setfield(L, 4, "traceback");
+  if (asy_isinstance(L, 1, ASY_ERROR)) {
+    lua_pushliteral(L, "traceback");
+    if (lua_rawget(L, 1) == LUA_TNIL) {
+      lua_pushliteral(L, "traceback");
+      lua_pushvalue(L, 2);
+      lua_rawset(L, 1);
+    }
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* stack: function, message handler, results or error → function, one value. What allocates is done
+** here, in the coroutine, where running out of memory ends the task and nothing else. */
+static int body_done(lua_State *L, int status, lua_KContext ctx) {
+  Task *t = (Task *)ctx;
+  t->failed = status != LUA_OK && status != LUA_YIELD;
+  t->packed = !t->failed && asy_pack(L, lua_gettop(L) - 2);
+  lua_remove(L, 2);
+  return 2;
+}
+
+/* stack: function, arguments */
+static int body(lua_State *L) {
+  Task *t = asy_runtime(L)->current;
+  int n = lua_gettop(L) - 1;
+  if (!t || t->co != L) return resumed_by_stranger(L);
+  luaL_checkstack(L, 4, NULL);
+  lua_pushcfunction(L, on_error);
+  lua_insert(L, 1);
+  lua_pushvalue(L, 2);
+  lua_insert(L, 1);
+  return body_done(L, lua_pcallk(L, n, LUA_MULTRET, 2, (lua_KContext)t, body_done), (lua_KContext)t);
+}
+
+/* Steps */
+
+/* Puts an ended coroutine on the chain of those to be used again. stack: ..., task */
+static void recycle(lua_State *L, Loop *loop, Task *t) {
+  lua_settop(t->co, 0);
+  if (!t->own_coro || loop->spare >= MAX_SPARE) return;
+  asy_held_table(L, loop);
+  lua_rawgeti(L, -1, ASY_SLOT_SPARE);
+  lua_xmove(L, t->co, 1);
+  lua_getiuservalue(L, -2, TASK_UV_CORO);
+  lua_rawseti(L, -2, ASY_SLOT_SPARE);
+  lua_pop(L, 1);
+  loop->spare++;
+}
+
+/* What a failed body's error means. stack: ..., error */
+static FutureState failure(lua_State *L, Loop *loop, Task *t) {
+  if (asy_isinstance(L, -1, ASY_CANCELLED)) return FUTURE_CANCELLED;
+  if (asy_isinstance(L, -1, ASY_KEYBOARD_INTERRUPT)) {
+    t->future.looked = true;
+    lua_pushvalue(L, -1);
+    asy_loop_setfield(L, loop, "fatal");
+    loop->fatal = true;
+  }
+  return FUTURE_ERROR;
+}
+
+/* stack: ..., task, value → ..., task. Until it returns the task can be settled again. */
+static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool packed) {
+  asy_future_settle(L, loop->rt, &t->future, -2, state, packed);
+  t->phase = TASK_ENDED;
+  t->requests = 0;
+  if (t->ended) t->ended(L, t);
+  asy_release(L, loop, t->slot);
+  t->loop = NULL;
+}
+
+/* The body has returned; its function and value are on the coroutine's stack. */
+static void task_finish(lua_State *L, Loop *loop, Ready *self) {
+  Task *t = asy_container(self, Task, ready);
+  FutureState state = FUTURE_RESULT;
+  list_prepend(&loop->ready, &t->ready.link); /* should memory run out below, it is tried again */
+  t->ready.run = task_finish;
+  asy_task_push(L, t);
+  lua_pushvalue(t->co, -1);
+  lua_xmove(t->co, L, 1);
+  if (t->failed)
+    state = failure(L, loop, t);
+  else if (t->self_cancelled) {
+    lua_pop(L, 1);
+    asy_cancelled_push(L, 0);
+    state = FUTURE_CANCELLED;
+  }
+  settle(L, loop, t, state, state == FUTURE_RESULT && t->packed);
+  list_remove(&t->ready.link);
+  lua_settop(t->co, -2);
+  if (t->own_coro) {
+    lua_xmove(t->co, L, 1); /* the function */
+    lua_insert(L, -2);
+    recycle(L, loop, t);
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, TASK_UV_CORO);
+  }
+  lua_pop(L, 1);
+}
+
+/* The coroutine can't go on: strangers resumed or closed it, or it yielded to the loop. */
+static void task_break(lua_State *L, Loop *loop, Task *t, const char *why) {
+  lua_Debug ar;
+  asy_task_push(L, t);
+  asy_error_push(L, ASY_ERROR, "%s", why);
+  if (t->phase == TASK_RUNNING) {
+    luaL_traceback(L, t->co, NULL, 0);
+    lua_setfield(L, -2, "traceback");
+  }
+  if (lua_status(t->co) == LUA_YIELD || !lua_getstack(t->co, 0, &ar)) asy_closethread(t->co, L);
+  t->own_coro = false;
+  settle(L, loop, t, FUTURE_ERROR, false);
+  lua_pop(L, 1);
+}
+
+/* A task cancelled before its first step never runs. */
+static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
+  list_prepend(&loop->ready, &t->ready.link);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_getfield(L, -1, "requests");
+  lua_rawgeti(L, -1, 1);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+  settle(L, loop, t, FUTURE_CANCELLED, false);
+  list_remove(&t->ready.link);
+  if (t->own_coro) {
+    recycle(L, loop, t);
+    lua_pushnil(L);
+    lua_setiuservalue(L, -2, TASK_UV_CORO);
+  }
+  lua_pop(L, 1);
+}
+
+static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
+  char text[80];
+  snprintf(text, sizeof text, "a task held the loop for %.3f s", (double)ns / 1e9);
+  asy_task_push(L, t);
+  asy_report(L, loop, (Report){.message = text, .key = "task", .object = -1});
+  lua_pop(L, 1);
+}
+
+static bool resumable(Task *t) {
+  lua_Debug ar;
+  if (t->phase != TASK_NEW) return lua_status(t->co) == LUA_YIELD;
+  return lua_status(t->co) == LUA_OK && !lua_getstack(t->co, 0, &ar) && lua_gettop(t->co) > 0;
+}
+
+static void task_step(lua_State *L, Loop *loop, Ready *self) {
+  Task *t = asy_container(self, Task, ready);
+  Runtime *rt = loop->rt;
+  int n = 0, status;
+  if (!resumable(t)) {
+    task_break(L, loop, t, "the task's coroutine was resumed or closed by something else");
+    return;
+  }
+  if (t->phase == TASK_NEW) {
+    if (t->requests) {
+      task_stillborn(L, loop, t);
+      return;
+    }
+    n = lua_gettop(t->co) - 1;
+  }
+  rt->current = t;
+  t->top = t->co;
+  t->budget = ASY_BUDGET;
+  t->phase = TASK_RUNNING;
+  status = lua_resume(t->co, L, n, &n);
+  rt->current = NULL;
+  uint64_t slow = asy_step_ended(loop);
+  if (slow) report_slow(L, loop, t, slow);
+  if (rt->armed) asy_interrupt_disarm(rt);
+  if (ASY_LIKELY(status == LUA_YIELD && t->phase != TASK_RUNNING)) return;
+  if (status == LUA_YIELD) {
+    task_break(L, loop, t, "the task called coroutine.yield outside of a coroutine of its own: "
+                           "to give way, call asyncio.sleep(0)");
+    return;
+  }
+  if (status != LUA_OK) { /* the body's own frame ran out of memory or stack */
+    t->failed = true;
+    t->own_coro = false;
+    lua_pushnil(t->co);
+    lua_insert(t->co, -2);
+  }
+  task_finish(L, loop, self);
+}
+
+/* Making one */
+
+/* Pushes a coroutine to run a task in: an ended one, or a new one. */
+static lua_State *push_coroutine(lua_State *L, Loop *loop) {
+  lua_State *co;
+  if (!loop->spare) return lua_newthread(L);
+  asy_held_table(L, loop);
+  lua_rawgeti(L, -1, ASY_SLOT_SPARE);
+  co = lua_tothread(L, -1);
+  lua_xmove(co, L, 1);
+  lua_rawseti(L, -3, ASY_SLOT_SPARE);
+  lua_remove(L, -2);
+  loop->spare--;
+  if (lua_gethookmask(L) | lua_gethookmask(co))
+    lua_sethook(co, lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L));
+  return co;
+}
+
+/* stack: ..., coroutine or function, n arguments; whether it is one that can be made a task */
+static void check_body(lua_State *L, int idx) {
+  lua_Debug ar;
+  lua_State *co = lua_tothread(L, idx);
+  if (lua_isfunction(L, idx)) return;
+  if (co) {
+    if (lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) > 0) return;
+    luaL_argerror(L, 1, "a coroutine that has not started expected");
+  }
+  if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) luaL_typeerror(L, 1, "function or coroutine");
+  lua_pop(L, 1);
+}
+
+Task *asy_task_new(lua_State *L, Loop *loop, int n) {
+  int fn = lua_gettop(L) - n;
+  luaL_checkstack(L, n + 10, "too many arguments");
+  check_body(L, fn);
+  Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CORO);
+  memset(t, 0, sizeof *t);
+  asy_future_init(&t->future, loop);
+  t->future.task = true;
+  t->ready.run = task_step;
+  t->waiter.wake = waiter_wake;
+  t->timer.fire = on_deadline;
+  list_init(&t->ready.link);
+  list_init(&t->waiter.link);
+  t->loop = loop;
+  t->phase = TASK_NEW;
+  t->own_coro = !lua_isthread(L, fn);
+  asy_pushmeta(L, ASY_TASK);
+  lua_setmetatable(L, -2);
+  if (t->own_coro)
+    t->co = push_coroutine(L, loop);
+  else {
+    t->co = lua_tothread(L, fn);
+    lua_pushvalue(L, fn);
+  }
+  lua_setiuservalue(L, -2, TASK_UV_CORO);
+  if (!lua_checkstack(t->co, n + 10)) luaL_error(L, "too many arguments");
+  lua_pushvalue(L, -1);
+  t->slot = asy_hold(L, loop);
+  t->number = ++loop->rt->last_task_name;
+  lua_insert(L, fn); /* task, fn, arguments */
+  if (t->own_coro)
+    lua_xmove(L, t->co, n + 1);
+  else {
+    lua_xmove(L, t->co, n);
+    lua_pop(L, 1);
+  }
+  lua_pushcfunction(t->co, body);
+  lua_insert(t->co, 1);
+  asy_ready(loop, &t->ready);
+  return t;
+}
+
+/* stack: [from] table → [from] its array part; its name, or nil, replaces the table below */
+static void spread_options(lua_State *L, int from) {
+  int n = (int)lua_rawlen(L, from);
+  luaL_checkstack(L, n + 4, "too many arguments");
+  lua_getfield(L, from, "name");
+  for (int i = 1; i <= n; i++) lua_rawgeti(L, from, i);
+  lua_remove(L, from);
+}
+
+static void set_name(lua_State *L, int task, int name) {
+  asy_future_extras(L, task, true);
+  luaL_tolstring(L, name, NULL);
+  lua_setfield(L, -2, "name");
+  lua_pop(L, 1);
+}
+
+/* stack: [from] function, arguments... or one options table → [from] task */
+static void create_task(lua_State *L, Loop *loop, int from) {
+  luaL_checkany(L, from);
+  if (lua_istable(L, from) && !luaL_getmetafield(L, from, "__call")) {
+    lua_settop(L, from);
+    spread_options(L, from); /* name, function, arguments */
+    if (lua_gettop(L) == from) luaL_argerror(L, from, "no function in the table");
+    asy_task_new(L, loop, lua_gettop(L) - from - 1);
+    if (!lua_isnil(L, from)) set_name(L, from + 1, from);
+    lua_remove(L, from);
+    return;
+  }
+  if (lua_istable(L, from)) lua_pop(L, 1);
+  asy_task_new(L, loop, lua_gettop(L) - from);
+}
+
+/// Starts a task: it takes its first step at the next turn of the loop.
+// The loop keeps it alive until it has ended. Also `create_task{fn, args..., name=}`.
+// @function create_task
+// @param fn a function, a callable, or a coroutine that has not started
+// @param ... its arguments
+// @treturn Task
+static int task_create(lua_State *L) {
+  create_task(L, asy_running(L, ASY_RUNTIME(L)), 1);
+  return 1;
+}
+
+/// Starts a task in this loop.
+// @function Loop:create_task
+// @param fn as for `create_task`
+// @param ... its arguments
+// @treturn Task
+static int loop_create_task(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  asy_loop_checkopen(L, loop);
+  create_task(L, loop, 2);
+  return 1;
+}
+
+/// The task that runs now; nil outside of one.
+// @function current_task
+// @treturn ?Task
+static int task_current(lua_State *L) {
+  Task *t = ASY_RUNTIME(L)->current;
+  if (!t) return 0;
+  asy_task_push(L, t);
+  return 1;
+}
+
+/// All tasks of the loop (the running one by default) that haven't ended.
+// @function all_tasks
+// @tparam[opt] Loop loop
+// @treturn {Task,...}
+static int task_all(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Loop *loop = lua_isnoneornil(L, 1) ? asy_running(L, rt)
+                                     : asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  lua_newtable(L);
+  if (!loop->open) return 1;
+  asy_held_table(L, loop);
+  for (uint32_t i = ASY_SLOT_SPARE + 1, n = 0; i <= loop->held; i++) {
+    lua_rawgeti(L, -1, i);
+    Task *t = asy_test(L, rt, -1, ASY_TASK);
+    if (t && t->slot == i && t->phase != TASK_ENDED)
+      lua_rawseti(L, -3, ++n);
+    else
+      lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return 1;
+}
+
+/* When its loop closes: the task leaves its line and never runs again. idx: the held table */
+static void abandon_tasks(lua_State *L, Loop *loop, int idx) {
+  for (uint32_t i = ASY_SLOT_SPARE + 1; i <= loop->held; i++) {
+    lua_rawgeti(L, idx, i);
+    Task *t = asy_test(L, loop->rt, -1, ASY_TASK);
+    if (t && t->slot == i && t->phase != TASK_ENDED) {
+      if (t->phase == TASK_PARKED) {
+        list_remove(&t->waiter.link);
+        timer_cancel(&loop->timers, &t->timer);
+        if (!t->kind->forward) t->kind->abort(L, t);
+      } else if (t->phase == TASK_WOKEN && t->kind->giveback)
+        t->kind->giveback(L, t);
+      if (list_linked(&t->ready.link)) list_remove(&t->ready.link);
+      t->phase = TASK_ENDED;
+      t->loop = NULL;
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* Methods */
+
+/// Asks the task to stop: a CancelledError is raised where it waits, or at its next wait.
+// @function Task:cancel
+// @param[opt] msg the error's message
+// @treturn boolean false when it has ended already
+static int task_cancel(lua_State *L) {
+  Task *t = check_task(L);
+  bool live = t->phase != TASK_ENDED;
+  if (live) asy_task_cancel(L, t, lua_gettop(L) > 1 ? 2 : 0);
+  lua_pushboolean(L, live);
+  return 1;
+}
+
+/// How many cancellations were requested and not taken back by `uncancel`.
+// @function Task:cancelling
+// @treturn integer
+static int task_cancelling(lua_State *L) {
+  lua_pushinteger(L, check_task(L)->cancelling);
+  return 1;
+}
+
+/// Takes one request off the count; at zero, requests not delivered yet are dropped.
+// @function Task:uncancel
+// @treturn integer how many are left
+static int task_uncancel(lua_State *L) {
+  Task *t = check_task(L);
+  if (t->cancelling && --t->cancelling == 0 && t->phase != TASK_ENDED) {
+    withdraw(L, t, 0);
+    t->self_cancelled = false;
+  }
+  lua_pushinteger(L, t->cancelling);
+  return 1;
+}
+
+/* For scopes: a request whose error object they know. → whether the task can still get it */
+static int task_request(lua_State *L) {
+  Task *t = check_task(L);
+  bool live = t->phase != TASK_ENDED;
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  if (live) request(L, t);
+  lua_pushboolean(L, live);
+  return 1;
+}
+
+/* For scopes: takes their request back and off the count. → whether it was still undelivered */
+static int task_withdraw(lua_State *L) {
+  Task *t = check_task(L);
+  bool found = t->phase != TASK_ENDED && withdraw(L, t, 2);
+  if (t->cancelling) t->cancelling--;
+  lua_pushboolean(L, found);
+  return 1;
+}
+
+/* For scopes: a request that was delivered goes to the front again, for the next suspension. */
+static int task_requeue(lua_State *L) {
+  Task *t = check_task(L);
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  if (t->phase == TASK_ENDED) return 0;
+  queue_request(L, t);
+  t->cancelling--;
+  asy_future_extras(L, 1, true);
+  lua_getfield(L, -1, "requests");
+  lua_rawgeti(L, -1, t->requests);
+  for (int i = t->requests; i > 1; i--) {
+    lua_rawgeti(L, -2, i - 1);
+    lua_rawseti(L, -3, i);
+  }
+  lua_rawseti(L, -2, 1);
+  return 0;
+}
+
+void asy_task_name(lua_State *L, Task *t, int idx) {
+  int top = lua_gettop(L);
+  asy_future_extras(L, idx, false);
+  if (!lua_istable(L, -1) || lua_getfield(L, -1, "name") != LUA_TSTRING)
+    lua_pushfstring(L, "Task-%d", (int)t->number);
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
+}
+
+/// Its name: `Task-1` and so on, unless it was set.
+// @function Task:get_name
+// @treturn string
+static int task_get_name(lua_State *L) {
+  asy_task_name(L, check_task(L), 1);
+  return 1;
+}
+
+/// Sets its name.
+// @function Task:set_name
+// @param name anything, as its tostring
+static int task_set_name(lua_State *L) {
+  check_task(L);
+  luaL_checkany(L, 2);
+  set_name(L, 1, 2);
+  return 0;
+}
+
+/// Its coroutine. After the end nil, unless it was asked for before: coroutines are used again.
+// @function Task:get_coro
+// @treturn ?thread
+static int task_get_coro(lua_State *L) {
+  Task *t = check_task(L);
+  t->own_coro = false;
+  if (lua_getiuservalue(L, 1, TASK_UV_CORO) != LUA_TTHREAD) lua_pushnil(L);
+  return 1;
+}
+
+/// Where it stands, or where its error was raised.
+// @function Task:traceback
+// @treturn ?string nil when there is nothing to tell
+static int task_traceback(lua_State *L) {
+  Task *t = check_task(L);
+  if (t->phase == TASK_ENDED) {
+    asy_future_extras(L, 1, false);
+    if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
+    return 1;
+  }
+  luaL_traceback(L, t->co, NULL, t->phase == TASK_RUNNING && t->co == L ? 1 : 0);
+  return 1;
+}
+
+/* Pushes "file:line" of the task's function, or "?". idx: its userdata */
+static void push_place(lua_State *L, Task *t, int idx) {
+  lua_Debug ar;
+  int type = lua_getiuservalue(L, idx, TASK_UV_CORO);
+  if (type == LUA_TTHREAD && t->phase != TASK_ENDED) {
+    int level = 0;
+    while (lua_getstack(t->co, level + 1, &ar)) level++;
+    if (t->phase == TASK_NEW && lua_gettop(t->co) > 1) {
+      lua_pushvalue(t->co, 2);
+      lua_xmove(t->co, L, 1);
+    } else if (level > 0 && lua_getstack(t->co, level - 1, &ar)) {
+      lua_getinfo(t->co, "f", &ar);
+      lua_xmove(t->co, L, 1);
+    }
+  }
+  if (lua_isfunction(L, -1)) {
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">S", &ar);
+    lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+  } else
+    lua_pushliteral(L, "?");
+}
+
+/* Pushes what the task does, or how it ended. */
+static void push_state(lua_State *L, Task *t, int idx) {
+  Task *next;
+  if (t->phase == TASK_ENDED && t->future.state != FUTURE_PENDING) {
+    lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
+    if (t->future.packed)
+      lua_pushliteral(L, "done");
+    else
+      lua_pushfstring(L,
+                      t->future.state == FUTURE_RESULT      ? "done, result %s"
+                      : t->future.state == FUTURE_CANCELLED ? "cancelled"
+                                                            : "failed, error %s",
+                      luaL_tolstring(L, -1, NULL));
+  } else if (t->phase == TASK_ENDED)
+    lua_pushliteral(L, "abandoned");
+  else if (t->phase == TASK_PARKED && t->kind->forward && (next = t->kind->forward(t))) {
+    asy_task_push(L, next);
+    asy_task_name(L, next, -1);
+    lua_pushfstring(L, "waits (await '%s')", lua_tostring(L, -1));
+  } else if (t->phase == TASK_PARKED)
+    lua_pushfstring(L, "waits (%s)", t->kind->name);
+  else
+    lua_pushstring(L, t->phase == TASK_NEW ? "new" : t->phase == TASK_RUNNING ? "running" : "ready");
+}
+
+static int task__tostring(lua_State *L) {
+  Task *t = check_task(L);
+  lua_settop(L, 1);
+  luaL_checkstack(L, 20, NULL);
+  asy_task_name(L, t, 1);
+  const char *name = lua_tostring(L, -1);
+  push_state(L, t, 1);
+  const char *state = lua_tostring(L, -1);
+  push_place(L, t, 1);
+  lua_pushfstring(L, "asyncio.Task '%s': %s, function at %s (%p)", name, state,
+                  lua_tostring(L, -1), (void *)t);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"cancel", task_cancel},
+                                   {"cancelling", task_cancelling},
+                                   {"uncancel", task_uncancel},
+                                   {"get_name", task_get_name},
+                                   {"set_name", task_set_name},
+                                   {"get_coro", task_get_coro},
+                                   {"traceback", task_traceback},
+                                   {"_request", task_request},
+                                   {"_withdraw", task_withdraw},
+                                   {"_requeue", task_requeue},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__tostring", task__tostring}, {NULL, NULL}};
+static const luaL_Reg loop_methods[] = {{"create_task", loop_create_task}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"sleep", task_sleep},
+                                     {"create_task", task_create},
+                                     {"current_task", task_current},
+                                     {"all_tasks", task_all},
+                                     {NULL, NULL}};
+
+/* stack: module */
+void asy_open_task(lua_State *L) {
+  asy_runtime(L)->abandon_tasks = abandon_tasks;
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
+  asy_newclass(L, ASY_TASK, "asyncio.Task", methods, metamethods);
+}

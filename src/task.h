@@ -1,0 +1,113 @@
+/*
+** task.h - how a task waits. One place resumes coroutines, one place suspends them (task.c; coro.c
+** for coroutines inside a task).
+**
+** A method that may have to wait does its fast path without suspending. Otherwise it puts the
+** task's waiter into a line (or arms a timer) and returns asy_park(L, task, &KIND, on). Someone
+** wakes the waiter, which only puts the task on the ready list; at its next step the kind's
+** `finish` pushes the results. A cancellation calls `abort` once instead.
+*/
+#ifndef ASY_TASK_H
+#define ASY_TASK_H
+
+#include "future.h"
+
+ASY_HIDDEN
+
+struct Task;
+
+typedef enum Abort {
+  ASY_DETACHED, /* the task waits for nothing any more: it gets its CancelledError */
+  ASY_PENDING   /* whoever it waits for has been told, and will wake it */
+} Abort;
+
+/* One kind of waiting. Nothing is taken before `finish`, so `abort` has nothing to give back. */
+typedef struct WaitKind {
+  const char *name; /* for people: "sleep", "read" */
+  /* In the task's coroutine, the method's stack as at asy_park: pushes the results or raises. */
+  int (*finish)(lua_State *L, struct Task *t);
+  Abort (*abort)(lua_State *L, struct Task *t);
+  /* The task that a cancellation goes on to, or NULL: then abort is called. May be NULL itself. */
+  struct Task *(*forward)(struct Task *t);
+  /* The task was woken but will never run (its loop closes): gives back what waking gave. Or NULL. */
+  void (*giveback)(lua_State *L, struct Task *t);
+} WaitKind;
+
+typedef enum TaskPhase {
+  TASK_NEW,     /* on the ready list, not begun */
+  TASK_RUNNING, /* a step is under way */
+  TASK_PARKED,  /* waits; `kind` and `on` say for what */
+  TASK_WOKEN,   /* on the ready list again, what it waited for has happened */
+  TASK_ENDED
+} TaskPhase;
+
+#define ASY_BUDGET 128 /* calls that could have waited, for each step (Tokio's figure) */
+#define ASY_WOKEN_CANCELLED (-0x7fffffff) /* the wake code of a cancelled wait */
+
+typedef struct Task {
+  Future future; /* first: a task is a future */
+  Ready ready;
+  Waiter waiter; /* in the line where it waits */
+  Timer timer;   /* of a sleep */
+  Loop *loop;    /* NULL once it has ended */
+  lua_State *co;
+  lua_State *top; /* the innermost coroutine it drives: co, or one of coro.c's */
+  const WaitKind *kind;
+  void *on;              /* what it waits on, as its kind sees it */
+  lua_CFunction again;   /* after giving way: the call to make again */
+  void (*ended)(lua_State *L, struct Task *t); /* told when it has ended, or NULL; stack: task */
+  void *owner;           /* for `ended` */
+  int code;              /* what it was woken with */
+  uint32_t slot;         /* where the loop holds it */
+  uint32_t number;       /* for its default name */
+  int16_t budget;
+  uint16_t requests;     /* undelivered cancellations, in extras.requests */
+  uint16_t cancelling;   /* requests minus uncancel() */
+  uint8_t phase;         /* TaskPhase */
+  bool failed;           /* how its function ended, until it is settled */
+  bool packed;
+  bool own_coro;         /* the coroutine is ours, to be used again */
+  bool self_cancelled;   /* it asked for its own cancellation, not delivered yet */
+  bool in_cancel;        /* a cancellation is being passed on through it */
+} Task;
+
+/* The task that makes this call and may wait in it; raises where nothing can wait. */
+Task *asy_current(lua_State *L);
+
+/* As above, but NULL instead of raising. */
+Task *asy_current_or_null(lua_State *L);
+
+/* Suspends. Return its value from the C function. */
+int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on);
+
+/* For asy_park with an object that has no finaliser to detach the task: idx is anchored in the
+** task, since a stranger may close the coroutine whose stack holds it. */
+int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
+
+/* Counts a call that need not wait. True when the budget is used up: then return asy_give_way. */
+static inline bool asy_spent(Task *t) { return --t->budget < 0; }
+int asy_give_way(lua_State *L, Task *t, lua_CFunction again);
+
+/* Puts a parked task on the ready list. C only. */
+void asy_wake(Task *t, int code);
+
+/* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. */
+void asy_task_cancel(lua_State *L, Task *t, int msg);
+
+/* Pushes the task's userdata; it must not have ended. */
+void asy_task_push(lua_State *L, Task *t);
+
+/* stack: ..., fn, n arguments → ..., task */
+Task *asy_task_new(lua_State *L, Loop *loop, int n);
+
+/* Pushes its name. idx: its userdata. */
+void asy_task_name(lua_State *L, Task *t, int idx);
+
+/* Raises the first undelivered request of a running task. */
+int asy_task_raise(lua_State *L, Task *t);
+
+void asy_open_task(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif
