@@ -107,8 +107,6 @@ static int await(lua_State *L) {
 
 /* Running a loop until something is done */
 
-static bool future_done(const void *f) { return ((const Future *)f)->state != FUTURE_PENDING; }
-
 /// Runs the loop until something is done; returns its results or raises its error.
 // @function Loop:run_until_complete
 // @param x a Task or Future of this loop, or a function or coroutine to run as a task
@@ -126,7 +124,7 @@ static int loop_run_until_complete(lua_State *L) {
   if (f->loop_id != loop->id)
     return asy_error(L, ASY_ERROR, "the future belongs to another event loop");
   lua_settop(L, 2);
-  asy_loop_run(L, loop, f, future_done);
+  asy_loop_run(L, loop, &f->state);
   if (f->state == FUTURE_PENDING)
     return asy_error(L, ASY_ERROR, "the event loop was stopped before the future was done");
   f->looked = true;

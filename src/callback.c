@@ -80,7 +80,7 @@ Callback *asy_callback_new(lua_State *L, Loop *loop, int n) {
   cb->loop = loop;
   cb->nargs = n;
   list_init(&cb->ready.link);
-  asy_pushmeta(L, ASY_CALLBACK);
+  asy_pushmeta(L, loop->rt, ASY_CALLBACK);
   lua_setmetatable(L, -2);
   lua_insert(L, -2 - n); /* callback, fn, arguments */
   for (int i = n + 1; i >= 1; i--) lua_setiuservalue(L, -1 - i, i);

@@ -44,7 +44,7 @@ void asy_future_init(Future *f, const Loop *loop) {
 Future *asy_future_new(lua_State *L, const Loop *loop) {
   Future *f = lua_newuserdatauv(L, sizeof *f, FUTURE_UV_EXTRAS);
   asy_future_init(f, loop);
-  asy_pushmeta(L, ASY_FUTURE);
+  asy_pushmeta(L, loop->rt, ASY_FUTURE);
   lua_setmetatable(L, -2);
   return f;
 }
@@ -171,7 +171,7 @@ static void watch_lost(lua_State *L, Loop *loop, int idx) {
   list_init(&lost->link);
   lua_pushvalue(L, idx);
   lua_setiuservalue(L, -2, 1);
-  asy_pushmeta(L, ASY_LOST);
+  asy_pushmeta(L, loop->rt, ASY_LOST);
   lua_setmetatable(L, -2);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
   lua_pushvalue(L, -2);

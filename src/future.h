@@ -9,7 +9,7 @@
 
 ASY_HIDDEN
 
-typedef enum FutureState { FUTURE_PENDING, FUTURE_RESULT, FUTURE_ERROR, FUTURE_CANCELLED } FutureState;
+typedef enum FutureState { FUTURE_PENDING = 0, FUTURE_RESULT, FUTURE_ERROR, FUTURE_CANCELLED } FutureState;
 
 typedef struct Future {
   ListNode waiters; /* Waiters: the tasks that await it */

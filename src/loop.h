@@ -12,6 +12,7 @@
 #include "asy.h"
 
 #include <stdatomic.h>
+#include <time.h>
 
 #include <uv.h>
 
@@ -58,7 +59,8 @@ typedef struct Runtime {
 
 typedef struct Ready {
   ListNode link;
-  void (*run)(lua_State *L, struct Loop *loop, struct Ready *self); /* leaves L's stack as it was */
+  /* Leaves L's stack as it was; the held table is at ASY_HELD. */
+  void (*run)(lua_State *L, struct Loop *loop, struct Ready *self);
 } Ready;
 
 /* What waits in a line for something: a task, to those below it. */
@@ -83,12 +85,12 @@ typedef struct Loop {
   ListNode turn_end; /* what runs after the batch, before the poll */
   TimerHeap timers;
   Inbox *inbox;
-  const void *until;       /* the future that ends the run, or NULL */
-  bool (*until_done)(const void *);
+  const uint8_t *until;    /* the run ends when this isn't 0 any more; or NULL */
   uint64_t virtual_now;    /* the virtual clock, ns */
   uint64_t step_start;     /* when the step under way began (coarse ns) */
   uint64_t polled_at;      /* when it polled last (coarse ns) */
   uint64_t slow_ns;        /* slow_callback_duration */
+  clockid_t step_clock;    /* what steps are measured with: the coarse clock, if that will do */
   uint64_t hunt_at;        /* when the next collector slice is due */
   int steps;               /* left before a busy loop polls */
   int spare;               /* coroutines in the chain of slot 1 */
@@ -107,6 +109,9 @@ typedef struct Loop {
 #define ASY_UV_HELD 1
 #define ASY_UV_FIELDS 2
 
+/* Stack index of the held table in what the loop runs. */
+#define ASY_HELD 2
+
 /* Slot 1 of the held table heads the chain of coroutines to be used again (task.c). */
 #define ASY_SLOT_SPARE 1
 
@@ -119,7 +124,7 @@ Runtime *asy_runtime(lua_State *L);
 void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *methods,
                   const luaL_Reg *metamethods);
 /* Pushes a class's metatable. */
-void asy_pushmeta(lua_State *L, Kind kind);
+void asy_pushmeta(lua_State *L, const Runtime *rt, Kind kind);
 /* Adds functions to the table on the top, with the runtime as upvalue. */
 void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
 /* The userdata at idx if it is of that kind, else NULL. */
@@ -154,11 +159,22 @@ lua_Number asy_checkseconds(lua_State *L, int idx);
 
 static inline void asy_ready(Loop *loop, Ready *node) { list_append(&loop->ready, &node->link); }
 
-/* Called at the end of a step: how long it took if that was too long, else 0. */
-uint64_t asy_step_ended(Loop *loop);
+/* The clock that steps are measured with, ns. */
+static inline uint64_t asy_step_now(const Loop *loop) {
+  struct timespec t;
+  clock_gettime(loop->step_clock, &t);
+  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
-/* Runs until `until_done(until)`, stop() or a KeyboardInterrupt, which it raises. */
-void asy_loop_run(lua_State *L, Loop *loop, const void *until, bool (*until_done)(const void *));
+/* Called at the end of a step: how long it took if that was too long, else 0. */
+static inline uint64_t asy_step_ended(Loop *loop) {
+  uint64_t now = asy_step_now(loop), took = now - loop->step_start;
+  loop->step_start = now;
+  return took > loop->slow_ns ? took : 0;
+}
+
+/* Runs until `*until` isn't 0 (NULL: for ever), stop() or a KeyboardInterrupt, which it raises. */
+void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
 
 /* Raises unless the loop is open. */
 void asy_loop_checkopen(lua_State *L, const Loop *loop);

@@ -86,7 +86,7 @@ static int check_fd(lua_State *L, int idx) {
 static Watch *new_watch(lua_State *L, Loop *loop, int fd) {
   Watch **box = lua_newuserdatauv(L, sizeof *box, WRITER);
   *box = NULL;
-  asy_pushmeta(L, ASY_WATCH);
+  asy_pushmeta(L, loop->rt, ASY_WATCH);
   lua_setmetatable(L, -2);
   Watch *w = *box = calloc(1, sizeof *w);
   if (!w) luaL_error(L, "not enough memory");

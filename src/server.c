@@ -360,7 +360,7 @@ static int server_listen(lua_State *L) {
   list_init(&sv->clients);
   list_init(&sv->spawn.link);
   waitq_init(&sv->closers);
-  asy_pushmeta(L, ASY_SERVER);
+  asy_pushmeta(L, loop->rt, ASY_SERVER);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, 4, 1);

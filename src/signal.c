@@ -131,7 +131,7 @@ static int signal_catch(lua_State *L) {
   memset(it, 0, sizeof *it);
   it->ready.run = interrupt_run;
   list_init(&it->ready.link);
-  asy_pushmeta(L, ASY_INTERRUPT);
+  asy_pushmeta(L, loop->rt, ASY_INTERRUPT);
   lua_setmetatable(L, -2);
   lua_insert(L, -2);
   lua_setiuservalue(L, -2, 1);
@@ -232,7 +232,7 @@ static int check_signal(lua_State *L, int idx) {
 static Signal *new_signal(lua_State *L, Loop *loop, int signum) {
   Signal **box = lua_newuserdatauv(L, sizeof *box, 1);
   *box = NULL;
-  asy_pushmeta(L, ASY_SIGNAL);
+  asy_pushmeta(L, loop->rt, ASY_SIGNAL);
   lua_setmetatable(L, -2);
   Signal *s = *box = calloc(1, sizeof *s);
   if (!s) luaL_error(L, "not enough memory");

@@ -140,7 +140,7 @@ static size_t block_size(uv_handle_type type) {
 static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
   Stream **box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = NULL;
-  asy_pushmeta(L, ASY_WRITER);
+  asy_pushmeta(L, loop->rt, ASY_WRITER);
   lua_setmetatable(L, -2);
   Stream *s = *box = calloc(1, block_size(type));
   if (!s) luaL_error(L, "not enough memory");
@@ -181,11 +181,11 @@ Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
 
 void stream_push_reader(lua_State *L, int writer) {
   writer = lua_absindex(L, writer);
-  Stream **box = lua_newuserdatauv(L, sizeof *box, 1);
-  *box = *(Stream **)lua_touserdata(L, writer);
+  Stream **box = lua_newuserdatauv(L, sizeof *box, 1), *s = *(Stream **)lua_touserdata(L, writer);
+  *box = s;
   lua_pushvalue(L, writer);
   lua_setiuservalue(L, -2, 1);
-  asy_pushmeta(L, ASY_READER);
+  asy_pushmeta(L, s->handle.loop->rt, ASY_READER);
   lua_setmetatable(L, -2);
 }
 

@@ -148,7 +148,9 @@ static const WaitKind SLEEP = {"sleep", sleep_finish, sleep_abort, NULL, NULL};
 // @param ... what it returns
 // @return the values after the delay
 static int task_sleep(lua_State *L) {
-  lua_Number s = asy_checkseconds(L, 1);
+  int isnum;
+  lua_Number s = lua_tonumberx(L, 1, &isnum);
+  if (!isnum || s != s) asy_checkseconds(L, 1); /* raises */
   Task *t = asy_current(L);
   if (s <= 0) return asy_give_way(L, t, NULL);
   if (!timer_set(&t->loop->timers, &t->timer, asy_deadline(t->loop, s)))
@@ -269,17 +271,12 @@ static int body_done(lua_State *L, int status, lua_KContext ctx) {
   return 2;
 }
 
-/* stack: function, arguments */
+/* stack: function, message handler, function, arguments */
 static int body(lua_State *L) {
   Task *t = asy_runtime(L)->current;
-  int n = lua_gettop(L) - 1;
   if (!t || t->co != L) return resumed_by_stranger(L);
-  luaL_checkstack(L, 4, NULL);
-  lua_pushcfunction(L, on_error);
-  lua_insert(L, 1);
-  lua_pushvalue(L, 2);
-  lua_insert(L, 1);
-  return body_done(L, lua_pcallk(L, n, LUA_MULTRET, 2, (lua_KContext)t, body_done), (lua_KContext)t);
+  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, (lua_KContext)t, body_done);
+  return body_done(L, status, (lua_KContext)t);
 }
 
 /* Steps */
@@ -288,12 +285,10 @@ static int body(lua_State *L) {
 static void recycle(lua_State *L, Loop *loop, Task *t) {
   lua_settop(t->co, 0);
   if (!t->own_coro || loop->spare >= MAX_SPARE) return;
-  asy_held_table(L, loop);
-  lua_rawgeti(L, -1, ASY_SLOT_SPARE);
+  lua_rawgeti(L, ASY_HELD, ASY_SLOT_SPARE);
   lua_xmove(L, t->co, 1);
-  lua_getiuservalue(L, -2, TASK_UV_CORO);
-  lua_rawseti(L, -2, ASY_SLOT_SPARE);
-  lua_pop(L, 1);
+  lua_getiuservalue(L, -1, TASK_UV_CORO);
+  lua_rawseti(L, ASY_HELD, ASY_SLOT_SPARE);
   loop->spare++;
 }
 
@@ -325,7 +320,7 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   FutureState state = FUTURE_RESULT;
   list_prepend(&loop->ready, &t->ready.link); /* should memory run out below, it is tried again */
   t->ready.run = task_finish;
-  asy_task_push(L, t);
+  lua_rawgeti(L, ASY_HELD, t->slot);
   lua_pushvalue(t->co, -1);
   lua_xmove(t->co, L, 1);
   if (t->failed)
@@ -337,12 +332,13 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   }
   settle(L, loop, t, state, state == FUTURE_RESULT && t->packed);
   list_remove(&t->ready.link);
-  lua_settop(t->co, -2);
   if (t->own_coro) {
-    lua_xmove(t->co, L, 1); /* the function */
+    lua_pushvalue(L, -1); /* task, task, function */
+    lua_pop(t->co, 1);
+    lua_xmove(t->co, L, 1);
     lua_insert(L, -2);
     recycle(L, loop, t);
-    lua_insert(L, -2);
+    lua_pop(L, 1);
     lua_setiuservalue(L, -2, TASK_UV_CORO);
   }
   lua_pop(L, 1);
@@ -456,14 +452,36 @@ static lua_State *push_coroutine(lua_State *L, Loop *loop) {
 /* stack: ..., coroutine or function, n arguments; whether it is one that can be made a task */
 static void check_body(lua_State *L, int idx) {
   lua_Debug ar;
-  lua_State *co = lua_tothread(L, idx);
   if (lua_isfunction(L, idx)) return;
+  lua_State *co = lua_tothread(L, idx);
   if (co) {
     if (lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) > 0) return;
     luaL_argerror(L, 1, "a coroutine that has not started expected");
   }
   if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) luaL_typeerror(L, 1, "function or coroutine");
   lua_pop(L, 1);
+}
+
+/* Prepares the coroutine's stack: body, function, message handler, function, arguments.
+** stack: [fn] function or coroutine, n arguments, ... */
+static void load_body(lua_State *L, Task *t, int fn, int n) {
+  lua_State *co = t->co;
+  if (t->own_coro) {
+    lua_pushcfunction(co, body);
+    lua_pushvalue(L, fn);
+    lua_pushvalue(L, fn);
+    lua_xmove(L, co, 2);
+    lua_pushcfunction(co, on_error);
+    lua_insert(co, -2);
+  } else { /* its function, and perhaps arguments, are there */
+    lua_pushcfunction(co, body);
+    lua_pushvalue(co, 1);
+    lua_pushcfunction(co, on_error);
+    lua_rotate(co, 1, 3);
+  }
+  if (!n) return;
+  for (int i = 1; i <= n; i++) lua_pushvalue(L, fn + i);
+  lua_xmove(L, co, n);
 }
 
 Task *asy_task_new(lua_State *L, Loop *loop, int n) {
@@ -480,9 +498,8 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   list_init(&t->ready.link);
   list_init(&t->waiter.link);
   t->loop = loop;
-  t->phase = TASK_NEW;
   t->own_coro = !lua_isthread(L, fn);
-  asy_pushmeta(L, ASY_TASK);
+  asy_pushmeta(L, loop->rt, ASY_TASK);
   lua_setmetatable(L, -2);
   if (t->own_coro)
     t->co = push_coroutine(L, loop);
@@ -491,19 +508,13 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
     lua_pushvalue(L, fn);
   }
   lua_setiuservalue(L, -2, TASK_UV_CORO);
-  if (!lua_checkstack(t->co, n + 10)) luaL_error(L, "too many arguments");
+  if (n > 10 && !lua_checkstack(t->co, n + 10)) luaL_error(L, "too many arguments");
   lua_pushvalue(L, -1);
   t->slot = asy_hold(L, loop);
   t->number = ++loop->rt->last_task_name;
-  lua_insert(L, fn); /* task, fn, arguments */
-  if (t->own_coro)
-    lua_xmove(L, t->co, n + 1);
-  else {
-    lua_xmove(L, t->co, n);
-    lua_pop(L, 1);
-  }
-  lua_pushcfunction(t->co, body);
-  lua_insert(t->co, 1);
+  load_body(L, t, fn, n);
+  lua_replace(L, fn);
+  lua_settop(L, fn);
   asy_ready(loop, &t->ready);
   return t;
 }
@@ -749,7 +760,7 @@ static void push_place(lua_State *L, Task *t, int idx) {
     int level = 0;
     while (lua_getstack(t->co, level + 1, &ar)) level++;
     if (t->phase == TASK_NEW && lua_gettop(t->co) > 1) {
-      lua_pushvalue(t->co, 2);
+      lua_pushvalue(t->co, 2); /* above the body */
       lua_xmove(t->co, L, 1);
     } else if (level > 0 && lua_getstack(t->co, level - 1, &ar)) {
       lua_getinfo(t->co, "f", &ar);

@@ -1,0 +1,66 @@
+# make demo   the tour          make test   the specs        make bench  the figures
+# make build  the module        make asan valgrind gc lint   the checks that CI runs too
+# Each installs what is missing (Debian, as root) and nothing else.
+
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes
+LUA     ?= lua5.4
+BUILD   ?= build
+LUA_INC := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
+UV_INC  := $(if $(LIBUV_INCDIR),-I$(LIBUV_INCDIR)) $(if $(LIBUV_DIR),-I$(LIBUV_DIR)/include)
+UV_LIB  := $(if $(LIBUV_LIBDIR),-L$(LIBUV_LIBDIR)) $(if $(LIBUV_DIR),-L$(LIBUV_DIR)/lib) -luv
+SHARED  := $(if $(filter Darwin,$(shell uname -s)),-bundle -undefined dynamic_lookup,-shared)
+SRC     := $(wildcard src/*.c)
+OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
+CORE    := $(BUILD)/asyncio/core.so
+
+export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;
+export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
+export LUA
+
+.PHONY: all build setup setup-test demo test bench asan valgrind gc lint clean
+
+all: build
+
+setup:
+	@sh tools/setup build
+setup-test:
+	@sh tools/setup test
+setup-check:
+	@sh tools/setup check
+
+build: setup
+	@$(MAKE) --no-print-directory $(CORE)
+
+$(CORE): $(OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SHARED) -o $@.new $^ $(UV_LIB) -lpthread $(LDFLAGS)
+	@mv $@.new $@ # a running program keeps the old one
+
+$(BUILD)/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WARN) -fPIC $(LUA_INC) $(UV_INC) -MMD -MP -c -o $@ $<
+
+-include $(OBJ:.o=.d)
+
+demo: build
+	@$(LUA) examples/tour.lua
+
+test: setup-test build
+	@$(LUA) spec/run.lua $(SPEC)
+
+bench: build
+	@$(LUA) bench/run.lua
+
+asan: setup-check
+	@sh tools/check asan
+valgrind: setup-check
+	@sh tools/check valgrind
+gc: setup-check build
+	@sh tools/check gc
+lint: setup-check
+	@sh tools/check lint
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,43 @@
+rockspec_format = "3.0"
+package = "lua-asyncio"
+version = "scm-1"
+source = { url = "git+file://." }
+description = {
+  summary = "asyncio for Lua: event loop, tasks, futures, cancellation, TCP streams",
+  detailed = [[
+An event loop in C on libuv that gives Lua 5.4 what asyncio, uvloop and Trio give Python: tasks on
+coroutines, futures, cancellation that loses nothing, structured concurrency, TCP streams.]],
+  license = "MIT",
+  labels = { "async", "coroutine", "networking", "libuv" },
+}
+supported_platforms = { "unix" }
+dependencies = { "lua >= 5.4, < 5.6" }
+external_dependencies = { LIBUV = { header = "uv.h", library = "uv" } }
+build = {
+  type = "builtin",
+  modules = {
+    ["asyncio"] = "lua/asyncio/init.lua",
+    ["asyncio.errors"] = "lua/asyncio/errors.lua",
+    ["asyncio.runner"] = "lua/asyncio/runner.lua",
+    ["asyncio.streams"] = "lua/asyncio/streams.lua",
+    ["asyncio.taskgroup"] = "lua/asyncio/taskgroup.lua",
+    ["asyncio.tasks"] = "lua/asyncio/tasks.lua",
+    ["asyncio.timeouts"] = "lua/asyncio/timeouts.lua",
+    ["asyncio.core"] = {
+      sources = {
+        "src/address.c", "src/asyncio.c", "src/await.c", "src/buffer.c", "src/callback.c",
+        "src/connect.c", "src/coro.c", "src/error.c", "src/future.c", "src/handle.c",
+        "src/impasse.c", "src/inbox.c", "src/loop.c", "src/poll.c", "src/reader.c", "src/report.c",
+        "src/resolve.c", "src/server.c", "src/signal.c", "src/stream.c", "src/task.c", "src/timer.c",
+        "src/waitq.c", "src/writer.c",
+      },
+      libraries = { "uv" },
+      incdirs = { "$(LIBUV_INCDIR)" },
+      libdirs = { "$(LIBUV_LIBDIR)" },
+    },
+  },
+  platforms = {
+    linux = { modules = { ["asyncio.core"] = { libraries = { "uv", "pthread", "dl" } } } },
+  },
+}
+test = { type = "command", script = "spec/run.lua" }

@@ -1,0 +1,138 @@
+-- helper.lua - what the specs share. A spec file ends with `return helper.run(TestX, ...)`-like call:
+--
+--     local t = require "helper"
+--     TestSleep = {}
+--     function TestSleep:test_gives_back_its_values() t.run(function() ... end) end
+--     t.finish()
+local lu = require "luaunit"
+local asyncio = require "asyncio"
+
+local gc = os.getenv "SPEC_GC" -- the suite again under a collector that never rests
+if gc == "incremental" then
+  collectgarbage("incremental", 1, 1000, 1)
+elseif gc == "generational" then
+  collectgarbage("generational")
+end
+
+local t = setmetatable({ lu = lu, asyncio = asyncio }, { __index = lu })
+
+t.slow = os.getenv "SPEC_SLOW" ~= nil -- under valgrind and the like: smaller numbers
+
+--- n, or n // 20 where everything is slow.
+function t.count(n) return t.slow and math.max(1, n // 20) or n end
+
+--- Collects garbage until nothing more goes.
+function t.collect()
+  for _ = 1, 4 do collectgarbage "collect" end
+end
+
+--- Runs fn as asyncio.run does, and sees that it leaves no task, no open handle and no unexpected
+-- report. fn gets the list of reports; what it has seen to it takes out.
+function t.run(fn, ...)
+  local reports = {}
+  local runner <close> = asyncio.Runner {}
+  local loop = runner:get_loop()
+  loop:set_exception_handler(function(_, context)
+    if not context.message:find "held the loop" then reports[#reports + 1] = context end
+  end)
+  local args = table.pack(...)
+  local results = table.pack(runner:run(function()
+    local watchdog = loop:call_later(60, function()
+      io.stderr:write "helper: the test takes too long; its tasks:\n"
+      for _, task in ipairs(asyncio.all_tasks()) do
+        io.stderr:write("  ", tostring(task), "\n", task:traceback(), "\n")
+      end
+      os.exit(3)
+    end)
+    local function ended(...)
+      watchdog:cancel()
+      return ...
+    end
+    return ended(fn(reports, table.unpack(args, 1, args.n)))
+  end))
+  local left = asyncio.all_tasks(loop)
+  if #left > 0 then lu.fail("a task is left: " .. tostring(left[1])) end
+  for _ = 1, 100 do -- streams that are being closed need a few turns
+    if loop:_open_handles() == 0 then break end
+    loop:run_until_complete(function() asyncio.sleep(0.005) end)
+  end
+  lu.assertEquals(loop:_open_handles(), 0, "open handles at the end")
+  runner:close()
+  t.collect()
+  if #reports > 0 then
+    lu.fail("unexpected report: " .. reports[1].message .. ": " .. tostring(reports[1].exception))
+  end
+  return table.unpack(results, 1, results.n)
+end
+
+--- Takes the report out whose message holds `pattern`; fails when there is none.
+function t.take_report(reports, pattern)
+  for i, context in ipairs(reports) do
+    if context.message:find(pattern) then return table.remove(reports, i) end
+  end
+  lu.fail(("no report with %q among %d"):format(pattern, #reports))
+end
+
+--- The error that fn raises; fails when it raises none.
+function t.error_of(fn, ...)
+  local results = table.pack(pcall(fn, ...))
+  if results[1] then lu.fail "an error was expected" end
+  return results[2]
+end
+
+function t.assert_isinstance(err, class)
+  if not asyncio.isinstance(err, class) then
+    lu.fail(("%s expected, got %s"):format(tostring(class), tostring(err)))
+  end
+  return err
+end
+
+--- fn raises an error of that class; returns it.
+function t.assert_raises(class, fn, ...) return t.assert_isinstance(t.error_of(fn, ...), class) end
+
+--- Gives way until `condition()` holds.
+function t.wait_until(condition)
+  local loop = asyncio.get_running_loop()
+  local deadline = loop:time() + 30
+  while not condition() do
+    if loop:time() > deadline then lu.fail "the condition never came true" end
+    asyncio.sleep(0.001)
+  end
+end
+
+--- Runs a Lua program in a process of its own: stdout, stderr, exit code or signal number.
+function t.lua(source, args)
+  local script, out, err = os.tmpname(), os.tmpname(), os.tmpname()
+  local file <close> = assert(io.open(script, "w"))
+  file:write(source)
+  file:close()
+  local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
+  local _, how, code = os.execute(("timeout -k 5 60 %s '%s' %s >'%s' 2>'%s' </dev/null"):format(
+    lua, script, args or "", out, err))
+  local function content(name)
+    local f <close> = assert(io.open(name))
+    return f:read "a", os.remove(name)
+  end
+  os.remove(script)
+  return (content(out)), (content(err)), code, how
+end
+
+--- Skips the test, and says so.
+function t.skip(why)
+  print("# skip: " .. why)
+  lu.skip(why)
+end
+
+--- Runs the file's tests and ends the process.
+function t.finish()
+  local runner = lu.LuaUnit.new()
+  runner:setOutputType "text"
+  runner:runSuite()
+  local r = runner.result
+  print(("spec: %d passed, %d failed, %d skipped"):format(r.successCount, r.failureCount + r.errorCount,
+    r.skippedCount))
+  io.stdout:flush()
+  os.exit(r.failureCount + r.errorCount == 0, true)
+end
+
+return t
