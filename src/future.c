@@ -211,7 +211,6 @@ void asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
                        bool packed) {
   Loop *loop = asy_loop_find(rt, f->loop_id);
   idx = lua_absindex(L, idx);
-  luaL_checkstack(L, 10, NULL);
   if (loop && f->callbacks) {
     asy_future_extras(L, idx, true);
     hold_callbacks(L, loop);

@@ -6,6 +6,7 @@
 */
 #include "loop.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -15,8 +16,8 @@
 
 #include "error.h"
 
-#define STEPS_PER_POLL 61          /* a busy loop polls after so many steps, as Tokio's does */
-#define NS_PER_POLL 4000000        /* ... or after so long */
+#define STEPS_PER_POLL 256         /* a busy loop polls after so many steps ... */
+#define NS_PER_POLL 4000000        /* ... or after so long (Tokio, which has no such bound: 61 steps) */
 #define NS 1000000000              /* in a second */
 #define COARSE_LIMIT 40000000      /* thresholds below that are measured with the exact clock */
 #define HUNT_SLICE 1000000         /* the longest run of collector steps, ns */
@@ -140,20 +141,25 @@ void asy_held_table(lua_State *L, const Loop *loop) {
   lua_remove(L, -2);
 }
 
-uint32_t asy_hold(lua_State *L, Loop *loop) {
+uint32_t asy_hold_in(lua_State *L, Loop *loop, int held) {
   uint32_t slot = loop->free_slot;
+  if (!slot) {
+    lua_rawseti(L, held, loop->held + 1); /* may raise: counted after it */
+    return ++loop->held;
+  }
+  lua_rawgeti(L, held, slot);
+  loop->free_slot = (uint32_t)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  lua_rawseti(L, held, slot);
+  return slot;
+}
+
+uint32_t asy_hold(lua_State *L, Loop *loop) {
+  int held = lua_gettop(L);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
-  lua_insert(L, -2);
-  if (!slot) {
-    lua_rawseti(L, -2, loop->held + 1); /* may raise: counted after it */
-    slot = ++loop->held;
-  } else {
-    lua_rawgeti(L, -2, slot);
-    loop->free_slot = (uint32_t)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    lua_rawseti(L, -2, slot);
-  }
+  lua_insert(L, held);
+  uint32_t slot = asy_hold_in(L, loop, held);
   lua_pop(L, 1);
   return slot;
 }
@@ -164,12 +170,16 @@ void asy_held_push(lua_State *L, Loop *loop, uint32_t slot) {
   lua_replace(L, -2);
 }
 
+void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot) {
+  lua_pushinteger(L, loop->free_slot);
+  lua_rawseti(L, held, slot);
+  loop->free_slot = slot;
+}
+
 void asy_release(lua_State *L, Loop *loop, uint32_t slot) {
   if (!loop->open) return; /* the table went as a whole */
   asy_held_table(L, loop);
-  lua_pushinteger(L, loop->free_slot);
-  lua_rawseti(L, -2, slot);
-  loop->free_slot = slot;
+  asy_release_in(L, loop, lua_gettop(L), slot);
   lua_pop(L, 1);
 }
 
@@ -321,8 +331,9 @@ void asy_loop_hunt(Loop *loop) { loop->hunt = HUNT_CYCLES; }
 
 /* Running */
 
-static void run_list(lua_State *L, Loop *loop, ListNode *list) {
-  for (ListNode *node; (node = list_take(list));) {
+/* Runs the first `max` nodes of a list. */
+static void run_list(lua_State *L, Loop *loop, ListNode *list, int max) {
+  for (ListNode *node; max-- > 0 && (node = list_take(list));) {
     Ready *r = asy_container(node, Ready, link);
     loop->steps--;
     r->run(L, loop, r);
@@ -335,9 +346,13 @@ static bool finished(const Loop *loop) {
 
 static void turn(lua_State *L, Loop *loop) {
   if (loop->timers.n) timer_fire_due(&loop->timers, asy_now(loop));
-  list_splice(&loop->batch, &loop->ready);
-  run_list(L, loop, &loop->batch);
-  if (!list_empty(&loop->turn_end)) run_list(L, loop, &loop->turn_end);
+  if (loop->ready.next->next == &loop->ready && list_empty(&loop->batch))
+    run_list(L, loop, &loop->ready, 1);
+  else {
+    list_splice(&loop->batch, &loop->ready);
+    run_list(L, loop, &loop->batch, INT_MAX);
+  }
+  if (!list_empty(&loop->turn_end)) run_list(L, loop, &loop->turn_end, INT_MAX);
   if (loop->hunt) hunt(L, loop);
 }
 
@@ -459,10 +474,9 @@ static int loop_new(lua_State *L) {
   list_init(&loop->link);
   asy_pushmeta(L, rt, ASY_LOOP);
   lua_setmetatable(L, -2);
-  lua_createtable(L, 4, 0);
-  lua_pushboolean(L, 0);
-  lua_rawseti(L, -2, ASY_SLOT_SPARE);
-  loop->held = ASY_SLOT_SPARE;
+  lua_createtable(L, ASY_SLOT_FIRST, 0);
+  rt->prepare_tasks(L, lua_gettop(L));
+  loop->held = ASY_SLOT_FIRST - 1;
   lua_setiuservalue(L, -2, ASY_UV_HELD);
   lua_createtable(L, 0, 4);
   lua_setiuservalue(L, -2, ASY_UV_FIELDS);

@@ -52,6 +52,7 @@ typedef struct Runtime {
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
   lua_Hook old_hook;     /* the hook that was there before */
   int old_mask, old_count;
+  void (*prepare_tasks)(lua_State *L, int idx); /* task.c; idx: a new held table */
   void (*abandon_tasks)(lua_State *L, struct Loop *loop, int idx); /* task.c; idx: the held table */
   void (*report_lost)(lua_State *L, struct Loop *loop);            /* future.c */
   void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
@@ -112,8 +113,13 @@ typedef struct Loop {
 /* Stack index of the held table in what the loop runs. */
 #define ASY_HELD 2
 
-/* Slot 1 of the held table heads the chain of coroutines to be used again (task.c). */
-#define ASY_SLOT_SPARE 1
+/* Slots of the held table that are not for hire: what making a task needs is at hand there. */
+enum {
+  ASY_SLOT_SPARE = 1, /* head of the chain of coroutines to be used again (task.c) */
+  ASY_SLOT_BODY,      /* the function that runs a task's function */
+  ASY_SLOT_META,      /* the class of tasks */
+  ASY_SLOT_FIRST      /* the first that asy_hold gives */
+};
 
 /* The runtime: in functions of this module the upvalue, anywhere else the registry. */
 #define ASY_RUNTIME(L) ((Runtime *)lua_touserdata(L, lua_upvalueindex(1)))
@@ -144,6 +150,9 @@ void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name);
 
 /* Keeps the value on the top (popped) alive until its slot is released. May raise for memory. */
 uint32_t asy_hold(lua_State *L, Loop *loop);
+/* The same with the held table at index `held`. */
+uint32_t asy_hold_in(lua_State *L, Loop *loop, int held);
+void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot);
 /* Pushes the value in a slot. */
 void asy_held_push(lua_State *L, Loop *loop, uint32_t slot);
 void asy_release(lua_State *L, Loop *loop, uint32_t slot);

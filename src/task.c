@@ -71,10 +71,13 @@ static int resumed_by_stranger(lua_State *L) {
                    "a coroutine that waits inside its task was resumed by something else");
 }
 
+/* ctx: the runtime, which lives as long as the state. Whoever resumes, the coroutine goes on only if
+** the task that runs is the one that parked here. */
 static int park_resumed(lua_State *L, int status, lua_KContext ctx) {
-  Task *t = ASY_RUNTIME(L)->current;
+  Task *t = ((Runtime *)ctx)->current;
   (void)status;
-  if (!t || (lua_KContext)t != ctx || t->top != L) return resumed_by_stranger(L);
+  if (!t || t->parked != L || t->top != L) return resumed_by_stranger(L);
+  t->parked = NULL;
   if (t->code == ASY_WOKEN_CANCELLED) return asy_task_raise(L, t);
   return t->kind->finish(L, t);
 }
@@ -83,6 +86,7 @@ int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
   t->kind = kind;
   t->on = on;
   t->code = 0;
+  t->parked = L;
   t->phase = TASK_PARKED;
   if (t->requests) {
     Task *next = kind->forward ? kind->forward(t) : NULL;
@@ -93,7 +97,7 @@ int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
       return asy_task_raise(L, t);
     }
   }
-  return lua_yieldk(L, 0, (lua_KContext)t, park_resumed);
+  return lua_yieldk(L, 0, (lua_KContext)t->loop->rt, park_resumed);
 }
 
 int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) {
@@ -273,7 +277,7 @@ static int body_done(lua_State *L, int status, lua_KContext ctx) {
 
 /* stack: function, message handler, function, arguments */
 static int body(lua_State *L) {
-  Task *t = asy_runtime(L)->current;
+  Task *t = ASY_RUNTIME(L)->current;
   if (!t || t->co != L) return resumed_by_stranger(L);
   int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, (lua_KContext)t, body_done);
   return body_done(L, status, (lua_KContext)t);
@@ -310,7 +314,7 @@ static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool pa
   t->phase = TASK_ENDED;
   t->requests = 0;
   if (t->ended) t->ended(L, t);
-  asy_release(L, loop, t->slot);
+  asy_release_in(L, loop, ASY_HELD, t->slot);
   t->loop = NULL;
 }
 
@@ -434,15 +438,12 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
 /* Making one */
 
 /* Pushes a coroutine to run a task in: an ended one, or a new one. */
-static lua_State *push_coroutine(lua_State *L, Loop *loop) {
-  lua_State *co;
+static lua_State *push_coroutine(lua_State *L, Loop *loop, int held) {
   if (!loop->spare) return lua_newthread(L);
-  asy_held_table(L, loop);
-  lua_rawgeti(L, -1, ASY_SLOT_SPARE);
-  co = lua_tothread(L, -1);
+  lua_rawgeti(L, held, ASY_SLOT_SPARE);
+  lua_State *co = lua_tothread(L, -1);
   lua_xmove(co, L, 1);
-  lua_rawseti(L, -3, ASY_SLOT_SPARE);
-  lua_remove(L, -2);
+  lua_rawseti(L, held, ASY_SLOT_SPARE);
   loop->spare--;
   if (lua_gethookmask(L) | lua_gethookmask(co))
     lua_sethook(co, lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L));
@@ -463,18 +464,17 @@ static void check_body(lua_State *L, int idx) {
 }
 
 /* Prepares the coroutine's stack: body, function, message handler, function, arguments.
-** stack: [fn] function or coroutine, n arguments, ... */
-static void load_body(lua_State *L, Task *t, int fn, int n) {
+** stack: [fn] function or coroutine, n arguments, ...; the held table at `held` */
+static void load_body(lua_State *L, Task *t, int fn, int n, int held) {
   lua_State *co = t->co;
+  lua_rawgeti(L, held, ASY_SLOT_BODY);
   if (t->own_coro) {
-    lua_pushcfunction(co, body);
-    lua_pushvalue(L, fn);
     lua_pushvalue(L, fn);
     lua_xmove(L, co, 2);
     lua_pushcfunction(co, on_error);
-    lua_insert(co, -2);
+    lua_pushvalue(co, 2);
   } else { /* its function, and perhaps arguments, are there */
-    lua_pushcfunction(co, body);
+    lua_xmove(L, co, 1);
     lua_pushvalue(co, 1);
     lua_pushcfunction(co, on_error);
     lua_rotate(co, 1, 3);
@@ -485,10 +485,11 @@ static void load_body(lua_State *L, Task *t, int fn, int n) {
 }
 
 Task *asy_task_new(lua_State *L, Loop *loop, int n) {
-  int fn = lua_gettop(L) - n;
+  int fn = lua_gettop(L) - n, task = fn + n + 1, held = task + 1;
   luaL_checkstack(L, n + 10, "too many arguments");
   check_body(L, fn);
   Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CORO);
+  asy_held_table(L, loop);
   memset(t, 0, sizeof *t);
   asy_future_init(&t->future, loop);
   t->future.task = true;
@@ -499,20 +500,21 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   list_init(&t->waiter.link);
   t->loop = loop;
   t->own_coro = !lua_isthread(L, fn);
-  asy_pushmeta(L, loop->rt, ASY_TASK);
-  lua_setmetatable(L, -2);
+  lua_rawgeti(L, held, ASY_SLOT_META);
+  lua_setmetatable(L, task);
   if (t->own_coro)
-    t->co = push_coroutine(L, loop);
+    t->co = push_coroutine(L, loop, held);
   else {
     t->co = lua_tothread(L, fn);
     lua_pushvalue(L, fn);
   }
-  lua_setiuservalue(L, -2, TASK_UV_CORO);
+  lua_setiuservalue(L, task, TASK_UV_CORO);
   if (n > 10 && !lua_checkstack(t->co, n + 10)) luaL_error(L, "too many arguments");
-  lua_pushvalue(L, -1);
-  t->slot = asy_hold(L, loop);
+  lua_pushvalue(L, task);
+  t->slot = asy_hold_in(L, loop, held);
   t->number = ++loop->rt->last_task_name;
-  load_body(L, t, fn, n);
+  load_body(L, t, fn, n, held);
+  lua_pushvalue(L, task);
   lua_replace(L, fn);
   lua_settop(L, fn);
   asy_ready(loop, &t->ready);
@@ -595,7 +597,7 @@ static int task_all(lua_State *L) {
   lua_newtable(L);
   if (!loop->open) return 1;
   asy_held_table(L, loop);
-  for (uint32_t i = ASY_SLOT_SPARE + 1, n = 0; i <= loop->held; i++) {
+  for (uint32_t i = ASY_SLOT_FIRST, n = 0; i <= loop->held; i++) {
     lua_rawgeti(L, -1, i);
     Task *t = asy_test(L, rt, -1, ASY_TASK);
     if (t && t->slot == i && t->phase != TASK_ENDED)
@@ -607,9 +609,23 @@ static int task_all(lua_State *L) {
   return 1;
 }
 
+/* Fills the reserved slots of a new loop's held table. */
+static void prepare_tasks(lua_State *L, int idx) {
+  const luaL_Reg function[] = {{"body", body}, {NULL, NULL}};
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, idx, ASY_SLOT_SPARE);
+  lua_newtable(L);
+  asy_setfuncs(L, function);
+  lua_getfield(L, -1, "body");
+  lua_rawseti(L, idx, ASY_SLOT_BODY);
+  lua_pop(L, 1);
+  asy_pushmeta(L, asy_runtime(L), ASY_TASK);
+  lua_rawseti(L, idx, ASY_SLOT_META);
+}
+
 /* When its loop closes: the task leaves its line and never runs again. idx: the held table */
 static void abandon_tasks(lua_State *L, Loop *loop, int idx) {
-  for (uint32_t i = ASY_SLOT_SPARE + 1; i <= loop->held; i++) {
+  for (uint32_t i = ASY_SLOT_FIRST; i <= loop->held; i++) {
     lua_rawgeti(L, idx, i);
     Task *t = asy_test(L, loop->rt, -1, ASY_TASK);
     if (t && t->slot == i && t->phase != TASK_ENDED) {
@@ -836,6 +852,7 @@ static const luaL_Reg functions[] = {{"sleep", task_sleep},
 
 /* stack: module */
 void asy_open_task(lua_State *L) {
+  asy_runtime(L)->prepare_tasks = prepare_tasks;
   asy_runtime(L)->abandon_tasks = abandon_tasks;
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);

@@ -52,6 +52,7 @@ typedef struct Task {
   Loop *loop;    /* NULL once it has ended */
   lua_State *co;
   lua_State *top; /* the innermost coroutine it drives: co, or one of coro.c's */
+  lua_State *parked; /* the coroutine that stands at asy_park; NULL while it runs */
   const WaitKind *kind;
   void *on;              /* what it waits on, as its kind sees it */
   lua_CFunction again;   /* after giving way: the call to make again */
