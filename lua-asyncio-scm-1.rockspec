@@ -25,11 +25,12 @@ build = {
     ["asyncio.timeouts"] = "lua/asyncio/timeouts.lua",
     ["asyncio.core"] = {
       sources = {
-        "src/address.c", "src/asyncio.c", "src/await.c", "src/buffer.c", "src/callback.c",
-        "src/connect.c", "src/coro.c", "src/error.c", "src/future.c", "src/handle.c",
-        "src/impasse.c", "src/inbox.c", "src/loop.c", "src/poll.c", "src/reader.c", "src/report.c",
-        "src/resolve.c", "src/server.c", "src/signal.c", "src/stream.c", "src/task.c", "src/timer.c",
-        "src/waitq.c", "src/writer.c",
+        "src/address.c", "src/asyncio.c", "src/await.c", "src/barrier.c", "src/buffer.c",
+        "src/callback.c", "src/condition.c", "src/connect.c", "src/coro.c", "src/error.c",
+        "src/event.c", "src/future.c", "src/handle.c", "src/impasse.c", "src/inbox.c", "src/lock.c",
+        "src/loop.c", "src/poll.c", "src/queue.c", "src/reader.c", "src/report.c", "src/resolve.c",
+        "src/semaphore.c", "src/server.c", "src/signal.c", "src/stream.c", "src/task.c",
+        "src/timer.c", "src/waitq.c", "src/writer.c",
       },
       libraries = { "uv" },
       incdirs = { "$(LIBUV_INCDIR)" },

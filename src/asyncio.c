@@ -10,6 +10,7 @@
 #include "coro.h"
 #include "error.h"
 #include "future.h"
+#include "lock.h"
 #include "loop.h"
 #include "poll.h"
 #include "report.h"
@@ -17,6 +18,7 @@
 #include "server.h"
 #include "signal.h"
 #include "stream.h"
+#include "sync.h"
 #include "task.h"
 
 #include <dlfcn.h>
@@ -46,6 +48,12 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_task(L);
   asy_open_coro(L);
   asy_open_await(L);
+  asy_open_lock(L);
+  asy_open_event(L);
+  asy_open_condition(L);
+  asy_open_semaphore(L);
+  asy_open_barrier(L);
+  asy_open_queue(L);
   asy_open_address(L);
   asy_open_resolve(L);
   asy_open_stream(L);

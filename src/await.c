@@ -15,10 +15,6 @@ static Task *await_forward(Task *t) {
 
 static int await_finish(lua_State *L, Task *t) {
   Future *f = t->on;
-  asy_task_push(L, t);
-  lua_pushnil(L);
-  lua_setiuservalue(L, -2, FUTURE_UV_VALUE);
-  lua_pop(L, 1);
   f->looked = true;
   if (f->state == FUTURE_CANCELLED && t->requests) return asy_task_raise(L, t);
   return asy_future_results(L, f, 1);

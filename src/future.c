@@ -235,7 +235,7 @@ void asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
 /* A task's result is its function's business. */
 static Future *check_settable(lua_State *L) {
   Future *f = check_future(L);
-  if (asy_test(L, ASY_RUNTIME(L), 1, ASY_TASK))
+  if (f->task)
     asy_error(L, ASY_INVALID_STATE, "the result of a task is what its function returns");
   if (f->state != FUTURE_PENDING)
     asy_error(L, ASY_INVALID_STATE, "the future already is %s", STATES[f->state]);

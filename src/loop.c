@@ -25,7 +25,6 @@
 #define HUNT_CYCLES 2
 
 static const char runtime_key = 0; /* registry: the Runtime */
-static const char held_key = 0;    /* registry: the running loop's held table, else false */
 static const char loops_key = 0;   /* registry: id → loop, weak */
 
 /* The runtime and its classes */
@@ -52,7 +51,7 @@ void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *met
     lua_setfield(L, -2, "__index");
     rt->meta[kind] = lua_topointer(L, -1);
     lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &rt->meta[kind]);
+    rt->meta_ref[kind] = luaL_ref(L, LUA_REGISTRYINDEX);
   }
   if (metamethods) asy_setfuncs(L, metamethods);
   if (methods) {
@@ -64,7 +63,7 @@ void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *met
 }
 
 void asy_pushmeta(lua_State *L, const Runtime *rt, Kind kind) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &rt->meta[kind]);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->meta_ref[kind]);
 }
 
 void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind) {
@@ -133,7 +132,7 @@ void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name) {
 
 void asy_held_table(lua_State *L, const Loop *loop) {
   if (loop->rt->running == loop) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &held_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->held_ref);
     return;
   }
   asy_loop_push(L, loop);
@@ -359,7 +358,7 @@ static void turn(lua_State *L, Loop *loop) {
 static int loop_body(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
   luaL_checkstack(L, LUA_MINSTACK * 2, NULL);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &held_key); /* ASY_HELD */
+  lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->held_ref); /* ASY_HELD */
   loop->step_start = loop->polled_at = asy_step_now(loop);
   for (;;) {
     turn(L, loop);
@@ -375,7 +374,7 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
     asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
   luaL_checkstack(L, 10, NULL);
   asy_held_table(L, loop);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &held_key);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
   rt->running = loop;
   loop->until = until;
   lua_pushcfunction(L, loop_body);
@@ -386,7 +385,7 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   loop->until = NULL;
   loop->stopping = false;
   lua_pushboolean(L, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &held_key);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
   if (status != LUA_OK) lua_error(L);
   if (!loop->fatal) return;
   loop->fatal = false;
@@ -584,13 +583,11 @@ static int loop_setfield(lua_State *L) {
 }
 
 static int loop__index(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
-  if (lua_type(L, 2) == LUA_TSTRING && !strcmp(lua_tostring(L, 2), "slow_callback_duration")) {
-    lua_pushnumber(L, (lua_Number)loop->slow_ns / NS);
-    return 1;
-  }
   lua_settop(L, 2);
-  lua_rawget(L, lua_upvalueindex(2));
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
+  if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "slow_callback_duration")) return 1;
+  lua_pushnumber(L, (lua_Number)check_loop(L, 1)->slow_ns / NS);
   return 1;
 }
 
@@ -673,7 +670,7 @@ void asy_open_loop(lua_State *L) {
   list_init(&rt->loops);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
   lua_pushboolean(L, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &held_key);
+  rt->held_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "v");

@@ -32,6 +32,12 @@ typedef enum Kind {
   ASY_WRITER,
   ASY_SERVER,
   ASY_LOST,
+  ASY_LOCK,
+  ASY_EVENT,
+  ASY_CONDITION,
+  ASY_SEMAPHORE,
+  ASY_BARRIER,
+  ASY_QUEUE,
   ASY_WATCH,
   ASY_SIGNAL,
   ASY_INTERRUPT,
@@ -49,6 +55,8 @@ typedef struct Runtime {
   uint32_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
   uint32_t last_task_name;
   const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
+  int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
+  int held_ref;                 /* registry: the running loop's held table, else false */
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
   lua_Hook old_hook;     /* the hook that was there before */
   int old_mask, old_count;

@@ -82,17 +82,16 @@ static int park_resumed(lua_State *L, int status, lua_KContext ctx) {
   return t->kind->finish(L, t);
 }
 
-int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
-  t->kind = kind;
-  t->on = on;
+/* The rest of asy_park: t->kind says how it waits. */
+static int park(lua_State *L, Task *t) {
   t->code = 0;
   t->parked = L;
   t->phase = TASK_PARKED;
   if (t->requests) {
-    Task *next = kind->forward ? kind->forward(t) : NULL;
+    Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
     if (next)
       asy_task_cancel(L, next, 0);
-    else if (kind->abort(L, t) == ASY_DETACHED) {
+    else if (t->kind->abort(L, t) == ASY_DETACHED) {
       t->phase = TASK_RUNNING;
       return asy_task_raise(L, t);
     }
@@ -100,13 +99,31 @@ int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
   return lua_yieldk(L, 0, (lua_KContext)t->loop->rt, park_resumed);
 }
 
-int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) {
-  idx = lua_absindex(L, idx);
+/* stack: ..., value → ...; what the task's user value holds */
+static void set_anchor(lua_State *L, Task *t, bool anchored) {
   asy_task_push(L, t);
-  lua_pushvalue(L, idx);
+  lua_insert(L, -2);
   lua_setiuservalue(L, -2, FUTURE_UV_VALUE);
   lua_pop(L, 1);
-  return asy_park(L, t, kind, on);
+  t->anchored = anchored;
+}
+
+int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
+  t->kind = kind;
+  t->on = on;
+  if (t->anchored) {
+    lua_pushnil(L);
+    set_anchor(L, t, false);
+  }
+  return park(L, t);
+}
+
+int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) {
+  t->kind = kind;
+  t->on = on;
+  lua_pushvalue(L, idx);
+  set_anchor(L, t, true);
+  return park(L, t);
 }
 
 /* Giving way: the task goes to the end of the ready list */

@@ -69,6 +69,7 @@ typedef struct Task {
   bool packed;
   bool own_coro;         /* the coroutine is ours, to be used again */
   bool self_cancelled;   /* it asked for its own cancellation, not delivered yet */
+  bool anchored;         /* its user value holds what it waits on, or did last */
   bool in_cancel;        /* a cancellation is being passed on through it */
 } Task;
 

@@ -47,6 +47,17 @@ local asyncio = {
   wait_for = timeouts.wait_for,
   move_on_after = timeouts.move_on_after,
 
+  -- coordination
+  Lock = core.Lock,
+  Event = core.Event,
+  Condition = core.Condition,
+  Semaphore = core.Semaphore,
+  BoundedSemaphore = core.BoundedSemaphore,
+  Barrier = core.Barrier,
+  Queue = core.Queue,
+  LifoQueue = core.LifoQueue,
+  PriorityQueue = core.PriorityQueue,
+
   -- streams
   open_connection = streams.open_connection,
   start_server = streams.start_server,

@@ -1,0 +1,126 @@
+/*
+** lock.c - asyncio.Lock: one owner, handed over in the order of asking.
+**
+** The owner is known by its task's number, which is never used again: a task that ends without
+** releasing leaves the lock locked, but no pointer.
+*/
+#include "lock.h"
+
+#include "error.h"
+
+Lock *asy_checklock(lua_State *L, int idx) {
+  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOCK, "asyncio.Lock");
+}
+
+void asy_lock_pass(Lock *lock) {
+  Task *next = waitq_first(&lock->q);
+  lock->owner = next ? next->number : 0;
+  if (next) waitq_hand(&lock->q, next, next->code);
+}
+
+void asy_lock_queue(Lock *lock, Task *t, int code) {
+  t->code = code;
+  list_append(&lock->q.line, &t->waiter.link);
+  if (!lock->owner) asy_lock_pass(lock);
+}
+
+static int acquired(lua_State *L, Task *t) {
+  waitq_took(t);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static void giveback(lua_State *L, Task *t) {
+  (void)L;
+  if (!t->on) return;
+  waitq_took(t);
+  asy_lock_pass(t->on);
+}
+
+static const WaitKind ACQUIRE = {"lock", acquired, waitq_abort, NULL, giveback};
+
+/// A lock that one task at a time holds.
+// @function Lock
+// @treturn Lock
+int asy_lock_new(lua_State *L) {
+  Lock *lock = lua_newuserdatauv(L, sizeof *lock, 0);
+  waitq_init(&lock->q);
+  lock->loop_id = lock->owner = 0;
+  asy_pushmeta(L, ASY_RUNTIME(L), ASY_LOCK);
+  lua_setmetatable(L, -2);
+  return 1;
+}
+
+/// Waits for the lock and takes it: `local _ <close> = lock:acquire()`.
+// First come, first served. Raises when the task holds it already: it would wait for itself.
+// @function Lock:acquire
+// @treturn Lock itself; leaving the block releases it
+int asy_lock_acquire(lua_State *L) {
+  Lock *lock = asy_checklock(L, 1);
+  Task *t = asy_current(L);
+  lua_settop(L, 1);
+  if (asy_spent(t)) return asy_give_way(L, t, asy_lock_acquire);
+  if (waitq_bind(L, t, &lock->loop_id, "lock")) lock->owner = 0;
+  if (lock->owner == t->number) return asy_error(L, ASY_ERROR, "the task holds the lock already");
+  if (lock->owner) return waitq_park(L, t, &lock->q, &ACQUIRE, lock);
+  lock->owner = t->number;
+  return 1;
+}
+
+/* Whether the running task holds it. */
+static bool mine(lua_State *L, const Lock *lock) {
+  Task *t = ASY_RUNTIME(L)->current;
+  return t && lock->owner == t->number;
+}
+
+/// Releases the lock; the first that waits has it then.
+// Raises InvalidStateError when it is free, or when another task holds it.
+// @function Lock:release
+int asy_lock_release(lua_State *L) {
+  Lock *lock = asy_checklock(L, 1);
+  if (!lock->owner) return asy_error(L, ASY_INVALID_STATE, "the lock is not held");
+  if (!mine(L, lock)) return asy_error(L, ASY_INVALID_STATE, "the lock is held by another task");
+  asy_lock_pass(lock);
+  return 0;
+}
+
+/* Leaving the block after a release by hand is no error. */
+static int lock__close(lua_State *L) {
+  Lock *lock = asy_checklock(L, 1);
+  if (mine(L, lock)) asy_lock_pass(lock);
+  return 0;
+}
+
+/// Whether somebody holds it.
+// @function Lock:locked
+// @treturn boolean
+static int lock_locked(lua_State *L) {
+  lua_pushboolean(L, asy_checklock(L, 1)->owner != 0);
+  return 1;
+}
+
+static int lock__gc(lua_State *L) {
+  waitq_destroy(&((Lock *)lua_touserdata(L, 1))->q);
+  return 0;
+}
+
+static int lock__tostring(lua_State *L) {
+  Lock *lock = asy_checklock(L, 1);
+  lua_pushfstring(L, "asyncio.Lock: %s, %d waiting (%p)", lock->owner ? "locked" : "free",
+                  waitq_length(&lock->q), (void *)lock);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"acquire", asy_lock_acquire}, {"release", asy_lock_release}, {"locked", lock_locked}, {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {
+    {"__close", lock__close}, {"__gc", lock__gc}, {"__tostring", lock__tostring}, {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"Lock", asy_lock_new}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_lock(lua_State *L) {
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_LOCK, "asyncio.Lock", methods, metamethods);
+}

@@ -1,0 +1,35 @@
+/*
+** lock.h - asyncio.Lock; a Condition waits on one.
+*/
+#ifndef ASY_LOCK_H
+#define ASY_LOCK_H
+
+#include "waitq.h"
+
+ASY_HIDDEN
+
+typedef struct Lock {
+  Waitq q;
+  uint32_t loop_id;
+  uint32_t owner; /* the number of the task that holds it; 0: free */
+} Lock;
+
+Lock *asy_checklock(lua_State *L, int idx);
+
+/* The Lua functions, for Condition: lock in place of the condition. */
+int asy_lock_new(lua_State *L);
+int asy_lock_acquire(lua_State *L);
+int asy_lock_release(lua_State *L);
+
+/* Hands the lock to the first that waits, or frees it. */
+void asy_lock_pass(Lock *lock);
+
+/* Makes the task wait for the lock, or own it at once: then it is woken with `code`. The task is in
+** no line, parked, and its kind's finish calls waitq_took. */
+void asy_lock_queue(Lock *lock, Task *t, int code);
+
+void asy_open_lock(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif
