@@ -17,6 +17,7 @@ build = {
   type = "builtin",
   modules = {
     ["asyncio"] = "lua/asyncio/init.lua",
+    ["asyncio.check"] = "lua/asyncio/check.lua",
     ["asyncio.errors"] = "lua/asyncio/errors.lua",
     ["asyncio.runner"] = "lua/asyncio/runner.lua",
     ["asyncio.streams"] = "lua/asyncio/streams.lua",

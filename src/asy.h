@@ -28,6 +28,9 @@
 #define asy_closethread(co, from) ((void)(from), lua_resetthread(co))
 #endif
 
+/* Closes a coroutine for good: it is dead, to whoever looks at it. */
+#define asy_killthread(co, from) ((void)asy_closethread(co, from), lua_settop(co, 0))
+
 #if defined(__GNUC__)
 #define ASY_LIKELY(x) __builtin_expect(!!(x), 1)
 #define ASY_NORETURN __attribute__((noreturn))

@@ -89,6 +89,7 @@ static int await(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Future *f = asy_tofuture(L, rt, 1);
   if (ASY_LIKELY(f)) return await_future(L, rt, f);
+  if (lua_isnone(L, 1)) return luaL_typeerror(L, 1, "task, future or coroutine");
   lua_settop(L, 1);
   if (lua_isthread(L, 1)) return asy_coro_await(L);
   if (luaL_getmetafield(L, 1, "__await") != LUA_TNIL) {

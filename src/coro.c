@@ -98,14 +98,13 @@ static int take(lua_State *L, lua_State *co, int n) {
 static int arrived(lua_State *L, lua_State *co, Mode mode, int status, int n) {
   bool yielded = status == LUA_YIELD;
   if (mode == AWAIT && yielded) {
-    lua_pop(co, n);
-    asy_closethread(co, L);
+    asy_killthread(co, L);
     return asy_error(L, ASY_ERROR, "the awaited coroutine yielded: nobody takes what it yields");
   }
   if (mode == CLOSE) {
     lua_pop(co, n);
     if (yielded) {
-      asy_closethread(co, L);
+      asy_killthread(co, L);
       return asy_error(L, ASY_ERROR, "the coroutine yielded while it was being closed");
     }
     lua_pushboolean(L, 1);
@@ -118,7 +117,7 @@ static int arrived(lua_State *L, lua_State *co, Mode mode, int status, int n) {
 /* The coroutine has failed: its error is on its stack's top. */
 static int failed(lua_State *L, Runtime *rt, lua_State *co, Mode mode) {
   lua_xmove(co, L, 1);
-  if (mode != RESUME) asy_closethread(co, L); /* if we didn't begin it, it has <close>s pending */
+  if (mode != RESUME) asy_killthread(co, L); /* if we didn't begin it, it has <close>s pending */
   if (rt->armed && rt->current) asy_interrupt_arm(rt, L);
   if (mode == RESUME) {
     lua_pushboolean(L, 0);
@@ -182,7 +181,7 @@ static int begin(lua_State *L, Mode mode) {
   const char *why = L == co ? "cannot resume non-suspended coroutine" : check_resumable(L, co);
   if (!why && !lua_checkstack(co, n + 5)) why = "too many arguments to resume";
   if (why) {
-    if (mode != RESUME) return asy_error(L, ASY_ERROR, "%s", why);
+    if (mode != RESUME) return luaL_error(L, "%s", why);
     lua_pushboolean(L, 0);
     lua_pushstring(L, why);
     return 2;
@@ -317,6 +316,7 @@ static int coro_close(lua_State *L) {
     return drive(L, co, 0, CLOSE);
   }
   if (asy_closethread(co, L) == LUA_OK) {
+    lua_settop(co, 0);
     lua_pushboolean(L, 1);
     return 1;
   }

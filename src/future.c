@@ -149,15 +149,25 @@ static int lost__gc(lua_State *L) {
 }
 
 /* What close does with those still there. Their memory is safe: a Lost leaves the list when it is
-** collected, and all live until the state's last finaliser has run. */
-static void report_all_lost(lua_State *L, Loop *loop) {
+** collected, and all live until the state's last finaliser has run. One that is to be reported at the
+** next turn is in the held table (at idx), and in the weak one no more. */
+static void report_all_lost(lua_State *L, Loop *loop, int idx) {
   while (!list_empty(&loop->lost)) {
     Lost *lost = asy_container(loop->lost.next, Lost, link);
     if (list_linked(&lost->ready.link)) list_remove(&lost->ready.link);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
-    lua_rawgetp(L, -1, lost);
-    lua_remove(L, -2);
-    lost_report(L, loop, lost);
+    if (lost->slot)
+      lua_rawgeti(L, idx, lost->slot);
+    else {
+      lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
+      lua_rawgetp(L, -1, lost);
+      lua_replace(L, -2);
+    }
+    if (lua_isuserdata(L, -1))
+      lost_report(L, loop, lost);
+    else {
+      list_remove(&lost->link);
+      lua_pop(L, 1);
+    }
   }
 }
 

@@ -19,10 +19,10 @@ static void name_in_loaded(lua_State *L) {
     for (lua_pushnil(L); lua_next(L, fn + 3); lua_settop(L, fn + 4)) {
       if (lua_type(L, fn + 4) != LUA_TSTRING || !lua_rawequal(L, fn, fn + 5)) continue;
       const char *module = lua_tostring(L, fn + 2), *name = lua_tostring(L, fn + 4);
-      if (strcmp(module, LUA_GNAME))
-        lua_pushfstring(L, "%s.%s", module, name);
-      else
+      if (!strcmp(module, LUA_GNAME))
         lua_pushstring(L, name);
+      else
+        lua_pushfstring(L, "%s.%s", strcmp(module, "asyncio.core") ? module : "asyncio", name);
       lua_replace(L, fn);
       lua_settop(L, fn);
       return;
@@ -38,12 +38,14 @@ static bool passable(const char *name) {
   return false;
 }
 
-/* Pushes the name of the nearest function that can't be yielded across, or nil. */
-static void push_obstacle(lua_State *L) {
+/* Pushes the name of the nearest function on co's stack that can't be yielded across, or nil. */
+static void push_obstacle(lua_State *L, lua_State *co) {
   lua_Debug ar;
-  for (int level = 1; lua_getstack(L, level, &ar); level++) {
-    lua_getinfo(L, "nSf", &ar);
-    if (ar.namewhat && !strcmp(ar.namewhat, "metamethod") && ar.name && !strcmp(ar.name, "gc")) {
+  for (int level = L == co; lua_getstack(co, level, &ar); level++) {
+    lua_getinfo(co, "nSf", &ar);
+    if (L != co) lua_xmove(co, L, 1);
+    if (ar.name && !strcmp(ar.namewhat, "metamethod") &&
+        (!strcmp(ar.name, "__gc") || !strcmp(ar.name, "gc"))) {
       lua_pop(L, 1);
       lua_pushliteral(L, "a finaliser (__gc)");
       return;
@@ -79,8 +81,9 @@ static void push_call(lua_State *L) {
   lua_concat(L, 2);
 }
 
-int asy_impasse(lua_State *L, Impasse why) {
+int asy_impasse(lua_State *L, Impasse why, lua_State *top) {
   luaL_checkstack(L, 20, NULL);
+  if (why == ASY_STRANGE_CORO && !lua_isyieldable(top) && lua_checkstack(top, 2)) why = ASY_NO_YIELD;
   push_call(L);
   const char *call = lua_tostring(L, -1);
   if (why == ASY_NO_TASK)
@@ -91,7 +94,7 @@ int asy_impasse(lua_State *L, Impasse why) {
                        "create and resume it with asyncio.coroutine, or run it with asyncio.await",
                     call);
   else {
-    push_obstacle(L);
+    push_obstacle(L, top);
     if (lua_isnil(L, -1))
       lua_pushfstring(L, "%s cannot wait here: a C function that Lua cannot suspend is in the way",
                       call);

@@ -14,8 +14,9 @@ typedef enum Impasse {
   ASY_STRANGE_CORO  /* in a coroutine that the standard library resumed */
 } Impasse;
 
-/* Raises an asyncio.Error that names the call, the place, and the remedy. */
-int asy_impasse(lua_State *L, Impasse why) ASY_NORETURN;
+/* Raises an asyncio.Error that names the call, the place, and the remedy. top: the innermost
+** coroutine of the task, in which Lua may not be able to yield; NULL without a task. */
+int asy_impasse(lua_State *L, Impasse why, lua_State *top) ASY_NORETURN;
 
 ASY_HIDDEN_END
 

@@ -23,6 +23,8 @@
 #define HUNT_SLICE 1000000         /* the longest run of collector steps, ns */
 #define HUNT_PAUSE 9000000         /* the time left to others between two of them, ns */
 #define HUNT_CYCLES 2
+#define HUNT_FIRST 20000000        /* the first cycle begins so long after the failure, ns: the last ... */
+#define HUNT_NEXT 1000000000       /* references may go a little later; the next one so long after it */
 
 static const char runtime_key = 0; /* registry: the Runtime */
 static const char loops_key = 0;   /* registry: id → loop, weak */
@@ -318,15 +320,21 @@ static void poll_events(Loop *loop) {
 static void hunt(lua_State *L, Loop *loop) {
   uint64_t now = uv_hrtime();
   if (now < loop->hunt_at) return;
-  while (loop->hunt && lua_gc(L, LUA_GCISRUNNING)) {
-    if (lua_gc(L, LUA_GCSTEP, 0)) loop->hunt--;
-    if (uv_hrtime() - now > HUNT_SLICE) break;
+  if (!lua_gc(L, LUA_GCISRUNNING)) {
+    loop->hunt = 0;
+    return;
   }
-  if (!lua_gc(L, LUA_GCISRUNNING)) loop->hunt = 0;
-  loop->hunt_at = uv_hrtime() + HUNT_PAUSE;
+  bool cycle_done = false;
+  while (!cycle_done && uv_hrtime() - now < HUNT_SLICE) cycle_done = lua_gc(L, LUA_GCSTEP, 0);
+  loop->hunt -= cycle_done;
+  loop->hunt_at = uv_hrtime() + (cycle_done ? HUNT_NEXT : HUNT_PAUSE);
 }
 
-void asy_loop_hunt(Loop *loop) { loop->hunt = HUNT_CYCLES; }
+void asy_loop_hunt(Loop *loop) {
+  uint64_t first = uv_hrtime() + HUNT_FIRST;
+  if (!loop->hunt || loop->hunt_at > first) loop->hunt_at = first;
+  loop->hunt = HUNT_CYCLES;
+}
 
 /* Running */
 
@@ -411,9 +419,10 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   loop->open = false;
   loop->rt->release_interrupt(loop);
   lua_getiuservalue(L, idx, ASY_UV_HELD);
-  loop->rt->abandon_tasks(L, loop, lua_gettop(L));
+  int held = lua_gettop(L);
+  loop->rt->abandon_tasks(L, loop, held);
+  loop->rt->report_lost(L, loop, held);
   lua_pop(L, 1);
-  loop->rt->report_lost(L, loop);
   list_remove(&loop->link);
   inbox_close(loop->inbox);
   inbox_unref(loop->inbox);

@@ -62,7 +62,7 @@ typedef struct Runtime {
   int old_mask, old_count;
   void (*prepare_tasks)(lua_State *L, int idx); /* task.c; idx: a new held table */
   void (*abandon_tasks)(lua_State *L, struct Loop *loop, int idx); /* task.c; idx: the held table */
-  void (*report_lost)(lua_State *L, struct Loop *loop);            /* future.c */
+  void (*report_lost)(lua_State *L, struct Loop *loop, int idx);   /* future.c; idx: the same */
   void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
 } Runtime;
 

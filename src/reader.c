@@ -53,14 +53,16 @@ void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
   if (n == 0) return;
   if (n < 0) {
     if (n == UV_EOF)
-      s->eof = true;
+      s->eof = s->peer_ended = true;
     else
       s->read_error = n == UV_ENOBUFS ? UV_ENOMEM : (int)n;
     uv_read_stop(h);
     s->reading = false;
     stream_wake_reader(s, 0);
+    if (s->draining) stream_end(s);
     return;
   }
+  if (s->draining) return; /* it came after the close: thrown away */
   buffer_added(&s->in, (size_t)n);
   adapt_read_size(s, (size_t)n, buf->len);
   bool enough = satisfied(s, buf->base, (size_t)n);
@@ -243,20 +245,22 @@ static size_t find(const Stream *s, size_t from, const char *sep, size_t n) {
 static size_t overlap(size_t searched, size_t n) { return searched >= n ? searched - n + 1 : 0; }
 
 /* The same for the string, or the first-ending one of the list of strings, at idx. Notes the length
-** of the separator that was found. */
+** of the separator that was found; when none was, of the longest. */
 static size_t find_any(lua_State *L, const Stream *s, int idx, size_t *found) {
   size_t n, best = 0;
   if (lua_type(L, idx) == LUA_TSTRING) {
     const char *sep = lua_tolstring(L, idx, found);
     return find(s, overlap(s->searched, *found), sep, *found);
   }
+  *found = 1;
   for (int i = 1; lua_rawgeti(L, idx, i) == LUA_TSTRING; i++) {
     const char *sep = lua_tolstring(L, -1, &n);
     size_t end = find(s, overlap(s->searched, n), sep, n);
     if (end && (!best || end < best)) {
       best = end;
       *found = n;
-    }
+    } else if (!best && n > *found)
+      *found = n;
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -272,28 +276,28 @@ static int overrun(lua_State *L, Stream *s, size_t consumed) {
 }
 
 /* The byte that ends the only separator: nothing before it need wake the reader. */
-static int last_byte(lua_State *L, int idx) {
-  size_t n;
+static int last_byte(lua_State *L, int idx, size_t *n) {
   if (lua_type(L, idx) != LUA_TSTRING) return -1;
-  const char *sep = lua_tolstring(L, idx, &n);
-  return (unsigned char)sep[n - 1];
+  const char *sep = lua_tolstring(L, idx, n);
+  return (unsigned char)sep[*n - 1];
 }
 
 /* stack: reader, separators. Returns the length of the next piece; -1: it has to wait. */
 static ptrdiff_t next_piece(lua_State *L, Stream *s) {
   size_t found, end = find_any(L, s, 2, &found), length = buffer_length(&s->in);
   if (end) {
-    if (end - found > s->limit) overrun(L, s, end);
+    if (end - found > s->limit) overrun(L, s, end - found);
     return (ptrdiff_t)end;
   }
   s->searched = length;
-  if (length > s->limit) overrun(L, s, length);
+  if (length + 1 > s->limit + found) overrun(L, s, length + 1 - found); /* so much holds no separator */
   return -1;
 }
 
 static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
-  int byte = last_byte(L, 2);
-  size_t want = byte < 0 ? buffer_length(&s->in) + 1 : s->limit + 1;
+  size_t n = 0;
+  int byte = last_byte(L, 2, &n);
+  size_t want = byte < 0 ? buffer_length(&s->in) + 1 : s->limit + n;
   return wait(L, s, kind, want, byte);
 }
 

@@ -237,15 +237,12 @@ static void listener_destroy(Handle *h) {
   free(l);
 }
 
-static void listener_on_close(Handle *h) {
-  Listener *l = asy_container(h, Listener, handle);
-  close(l->fd);
-  l->fd = -1;
-}
-
 static void listener_shut(Shutter *shutter) {
   asy_handle_close(asy_container(shutter, Handle, shutter));
 }
+
+/* Takes back the listeners there are, since another failed. */
+static void close_listeners(Server *sv);
 
 static void close_listeners(Server *sv) {
   sv->serving = false;
@@ -254,6 +251,8 @@ static void close_listeners(Server *sv) {
   for (Listener *l = sv->listeners, *next; l; l = next) {
     next = l->next;
     asy_handle_close(&l->handle);
+    close(l->fd); /* now, not when libuv calls back: the port is free at once */
+    l->fd = -1;
     asy_handle_unbox(&l->handle);
   }
   sv->listeners = NULL;
@@ -323,17 +322,18 @@ static int add_listener(lua_State *L, Server *sv, int idx, int opts, int port, b
   if (!l) luaL_error(L, "not enough memory");
   l->fd = -1;
   asy_handle_init(&l->handle, sv->loop, (uv_handle_t *)&l->poll, listener_destroy, listener_shut);
-  l->handle.on_close = listener_on_close;
   int fd = listen_on((struct sockaddr *)&sa, len, backlog, ip && reuse_port, ip && reuse_address);
   if (fd < 0) {
     asy_handle_unbox(&l->handle);
     if (!only && (fd == UV_EADDRNOTAVAIL || fd == UV_EAFNOSUPPORT)) return -1;
+    close_listeners(sv);
     asy_oserror(L, fd, "listen", text);
   }
   l->fd = fd;
   int status = uv_poll_init(&sv->loop->uv, &l->poll, fd);
   if (status) {
     asy_handle_unbox(&l->handle);
+    close_listeners(sv);
     asy_oserror(L, status, "listen", text);
   }
   asy_handle_opened(&l->handle);

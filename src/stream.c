@@ -10,8 +10,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
+
 #include "address.h"
 #include "error.h"
+
+#define DRAIN_PAUSE 10000000     /* ns between two looks at what the kernel has still to send */
+#define DRAIN_LIMIT 30000000000  /* ns without progress after which the peer is given up */
 
 static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle); }
 
@@ -85,6 +94,46 @@ void stream_abort(lua_State *L, Stream *s) {
   close_handle(s);
 }
 
+/* Bytes that the kernel has of us and the peer's kernel hasn't. */
+static int unacknowledged(const Stream *s) {
+  int fd, n = 0;
+  if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd)) return 0;
+#if defined(SIOCOUTQ)
+  if (ioctl(fd, SIOCOUTQ, &n)) return 0;
+#elif defined(SO_NWRITE)
+  socklen_t len = sizeof n;
+  if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &n, &len)) return 0;
+#endif
+  return n;
+}
+
+static void on_drain(Timer *timer) { stream_end(asy_container(timer, Stream, linger)); }
+
+/* A peer that says more than is read makes the kernel reset the connection when it is closed, and
+** forget what it has still to send. So while it has something to send the peer is listened to. */
+static bool drain(Stream *s) {
+  int left = unacknowledged(s);
+  if (!left || s->peer_ended || s->read_error || s->write_error) return false;
+  uint64_t now = asy_now(s->handle.loop);
+  if (!s->draining) {
+    int fd;
+    s->draining = true;
+    s->linger.fire = on_drain;
+    s->linger_ns = now + DRAIN_LIMIT;
+    buffer_free(&s->in);
+    if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
+    stream_start(s);
+  } else if ((size_t)left < s->linger_pending)
+    s->linger_ns = now + DRAIN_LIMIT;
+  s->linger_pending = (size_t)left;
+  return now < s->linger_ns && timer_set(&s->handle.loop->timers, &s->linger, now + DRAIN_PAUSE);
+}
+
+void stream_end(Stream *s) {
+  timer_cancel(&s->handle.loop->timers, &s->linger);
+  if (s->handle.open && !drain(s)) close_handle(s);
+}
+
 static void arm_linger(Stream *s) {
   s->linger_pending = stream_pending(s);
   if (!timer_set(&s->handle.loop->timers, &s->linger, asy_now(s->handle.loop) + s->linger_ns))
@@ -123,7 +172,7 @@ void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
     stream_flush(L, s);
     if (!s->handle.open) return;
   }
-  if (!linger_ns || s->linger.place) return;
+  if (!linger_ns || s->linger.place || s->draining) return;
   s->linger_ns = linger_ns;
   arm_linger(s);
 }

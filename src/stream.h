@@ -60,8 +60,9 @@ typedef struct Stream {
   Task *reader;     /* who waits for data, or for the connection; until it has run again */
   int read_error;   /* a libuv status */
   bool eof, reading;
+  bool peer_ended;  /* eof came from the peer */
   /* writing */
-  bool eof_wanted, eof_sent, closing, aborted;
+  bool eof_wanted, eof_sent, closing, aborted, draining;
   int write_error;
   Out out;
   Flight *flight;   /* or NULL */
@@ -114,6 +115,9 @@ void stream_set_peer(Stream *s, const struct sockaddr *sa);
 
 /* The peer's address in words, for errors; "" when there is none. */
 void stream_peer(const Stream *s, char *text);
+
+/* The output is with the kernel: closes, unless that would throw it away there. */
+void stream_end(Stream *s);
 
 /* writer.c */
 void stream_send_run(lua_State *L, Loop *loop, Ready *self);

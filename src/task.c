@@ -33,7 +33,7 @@ Task *asy_current_or_null(lua_State *L) {
 Task *asy_current(lua_State *L) {
   Task *t = ASY_RUNTIME(L)->current;
   if (ASY_LIKELY(t && t->top == L && lua_isyieldable(L))) return t;
-  asy_impasse(L, !t ? ASY_NO_TASK : t->top != L ? ASY_STRANGE_CORO : ASY_NO_YIELD);
+  asy_impasse(L, !t ? ASY_NO_TASK : t->top != L ? ASY_STRANGE_CORO : ASY_NO_YIELD, t ? t->top : NULL);
 }
 
 /* Parking and waking */
@@ -49,8 +49,10 @@ static void waiter_wake(Waiter *w, int code) { asy_wake(asy_container(w, Task, w
 
 static void on_deadline(Timer *timer) { asy_wake(asy_container(timer, Task, timer), 0); }
 
-int asy_task_raise(lua_State *L, Task *t) {
+/* Pushes the first undelivered request and takes it off the queue. */
+static void take_request(lua_State *L, Task *t) {
   luaL_checkstack(L, 6, NULL);
+  int top = lua_gettop(L);
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
   lua_getfield(L, -1, "requests");
@@ -62,6 +64,12 @@ int asy_task_raise(lua_State *L, Task *t) {
   }
   t->requests--;
   if (!t->requests) t->self_cancelled = false;
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
+}
+
+int asy_task_raise(lua_State *L, Task *t) {
+  take_request(L, t);
   return lua_error(L);
 }
 
@@ -348,7 +356,7 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
     state = failure(L, loop, t);
   else if (t->self_cancelled) {
     lua_pop(L, 1);
-    asy_cancelled_push(L, 0);
+    take_request(L, t);
     state = FUTURE_CANCELLED;
   }
   settle(L, loop, t, state, state == FUTURE_RESULT && t->packed);
@@ -361,7 +369,8 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
     recycle(L, loop, t);
     lua_pop(L, 1);
     lua_setiuservalue(L, -2, TASK_UV_CORO);
-  }
+  } else
+    lua_settop(t->co, 0); /* dead, to whoever looks at it */
   lua_pop(L, 1);
 }
 
@@ -374,7 +383,7 @@ static void task_break(lua_State *L, Loop *loop, Task *t, const char *why) {
     luaL_traceback(L, t->co, NULL, 0);
     lua_setfield(L, -2, "traceback");
   }
-  if (lua_status(t->co) == LUA_YIELD || !lua_getstack(t->co, 0, &ar)) asy_closethread(t->co, L);
+  if (lua_status(t->co) == LUA_YIELD || !lua_getstack(t->co, 0, &ar)) asy_killthread(t->co, L);
   t->own_coro = false;
   settle(L, loop, t, FUTURE_ERROR, false);
   lua_pop(L, 1);
@@ -388,7 +397,7 @@ static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
   lua_getfield(L, -1, "requests");
   lua_rawgeti(L, -1, 1);
   lua_replace(L, -3);
-  lua_pop(L, 1);
+  lua_pop(L, 1); /* task, request */
   settle(L, loop, t, FUTURE_CANCELLED, false);
   list_remove(&t->ready.link);
   if (t->own_coro) {
@@ -473,7 +482,10 @@ static void check_body(lua_State *L, int idx) {
   if (lua_isfunction(L, idx)) return;
   lua_State *co = lua_tothread(L, idx);
   if (co) {
-    if (lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) > 0) return;
+    bool unstarted = lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) > 0;
+    if (unstarted && lua_tocfunction(co, 1) == body)
+      luaL_argerror(L, 1, "the coroutine is a task's already");
+    if (unstarted) return;
     luaL_argerror(L, 1, "a coroutine that has not started expected");
   }
   if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) luaL_typeerror(L, 1, "function or coroutine");
@@ -560,7 +572,7 @@ static void create_task(lua_State *L, Loop *loop, int from) {
   if (lua_istable(L, from) && !luaL_getmetafield(L, from, "__call")) {
     lua_settop(L, from);
     spread_options(L, from); /* name, function, arguments */
-    if (lua_gettop(L) == from) luaL_argerror(L, from, "no function in the table");
+    if (lua_gettop(L) == from) luaL_argerror(L, from, "function expected, got table without one");
     asy_task_new(L, loop, lua_gettop(L) - from - 1);
     if (!lua_isnil(L, from)) set_name(L, from + 1, from);
     lua_remove(L, from);

@@ -191,10 +191,9 @@ void stream_flush(lua_State *L, Stream *s) {
   size_t pending = stream_pending(s);
   if (s->write_error || pending <= s->low) waitq_wake_all(&s->drainers, 0);
   if (pending && !s->write_error) return;
-  if (s->closing) {
-    timer_cancel(&s->handle.loop->timers, &s->linger);
-    asy_handle_close(&s->handle);
-  } else if (s->eof_wanted && !s->eof_sent && !s->write_error)
+  if (s->closing)
+    stream_end(s);
+  else if (s->eof_wanted && !s->eof_sent && !s->write_error)
     send_eof(s);
 }
 
@@ -445,7 +444,22 @@ static int push_name(lua_State *L, const Stream *s, bool peer) {
   return 1;
 }
 
-/// What is known of the connection: `"peername"`, `"sockname"` (addresses), `"fd"` (a number).
+static int socket_getfd(lua_State *L) {
+  lua_getfield(L, 1, "fd");
+  return 1;
+}
+
+/* An object for other libraries: its descriptor stays the stream's to close. */
+static void push_socket(lua_State *L, int fd) {
+  lua_createtable(L, 0, 2);
+  lua_pushinteger(L, fd);
+  lua_setfield(L, -2, "fd");
+  lua_pushcfunction(L, socket_getfd);
+  lua_setfield(L, -2, "getfd");
+}
+
+/// What is known of the connection: `"peername"`, `"sockname"` (addresses); `"socket"`: a table with
+// the field `fd` and the method `getfd`, for other libraries.
 // @function StreamWriter:get_extra_info
 // @tparam string name
 // @param[opt] default returned when it isn't known
@@ -454,8 +468,8 @@ static int writer_get_extra_info(lua_State *L) {
   const char *name = luaL_checkstring(L, 2);
   int fd;
   lua_settop(L, 3);
-  if (!strcmp(name, "fd") && s->handle.open && uv_fileno(&s->uv.handle, &fd) == 0) {
-    lua_pushinteger(L, fd);
+  if (!strcmp(name, "socket") && s->handle.open && uv_fileno(&s->uv.handle, &fd) == 0) {
+    push_socket(L, fd);
     return 1;
   }
   if (!strcmp(name, "peername") || !strcmp(name, "sockname")) {

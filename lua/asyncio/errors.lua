@@ -1,5 +1,6 @@
 --- What the error classes have beyond C: ExceptionGroup.
 -- @module asyncio.errors
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local isinstance, ExceptionGroup = core.isinstance, core.ExceptionGroup
@@ -8,53 +9,79 @@ local isinstance, ExceptionGroup = core.isinstance, core.ExceptionGroup
 -- @type ExceptionGroup
 function ExceptionGroup:init(message, errors)
   if type(message) == "table" and errors == nil then return end -- ExceptionGroup{message=, errors=}
-  if type(errors) ~= "table" then
-    error("bad argument #2 to 'ExceptionGroup' (list of errors expected)", 3)
+  check.table(errors, 2, "ExceptionGroup", "list of errors", 4)
+  local n = errors.n or #errors
+  self.message, self.errors = message, table.move(errors, 1, n, 1, {})
+  for i = 1, n do
+    if errors[i] == nil then self.errors.n = n end -- there is a nil among them: the length needs telling
   end
-  self.message, self.errors = message, table.move(errors, 1, #errors, 1, {})
+end
+
+local function length(errors) return errors.n or #errors end
+
+local function matcher(match, name)
+  if type(match) == "table" then return function(err) return isinstance(err, match) end end
+  if type(match) ~= "function" then check.fail(1, name, "error class or function", match, 3) end
+  return match
+end
+
+--- Both parts of a group; a part without errors is nil.
+local function divide(group, matches)
+  if matches(group) then return group, nil end
+  local yes, no = { n = 0 }, { n = 0 }
+  local function add(to, err, traceback)
+    to.n = to.n + 1
+    to[to.n] = err
+    if traceback then
+      to.tracebacks = to.tracebacks or {}
+      to.tracebacks[to.n] = traceback
+    end
+  end
+  for i = 1, length(group.errors) do
+    local err, traceback = group.errors[i], group.tracebacks and group.tracebacks[i]
+    if isinstance(err, ExceptionGroup) then
+      local inner_yes, inner_no = divide(err, matches)
+      if inner_yes then add(yes, inner_yes, traceback) end
+      if inner_no then add(no, inner_no, traceback) end
+    else
+      add(matches(err) and yes or no, err, traceback)
+    end
+  end
+  local function part(errors)
+    if errors.n == 0 then return nil end
+    local new = getmetatable(group)(group.message, errors)
+    new.tracebacks = errors.tracebacks
+    return new
+  end
+  return part(yes), part(no)
 end
 
 --- The group with only the errors that match, nested groups kept; nil when none does.
 -- @param match an error class, or a function of an error
 -- @treturn ?ExceptionGroup
 function ExceptionGroup:subgroup(match)
-  return (self:split(match))
+  return (divide(self, matcher(match, "subgroup")))
 end
 
 --- Two groups: the errors that match, and the rest; nil for an empty one.
 -- @param match an error class, or a function of an error
 -- @treturn ?ExceptionGroup
 -- @treturn ?ExceptionGroup
-function ExceptionGroup:split(match)
-  local matches = match
-  if type(match) == "table" then matches = function(err) return isinstance(err, match) end end
-  if type(matches) ~= "function" then
-    error("bad argument #1 to 'split' (error class or function expected)", 2)
-  end
-  if matches(self) then return self, nil end
-  local yes, no = {}, {}
-  for _, err in ipairs(self.errors) do
-    if isinstance(err, ExceptionGroup) then
-      local inner_yes, inner_no = err:split(matches)
-      yes[#yes + 1], no[#no + 1] = inner_yes, inner_no
-    elseif matches(err) then
-      yes[#yes + 1] = err
-    else
-      no[#no + 1] = err
-    end
-  end
-  local class = getmetatable(self)
-  return yes[1] ~= nil and class(self.message, yes) or nil, no[1] ~= nil and class(self.message, no) or nil
-end
+function ExceptionGroup:split(match) return divide(self, matcher(match, "split")) end
 
 local function indented(text) return (tostring(text):gsub("\n", "\n    ")) end
 
 function ExceptionGroup:__tostring()
-  local lines = { ("%s: %s (%d)"):format(self.name, self.message or self.text, #(self.errors or {})) }
-  for i, err in ipairs(self.errors or {}) do
+  local errors = self.errors or {}
+  local lines = { ("%s: %s (%d)"):format(self.name, self.message or self.text, length(errors)) }
+  for i = 1, length(errors) do
+    local err = errors[i]
     lines[#lines + 1] = ("  %d. %s"):format(i, indented(err))
     local traceback = type(err) == "table" and rawget(err, "traceback")
-    if traceback then lines[#lines + 1] = "    " .. indented(traceback) end
+      or self.tracebacks and self.tracebacks[i]
+    if traceback and not isinstance(err, ExceptionGroup) then
+      lines[#lines + 1] = "    " .. indented(traceback)
+    end
   end
   return table.concat(lines, "\n")
 end

@@ -1,5 +1,6 @@
 --- Running a program on a loop: `run` and `Runner`.
 -- @module asyncio.runner
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local isinstance = core.isinstance
@@ -18,11 +19,7 @@ Runner.__index, Runner.__name = Runner, "asyncio.Runner"
 -- `cancel_timeout` (1): seconds that a cancelled task has to end before it is cancelled again
 -- @treturn Runner
 local function new_runner(opts)
-  opts = opts or {}
-  if type(opts) ~= "table" then
-    error(("bad argument #1 to 'Runner' (table of options expected, got %s)"):format(type(opts)), 2)
-  end
-  return setmetatable({ opts = opts }, Runner)
+  return setmetatable({ opts = check.options(opts, 1, "Runner") }, Runner)
 end
 
 --- Its loop, made at the first call.
@@ -36,6 +33,15 @@ function Runner:get_loop()
     self.loop:set_debug(debug)
   end
   return self.loop
+end
+
+local function check_main(main)
+  if not core.isfuture(main) and type(main) ~= "thread" then
+    local meta = getmetatable(main)
+    if type(main) ~= "function" and not (type(meta) == "table" and meta.__call) then
+      check.fail(1, "run", "function or coroutine", main, 3)
+    end
+  end
 end
 
 local function finish(self, task, caught, ok, ...)
@@ -55,6 +61,7 @@ end
 -- @param ... its arguments
 -- @return its results
 function Runner:run(main, ...)
+  check_main(main)
   if core.in_run() then error(core.Error "an event loop is already running in this Lua state", 2) end
   local loop = self:get_loop()
   local task = core.isfuture(main) and main or loop:create_task(main, ...)
@@ -143,6 +150,7 @@ end
 -- @return its results
 local function run(main, ...)
   if core.in_run() then error(core.Error "an event loop is already running in this Lua state", 2) end
+  check_main(main)
   local runner = new_runner()
   local results = table.pack(pcall(runner.run, runner, main, ...))
   runner:close()

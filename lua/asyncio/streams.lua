@@ -1,5 +1,6 @@
 --- What is policy of streams: names, several addresses, the standard streams.
 -- @module asyncio.streams
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 local tasks = require "asyncio.tasks"
 
@@ -7,17 +8,11 @@ local streams = {}
 
 local HAPPY_EYEBALLS_DELAY = 0.25 -- seconds before the next address is tried too (RFC 8305, 5)
 
-local function check_options(opts, where)
-  if opts ~= nil and type(opts) ~= "table" then
-    error(("bad argument to '%s' (table of options expected, got %s)"):format(where, type(opts)), 3)
-  end
-  return opts or {}
-end
-
-local function check_port(port, where)
-  local number = math.tointeger(port)
-  if type(port) ~= "number" or not number or number < 0 or number > 65535 then
-    error(("bad argument to '%s' (port from 0 to 65535 expected, got %s)"):format(where, tostring(port)), 3)
+local function check_port(port, n, name)
+  local number = math.type(port) and math.tointeger(port)
+  if not number then check.fail(n, name, "port number", port, 3) end
+  if number < 0 or number > 65535 then
+    error(("bad argument #%d to '%s' (port from 0 to 65535 expected, got %d)"):format(n, name, number), 3)
   end
   return number
 end
@@ -88,7 +83,7 @@ local function race(addresses, host, port, opts)
   return winner:result()
 end
 
-local function copy_without_names(opts)
+local function copied(opts)
   local plain = {}
   for key, value in pairs(opts) do plain[key] = value end
   return plain
@@ -103,15 +98,13 @@ end
 -- @treturn StreamReader
 -- @treturn StreamWriter
 function streams.open_connection(host, port, opts)
-  opts = check_options(opts, "open_connection")
-  if type(host) ~= "string" then
-    error(("bad argument #1 to 'open_connection' (host name expected, got %s)"):format(type(host)), 2)
-  end
-  port = check_port(port, "open_connection")
+  opts = check.options(opts, 3, "open_connection")
+  if type(host) ~= "string" then check.fail(1, "open_connection", "host name", host) end
+  port = check_port(port, 2, "open_connection")
   local loop = core.get_running_loop()
   if opts.local_addr then
     local addr = opts.local_addr
-    opts = copy_without_names(opts)
+    opts = copied(opts)
     opts.local_addr = loop:getaddrinfo(addr.host, addr.port or 0, { family = opts.family })[1]
   end
   local addresses = loop:getaddrinfo(host, port, { family = opts.family })
@@ -145,12 +138,12 @@ end
 -- `close_timeout` (30 s without progress, then a connection that is being closed is aborted)
 -- @treturn Server
 function streams.start_server(handler, host, port, opts)
-  opts = check_options(opts, "start_server")
-  local meta = getmetatable(handler)
-  if type(handler) ~= "function" and not (type(meta) == "table" and meta.__call) then
-    error(("bad argument #1 to 'start_server' (function expected, got %s)"):format(type(handler)), 2)
+  opts = check.options(opts, 4, "start_server")
+  check.callable(handler, 1, "start_server")
+  if host ~= nil and type(host) ~= "string" and type(host) ~= "table" then
+    check.fail(2, "start_server", "host name, list of them or nil", host)
   end
-  port = check_port(port, "start_server")
+  port = check_port(port, 3, "start_server")
   local addresses = listen_addresses(core.get_running_loop(), host, port, opts.family)
   if #addresses == 0 then error(core.GaiError "no address to listen on", 2) end
   return core.listen(handler, addresses, opts)
@@ -159,7 +152,7 @@ end
 --- The process's standard input as a stream.
 -- @tparam[opt] table opts `limit` (65536)
 -- @treturn StreamReader
-function streams.stdin(opts) return core.open_standard(0, check_options(opts, "stdin")) end
+function streams.stdin(opts) return core.open_standard(0, check.options(opts, 1, "stdin")) end
 
 --- The process's standard output as a stream.
 -- @treturn StreamWriter

@@ -13,7 +13,13 @@ TaskGroup.__index, TaskGroup.__name = TaskGroup, "asyncio.TaskGroup"
 local function new()
   local parent = core.current_task()
   if not parent then error(core.Error "a task group can only be used inside a task", 2) end
-  return setmetatable({ parent = parent, tasks = {}, n = 0, errors = {} }, TaskGroup)
+  return setmetatable({ parent = parent, tasks = {}, n = 0, errors = { n = 0 }, tracebacks = {} }, TaskGroup)
+end
+
+local function add_error(group, err, traceback)
+  local errors = group.errors
+  errors.n = errors.n + 1
+  errors[errors.n], group.tracebacks[errors.n] = err, traceback
 end
 
 local function cancel_children(group)
@@ -27,7 +33,7 @@ local function on_done(group, task)
   if not task:cancelled() then
     local err, failed = task:exception()
     if failed then
-      group.errors[#group.errors + 1] = err
+      add_error(group, err, task:traceback())
       if not group.aborting then
         cancel_children(group)
         if not group.leaving then
@@ -90,10 +96,15 @@ function TaskGroup:__close(err)
   if isinstance(err, core.CancelledError) and not own then
     table.insert(outside, 1, err)
   elseif err ~= nil and not own then
-    table.insert(self.errors, 1, err)
+    add_error(self, err)
   end
-  local first = #self.errors > 0 and core.ExceptionGroup("errors in a task group", self.errors)
-    or table.remove(outside, 1)
+  local first
+  if self.errors.n > 0 then
+    first = core.ExceptionGroup("errors in a task group", self.errors)
+    first.tracebacks = self.tracebacks
+  else
+    first = table.remove(outside, 1)
+  end
   for i = #outside, 1, -1 do self.parent:_requeue(outside[i]) end
   if first and not rawequal(first, err) then error(first, 0) end
 end

@@ -1,5 +1,6 @@
 --- Several tasks at once: `gather`, `wait`, `as_completed`, `shield`.
 -- @module asyncio.tasks
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local await, create_task, isfuture = core.await, core.create_task, core.isfuture
@@ -10,19 +11,32 @@ local tasks = {
   ALL_COMPLETED = "ALL_COMPLETED",
 }
 
---- A task or future as it is; anything else that can be run, as a new task.
-local function ensure_future(x, where)
-  if isfuture(x) then return x end
-  if type(x) == "function" or type(x) == "thread" then return create_task(x) end
+local function awaitable(x)
   local meta = getmetatable(x)
-  if type(meta) == "table" and meta.__await then return create_task(await, x) end
-  error(("bad argument to '%s' (task, future, coroutine or function expected, got %s)"):format(
-    where, type(x)), 3)
+  return isfuture(x) or type(x) == "function" or type(x) == "thread"
+    or type(meta) == "table" and (meta.__await or meta.__call) ~= nil
 end
 
-local function ensure_futures(list, where)
+--- A task or future as it is; anything else that can be run, as a new task.
+local function ensure_future(x)
+  if isfuture(x) then return x end
+  local meta = getmetatable(x)
+  if type(meta) == "table" and meta.__await then return create_task(await, x) end
+  return create_task(x)
+end
+
+local EXPECTED = "task, future, coroutine or function"
+
+--- The same for a list; nothing is started when one of them is wrong.
+local function ensure_futures(list, n, name, from)
+  for i = 1, n do
+    if not awaitable(list[i]) then
+      if from then check.fail(i, name, EXPECTED, list[i], 3) end
+      check.fail(1, name, EXPECTED .. " at " .. i, list[i], 3)
+    end
+  end
   local futures = {}
-  for i = 1, #list do futures[i] = ensure_future(list[i], where) end
+  for i = 1, n do futures[i] = ensure_future(list[i]) end
   return futures
 end
 
@@ -93,18 +107,12 @@ end
 -- @param ... tasks, futures, coroutines, or functions, which are started as tasks
 -- @return the results
 function tasks.gather(...)
-  local list, as_list, return_exceptions = { ... }, false, false
-  if select("#", ...) == 1 and plain_table((...)) then
-    list, as_list = ..., true
+  local list, n, as_list, return_exceptions = { ... }, select("#", ...), false, false
+  if n == 1 and plain_table((...)) then
+    list, n, as_list = ..., #..., true
     return_exceptions = list.return_exceptions
   end
-  if not as_list then
-    for i = 1, select("#", ...) do
-      if list[i] == nil then error(("bad argument #%d to 'gather' (got nil)"):format(i), 2) end
-    end
-  end
-  local futures = ensure_futures(list, "gather")
-  local n = #futures
+  local futures = ensure_futures(list, n, "gather", not as_list)
   await_all(futures, return_exceptions)
   local results = { n = n }
   for i = 1, n do
@@ -125,15 +133,14 @@ end
 -- @treturn table those that are done, in the order of the list
 -- @treturn table the others
 function tasks.wait(list, opts)
-  if type(list) ~= "table" then
-    error(("bad argument #1 to 'wait' (list expected, got %s)"):format(type(list)), 2)
-  end
-  opts = opts or {}
+  check.table(list, 1, "wait", "list")
+  opts = check.options(opts, 2, "wait")
   local when, timeout = opts.return_when or tasks.ALL_COMPLETED, opts.timeout
   if not tasks[when] or type(when) ~= "string" or when:find "%l" then
     error("bad argument #2 to 'wait' (invalid return_when '" .. tostring(when) .. "')", 2)
   end
-  local futures = ensure_futures(list, "wait")
+  check.seconds(timeout, 2, "wait")
+  local futures = ensure_futures(list, #list, "wait")
   if #futures == 0 then error("bad argument #1 to 'wait' (the list is empty)", 2) end
   local function enough()
     local all = true
@@ -177,17 +184,19 @@ end
 -- @tparam[opt] table opts `timeout` in seconds, for all together
 -- @treturn function gives the finished tasks themselves
 function tasks.as_completed(list, opts)
-  if type(list) ~= "table" then
-    error(("bad argument #1 to 'as_completed' (list expected, got %s)"):format(type(list)), 2)
-  end
+  check.table(list, 1, "as_completed", "list")
+  opts = check.options(opts, 2, "as_completed")
+  check.seconds(opts.timeout, 2, "as_completed")
   local loop = core.get_running_loop()
-  local futures = ensure_futures(list, "as_completed")
-  local finished, first, waiting = {}, 1, nil
+  local futures = ensure_futures(list, #list, "as_completed")
+  local finished, first, waiting = {}, 1, {}
   local timed_out, handle = false, nil
   local function wake()
-    local outer = waiting
-    waiting = nil
-    if outer and not outer:done() then outer:set_result() end
+    local woken = waiting
+    waiting = {}
+    for _, outer in ipairs(woken) do
+      if not outer:done() then outer:set_result() end
+    end
   end
   local ended = 0
   local left = on_each(futures, function(future)
@@ -195,27 +204,29 @@ function tasks.as_completed(list, opts)
     finished[ended] = future
     wake()
   end)
-  if opts and opts.timeout then
+  if opts.timeout then
     handle = loop:call_later(opts.timeout, function()
       timed_out = true
       wake()
     end)
   end
   return function()
-    if left == 0 then
-      if handle then handle:cancel() end
-      return nil
-    end
-    while finished[first] == nil do
+    while left > 0 and finished[first] == nil do
       if timed_out then
         error(core.TimeoutError(("%d of %d did not end in time"):format(left, #futures)), 0)
       end
-      waiting = loop:create_future()
-      await(waiting)
+      local outer = loop:create_future()
+      waiting[#waiting + 1] = outer
+      await(outer)
     end
+    if left == 0 then return nil end
     local future = finished[first]
     finished[first] = nil
     first, left = first + 1, left - 1
+    if left == 0 then
+      if handle then handle:cancel() end
+      wake() -- those who share the iterator have nothing to wait for any more
+    end
     return future
   end
 end
@@ -225,7 +236,8 @@ end
 -- @param aw a Task, a Future, a coroutine or a function, which are started as tasks
 -- @treturn Future
 function tasks.shield(aw)
-  local inner = ensure_future(aw, "shield")
+  if not awaitable(aw) then check.fail(1, "shield", EXPECTED, aw) end
+  local inner = ensure_future(aw)
   local outer = inner:get_loop():create_future()
   inner:add_done_callback(function()
     if outer:done() then return end
@@ -242,7 +254,5 @@ function tasks.shield(aw)
   end)
   return outer
 end
-
-tasks.ensure_future = ensure_future
 
 return tasks

@@ -3,6 +3,7 @@
 -- A scope asks the task for a cancellation with an error object of its own, and knows it again by
 -- identity when it comes out of the block: that one, and no other, becomes a TimeoutError.
 -- @module asyncio.timeouts
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local timeouts = {}
@@ -25,13 +26,6 @@ local function arm(scope)
   if scope.deadline then scope.handle = scope.loop:call_at(scope.deadline, expire, scope) end
 end
 
-local function check_seconds(value, name)
-  if value ~= nil and (type(value) ~= "number" or value ~= value) then
-    error(("bad argument #1 to '%s' (number of seconds or nil expected, got %s)"):format(
-      name, type(value) == "number" and "NaN" or type(value)), 3)
-  end
-end
-
 local function open(loop, deadline)
   local task = core.current_task()
   if not task then error(core.Error "a timeout can only be used inside a task", 3) end
@@ -45,7 +39,7 @@ end
 -- @tparam ?number delay seconds; nil: no limit yet, see `Timeout:reschedule`
 -- @treturn Timeout
 function timeouts.timeout(delay)
-  check_seconds(delay, "timeout")
+  check.seconds(delay, 1, "timeout")
   local loop = core.get_running_loop()
   return open(loop, delay and loop:time() + delay)
 end
@@ -54,7 +48,7 @@ end
 -- @tparam ?number when seconds, as of `Loop:time`
 -- @treturn Timeout
 function timeouts.timeout_at(when)
-  check_seconds(when, "timeout_at")
+  check.seconds(when, 1, "timeout_at")
   return open(core.get_running_loop(), when)
 end
 
@@ -65,7 +59,7 @@ function Timeout:when() return self.deadline end
 --- Changes when it will expire. Raises InvalidStateError once it has expired or ended.
 -- @tparam ?number when seconds, as of `Loop:time`; nil: never
 function Timeout:reschedule(when)
-  check_seconds(when, "reschedule")
+  check.seconds(when, 1, "reschedule")
   if self.closed or self.request then
     error(core.InvalidStateError("cannot change a timeout that has "
       .. (self.closed and "ended" or "expired")), 2)
@@ -101,7 +95,7 @@ end
 -- @tparam ?number timeout seconds; nil: no limit
 -- @return its results
 function timeouts.wait_for(aw, timeout)
-  check_seconds(timeout, "wait_for")
+  check.seconds(timeout, 2, "wait_for")
   local loop = core.get_running_loop()
   local _ <close> = open(loop, timeout and loop:time() + timeout)
   if type(aw) == "function" then return aw() end
@@ -114,7 +108,8 @@ end
 -- @param ... its arguments
 -- @return true and its results, or false when the time ran out
 function timeouts.move_on_after(delay, fn, ...)
-  check_seconds(delay, "move_on_after")
+  check.seconds(delay, 1, "move_on_after")
+  check.callable(fn, 2, "move_on_after")
   local loop = core.get_running_loop()
   local scope = open(loop, delay and loop:time() + delay)
   local results = table.pack(pcall(function(...)

@@ -1,0 +1,24 @@
+build-asan/impasse.o: src/impasse.c src/impasse.h src/loop.h src/asy.h \
+  /usr/include/lua5.4/lauxlib.h /usr/include/lua5.4/luaconf.h \
+  /usr/include/lua5.4/lua.h src/inbox.h src/list.h src/timer.h \
+  src/error.h
+
+src/impasse.h:
+
+src/loop.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:
+
+src/inbox.h:
+
+src/list.h:
+
+src/timer.h:
+
+src/error.h:

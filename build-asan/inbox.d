@@ -1,0 +1,13 @@
+build-asan/inbox.o: src/inbox.c src/inbox.h src/asy.h \
+  /usr/include/lua5.4/lauxlib.h /usr/include/lua5.4/luaconf.h \
+  /usr/include/lua5.4/lua.h
+
+src/inbox.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:

@@ -1,0 +1,24 @@
+build-asan/report.o: src/report.c src/report.h src/loop.h src/asy.h \
+  /usr/include/lua5.4/lauxlib.h /usr/include/lua5.4/luaconf.h \
+  /usr/include/lua5.4/lua.h src/inbox.h src/list.h src/timer.h \
+  src/error.h
+
+src/report.h:
+
+src/loop.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:
+
+src/inbox.h:
+
+src/list.h:
+
+src/timer.h:
+
+src/error.h:

@@ -1,0 +1,28 @@
+build-asan/waitq.o: src/waitq.c src/waitq.h src/task.h src/future.h \
+  src/loop.h src/asy.h /usr/include/lua5.4/lauxlib.h \
+  /usr/include/lua5.4/luaconf.h /usr/include/lua5.4/lua.h src/inbox.h \
+  src/list.h src/timer.h src/error.h
+
+src/waitq.h:
+
+src/task.h:
+
+src/future.h:
+
+src/loop.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:
+
+src/inbox.h:
+
+src/list.h:
+
+src/timer.h:
+
+src/error.h:

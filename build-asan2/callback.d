@@ -1,0 +1,26 @@
+build-asan2/callback.o: src/callback.c src/callback.h src/loop.h \
+  src/asy.h /usr/include/lua5.4/lauxlib.h /usr/include/lua5.4/luaconf.h \
+  /usr/include/lua5.4/lua.h src/inbox.h src/list.h src/timer.h \
+  src/error.h src/report.h
+
+src/callback.h:
+
+src/loop.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:
+
+src/inbox.h:
+
+src/list.h:
+
+src/timer.h:
+
+src/error.h:
+
+src/report.h:

@@ -1,0 +1,21 @@
+build-asan2/handle.o: src/handle.c src/handle.h src/loop.h src/asy.h \
+  /usr/include/lua5.4/lauxlib.h /usr/include/lua5.4/luaconf.h \
+  /usr/include/lua5.4/lua.h src/inbox.h src/list.h src/timer.h
+
+src/handle.h:
+
+src/loop.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:
+
+src/inbox.h:
+
+src/list.h:
+
+src/timer.h:

@@ -1,0 +1,28 @@
+build-asan2/poll.o: src/poll.c src/poll.h src/loop.h src/asy.h \
+  /usr/include/lua5.4/lauxlib.h /usr/include/lua5.4/luaconf.h \
+  /usr/include/lua5.4/lua.h src/inbox.h src/list.h src/timer.h \
+  src/callback.h src/error.h src/handle.h
+
+src/poll.h:
+
+src/loop.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:
+
+src/inbox.h:
+
+src/list.h:
+
+src/timer.h:
+
+src/callback.h:
+
+src/error.h:
+
+src/handle.h:

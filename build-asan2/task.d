@@ -1,0 +1,30 @@
+build-asan2/task.o: src/task.c src/task.h src/future.h src/loop.h \
+  src/asy.h /usr/include/lua5.4/lauxlib.h /usr/include/lua5.4/luaconf.h \
+  /usr/include/lua5.4/lua.h src/inbox.h src/list.h src/timer.h \
+  src/error.h src/impasse.h src/report.h
+
+src/task.h:
+
+src/future.h:
+
+src/loop.h:
+
+src/asy.h:
+
+/usr/include/lua5.4/lauxlib.h:
+
+/usr/include/lua5.4/luaconf.h:
+
+/usr/include/lua5.4/lua.h:
+
+src/inbox.h:
+
+src/list.h:
+
+src/timer.h:
+
+src/error.h:
+
+src/impasse.h:
+
+src/report.h:

@@ -1,0 +1,527 @@
+-- The examples, each as a program of its own, against peers that are not ours: nc and Python.
+local t = require "helper"
+
+local here = arg[0]:match "^(.*)/[^/]*$" or "."
+local examples = here .. "/../examples/"
+local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
+
+local PATIENCE = 20 -- seconds that anything may take
+
+local function content(name)
+  local file <close> = assert(io.open(name, "rb"))
+  return (file:read "a")
+end
+
+local function file_with(text)
+  local name = os.tmpname()
+  local file <close> = assert(io.open(name, "wb"))
+  file:write(text)
+  return name
+end
+
+--- What a shell command prints, and its exit status.
+local function shell(format, ...)
+  local pipe = assert(io.popen(format:format(...)))
+  local output = pipe:read "a"
+  local _, _, status = pipe:close()
+  return output, status
+end
+
+--- A program that runs beside us: we type into it, and wait for what it prints.
+local Program = {}
+Program.__index = Program
+
+local function start(format, ...)
+  local out = os.tmpname()
+  local command = ([[{ sh -c 'echo "[pid $$]"; exec %s'; echo "[status $?]"; } >%s 2>&1]]):format(
+    format:format(...), out)
+  local self = setmetatable({ pipe = assert(io.popen(command, "w")), out = out, at = 1 }, Program)
+  self.pid = self:expect "%[pid (%d+)%]\n"
+  return self
+end
+
+--- Waits until it has printed something that matches, after what was waited for before.
+function Program:expect(pattern)
+  for _ = 1, PATIENCE * 50 do
+    local first, last, capture = content(self.out):find(pattern, self.at)
+    if first then
+      self.at = last + 1
+      return capture
+    end
+    os.execute "sleep 0.02"
+  end
+  t.fail(("%q never came; there was: %s"):format(pattern, content(self.out)))
+end
+
+function Program:type(text)
+  self.pipe:write(text, "\n")
+  self.pipe:flush()
+end
+
+--- What it has printed and was not waited for.
+function Program:rest() return content(self.out):sub(self.at) end
+
+--- Ends it as Ctrl-C does; the rest of its output.
+function Program:interrupt()
+  os.execute("kill -INT " .. self.pid)
+  local from = self.at
+  local status = self:expect "%[status (%d+)%]\n"
+  return (content(self.out):sub(from):gsub("%[status.*", "")), tonumber(status)
+end
+
+function Program:__close()
+  if not content(self.out):find "%[status" then os.execute("kill -TERM " .. self.pid) end
+  self.pipe:close()
+  os.remove(self.out)
+end
+
+--- An example that serves.
+local function serve(path)
+  local server = start("%s %s 127.0.0.1 0", lua, examples .. path)
+  server.port = server:expect "Listening on 127%.0%.0%.1:(%d+)\n"
+  return server
+end
+
+local function needs(program, test)
+  if not os.execute(test .. " >/dev/null 2>&1") then t.skip(program .. " is not installed") end
+end
+
+local function needs_nc() needs("nc", "command -v nc") end
+local function needs_python() needs("Python's asyncio", "python3 -c 'import asyncio'") end
+
+--- Sends text through nc; the answer.
+local function nc(server, text)
+  local name = file_with(text)
+  local output = shell("timeout %d nc -N 127.0.0.1 %s <%s", PATIENCE, server.port, name)
+  os.remove(name)
+  return output
+end
+
+--- A person at nc, who has seen the server's greeting if there is one.
+local function person(server, greeting)
+  local self = start("timeout %d nc -N 127.0.0.1 %s", PATIENCE, server.port)
+  if greeting then self:expect(greeting) end
+  return self
+end
+
+--- What a Python program prints.
+local function python(source, ...)
+  local script = file_with(source)
+  local output, status = shell("timeout %d python3 %s %s 2>&1", PATIENCE, script, table.concat({ ... }, " "))
+  os.remove(script)
+  t.assertEquals(status, 0, output)
+  return output
+end
+
+local ECHO = "lecture/01_async_tcp_server.lua"
+
+TestEchoServer = {}
+
+function TestEchoServer:test_answers_nc_in_upper_case_and_tells_what_it_does()
+  needs_nc()
+  local server <close> = serve(ECHO)
+  t.assertEquals(nc(server, "Hello\nWorld\n"), "HELLO\nWORLD\n")
+  server:expect "^New connection!\nGot a line: Hello\nGot a line: World\nConnection closed!\n"
+end
+
+function TestEchoServer:test_ends_without_a_complaint_at_ctrl_c_with_idle_clients()
+  needs_nc()
+  local server <close> = serve(ECHO)
+  local _ <close> = person(server)
+  server:expect "New connection!\n"
+  local output, status = server:interrupt()
+  t.assertEquals({ output, status }, { "", 0 })
+end
+
+function TestEchoServer:test_answers_a_last_line_without_a_newline()
+  needs_nc()
+  local server <close> = serve(ECHO)
+  t.assertEquals(nc(server, "one\ntwo"), "ONE\nTWO")
+end
+
+function TestEchoServer:test_answers_an_empty_connection_with_nothing()
+  needs_nc()
+  local server <close> = serve(ECHO)
+  t.assertEquals(nc(server, ""), "")
+  server:expect "^New connection!\nConnection closed!\n"
+end
+
+function TestEchoServer:test_gives_a_large_file_back_unchanged_in_length()
+  needs_nc()
+  local server <close> = serve(ECHO)
+  local lines = {}
+  for i = 1, t.count(100000) do
+    lines[i] = ("%d: the quick brown fox jumps over the lazy dog\n"):format(i)
+  end
+  local text = table.concat(lines)
+  t.assertTrue(nc(server, text) == text:upper())
+end
+
+function TestEchoServer:test_tells_of_a_line_that_is_too_long_and_goes_on()
+  needs_nc()
+  local server <close> = serve(ECHO)
+  nc(server, ("x"):rep(1000000))
+  server:expect "^New connection!\nException: [^\n]+\nConnection closed!\n"
+  t.assertEquals(nc(server, "still there\n"), "STILL THERE\n")
+end
+
+function TestEchoServer:test_serves_pythons_asyncio()
+  needs_python()
+  local server <close> = serve(ECHO)
+  t.assertEquals(python([[
+import asyncio, sys
+
+async def client(name):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
+    answers = []
+    for i in range(3):
+        writer.write(f"{name} {i}\n".encode())
+        await writer.drain()
+        answers.append((await reader.readline()).decode().strip())
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+    return answers
+
+async def main():
+    for answers in await asyncio.gather(*(client(name) for name in ("ann", "bob"))):
+        print(*answers, sep=", ")
+
+asyncio.run(main())
+]], server.port), "ANN 0, ANN 1, ANN 2\nBOB 0, BOB 1, BOB 2\n")
+end
+
+function TestEchoServer:test_survives_clients_that_reset_and_clients_that_never_read()
+  needs_python()
+  local server <close> = serve(ECHO)
+  t.assertEquals(python([[
+import socket, struct, sys
+address = ("127.0.0.1", int(sys.argv[1]))
+
+for _ in range(10):
+    s = socket.create_connection(address)
+    s.sendall(b"line\n" * 1000)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()  # a reset
+
+greedy = socket.create_connection(address)
+greedy.settimeout(0.3)
+sent = 0
+try:
+    while True: sent += greedy.send(b"nobody reads the answer to this line\n" * 1000)
+except socket.timeout:
+    pass  # the server has stopped reading, since we don't
+
+s = socket.create_connection(address)
+s.sendall(b"anybody there?\n")
+print(s.makefile().readline(), end="")
+]], server.port), "ANYBODY THERE?\n")
+end
+
+function TestEchoServer:test_serves_a_thousand_clients_at_once()
+  local asyncio = t.asyncio
+  local server <close> = serve(ECHO)
+  local n = t.count(1000)
+  t.run(function()
+    local connected, all_here = 0, asyncio.get_running_loop():create_future()
+    local function client(i)
+      local reader, writer <close> = asyncio.open_connection("127.0.0.1", tonumber(server.port))
+      connected = connected + 1
+      if connected == n then all_here:set_result() end
+      asyncio.await(all_here)
+      writer:write("client ", i, "\n")
+      t.assertEquals(reader:readline(), "CLIENT " .. i .. "\n")
+    end
+    local group <close> = asyncio.TaskGroup()
+    for i = 1, n do group:create_task(client, i) end
+  end)
+end
+
+local CLIENT = examples .. "lecture/01_async_tcp_client.lua"
+
+--- Runs the client with these arguments and this input; its output (both kinds) and exit status.
+local function client(arguments, input)
+  local name = file_with(input or "")
+  local output, status = shell("timeout %d %s %s %s <%s 2>&1", PATIENCE, lua, CLIENT, arguments, name)
+  os.remove(name)
+  return output, status
+end
+
+TestEchoClient = {}
+
+function TestEchoClient:test_prints_what_the_server_answers()
+  local server <close> = serve(ECHO)
+  local output, status = client("--server 127.0.0.1 --port " .. server.port, "hello\nworld")
+  t.assertEquals(output, "server response > HELLO\nserver response > WORLD\nReader task terminated.\n")
+  t.assertEquals(status, 0)
+end
+
+function TestEchoClient:test_takes_lines_one_by_one_as_they_are_typed()
+  local server <close> = serve(ECHO)
+  local user <close> = start("%s %s --port %s --server localhost", lua, CLIENT, server.port)
+  user:type "one"
+  user:expect "^server response > ONE\n"
+  user:type "two"
+  user:expect "^server response > TWO\n"
+end
+
+function TestEchoClient:test_ends_when_the_server_does_though_the_user_may_still_type()
+  local server <close> = serve(ECHO)
+  local user <close> = start("%s %s --server 127.0.0.1 --port %s", lua, CLIENT, server.port)
+  user:type "hello"
+  user:expect "^server response > HELLO\n"
+  server:interrupt()
+  user:expect "Reader task terminated.\n%[status 0%]"
+end
+
+function TestEchoClient:test_talks_to_a_server_of_pythons_asyncio()
+  needs_python()
+  local script = file_with [[
+import asyncio
+
+async def handle(reader, writer):
+    while line := await reader.readline():
+        writer.write(line[:-1][::-1] + b"\n")
+        await writer.drain()
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    print("port", server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+asyncio.run(main())
+]]
+  local server <close> = start("python3 %s", script)
+  local port = server:expect "port (%d+)\n"
+  os.remove(script)
+  t.assertEquals((client("--server 127.0.0.1 --port " .. port, "abc\nxyz\n")),
+    "server response > cba\nserver response > zyx\nReader task terminated.\n")
+end
+
+function TestEchoClient:test_explains_its_usage()
+  local output, status = client "--help"
+  t.assertStrContains(output, "usage: 01_async_tcp_client.lua [--help] --server ADDR --port PORT")
+  t.assertEquals(status, 0)
+end
+
+function TestEchoClient:test_insists_on_both_options()
+  for _, arguments in ipairs { "", "--server 127.0.0.1", "--port 1", "--port", "--server x --port y", "--what 1" } do
+    local output, status = client(arguments)
+    t.assertStrContains(output, "usage: ")
+    t.assertEquals(status, 2, arguments)
+  end
+end
+
+function TestEchoClient:test_tells_when_nobody_listens()
+  local output, status = client "--server 127.0.0.1 --port 1"
+  t.assertStrContains(output, "[ECONNREFUSED] connection refused: connect 127.0.0.1:1")
+  t.assertEquals(status, 1)
+end
+
+TestChat = {}
+
+function TestChat:test_sends_every_line_to_all_others()
+  needs_nc()
+  local server <close> = serve "chat/1_chat.lua"
+  local ann <close> = person(server)
+  server:expect "Connected: [^\n]+\n"
+  local bob <close> = person(server)
+  server:expect "Connected: [^\n]+\n"
+  local eve <close> = person(server)
+  server:expect "Connected: [^\n]+\n"
+  ann:type "hello, all"
+  bob:expect "^hello, all\n"
+  eve:expect "^hello, all\n"
+  eve:type "hello, ann"
+  ann:expect "^hello, ann\n" -- and not her own line before
+  bob:expect "^hello, ann\n"
+end
+
+function TestChat:test_goes_on_when_somebody_leaves()
+  needs_nc()
+  local server <close> = serve "chat/1_chat.lua"
+  local ann <close> = person(server)
+  server:expect "Connected: [^\n]+\n"
+  local bob <close> = person(server)
+  server:expect "Connected: [^\n]+\n"
+  do
+    local eve <close> = person(server)
+    server:expect "Connected: [^\n]+\n"
+    eve:type "bye"
+    bob:expect "^bye\n"
+  end
+  server:expect "Disconnected\n"
+  ann:type "she has gone"
+  bob:expect "^she has gone\n"
+  local output, status = server:interrupt()
+  t.assertEquals({ output, status }, { "", 0 })
+end
+
+function TestChat:test_drops_who_never_reads_and_goes_on()
+  needs_python()
+  local server <close> = serve "chat/1_chat.lua"
+  t.assertEquals(python([[
+import selectors, socket, sys
+address = ("127.0.0.1", int(sys.argv[1]))
+deaf = socket.create_connection(address)
+speaker, listener = socket.create_connection(address), socket.create_connection(address)
+speaker.setblocking(False)
+selector = selectors.DefaultSelector()
+selector.register(speaker, selectors.EVENT_WRITE)
+selector.register(listener, selectors.EVENT_READ)
+text = (b"blah " * 1000 + b"\n") * 6000 + b"end\n"  # more than the kernel takes for the deaf one
+got = b""
+while not got.endswith(b"end\n"):
+    for key, _ in selector.select():
+        if key.fileobj is listener:
+            got += listener.recv(65536)
+        elif text:
+            text = text[speaker.send(text[:65536]):]
+        else:
+            selector.unregister(speaker)
+print(len(got))
+
+heard = 0  # what the kernel had taken for it already
+try:
+    while data := deaf.recv(65536): heard += len(data)
+except ConnectionResetError:
+    pass
+print(heard < len(got))
+]], server.port), "30006004\nTrue\n")
+end
+
+TestRooms = {}
+
+local WELCOME = "Welcome! Enter a room with /join ROOM, then write what you like%.\n"
+
+function TestRooms:test_sends_a_line_to_the_others_in_the_room_only()
+  needs_nc()
+  local server <close> = serve "chat/2_rooms.lua"
+  local ann <close> = person(server, WELCOME)
+  local bob <close> = person(server, WELCOME)
+  local eve <close> = person(server, WELCOME)
+  ann:type "/join kitchen"
+  ann:expect "^You are in room kitchen now%.\n"
+  bob:type "/join kitchen"
+  bob:expect "^You are in room kitchen now%.\n"
+  eve:type "/join cellar"
+  eve:expect "^You are in room cellar now%.\n"
+  ann:type "tea?"
+  bob:expect "^tea%?\n"
+  eve:type "/join kitchen"
+  eve:expect "^You are in room kitchen now%.\n" -- and no tea before
+  bob:type "yes"
+  ann:expect "^yes\n"
+  eve:expect "^yes\n"
+end
+
+function TestRooms:test_leaves_the_old_room_when_it_joins_another()
+  needs_nc()
+  local server <close> = serve "chat/2_rooms.lua"
+  local ann <close> = person(server, WELCOME)
+  local bob <close> = person(server, WELCOME)
+  for _, one in ipairs { ann, bob } do
+    one:type "/join kitchen"
+    one:expect "kitchen now%.\n"
+  end
+  bob:type "/join cellar"
+  bob:expect "cellar now%.\n"
+  ann:type "nobody hears me"
+  ann:type "/join cellar" -- answered after the line has been dealt with
+  ann:expect "cellar now%.\n"
+  ann:type "here I am"
+  bob:expect "^here I am\n"
+end
+
+function TestRooms:test_explains_itself_to_who_is_lost()
+  needs_nc()
+  local server <close> = serve "chat/2_rooms.lua"
+  local ann <close> = person(server, WELCOME)
+  ann:type "hello?"
+  ann:expect "^You are in no room yet: /join ROOM\n"
+  ann:type "/dance"
+  ann:expect "^Unknown command%. There is: /join ROOM\n"
+end
+
+TestNicknames = {}
+
+function TestNicknames:test_shows_names_with_the_messages()
+  needs_nc()
+  local server <close> = serve "chat/3_nicknames.lua"
+  local ann <close> = person(server, "Welcome, guest1!.-\n")
+  local bob <close> = person(server, "Welcome, guest2!.-\n")
+  ann:type "/nick ann"
+  ann:expect "^You are ann now%.\n"
+  bob:type "/nick ann"
+  bob:expect "^That name is taken%.\n"
+  ann:type "/join kitchen"
+  ann:expect "^You are in room kitchen now%.\n"
+  bob:type "/join kitchen"
+  ann:expect "^%* guest2 joins\n"
+  bob:type "/nick bob"
+  ann:expect "^%* guest2 is now bob\n"
+  bob:type "tea?"
+  ann:expect "^bob: tea%?\n"
+end
+
+function TestNicknames:test_lists_the_others_in_the_room()
+  needs_nc()
+  local server <close> = serve "chat/3_nicknames.lua"
+  local ann <close> = person(server, "Welcome.-\n")
+  ann:type "/join kitchen"
+  ann:expect "now%.\n"
+  ann:type "/names"
+  ann:expect "^Here are: nobody else\n"
+  do
+    local bob <close> = person(server, "Welcome.-\n")
+    bob:type "/join kitchen"
+    ann:expect "^%* guest2 joins\n"
+    local eve <close> = person(server, "Welcome.-\n")
+    eve:type "/join kitchen"
+    ann:expect "^%* guest3 joins\n"
+    ann:type "/names"
+    ann:expect "^Here are: guest2, guest3\n"
+  end
+  ann:expect "%* guest%d leaves\n%* guest%d leaves\n"
+  ann:type "/names"
+  ann:expect "^Here are: nobody else\n"
+end
+
+TestTour = {}
+
+function TestTour:test_ends_well_and_soon_and_shows_what_it_promises()
+  local out, err = os.tmpname(), os.tmpname()
+  local _, _, status = os.execute(("timeout %d %s %stour.lua >%s 2>%s"):format(PATIENCE, lua, examples, out, err))
+  local output, complaints = content(out), content(err)
+  os.remove(out)
+  os.remove(err)
+  t.assertEquals(complaints, "")
+  t.assertEquals(status, 0)
+  local stations, seconds = output:match "That was the tour: (%d+) stations in ([%d.]+) s%."
+  t.assertTrue(tonumber(stations) >= 8)
+  if not t.slow then t.assertTrue(tonumber(seconds) <= 6, seconds .. " s") end
+  for heading in ("%d. A function that waits;%d. The event loop;%d. Errors are not lost"):gmatch "[^;]+" do
+    t.assertStrMatches(output, ".*\n" .. heading:gsub("%%d", "%%d+") .. "\n.*")
+  end
+  for _, line in ipairs {
+    "done 7", "10000 tasks have ended; the last one returned 10000", "the value is 42",
+    "the sleeper: tidied up", "the block ended well: false; errors in a task group: the milk is sour",
+    "its error: nobody hears me", "BOB: GOOD BYE", "10000 lines went there and came back in capitals",
+  } do
+    t.assertStrContains(output, " s | " .. line .. "\n")
+  end
+end
+
+function TestTour:test_measures_that_tasks_run_at_the_same_time()
+  local out = shell("timeout %d %s %stour.lua", PATIENCE, lua, examples)
+  local in_sequence = tonumber(out:match "([%d.]+) s | tea and coffee took 0.2 s %+ 0.3 s\n")
+  local began = tonumber(out:match "([%d.]+) s | both tasks are there")
+  local ended = tonumber(out:match "([%d.]+) s | tea and coffee took only as long as the slower one\n")
+  t.assertTrue(in_sequence >= 0.5)
+  t.assertTrue(ended - began < 0.9 * in_sequence, ("%g s"):format(ended - began))
+end
+
+t.finish()

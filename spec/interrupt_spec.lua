@@ -1,0 +1,813 @@
+-- Ctrl-C and other signals, each in a process of its own that asks a shell for them.
+--
+-- A line "kill -INT" that the program prints has the shell send it that signal; "kill -INT -INT"
+-- sends two, the second once the first has been taken. Other lines are its output.
+local t = require "helper"
+
+TestInterrupt = {}
+TestInterruptOfRunningCode = {}
+TestInterruptAndOthers = {}
+TestSignalHandler = {}
+
+local DRIVER = [==[
+dir=$1; shift
+mkfifo "$dir/pipe" || exit 99
+taken() { # waits until no signal is on its way to $pid any more
+  while grep -q '^\(SigPnd\|ShdPnd\):.*[1-9a-f]' "/proc/$pid/status" 2>/dev/null; do sleep 0.01; done
+  sleep 0.1
+}
+{
+  read -r pid
+  while read -r word signals; do
+    if [ "$word" = kill ]; then
+      for signal in $signals; do kill "$signal" "$pid"; taken; done
+    else
+      printf '%s\n' "$word${signals:+ $signals}"
+    fi
+  done
+} <"$dir/pipe" >"$dir/out" 2>"$dir/shell" &
+reset=; env --default-signal=INT true 2>/dev/null && reset='env --default-signal=INT'
+$reset sh -c 'echo $$; exec "$@"' sh "$@" >"$dir/pipe" 2>"$dir/err" </dev/null
+code=$?
+wait
+exit $code
+]==]
+
+local PRELUDE = [[
+  io.stdout:setvbuf "line"
+  local asyncio = require "asyncio"
+  local function interrupt() print "kill -INT" end
+  local function interrupt_twice() print "kill -INT -INT" end
+  local function spin() while true do end end
+  --- Runs main and tells how run ended.
+  local function run(main, ...)
+    local results = table.pack(pcall(asyncio.run, main, ...))
+    if results[1] then
+      print("run returned", table.unpack(results, 2, results.n))
+    else
+      local interrupted = asyncio.isinstance(results[2], asyncio.KeyboardInterrupt)
+      print("run raised", interrupted and "KeyboardInterrupt" or tostring(results[2]))
+    end
+  end
+  local function on_close(fn) return setmetatable({}, { __close = fn }) end
+]]
+
+local function content(name)
+  local file <close> = assert(io.open(name))
+  return file:read "a"
+end
+
+local function write(name, text)
+  local file <close> = assert(io.open(name, "w"))
+  file:write(text)
+end
+
+--- Without the reports of slow steps: code that spins is slow.
+local function without_slow(err)
+  return (err:gsub("asyncio: a task held the loop for [^\n]*\n  task: [^\n]*\n", "")
+    :gsub("asyncio: a callback took [^\n]*\n  handle: [^\n]*\n", ""))
+end
+
+--- Runs a program; its output, stderr, exit status (128 + n when a signal killed it).
+local function run(source, interpreter)
+  local dir = os.tmpname()
+  os.remove(dir)
+  assert(os.execute(("mkdir '%s'"):format(dir)))
+  write(dir .. "/program.lua", PRELUDE .. source)
+  write(dir .. "/driver", DRIVER)
+  local lua = interpreter or os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
+  local _, _, code = os.execute(("timeout -k 5 60 sh '%s/driver' '%s' %s '%s/program.lua'"):format(dir, dir, lua, dir))
+  local out, err = content(dir .. "/out"):gsub("\t", " "), without_slow(content(dir .. "/err"))
+  t.assertEquals(content(dir .. "/shell"), "")
+  os.execute(("rm -r '%s'"):format(dir))
+  return out, err, code
+end
+
+--- The program prints these lines, nothing on stderr, and ends well.
+local function assert_prints(expected, source)
+  local out, err, code = run(source)
+  t.assertEquals({ out, err, code }, { expected, "", 0 })
+end
+
+local KILLED_BY_SIGINT = 128 + 2
+
+-- a task that waits
+
+function TestInterrupt:test_of_a_main_that_sleeps_raises_KeyboardInterrupt()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterrupt:test_of_a_main_that_waits_without_any_timer()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt()
+      asyncio.await(asyncio.get_running_loop():create_future())
+    end)
+  ]])
+end
+
+function TestInterrupt:test_reaches_main_as_a_cancellation_at_its_wait()
+  assert_prints("cleaned up true\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      local _ <close> = on_close(function(_, err)
+        asyncio.sleep(0.01)
+        print("cleaned up", asyncio.isinstance(err, asyncio.CancelledError))
+      end)
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterrupt:test_of_a_main_that_is_busy_between_its_waits()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt()
+      while true do
+        for _ = 1, 1000 do end
+        asyncio.sleep(0)
+      end
+    end)
+  ]])
+end
+
+function TestInterrupt:test_cancels_the_other_tasks_at_the_end_of_run()
+  assert_prints("main\nother\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.create_task(function()
+        local _ <close> = on_close(function()
+          asyncio.sleep(0.001)
+          print "other"
+        end)
+        asyncio.sleep(1000)
+      end)
+      local _ <close> = on_close(function() print "main" end)
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterrupt:test_goes_through_a_task_group_and_a_timeout()
+  assert_prints("child\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      local limit <close> = asyncio.timeout(1000)
+      local group <close> = asyncio.TaskGroup()
+      group:create_task(function()
+        local _ <close> = on_close(function() print "child" end)
+        asyncio.sleep(1000)
+      end)
+      interrupt()
+    end)
+  ]])
+end
+
+function TestInterrupt:test_of_a_main_that_waits_inside_asyncio_coroutine()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.coroutine.wrap(function()
+        interrupt()
+        asyncio.sleep(1000)
+      end)()
+    end)
+  ]])
+end
+
+function TestInterrupt:test_that_main_swallows_lets_run_return_normally()
+  assert_prints("run returned fine 2\n", [[
+    run(function()
+      interrupt()
+      pcall(asyncio.sleep, 1000)
+      asyncio.sleep(0.01)
+      return "fine", 2
+    end)
+  ]])
+end
+
+function TestInterrupt:test_comes_again_when_main_swallowed_the_first()
+  assert_prints("swallowed\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt()
+      pcall(asyncio.sleep, 1000)
+      print "swallowed"
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterrupt:test_that_leads_to_another_error_leaves_that_one()
+  assert_prints("run raised boom\n", [[
+    run(function()
+      interrupt()
+      pcall(asyncio.sleep, 1000)
+      error(setmetatable({}, { __tostring = function() return "boom" end }))
+    end)
+  ]])
+end
+
+function TestInterrupt:test_ends_a_script_with_an_error_and_status_1()
+  local out, err, code = run [[
+    asyncio.run(function()
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+    print "not reached"
+  ]]
+  t.assertEquals({ out, code }, { "", 1 })
+  t.assertStrContains(err, "KeyboardInterrupt")
+end
+
+function TestInterrupt:test_of_a_second_run_works_like_the_first()
+  assert_prints("run raised KeyboardInterrupt\nrun raised KeyboardInterrupt\nrun returned x\n", [[
+    for _ = 1, 2 do
+      run(function()
+        interrupt()
+        asyncio.sleep(1000)
+      end)
+    end
+    run(function() return "x" end)
+  ]])
+end
+
+function TestInterrupt:test_of_a_Runner_leaves_it_usable()
+  assert_prints("true\nx\n", [[
+    local runner <close> = asyncio.Runner {}
+    local ok, err = pcall(runner.run, runner, function()
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+    print(not ok and asyncio.isinstance(err, asyncio.KeyboardInterrupt))
+    print(runner:run(function()
+      asyncio.sleep(0.001)
+      return "x"
+    end))
+  ]])
+end
+
+-- code that spins
+
+function TestInterruptOfRunningCode:test_the_second_breaks_an_endless_loop()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt_twice()
+      spin()
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_the_first_alone_cancels_at_the_next_wait()
+  assert_prints("waits\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt()
+      local stop = os.clock() + 0.3
+      while os.clock() < stop do end
+      print "waits"
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_a_pcall_in_the_loop_does_not_swallow_it()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt_twice()
+      while true do pcall(spin) end
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_an_asyncio_pcall_in_the_loop_does_not_swallow_it()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt_twice()
+      while true do asyncio.pcall(spin) end
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_breaks_a_task_that_is_not_main_and_main_cleans_up()
+  assert_prints("main cleans up\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.create_task(function()
+        interrupt_twice()
+        spin()
+      end)
+      local _ <close> = on_close(function()
+        asyncio.sleep(0.01)
+        print "main cleans up"
+      end)
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_breaks_a_callback()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.get_running_loop():call_soon(function()
+        interrupt_twice()
+        while true do pcall(spin) end
+      end)
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_breaks_a_loop_inside_asyncio_coroutine()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.coroutine.wrap(function()
+        asyncio.sleep(0)
+        interrupt_twice()
+        spin()
+      end)()
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_breaks_a_loop_with_pcalls_on_both_sides_of_asyncio_coroutine()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt_twice()
+      while true do
+        local co = asyncio.coroutine.create(function() while true do pcall(spin) end end)
+        asyncio.coroutine.resume(co)
+      end
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_breaks_a_loop_in_nested_asyncio_coroutines()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      local wrap = asyncio.coroutine.wrap
+      wrap(function()
+        wrap(function()
+          asyncio.sleep(0)
+          interrupt_twice()
+          while true do pcall(spin) end
+        end)()
+      end)()
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_takes_effect_when_a_standard_coroutine_returns_to_the_task()
+  assert_prints("the coroutine ends\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      coroutine.wrap(function()
+        interrupt_twice()
+        local stop = os.clock() + 1
+        while os.clock() < stop do end
+        print "the coroutine ends"
+      end)()
+      spin()
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_runs_the_close_variables_on_its_way()
+  assert_prints("run raised KeyboardInterrupt\nclosed file\n", [[
+    local file
+    run(function()
+      file = io.tmpfile()
+      interrupt_twice()
+      local f <close> = file
+      spin()
+    end)
+    print(io.type(file))
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_breaks_a_main_that_swallowed_the_first_and_spins()
+  assert_prints("swallowed\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      interrupt()
+      pcall(asyncio.sleep, 1000)
+      print "swallowed"
+      interrupt_twice()
+      spin()
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_leaves_later_tasks_and_runs_undisturbed()
+  assert_prints("other ends\nrun raised KeyboardInterrupt\nrun returned 1000\n", [[
+    local function work()
+      local n = 0
+      for _ = 1, 1000 do n = n + 1 end
+      return n
+    end
+    run(function()
+      asyncio.create_task(function()
+        local _ <close> = on_close(function()
+          work()
+          asyncio.sleep(0)
+          print "other ends"
+        end)
+        asyncio.sleep(1000)
+      end)
+      asyncio.sleep(0)
+      interrupt_twice()
+      spin()
+    end)
+    run(function()
+      asyncio.sleep(0)
+      return work()
+    end)
+  ]])
+end
+
+function TestInterruptOfRunningCode:test_the_third_one_ends_the_process()
+  local out, _, code = run [[
+    run(function()
+      print "kill -INT -INT -INT"
+      local text = ("a"):rep(100)
+      string.find(text, ("a*"):rep(30) .. "b") -- years in one C function
+    end)
+  ]]
+  t.assertEquals({ out, code }, { "", KILLED_BY_SIGINT })
+end
+
+-- what was there before
+
+function TestInterruptAndOthers:test_a_debug_hook_is_as_before()
+  assert_prints("run raised KeyboardInterrupt\ntrue count 1000\nhook ran\n", [[
+    local calls = 0
+    local function hook() calls = calls + 1 end
+    debug.sethook(hook, "", 1000)
+    run(function()
+      interrupt_twice()
+      spin()
+    end)
+    local h, mask, count = debug.gethook()
+    print(h == hook, "count" .. mask, count)
+    calls = 0
+    for _ = 1, 100000 do end
+    print(calls > 0 and "hook ran" or "no hook")
+  ]])
+end
+
+function TestInterruptAndOthers:test_a_debug_hook_is_as_before_when_a_callback_spins()
+  assert_prints("run raised KeyboardInterrupt\ntrue count 1000\n", [[
+    local function hook() end
+    debug.sethook(hook, "", 1000)
+    run(function()
+      asyncio.get_running_loop():call_soon(function()
+        interrupt_twice()
+        spin()
+      end)
+      asyncio.sleep(1000)
+    end)
+    local h, mask, count = debug.gethook()
+    print(h == hook, "count" .. mask, count)
+  ]])
+end
+
+function TestInterruptAndOthers:test_a_debug_hook_in_the_task_is_as_before()
+  assert_prints("true\ntrue count 500\n", [[
+    local function hook() end
+    local runner <close> = asyncio.Runner {}
+    local co
+    print(not pcall(runner.run, runner, function()
+      co = coroutine.running()
+      debug.sethook(hook, "", 500)
+      interrupt_twice()
+      pcall(spin)
+      spin()
+    end))
+    local h, mask, count = debug.gethook(co)
+    print(h == hook, "count" .. mask, count)
+  ]])
+end
+
+function TestInterruptAndOthers:test_without_a_debug_hook_leaves_none()
+  assert_prints("nil nil\n", [[
+    local runner <close> = asyncio.Runner {}
+    local co
+    pcall(runner.run, runner, function()
+      co = coroutine.running()
+      interrupt_twice()
+      spin()
+    end)
+    print((debug.gethook()), (debug.gethook(co)))
+  ]])
+end
+
+function TestInterruptAndOthers:test_a_hook_in_an_asyncio_coroutine_is_as_before()
+  assert_prints("true\ntrue count 500\nnil\n", [[
+    local function hook() end
+    local runner <close> = asyncio.Runner {}
+    local co, task
+    print(not pcall(runner.run, runner, function()
+      task = coroutine.running()
+      co = asyncio.coroutine.create(function()
+        debug.sethook(hook, "", 500)
+        interrupt_twice()
+        spin()
+      end)
+      asyncio.coroutine.resume(co)
+      spin()
+    end))
+    local h, mask, count = debug.gethook(co)
+    print(h == hook, "count" .. mask, count)
+    print((debug.gethook(task)))
+  ]])
+end
+
+function TestInterruptAndOthers:test_the_handler_of_the_interpreter_is_back_after_run()
+  local out, err, code = run [[
+    run(function() asyncio.sleep(0) end)
+    interrupt()
+    spin()
+  ]]
+  t.assertEquals({ out, code }, { "run returned\n", 1 })
+  t.assertStrContains(err, "interrupted!") -- as lua says it
+end
+
+function TestInterruptAndOthers:test_the_handler_of_the_interpreter_is_back_after_an_interrupt()
+  local out, err, code = run [[
+    run(function()
+      interrupt_twice()
+      spin()
+    end)
+    interrupt()
+    spin()
+  ]]
+  t.assertEquals({ out, code }, { "run raised KeyboardInterrupt\n", 1 })
+  t.assertStrContains(err, "interrupted!")
+end
+
+function TestInterruptAndOthers:test_the_handler_of_the_interpreter_stays_without_run()
+  local _, err, code = run [[
+    local loop = asyncio.new_event_loop()
+    loop:run_until_complete(function() asyncio.sleep(0) end)
+    interrupt()
+    spin()
+  ]]
+  t.assertEquals(code, 1)
+  t.assertStrContains(err, "interrupted!")
+end
+
+--- A host that ignores SIGINT, as under nohup; the standalone lua never does.
+local HOST = [[
+#include <lauxlib.h>
+#include <lualib.h>
+#include <signal.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+  lua_State *L = luaL_newstate();
+  struct sigaction now;
+  (void)argc;
+  signal(SIGINT, SIG_IGN);
+  luaL_openlibs(L);
+  int failed = luaL_dofile(L, argv[1]);
+  if (failed) fprintf(stderr, "%s\n", lua_tostring(L, -1));
+  lua_close(L);
+  sigaction(SIGINT, NULL, &now);
+  return failed ? 1 : now.sa_handler == SIG_IGN ? 0 : 2;
+}
+]]
+
+local function build_host()
+  local name = os.tmpname()
+  write(name .. ".c", HOST)
+  local built = os.execute(("%s -o '%s' '%s.c' $(pkg-config --cflags --libs lua5.4) >/dev/null 2>&1"):format(
+    os.getenv "CC" or "cc", name, name))
+  os.remove(name .. ".c")
+  if not built then os.remove(name) end
+  return built and name
+end
+
+function TestInterruptAndOthers:test_that_was_ignored_stays_ignored()
+  if os.getenv "SPEC_LUA" then t.skip "the host is a plain build" end
+  local host = build_host()
+  if not host then t.skip "no compiler for a host in C" end
+  local out, err, code = run([[
+    run(function()
+      interrupt()
+      asyncio.sleep(0.5)
+      return "went on"
+    end)
+  ]], host)
+  os.remove(host)
+  t.assertEquals({ out, err, code }, { "run returned went on\n", "", 0 })
+end
+
+-- add_signal_handler
+
+function TestSignalHandler:test_is_called_in_the_loop_with_its_arguments()
+  assert_prints("true a nil 3\nrun returned on\n", [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      local done = loop:create_future()
+      loop:add_signal_handler("SIGTERM", function(...)
+        print(asyncio.get_running_loop() == loop, ...)
+        done:set_result()
+      end, "a", nil, 3)
+      print "kill -TERM"
+      asyncio.await(done)
+      return "on"
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_takes_a_number()
+  assert_prints("run returned 15\n", [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      local done = loop:create_future()
+      loop:add_signal_handler(15, function() done:set_result(15) end)
+      print "kill -TERM"
+      return asyncio.await(done)
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_is_called_for_each_signal()
+  assert_prints("1\n2\n3\nrun returned\n", [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      local done, n = loop:create_future(), 0
+      loop:add_signal_handler("SIGUSR1", function()
+        n = n + 1
+        print(n)
+        if n == 3 then done:set_result() end
+      end)
+      print "kill -USR1 -USR1 -USR1"
+      asyncio.await(done)
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_set_again_replaces_the_first()
+  assert_prints("run returned second\n", [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      local done = loop:create_future()
+      loop:add_signal_handler("SIGTERM", function() done:set_result "first" end)
+      loop:add_signal_handler("SIGTERM", function() done:set_result "second" end)
+      print "kill -TERM"
+      return asyncio.await(done)
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_that_fails_is_reported_and_the_loop_goes_on()
+  assert_prints("reported boom\nrun returned\n", [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      local done = loop:create_future()
+      loop:set_exception_handler(function(_, context)
+        print("reported", context.exception:match "boom")
+        done:set_result()
+      end)
+      loop:add_signal_handler("SIGTERM", function() error "boom" end)
+      print "kill -TERM"
+      asyncio.await(done)
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_removed_lets_the_signal_do_what_it_did()
+  local out, _, code = run [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      loop:add_signal_handler("SIGTERM", function() print "handled" end)
+      print(loop:remove_signal_handler "SIGTERM")
+      print(loop:remove_signal_handler "SIGTERM")
+      asyncio.sleep(0.01)
+      print "kill -TERM"
+      asyncio.sleep(1000)
+    end)
+  ]]
+  t.assertEquals({ out, code }, { "true\nfalse\n", 128 + 15 })
+end
+
+function TestSignalHandler:test_ends_with_its_run()
+  local out, _, code = run [[
+    run(function() asyncio.get_running_loop():add_signal_handler("SIGTERM", function() print "handled" end) end)
+    print "kill -TERM"
+    spin()
+  ]]
+  t.assertEquals({ out, code }, { "run returned\n", 128 + 15 })
+end
+
+function TestSignalHandler:test_of_SIGINT_takes_the_place_of_the_cancellation()
+  assert_prints("handled x\nhandled x\nrun returned on 0\n", [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      local done, n = loop:create_future(), 0
+      loop:add_signal_handler("SIGINT", function(x)
+        n = n + 1
+        print("handled", x)
+        if n == 2 then done:set_result() end
+      end, "x")
+      interrupt_twice()
+      asyncio.await(done)
+      return "on", asyncio.current_task():cancelling()
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_of_SIGINT_removed_gives_the_cancellation_back()
+  assert_prints("true\nfalse\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      local loop = asyncio.get_running_loop()
+      loop:add_signal_handler("SIGINT", function() print "handled" end)
+      print(loop:remove_signal_handler "SIGINT")
+      print(loop:remove_signal_handler "SIGINT")
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_of_SIGINT_still_lets_the_second_break_an_endless_loop()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.get_running_loop():add_signal_handler("SIGINT", function() end)
+      interrupt_twice()
+      spin()
+    end)
+  ]])
+end
+
+function TestSignalHandler:test_of_SIGINT_set_before_the_run_is_called_too()
+  assert_prints("handled\non\n", [[
+    local runner <close> = asyncio.Runner {}
+    local loop = runner:get_loop()
+    local done = loop:create_future()
+    loop:add_signal_handler("SIGINT", function()
+      print "handled"
+      done:set_result()
+    end)
+    print(runner:run(function()
+      interrupt()
+      asyncio.await(done)
+      return "on"
+    end))
+  ]])
+end
+
+function TestSignalHandler:test_of_SIGINT_holds_in_the_next_run_of_a_Runner()
+  assert_prints("handled\non\n", [[
+    local runner <close> = asyncio.Runner {}
+    local done = runner:get_loop():create_future()
+    runner:run(function()
+      asyncio.get_running_loop():add_signal_handler("SIGINT", function()
+        print "handled"
+        done:set_result()
+      end)
+    end)
+    print(runner:run(function()
+      interrupt()
+      asyncio.await(done)
+      return "on"
+    end))
+  ]])
+end
+
+function TestSignalHandler:test_of_SIGINT_works_in_a_loop_without_run()
+  assert_prints("handled\nend\n", [[
+    local loop = asyncio.new_event_loop()
+    local done = loop:create_future()
+    loop:add_signal_handler("SIGINT", function()
+      print "handled"
+      done:set_result()
+    end)
+    loop:run_until_complete(function()
+      interrupt()
+      asyncio.await(done)
+    end)
+    loop:close()
+    print "end"
+  ]])
+end
+
+function TestSignalHandler:test_of_something_else_is_an_argument_error()
+  t.run(function()
+    local loop = t.asyncio.get_running_loop()
+    for _, signal in ipairs { "SIGNOTHING", "", 0, -1, 1000, 1.5, {}, true } do
+      t.assertStrContains(t.error_of(loop.add_signal_handler, loop, signal, print), "bad argument")
+      t.assertStrContains(t.error_of(loop.remove_signal_handler, loop, signal), "bad argument")
+    end
+    t.assertStrContains(t.error_of(loop.add_signal_handler, loop, "SIGTERM"), "bad argument")
+  end)
+end
+
+function TestSignalHandler:test_of_a_signal_that_cannot_be_caught_is_an_error()
+  t.run(function()
+    local loop = t.asyncio.get_running_loop()
+    t.assertFalse((pcall(loop.add_signal_handler, loop, 9, print))) -- SIGKILL
+    t.assertFalse(loop:remove_signal_handler(9))
+  end)
+end
+
+t.finish()

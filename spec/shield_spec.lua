@@ -1,0 +1,156 @@
+-- shield: what is waited for goes on when the waiter is cancelled.
+local t = require "helper"
+local asyncio = t.asyncio
+
+TestShield = {}
+
+local function after(delay, ...)
+  local values = table.pack(...)
+  return asyncio.create_task(function()
+    asyncio.sleep(delay)
+    return table.unpack(values, 1, values.n)
+  end)
+end
+
+function TestShield:test_gives_a_future_without_suspending()
+  t.run(function()
+    local other_ran = false
+    asyncio.get_running_loop():call_soon(function() other_ran = true end)
+    local task = after(0)
+    local future = asyncio.shield(task)
+    t.assertFalse(other_ran)
+    t.assertTrue(asyncio.isfuture(future))
+    t.assertFalse(future:done())
+    asyncio.await(future)
+  end)
+end
+
+function TestShield:test_passes_all_results_on()
+  t.run(function()
+    local results = table.pack(asyncio.await(asyncio.shield(after(0, nil, 2, false, nil))))
+    t.assertEquals(results, { nil, 2, false, nil, n = 4 })
+  end)
+end
+
+function TestShield:test_passes_the_error_on_as_the_same_value()
+  t.run(function()
+    local boom = {}
+    t.assertIs(t.error_of(asyncio.await, asyncio.shield(function() error(boom) end)), boom)
+    local results = table.pack(pcall(asyncio.await, asyncio.shield(function() error(nil) end)))
+    t.assertEquals(results, { false, nil, n = 2 })
+  end)
+end
+
+function TestShield:test_of_something_done_gives_its_result()
+  t.run(function()
+    local task = after(0, "x")
+    asyncio.await(task)
+    t.assertEquals(asyncio.await(asyncio.shield(task)), "x")
+  end)
+end
+
+function TestShield:test_starts_a_function_as_a_task()
+  t.run(function()
+    local inside
+    asyncio.await(asyncio.shield(function() inside = asyncio.current_task() end))
+    t.assertNotIs(inside, asyncio.current_task())
+  end)
+end
+
+function TestShield:test_whose_future_is_cancelled_leaves_the_task_running()
+  t.run(function()
+    local task = after(0.005, "x")
+    local future = asyncio.shield(task)
+    t.assertTrue(future:cancel())
+    t.assert_raises(asyncio.CancelledError, asyncio.await, future)
+    t.assertEquals(task:cancelling(), 0)
+    t.assertEquals(asyncio.await(task), "x")
+  end)
+end
+
+function TestShield:test_whose_waiter_is_cancelled_leaves_the_task_running()
+  t.run(function()
+    local task = after(0.01, "x")
+    local waiter = asyncio.create_task(function() asyncio.await(asyncio.shield(task)) end)
+    asyncio.sleep(0.002)
+    waiter:cancel()
+    t.assert_raises(asyncio.CancelledError, asyncio.await, waiter)
+    t.assertFalse(task:done())
+    t.assertEquals(asyncio.await(task), "x")
+  end)
+end
+
+function TestShield:test_in_wait_for_leaves_the_task_running_when_the_time_is_up()
+  t.run(function()
+    local task = after(0.05, "x")
+    t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, asyncio.shield(task), 0.005)
+    t.assertFalse(task:done())
+    t.assertEquals(asyncio.wait_for(asyncio.shield(task), 30), "x")
+  end)
+end
+
+function TestShield:test_is_cancelled_when_the_task_is()
+  t.run(function()
+    local task = after(1000)
+    local future = asyncio.shield(task)
+    asyncio.sleep(0)
+    task:cancel()
+    t.assert_raises(asyncio.CancelledError, asyncio.await, future)
+    t.assertTrue(future:cancelled())
+  end)
+end
+
+function TestShield:test_twice_over_one_task_cancels_only_the_one_waiter()
+  t.run(function()
+    local task = after(0.01, "x")
+    local a = asyncio.create_task(function() return asyncio.await(asyncio.shield(task)) end)
+    local b = asyncio.create_task(function() return asyncio.await(asyncio.shield(task)) end)
+    asyncio.sleep(0.001)
+    a:cancel()
+    t.assertEquals(asyncio.await(b), "x")
+    t.assertTrue(a:cancelled())
+  end)
+end
+
+function TestShield:test_an_error_that_comes_after_the_waiter_was_cancelled_is_reported()
+  t.run(function(reports)
+    do
+      local task = asyncio.create_task(function()
+        asyncio.sleep(0.005)
+        error("too late", 0)
+      end)
+      local future = asyncio.shield(task)
+      asyncio.sleep(0)
+      future:cancel()
+    end
+    t.wait_until(function()
+      collectgarbage()
+      return #reports > 0
+    end)
+    t.assertEquals(t.take_report(reports, "never looked at").exception, "too late")
+  end)
+end
+
+function TestShield:test_an_error_that_nobody_awaits_is_reported_once()
+  t.run(function(reports)
+    asyncio.shield(function() error("unseen", 0) end)
+    t.wait_until(function()
+      collectgarbage()
+      return #reports > 0
+    end)
+    asyncio.sleep(0.01)
+    t.collect()
+    asyncio.sleep(0.01)
+    t.assertEquals(#reports, 1)
+    t.take_report(reports, "never looked at")
+  end)
+end
+
+function TestShield:test_of_something_else_is_an_argument_error()
+  t.run(function()
+    t.assertStrContains(t.error_of(asyncio.shield, 42), "bad argument #1 to 'shield'")
+    t.assertStrContains(t.error_of(asyncio.shield), "bad argument #1 to 'shield'")
+  end)
+end
+
+t.finish()
