@@ -312,20 +312,21 @@ local METHODS = [[
   local function nothing() end
   local FITTING = {
     call_soon = { nothing }, call_later = { 0, nothing }, call_at = { 0, nothing }, create_task = { function() end },
-    run_until_complete = { function() end }, set_exception_handler = { nothing },
-    call_exception_handler = { { message = "m" } }, default_exception_handler = { { message = "m" } },
+    run_until_complete = { function() end },
     add_reader = { 0, nothing }, remove_reader = { 0 }, add_writer = { 1, nothing }, remove_writer = { 1 },
     add_signal_handler = { "SIGUSR2", nothing }, remove_signal_handler = { "SIGUSR2" },
     getaddrinfo = { "127.0.0.1", 80 }, getnameinfo = { { host = "127.0.0.1", port = 80 } }, set_debug = { true },
-    set_result = { 1 }, set_exception = { "e" }, add_done_callback = { nothing }, remove_done_callback = { nothing },
+    set_result = { 1 }, set_exception = { "the error of a future" }, add_done_callback = { nothing }, remove_done_callback = { nothing },
     set_name = { "n" }, write = { "x" }, writelines = { { "x", "y" } }, send = { "x" },
     get_extra_info = { "peername" }, set_write_buffer_limits = { { high = 10 } }, read = { 1 },
     readexactly = { 1 }, readuntil = { "\n" }, run = { function() end }, reschedule = { 1 },
     _get = { "x" }, _set = { "x", 1 }, _set_virtual = { false }, _on_cancel = { nil },
     _request = { "r" }, _withdraw = { "r" }, _requeue = { "r" },
   }
-  local LEFT_OUT = { default_exception_handler = true, run_forever = true } -- writes; never ends
-  local ONLY_FITTING = { set_exception_handler = true, call_exception_handler = true } -- or they write
+  local LEFT_OUT = { -- what writes, and what never ends
+    default_exception_handler = true, call_exception_handler = true, set_exception_handler = true,
+    run_forever = true,
+  }
   local calls, odd
   local function fits(err)
     if type(err) == "table" then
@@ -354,7 +355,7 @@ local METHODS = [[
         if not LEFT_OUT[name] and name:sub(1, 2) ~= "__" then
           local what = tostring(meta.__name) .. "." .. name
           try(what, method, object, table.unpack(FITTING[name] or {}))
-          if not ONLY_FITTING[name] and name:sub(1, 1) ~= "_" then
+          if name:sub(1, 1) ~= "_" then
             try(what, method, object)
             try(what, method, object, {}, 0 / 0)
             try(what, method, object, "x", -1, nothing)
@@ -493,20 +494,20 @@ function TestOlderFinaliser:test_gets_ClosedError_where_a_loop_is_needed()
       closed(future.get_loop, future)
       closed(writer.write, writer, "x")
       closed(server.start_serving, server)
-      print(loop:is_closed(), future:done(), task:cancel(), future:cancel(), writer:is_closing(), server:is_serving())
+      print(loop:is_closed(), future:done(), task:cancel(), future:cancel(), server:is_serving())
     end })
     asyncio = require "asyncio"
     asyncio.run(function()
       loop = asyncio.get_running_loop()
       future = loop:create_future()
       task = asyncio.create_task(asyncio.sleep, 1000)
-      server = asyncio.start_server(print, "127.0.0.1", 0)
+      server = asyncio.start_server(function() end, "127.0.0.1", 0)
       local reader -- luacheck: ignore
       reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
       asyncio.sleep(0)
       os.exit(0, true)
     end)
-  ]], ("true\n"):rep(14) .. "true\tfalse\tfalse\tfalse\ttrue\tfalse\n")
+  ]], ("true\n"):rep(14) .. "true\tfalse\tfalse\tfalse\tfalse\n")
 end
 
 function TestOlderFinaliser:test_may_run_a_loop_of_its_own()
@@ -528,13 +529,19 @@ end
 
 --- Descriptors that this process has open; nil where that can't be seen.
 local function count_descriptors()
-  local pipe = io.popen "ls /proc/$PPID/fd 2>/dev/null | wc -l"
-  local n = tonumber(pipe:read "a")
-  pipe:close()
+  local name = os.tmpname()
+  os.execute(("ls /proc/$PPID/fd 2>/dev/null | wc -l >'%s'"):format(name))
+  local file <close> = assert(io.open(name))
+  os.remove(name)
+  local n = file:read "n"
   return n and n > 0 and n or nil
 end
 
 function TestCollection:test_of_an_open_loop_closes_it()
+  do -- libuv opens descriptors of its own for the first signal
+    local loop <close> = asyncio.new_event_loop()
+    loop:add_signal_handler("SIGUSR1", print)
+  end
   t.collect()
   local before = count_descriptors()
   if not before then t.skip "no /proc" end
@@ -579,46 +586,47 @@ function TestCollection:test_of_a_loop_that_its_objects_outlive()
   writer:abort()
 end
 
-function TestCollection:test_of_objects_in_any_order()
-  for seed = 1, t.count(60) do
-    math.randomseed(seed)
-    local objects = {}
-    local function add(x) table.insert(objects, math.random(#objects + 1), x) end
-    local runner = asyncio.Runner {}
-    add(runner)
-    add(runner:get_loop())
-    runner:run(function()
-      local loop = asyncio.get_running_loop()
-      loop:set_exception_handler(function() end)
-      local future = loop:create_future()
-      add(future)
-      add(asyncio.create_task(asyncio.await, future))
-      add(asyncio.create_task(asyncio.sleep, 1000))
-      add(asyncio.create_task(error, "lost"))
-      add(asyncio.shield(future))
-      add(loop:call_later(1000, print))
-      local server = asyncio.start_server(function() asyncio.sleep(1000) end, "127.0.0.1", 0)
-      add(server)
-      for _ = 1, 2 do
-        local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
-        writer:write(("x"):rep(math.random(3000000)))
-        add(reader)
-        add(writer)
-        add(asyncio.create_task(reader.read, reader))
-      end
-      asyncio.sleep(0.001)
-    end)
-    local warnings = {}
-    while #objects > 0 do
-      local object = table.remove(objects)
-      if getmetatable(object).__name == "asyncio.StreamWriter" then object:abort() end -- or it warns, rightly
-      object = nil
-      collectgarbage(math.random(2) == 1 and "collect" or "step")
+--- Makes a loop with objects of all kinds, and drops them in an order that depends on the seed.
+local function drop_in_some_order(seed)
+  math.randomseed(seed)
+  local objects = {}
+  local function add(x) table.insert(objects, math.random(#objects + 1), x) end
+  local runner = asyncio.Runner {}
+  add(runner)
+  add(runner:get_loop())
+  runner:run(function()
+    local loop = asyncio.get_running_loop()
+    loop:set_exception_handler(function() end)
+    local future = loop:create_future()
+    add(future)
+    add(asyncio.create_task(asyncio.await, future))
+    add(asyncio.create_task(asyncio.sleep, 1000))
+    add(asyncio.create_task(error, "lost"))
+    add(asyncio.shield(future))
+    add(loop:call_later(1000, print))
+    local server = asyncio.start_server(function() asyncio.sleep(1000) end, "127.0.0.1", 0)
+    add(server)
+    for _ = 1, 2 do
+      local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+      writer:write(("x"):rep(math.random(3000000)))
+      add(reader)
+      add(writer)
+      add(asyncio.create_task(pcall, reader.read, reader))
     end
-    runner = nil
-    t.collect()
-    t.assertEquals(warnings, {})
+    asyncio.sleep(0.001)
+  end)
+  runner = nil -- luacheck: ignore
+  while #objects > 0 do
+    table.remove(objects)
+    collectgarbage(math.random(2) == 1 and "collect" or "step")
   end
+end
+
+function TestCollection:test_of_objects_in_any_order()
+  local before = collectgarbage "count"
+  for seed = 1, t.count(60) do drop_in_some_order(seed) end
+  t.collect()
+  t.assertTrue(collectgarbage "count" < before + 500)
 end
 
 function TestCollection:test_of_a_task_that_waits_is_left_to_its_loop()

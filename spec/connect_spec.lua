@@ -233,7 +233,9 @@ end
 function TestOptions:test_local_addr_of_another_machine_raises()
   t.run(function()
     local server <close> = peers.serve(nothing)
-    local err = t.assert_raises(asyncio.OSError, peers.connect, server, { local_addr = { host = "192.0.2.1" } })
+    local err = t.assert_raises(asyncio.OSError, peers.connect, server, {
+      local_addr = { host = "192.0.2.1" },
+    })
     t.assertEquals(err.code, "EADDRNOTAVAIL")
   end)
 end
@@ -353,8 +355,12 @@ TestSeveralAddresses = {}
 function TestSeveralAddresses:test_are_tried_in_turn_until_one_answers()
   t.run(function()
     local server <close> = peers.serve(echo)
-    local addresses = { address("127.0.0.1", closed_port()), address("127.0.0.2", closed_port()), server:sockets()[1] }
-    local reader, writer = with_addresses(addresses, function() return asyncio.open_connection("some.test", 80) end)
+    local addresses = {
+      address("127.0.0.1", closed_port()), address("127.0.0.2", closed_port()), server:sockets()[1],
+    }
+    local reader, writer = with_addresses(addresses, function()
+      return asyncio.open_connection("some.test", 80)
+    end)
     local _ <close> = writer
     writer:write "hello\n"
     t.assertEquals(reader:readline(), "hello\n")
@@ -416,11 +422,46 @@ function TestSeveralAddresses:test_cancelled_while_they_are_tried_leave_nothing_
     local _ <close> = held
     local addresses = { address("127.0.0.1", port), address("127.0.0.1", port) }
     with_addresses(addresses, function()
-      local task = asyncio.create_task(asyncio.open_connection, "some.test", 80, { happy_eyeballs_delay = 0.01 })
+      local task = asyncio.create_task(asyncio.open_connection, "some.test", 80, {
+        happy_eyeballs_delay = 0.01,
+      })
       asyncio.sleep(0.05)
       task:cancel()
       t.assert_raises(asyncio.CancelledError, asyncio.await, task)
     end)
+  end)
+end
+
+function TestSeveralAddresses:test_cancelled_at_the_moment_when_one_wins_are_cancelled_all_the_same()
+  t.run(function()
+    local port, held = deaf_port()
+    local _ <close> = held
+    local accepted
+    local server <close> = peers.serve(function(reader)
+      accepted = true
+      pcall(reader.read, reader, 1)
+    end)
+    local addresses = { address("127.0.0.1", port), server:sockets()[1] }
+    with_addresses(addresses, function()
+      for turns = 0, 12 do
+        accepted = false
+        local task = asyncio.create_task(function()
+          local _, writer = asyncio.open_connection("some.test", 80, { happy_eyeballs_delay = 0.002 })
+          local _ <close> = writer
+          asyncio.sleep(3600)
+        end)
+        while not accepted do asyncio.sleep(0) end
+        for _ = 1, turns do asyncio.sleep(0) end
+        task:cancel()
+        local done = asyncio.wait({ task }, { timeout = 2 })
+        if #done == 0 then
+          task:cancel()
+          t.fail(("the cancellation was lost, %d turns after the connection"):format(turns))
+        end
+        t.assertTrue(task:cancelled())
+      end
+    end)
+    server:abort_clients()
   end)
 end
 

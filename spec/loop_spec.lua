@@ -460,13 +460,17 @@ function TestSeveralLoops:test_an_object_of_one_raises_in_another()
     local future = other:create_future()
     local task = other:create_task(sleep, 0)
     t.run(function()
-      for _, call in ipairs {
-        function() await(future) end,
-        function() await(task) end,
-        function() asyncio.wait_for(future, 1) end,
-        function() asyncio.gather(future) end,
+      for name, call in pairs {
+        await_future = function() await(future) end,
+        await_task = function() await(task) end,
+        wait_for = function() asyncio.wait_for(future, 1) end,
+        gather = function() asyncio.gather(future) end,
+        wait = function() asyncio.wait { future } end,
+        as_completed = function() asyncio.as_completed({ future })() end,
+        shield = function() await(asyncio.shield(future)) end,
       } do
-        t.assertStrContains(tostring(t.assert_raises(asyncio.Error, call)), "another event loop")
+        local err = t.assert_raises(asyncio.Error, asyncio.wait_for, call, 1)
+        t.assertStrContains(name .. ": " .. tostring(err), "another event loop")
       end
     end)
     other:run_until_complete(task)

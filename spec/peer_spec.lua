@@ -61,7 +61,8 @@ end
 
 function TestNc:test_gets_a_file_back_in_capitals_unchanged_in_length()
   peers.need "nc"
-  local input <close> = peers.file(("The quick brown fox jumps over the lazy dog.\n"):rep(t.count(20) * 22222))
+  local line = "The quick brown fox jumps over the lazy dog.\n"
+  local input <close> = peers.file(line:rep(t.count(20) * 22222))
   local output <close> = peers.file()
   t.run(function()
     local server <close> = peers.serve(shout)
@@ -94,7 +95,8 @@ function TestNc:test_as_the_server_hears_our_client()
     local free = assert(socket.bind("127.0.0.1", 0))
     local _, port = free:getsockname()
     free:close()
-    local wait = peers.background(("printf 'from nc\\n' | nc -l -N 127.0.0.1 %s >'%s'"):format(port, output.name))
+    local listening = "printf 'from nc\\n' | nc -l -N 127.0.0.1 %s >'%s'"
+    local wait = peers.background(listening:format(port, output.name))
     local reader, writer
     t.wait_until(function()
       local ok

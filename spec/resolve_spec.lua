@@ -122,7 +122,11 @@ function TestGetaddrinfo:test_can_be_cancelled_at_whatever_moment()
       if i % 4 == 3 then asyncio.sleep(0.001) end
       task:cancel()
       local ok, result = pcall(asyncio.await, task)
-      if ok then t.assertEquals(result[1].port, i) else t.assert_isinstance(result, asyncio.CancelledError) end
+      if ok then
+        t.assertEquals(result[1].port, i)
+      else
+        t.assert_isinstance(result, asyncio.CancelledError)
+      end
     end
   end)
 end
@@ -133,7 +137,8 @@ function TestGetaddrinfo:test_under_way_does_not_hold_up_the_end_of_the_program(
     asyncio.run(function()
       local loop = asyncio.get_running_loop()
       for i = 1, 20 do
-        asyncio.create_task(function() pcall(loop.getaddrinfo, loop, "no-such-name-" .. i .. ".invalid", 80) end)
+        local name = "no-such-name-" .. i .. ".invalid"
+        asyncio.create_task(function() pcall(loop.getaddrinfo, loop, name, 80) end)
       end
       asyncio.sleep(0)
     end)

@@ -383,7 +383,9 @@ end
 function TestHandler:test_whose_client_reads_slowly_is_not_aborted()
   t.run(function()
     local size = 20000000
-    local server <close> = peers.serve(function(_, writer) writer:write(("x"):rep(size)) end, { close_timeout = 0.2 })
+    local server <close> = peers.serve(function(_, writer)
+      writer:write(("x"):rep(size))
+    end, { close_timeout = 0.2 })
     local reader, writer <close> = peers.connect(server)
     local length, loop = 0, asyncio.get_running_loop()
     local start = loop:time()
@@ -395,6 +397,51 @@ function TestHandler:test_whose_client_reads_slowly_is_not_aborted()
     end
     t.assertEquals(length, size)
     writer:close()
+  end)
+end
+
+function TestHandler:test_whose_writer_is_collected_as_it_returns_loses_nothing()
+  local out, err, code = t.lua [[
+    collectgarbage("incremental", 1, 1000, 1) -- a collector that never rests
+    warn "@on"
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      local server <close> = asyncio.start_server(function(_, writer)
+        writer:write(("x"):rep(1000), ("y"):rep(2000000))
+      end, "127.0.0.1", 0)
+      for _ = 1, 10 do
+        local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+        print(#reader:read(-1))
+      end
+    end)
+  ]]
+  t.assertNotStrContains(err, "not closed")
+  t.assertEquals(out, ("2001000\n"):rep(10))
+  t.assertEquals(code, 0)
+end
+
+function TestHandler:test_that_forgets_its_connection_does_no_harm()
+  t.run(function()
+    local handled = 0
+    local server <close> = peers.serve(function(reader, writer)
+      reader, writer = nil, nil
+      t.collect()
+      asyncio.sleep(0.005) -- what is collected has closed, and its memory is used again
+      t.collect()
+      asyncio.sleep(0.005)
+      handled = handled + 1
+      return reader, writer
+    end)
+    local tasks = {}
+    for i = 1, 10 do
+      tasks[i] = asyncio.create_task(function()
+        local reader, writer <close> = peers.connect(server)
+        t.assertEquals(reader:read(-1), "")
+        writer:close()
+      end)
+    end
+    for _, task in ipairs(tasks) do asyncio.await(task) end
+    t.wait_until(function() return handled == 10 end)
   end)
 end
 

@@ -628,27 +628,6 @@ function TestDeadPeer:test_that_closed_without_reading_makes_writing_raise_soon(
   end)
 end
 
-function TestDeadPeer:test_is_an_error_and_no_signal_that_ends_the_program()
-  -- in a process of its own, without LuaSocket, which ignores SIGPIPE for the whole process
-  local out, err, code = t.lua [[
-    local asyncio = require "asyncio"
-    asyncio.run(function()
-      local server <close> = asyncio.start_server(function(_, writer) writer:close() end, "127.0.0.1", 0)
-      local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
-      assert(reader:read(1) == nil)
-      for _ = 1, 1000 do
-        local ok, e = pcall(writer.send, writer, "x")
-        if not ok then return print(e.code) end
-        asyncio.sleep(0.001)
-      end
-      print "no error"
-    end)
-  ]]
-  t.assertEquals(err, "")
-  t.assertEquals(code, 0)
-  t.assertTrue(out == "EPIPE\n" or out == "ECONNRESET\n", out)
-end
-
 function TestDeadPeer:test_does_not_hold_up_a_close_with_output_that_waits()
   bare(function(_, writer, peer)
     stuff(writer, 100000)
@@ -702,7 +681,8 @@ function TestExtraInfo:test_gives_the_socket_for_other_libraries()
     local other = peers.luasocket().tcp()
     other:close()
     other:setfd(fd)
-    t.assertEquals({ other:getpeername() }, { peer:getsockname() })
+    local _, port = other:getpeername()
+    t.assertEquals(tonumber(port), tonumber((select(2, peer:getsockname()))))
     other:setfd(-1) -- it is not LuaSocket's to close
   end)
 end
@@ -723,9 +703,8 @@ local function traced(body)
     end)
   ]]):format(body))
   local _ <close> = file
-  local ok = os.execute(("timeout 60 strace -f -s 8 -e trace=write,writev,sendmsg,sendto,sendmmsg -o '%s' %s"):format(
-    trace.name, command))
-  t.assertTrue(ok)
+  local strace = "timeout 60 strace -f -s 8 -e trace=write,writev,sendmsg,sendto,sendmmsg -o '%s' %s"
+  t.assertTrue(os.execute(strace:format(trace.name, command)))
   local list = {}
   for line in io.lines(trace.name) do
     if line:find('"mark', 1, true) then list[#list + 1] = tonumber(line:match "= (%d+)$") end

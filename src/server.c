@@ -138,6 +138,7 @@ static void handler_ended(lua_State *L, Task *t) {
   Stream *s = t->owner;
   Server *sv = s->server;
   s->handler = NULL;
+  asy_release(L, t->loop, s->slot);
   if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
     const char *traceback = NULL;
     asy_future_extras(L, -1, false);
@@ -174,6 +175,8 @@ static void serve(lua_State *L, Server *sv, int fd) {
   if (sv->nodelay && !unix_socket) set_option(fd, IPPROTO_TCP, TCP_NODELAY);
   if (sv->keepalive) set_option(fd, SOL_SOCKET, SO_KEEPALIVE);
   stream_set_peer(s, (struct sockaddr *)&sa);
+  lua_pushvalue(L, -1);
+  s->slot = asy_hold(L, sv->loop);
   stream_push_reader(L, -1);
   lua_insert(L, -2); /* handler, reader, writer */
   Task *t = asy_task_new(L, sv->loop, 2);

@@ -48,7 +48,8 @@ static void destroy(Handle *h) {
     if (h->loop) return; /* tidy does it */
     list_remove(&s->tidy.link);
   }
-  if (list_linked(&s->send.link)) list_remove(&s->send.link);
+  list_remove(&s->send.link);
+  list_remove(&s->link); /* of a server that has gone in the same collection */
   stream_free_output(s);
   buffer_free(&s->in);
   free(s);

@@ -71,7 +71,8 @@ typedef struct Stream {
   /* the server it came from */
   struct Server *server;
   ListNode link;    /* in the server's clients */
-  Task *handler;    /* while it runs */
+  Task *handler;    /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
+  uint32_t slot;    /* ... that has no use for it is connected all the same */
   void (*on_gone)(struct Stream *s); /* tells the server; C only */
   union {
     struct sockaddr any;
