@@ -1,5 +1,6 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind gc lint   the checks that CI runs too
+# make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # Each installs what is missing (Debian, as root) and nothing else.
 
 CC      ?= cc
@@ -19,7 +20,7 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test demo test bench asan valgrind gc lint clean
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind gc lint doc env clean
 
 all: build
 
@@ -55,12 +56,17 @@ bench: build
 
 asan: setup-check
 	@sh tools/check asan
-valgrind: setup-check
+valgrind: setup-check build
 	@sh tools/check valgrind
 gc: setup-check build
 	@sh tools/check gc
 lint: setup-check
 	@sh tools/check lint
+
+doc:
+	@sh tools/doc doc/api
+env:
+	@echo "export LUA_PATH='$(LUA_PATH)' LUA_CPATH='$(LUA_CPATH)'"
 
 clean:
 	rm -rf build build-*

@@ -95,7 +95,9 @@ station("Cancelling, and deadlines", [[
 Cancelling raises an error where the task waits, so everything on its way out is tidied up: `<close>`
 variables are closed. A deadline is a cancellation by the clock.]],
 function()
-  local function tidy(name) return setmetatable({}, { __close = function() say("%s: tidied up", name) end }) end
+  local function tidy(name)
+    return setmetatable({}, { __close = function() say("%s: tidied up", name) end })
+  end
 
   local sleeper = asyncio.create_task(function()
     local _ <close> = tidy "the sleeper"

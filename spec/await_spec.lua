@@ -15,7 +15,9 @@ TestAwaitFuture = {}
 
 function TestAwaitFuture:test_returns_all_the_values_it_is_set_to()
   t.run(function()
-    for _, values in ipairs { table.pack(), table.pack(nil), table.pack(false), table.pack(1, nil, 3, nil) } do
+    for _, values in ipairs {
+      table.pack(), table.pack(nil), table.pack(false), table.pack(1, nil, 3, nil),
+    } do
       local future = new_future()
       asyncio.get_running_loop():call_soon(function()
         future:set_result(table.unpack(values, 1, values.n))
@@ -392,11 +394,15 @@ local function check_place(place, name, remedy)
 end
 
 function TestAwaitImpossible:test_inside_a_sort()
-  check_place(function(wait) return t.error_of(table.sort, { 3, 2, 1 }, wait) end, "table.sort", "before or after")
+  check_place(function(wait)
+    return t.error_of(table.sort, { 3, 2, 1 }, wait)
+  end, "table.sort", "before or after")
 end
 
 function TestAwaitImpossible:test_inside_gsub()
-  check_place(function(wait) return t.error_of(string.gsub, "abc", "%w", wait) end, "string.gsub", "before or after")
+  check_place(function(wait)
+    return t.error_of(string.gsub, "abc", "%w", wait)
+  end, "string.gsub", "before or after")
 end
 
 function TestAwaitImpossible:test_inside_require()

@@ -445,6 +445,31 @@ function TestHandler:test_that_forgets_its_connection_does_no_harm()
   end)
 end
 
+function TestHandler:test_that_fails_is_flushed_though_its_report_collects_garbage()
+  t.run(function()
+    local loop, reported, size = asyncio.get_running_loop(), 0, 5000000
+    loop:set_exception_handler(function()
+      reported = reported + 1
+      t.collect()
+    end)
+    local server <close> = peers.serve(function(reader, writer)
+      writer:write(("x"):rep(size))
+      if reader:readline() == "abort\n" then
+        writer:abort()
+        writer:wait_closed()
+      end
+      reader, writer = nil, nil
+      error("the handler's own fault", 0, reader, writer)
+    end)
+    local reader, writer <close> = peers.connect(server)
+    writer:write "flush\n"
+    t.assertEquals(#reader:read(-1), size)
+    local _, other <close> = peers.connect(server)
+    other:write "abort\n"
+    t.wait_until(function() return reported == 2 end)
+  end)
+end
+
 function TestHandler:test_whose_client_says_more_while_it_is_sent_the_rest_still_gets_that_through()
   t.run(function()
     local text = peers.text(50000000) -- more than the kernel holds: the server is closing for a while

@@ -815,7 +815,8 @@ function TestExceptionGroup:test_without_a_list_is_an_argument_error()
 end
 
 local function sample()
-  local s = { timeout = asyncio.TimeoutError "late", os = asyncio.OSError "os", text = "text", busy = asyncio.BusyError "b" }
+  local s = { timeout = asyncio.TimeoutError "late", os = asyncio.OSError "os", text = "text" }
+  s.busy = asyncio.BusyError "b"
   s.inner = ExceptionGroup("inner", { s.timeout, s.text })
   s.outer = ExceptionGroup("outer", { s.os, s.inner, s.busy })
   return s

@@ -3,6 +3,7 @@
 */
 #include "await.h"
 
+#include "callback.h"
 #include "coro.h"
 #include "error.h"
 
@@ -20,16 +21,46 @@ static int await_finish(lua_State *L, Task *t) {
   return asy_future_results(L, f, 1);
 }
 
+/* arg: task (light) → future, its method cancel */
+static void push_cancel(lua_State *L) {
+  asy_task_push(L, lua_touserdata(L, 1));
+  lua_getiuservalue(L, -1, FUTURE_UV_VALUE);
+  lua_getfield(L, -1, "cancel");
+}
+
+static int tell_future(lua_State *L) {
+  push_cancel(L);
+  lua_pushvalue(L, -2);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+static int tell_future_later(lua_State *L) {
+  Loop *loop = ((Task *)lua_touserdata(L, 1))->loop;
+  push_cancel(L);
+  lua_pushvalue(L, -2);
+  Callback *cb = asy_callback_new(L, loop, 1);
+  asy_callback_hold(L, loop, cb, -1);
+  asy_callback_schedule(loop, cb);
+  return 0;
+}
+
 /* A cancellation of the task goes on to the plain future it awaits. */
 static Abort await_abort(lua_State *L, Task *t) {
   int top = lua_gettop(L);
-  asy_task_push(L, t);
-  lua_getiuservalue(L, -1, FUTURE_UV_VALUE);
-  lua_getfield(L, -1, "cancel");
-  lua_pushvalue(L, -2);
-  lua_call(L, 1, 1);
-  bool told = lua_toboolean(L, -1);
-  lua_settop(L, top);
+  bool told = lua_checkstack(L, 10);
+  if (told) {
+    lua_pushcfunction(L, tell_future);
+    lua_pushlightuserdata(L, t);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+      told = lua_toboolean(L, -1);
+    else { /* nested too deep: in a turn of its own, then */
+      lua_pushcfunction(L, tell_future_later);
+      lua_pushlightuserdata(L, t);
+      told = lua_pcall(L, 1, 0, 0) == LUA_OK;
+    }
+    lua_settop(L, top);
+  }
   if (told) return ASY_PENDING;
   list_remove(&t->waiter.link);
   return ASY_DETACHED;

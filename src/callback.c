@@ -74,6 +74,7 @@ static void on_deadline(Timer *t) {
 }
 
 Callback *asy_callback_new(lua_State *L, Loop *loop, int n) {
+  if (n > MAX_ARGS) luaL_error(L, "too many arguments for a callback");
   Callback *cb = lua_newuserdatauv(L, sizeof *cb, n + 1);
   *cb = (Callback){.ready.run = callback_run, .timer.fire = on_deadline};
   cb->loop_id = loop->id;
@@ -117,7 +118,6 @@ static Callback *new_call(lua_State *L, Loop **loop, int fn) {
   *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
   asy_loop_checkopen(L, *loop);
   if (!callable(L, fn)) luaL_typeerror(L, fn, "function");
-  luaL_argcheck(L, lua_gettop(L) - fn <= MAX_ARGS, fn + 1, "too many arguments");
   Callback *cb = asy_callback_new(L, *loop, lua_gettop(L) - fn);
   asy_callback_hold(L, *loop, cb, -1);
   return cb;

@@ -64,7 +64,7 @@ static void retake(Condition *c, Task *t, int code) {
 
 static Abort wait_abort(lua_State *L, Task *t) {
   (void)L;
-  if (t->on) retake(t->on, t, CANCELLED);
+  if (t->on && t->phase != TASK_ENDED) retake(t->on, t, CANCELLED);
   return ASY_PENDING;
 }
 

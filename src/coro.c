@@ -169,10 +169,9 @@ static int drive_resumed(lua_State *L, int status, lua_KContext mode) {
 static const char *check_resumable(lua_State *L, lua_State *co) {
   if (push_waiting(L, 1) != LUA_TNIL) return "cannot resume a coroutine that waits inside its task";
   lua_pop(L, 1);
-  if (lua_status(co) == LUA_YIELD) return NULL;
   if (lua_status(co) == LUA_OK && has_frames(co)) return "cannot resume non-suspended coroutine";
-  if (!unstarted(co)) return "cannot resume dead coroutine";
-  return NULL;
+  if (lua_status(co) != LUA_YIELD && !unstarted(co)) return "cannot resume dead coroutine";
+  return asy_task_owns(co) ? "cannot resume the coroutine of a task" : NULL;
 }
 
 static int begin(lua_State *L, Mode mode) {
@@ -309,6 +308,8 @@ static int coro_close(lua_State *L) {
   if (push_waiting(L, 1) != LUA_TNIL)
     return luaL_error(L, "cannot close a coroutine that waits inside its task");
   lua_settop(L, 1);
+  if ((lua_status(co) == LUA_YIELD || unstarted(co)) && asy_task_owns(co))
+    return luaL_error(L, "cannot close the coroutine of a task");
   if (stands_at_our_yield(L, co)) {
     asy_error_push(L, ASY_CANCELLED, "the coroutine was closed");
     lua_pushvalue(L, -1);

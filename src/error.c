@@ -199,6 +199,7 @@ static int class__tostring(lua_State *L) {
 static int class__call(lua_State *L) {
   int n = lua_gettop(L);
   luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkstack(L, n + 10, "too many arguments");
   lua_createtable(L, 0, 2);
   if (lua_istable(L, 2) && !lua_getmetatable(L, 2)) {
     for (lua_pushnil(L); lua_next(L, 2);) {

@@ -18,7 +18,7 @@ typedef struct Lost {
   uint32_t slot;   /* the loop holds it while it is ready */
 } Lost; /* user value 1: the future */
 
-static const char losts_key = 0; /* registry: Lost as light userdata → its userdata, weak */
+static const char losts_key = 0; /* registry: Lost → true, with weak keys */
 
 static const char *const STATES[] = {"pending", "done", "failed", "cancelled"};
 
@@ -148,27 +148,26 @@ static int lost__gc(lua_State *L) {
   return 0;
 }
 
-/* What close does with those still there. Their memory is safe: a Lost leaves the list when it is
-** collected, and all live until the state's last finaliser has run. One that is to be reported at the
-** next turn is in the held table (at idx), and in the weak one no more. */
-static void report_all_lost(lua_State *L, Loop *loop, int idx) {
-  while (!list_empty(&loop->lost)) {
-    Lost *lost = asy_container(loop->lost.next, Lost, link);
-    if (list_linked(&lost->ready.link)) list_remove(&lost->ready.link);
-    if (lost->slot)
-      lua_rawgeti(L, idx, lost->slot);
-    else {
-      lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
-      lua_rawgetp(L, -1, lost);
-      lua_replace(L, -2);
-    }
-    if (lua_isuserdata(L, -1))
-      lost_report(L, loop, lost);
-    else {
-      list_remove(&lost->link);
-      lua_pop(L, 1);
-    }
+/* What close does with those still there. Keys of the weak table stay until after their finalisers
+** have run, so all are found that are in the loop's list. */
+static void report_all_lost(lua_State *L, Loop *loop) {
+  int top = lua_gettop(L), n = 0;
+  lua_newtable(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
+  for (lua_pushnil(L); lua_next(L, top + 2); lua_pop(L, 1)) {
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, top + 1, ++n); /* reporting may make new ones: first all, then each */
   }
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, top + 1, i);
+    Lost *lost = lua_touserdata(L, -1);
+    if (lost->loop_id == loop->id && list_linked(&lost->link)) {
+      list_remove(&lost->ready.link);
+      lost_report(L, loop, lost);
+    }
+    lua_settop(L, top + 2);
+  }
+  lua_settop(L, top);
 }
 
 /* Gives a failed future, at idx, its Lost. */
@@ -185,7 +184,8 @@ static void watch_lost(lua_State *L, Loop *loop, int idx) {
   lua_setmetatable(L, -2);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
   lua_pushvalue(L, -2);
-  lua_rawsetp(L, -2, lost);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
   lua_pop(L, 1);
   lua_setfield(L, -2, "lost");
   lua_pop(L, 1);
@@ -491,7 +491,7 @@ void asy_open_future(lua_State *L) {
   rt->report_lost = report_all_lost;
   lua_newtable(L);
   lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
+  lua_pushliteral(L, "k");
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &losts_key);

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <signal.h>
 #include <string.h>
 
 #if defined(__linux__)
@@ -137,9 +138,14 @@ void asy_held_table(lua_State *L, const Loop *loop) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->held_ref);
     return;
   }
+  if (loop->rt->closing == loop) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->closing_ref);
+    return;
+  }
   asy_loop_push(L, loop);
+  if (lua_isnil(L, -1)) return;
   lua_getiuservalue(L, -1, ASY_UV_HELD);
-  lua_remove(L, -2);
+  lua_replace(L, -2);
 }
 
 uint32_t asy_hold_in(lua_State *L, Loop *loop, int held) {
@@ -159,6 +165,7 @@ uint32_t asy_hold(lua_State *L, Loop *loop) {
   int held = lua_gettop(L);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
+  if (lua_isnil(L, -1)) asy_error(L, ASY_CLOSED, "the event loop is closed");
   lua_insert(L, held);
   uint32_t slot = asy_hold_in(L, loop, held);
   lua_pop(L, 1);
@@ -167,6 +174,7 @@ uint32_t asy_hold(lua_State *L, Loop *loop) {
 
 void asy_held_push(lua_State *L, Loop *loop, uint32_t slot) {
   asy_held_table(L, loop);
+  if (lua_isnil(L, -1)) return;
   lua_rawgeti(L, -1, slot);
   lua_replace(L, -2);
 }
@@ -180,7 +188,7 @@ void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot) {
 void asy_release(lua_State *L, Loop *loop, uint32_t slot) {
   if (!loop->open) return; /* the table went as a whole */
   asy_held_table(L, loop);
-  asy_release_in(L, loop, lua_gettop(L), slot);
+  if (!lua_isnil(L, -1)) asy_release_in(L, loop, lua_gettop(L), slot);
   lua_pop(L, 1);
 }
 
@@ -414,15 +422,36 @@ static void on_walk(uv_handle_t *h, void *arg) {
     uv_close(h, NULL);
 }
 
-/* Closes an open loop. stack: the loop at idx; it may be being collected. */
+static void forget_nodes(ListNode *list) {
+  while (list_take(list)) continue;
+}
+
+/* The part that may run Lua: tasks give back what they own, lost errors are reported. */
+static int close_lua_part(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  asy_held_table(L, loop);
+  loop->rt->abandon_tasks(L, loop, 2);
+  loop->rt->report_lost(L, loop);
+  return 0;
+}
+
+/* Closes an open loop. stack: the loop at idx; it may be being collected, or run beneath a state
+** that closes. */
 static void close_loop(lua_State *L, Loop *loop, int idx) {
+  Runtime *rt = loop->rt;
+  Loop *outer = rt->closing;
   loop->open = false;
-  loop->rt->release_interrupt(loop);
+  if (rt->running == loop) rt->running = NULL, rt->current = NULL;
+  rt->release_interrupt(loop);
+  rt->closing = loop;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->closing_ref); /* of the outer one */
   lua_getiuservalue(L, idx, ASY_UV_HELD);
-  int held = lua_gettop(L);
-  loop->rt->abandon_tasks(L, loop, held);
-  loop->rt->report_lost(L, loop, held);
-  lua_pop(L, 1);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
+  lua_pushcfunction(L, close_lua_part);
+  lua_pushlightuserdata(L, loop);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
+  rt->closing = outer;
   list_remove(&loop->link);
   inbox_close(loop->inbox);
   inbox_unref(loop->inbox);
@@ -430,6 +459,10 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   while (uv_run(&loop->uv, UV_RUN_NOWAIT));
   uv_loop_close(&loop->uv);
   timer_heap_free(&loop->timers);
+  forget_nodes(&loop->ready); /* their owners may outlive the loop */
+  forget_nodes(&loop->batch);
+  forget_nodes(&loop->turn_end);
+  forget_nodes(&loop->lost);
   for (int i = ASY_UV_HELD; i <= ASY_UV_FIELDS; i++) {
     lua_pushnil(L);
     lua_setiuservalue(L, idx, i);
@@ -464,6 +497,17 @@ static int open_uv(Loop *loop) {
   return status;
 }
 
+static void ignore_signal(int signum) { (void)signum; }
+
+/* libuv writes without MSG_NOSIGNAL: a dead peer would end the process. A handler that does nothing
+** turns that into EPIPE, and unlike SIG_IGN it is not inherited by programs that are started. */
+static void survive_sigpipe(void) {
+  struct sigaction sa = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART}, old;
+  if (sigaction(SIGPIPE, NULL, &old) || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL) return;
+  sigemptyset(&sa.sa_mask);
+  sigaction(SIGPIPE, &sa, NULL);
+}
+
 /// A new loop that doesn't run yet.
 // @function new_event_loop
 // @treturn Loop
@@ -479,6 +523,7 @@ static int loop_new(lua_State *L) {
   list_init(&loop->batch);
   list_init(&loop->turn_end);
   list_init(&loop->lost);
+  list_init(&loop->pumps);
   list_init(&loop->link);
   asy_pushmeta(L, rt, ASY_LOOP);
   lua_setmetatable(L, -2);
@@ -493,6 +538,7 @@ static int loop_new(lua_State *L) {
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, loop->id);
   lua_pop(L, 1);
+  survive_sigpipe();
   int status = open_uv(loop);
   if (status) asy_oserror(L, status, "new_event_loop", NULL);
   loop->open = true;
@@ -680,6 +726,8 @@ void asy_open_loop(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
   lua_pushboolean(L, 0);
   rt->held_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushboolean(L, 0);
+  rt->closing_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "v");

@@ -57,12 +57,14 @@ typedef struct Runtime {
   const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
   int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
   int held_ref;                 /* registry: the running loop's held table, else false */
+  struct Loop *closing;         /* the loop that is being closed, and its held table's place */
+  int closing_ref;
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
   lua_Hook old_hook;     /* the hook that was there before */
   int old_mask, old_count;
   void (*prepare_tasks)(lua_State *L, int idx); /* task.c; idx: a new held table */
   void (*abandon_tasks)(lua_State *L, struct Loop *loop, int idx); /* task.c; idx: the held table */
-  void (*report_lost)(lua_State *L, struct Loop *loop, int idx);   /* future.c; idx: the same */
+  void (*report_lost)(lua_State *L, struct Loop *loop);            /* future.c */
   void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
 } Runtime;
 
@@ -102,10 +104,11 @@ typedef struct Loop {
   clockid_t step_clock;    /* what steps are measured with: the coarse clock, if that will do */
   uint64_t hunt_at;        /* when the next collector slice is due */
   int steps;               /* left before a busy loop polls */
-  int spare;               /* coroutines in the chain of slot 1 */
+  int spare, spare_size;   /* coroutines kept in the table of slot 1; places for them */
   int hunt;                /* collector cycles left to find lost errors */
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */
+  ListNode pumps;          /* threads that copy output (connect.c) */
   ListNode lost;           /* failed futures nobody has looked at (future.c) */
   lua_State *L;            /* where a callback runs now, or NULL */
   Ready *on_interrupt;     /* runs after `interrupted` was set; signal.c's */
@@ -123,7 +126,7 @@ typedef struct Loop {
 
 /* Slots of the held table that are not for hire: what making a task needs is at hand there. */
 enum {
-  ASY_SLOT_SPARE = 1, /* head of the chain of coroutines to be used again (task.c) */
+  ASY_SLOT_SPARE = 1, /* a table of coroutines to be used again (task.c) */
   ASY_SLOT_BODY,      /* the function that runs a task's function */
   ASY_SLOT_META,      /* the class of tasks */
   ASY_SLOT_FIRST      /* the first that asy_hold gives */
@@ -156,7 +159,7 @@ void asy_loop_push(lua_State *L, const Loop *loop);
 void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name);
 void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name);
 
-/* Keeps the value on the top (popped) alive until its slot is released. May raise for memory. */
+/* Keeps the value on the top (popped) alive until its slot is released. May raise. */
 uint32_t asy_hold(lua_State *L, Loop *loop);
 /* The same with the held table at index `held`. */
 uint32_t asy_hold_in(lua_State *L, Loop *loop, int held);
@@ -164,7 +167,7 @@ void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot);
 /* Pushes the value in a slot. */
 void asy_held_push(lua_State *L, Loop *loop, uint32_t slot);
 void asy_release(lua_State *L, Loop *loop, uint32_t slot);
-/* Pushes the held table. */
+/* Pushes the held table; nil when the loop is garbage and waits for its finaliser. */
 void asy_held_table(lua_State *L, const Loop *loop);
 
 /* The loop's clock, ns. */

@@ -34,6 +34,7 @@ typedef struct Queue {
   lua_Integer unfinished; /* items put and not yet task_done */
   lua_Integer number;     /* the last running number of the heap */
   lua_Integer version;    /* counts changes: a comparison must not make any */
+  const Task *admitting;  /* whose item is being compared; it may be cancelled meanwhile */
   bool shut;
 } Queue;
 
@@ -68,6 +69,12 @@ static void clear(lua_State *L, int items, lua_Integer i) {
   lua_rawseti(L, items, i);
 }
 
+/* Code of the user's that runs in the middle of a change must not make another. */
+static void check_unchanged(lua_State *L, const Queue *q, lua_Integer version) {
+  if (q->version != version || (q->admitting && waitq_first(&q->putters) != q->admitting))
+    luaL_error(L, "the queue was used while it was being changed");
+}
+
 /* The ring */
 
 static lua_Integer ring_place(const Queue *q, lua_Integer i) {
@@ -76,9 +83,10 @@ static lua_Integer ring_place(const Queue *q, lua_Integer i) {
 
 /* Makes the ring twice as large; the items are in a new table then. stack: ... */
 static void ring_grow(lua_State *L, Queue *q, int queue, int items) {
-  lua_Integer size = q->size ? 2 * q->size : 8;
+  lua_Integer size = q->size ? 2 * q->size : 8, version = q->version;
   if (size > INT_MAX) luaL_error(L, "the queue is too large");
-  lua_createtable(L, (int)size, 0);
+  lua_createtable(L, (int)size, 0); /* a finaliser may run here, and use the queue */
+  check_unchanged(L, q, version);
   int bigger = lua_gettop(L);
   for (lua_Integer i = 0; i < size; i++) {
     if (i < q->count)
@@ -135,10 +143,6 @@ static void heap_copy(lua_State *L, int items, lua_Integer from, lua_Integer to)
     lua_rawgeti(L, items, 2 * from - k);
     lua_rawseti(L, items, 2 * to - k);
   }
-}
-
-static void check_unchanged(lua_State *L, const Queue *q, lua_Integer version) {
-  if (q->version != version) luaL_error(L, "the queue was changed while it compared items");
 }
 
 /* stack: ..., item → ... */
@@ -272,7 +276,14 @@ static void admit(lua_State *L, Queue *q, int queue) {
       lua_pushcfunction(L, add_protected);
       lua_pushvalue(L, queue);
       take_from(L, t);
-      if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+      q->admitting = t;
+      int status = lua_pcall(L, 2, 0, 0);
+      q->admitting = NULL;
+      if (status != LUA_OK) {
+        if (waitq_first(&q->putters) != t) { /* it was cancelled meanwhile: nothing was put */
+          lua_pop(L, 1);
+          continue;
+        }
         give(L, t);
         code = FAILED;
       }
@@ -307,16 +318,22 @@ static int got_next(lua_State *L, Task *t) {
   return 2;
 }
 
-/* Its task will never run: the item is the queue's again. */
+/* Tasks that will never run own items: those are the queue's again, the last one handed first, so that
+** their order is as before. */
 static void get_giveback(lua_State *L, Task *t) {
   Queue *q = t->on;
   if (!q || t->code != GOT) return;
-  waitq_took(t);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &queues_key);
   lua_rawgetp(L, -1, q);
-  if (lua_isuserdata(L, -1)) {
-    take_from(L, t);
-    untake_item(L, q, lua_gettop(L) - 1);
+  int queue = lua_gettop(L);
+  while (lua_isuserdata(L, queue) && !list_empty(&q->getters.handed)) {
+    Task *last = asy_container(q->getters.handed.prev, Task, waiter.link);
+    waitq_took(last);
+    last->on = NULL;
+    if (last->code == GOT) {
+      take_from(L, last);
+      untake_item(L, q, queue);
+    }
   }
   lua_pop(L, 2);
 }

@@ -92,6 +92,9 @@ static int gai_status(int eai) {
   case EAI_NONAME: return UV_EAI_NONAME;
   case EAI_SERVICE: return UV_EAI_SERVICE;
   case EAI_SOCKTYPE: return UV_EAI_SOCKTYPE;
+#if defined(EAI_ADDRFAMILY)
+  case EAI_ADDRFAMILY: return UV_EAI_ADDRFAMILY;
+#endif
 #if defined(EAI_NODATA) && EAI_NODATA != EAI_NONAME
   case EAI_NODATA: return UV_EAI_NODATA;
 #endif
@@ -184,10 +187,11 @@ static bool copy_name(lua_State *L, int idx, char *to, size_t size) {
 static int check_family(lua_State *L, int opts) {
   static const char *const NAMES[] = {"any", "inet", "inet6", NULL};
   static const int FAMILIES[] = {AF_UNSPEC, AF_INET, AF_INET6};
-  int family = AF_UNSPEC;
-  if (lua_istable(L, opts) && lua_getfield(L, opts, "family") != LUA_TNIL)
-    family = FAMILIES[luaL_checkoption(L, -1, NULL, NAMES)];
-  return family;
+  if (!lua_istable(L, opts) || lua_getfield(L, opts, "family") == LUA_TNIL) return AF_UNSPEC;
+  const char *name = lua_tostring(L, -1);
+  for (int i = 0; name && NAMES[i]; i++)
+    if (!strcmp(name, NAMES[i])) return FAMILIES[i];
+  return luaL_argerror(L, opts, "'family' is \"inet\" or \"inet6\"");
 }
 
 static bool get_flag(lua_State *L, int opts, const char *key) {

@@ -137,14 +137,13 @@ static void client_left(Stream *s) {
 static void handler_ended(lua_State *L, Task *t) {
   Stream *s = t->owner;
   Server *sv = s->server;
+  int task = lua_gettop(L);
   s->handler = NULL;
-  asy_release(L, t->loop, s->slot);
   if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
     const char *traceback = NULL;
     asy_future_extras(L, -1, false);
     if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING)
       traceback = lua_tostring(L, -1);
-    int top = lua_gettop(L), task = traceback ? top - 2 : top - 1;
     lua_getiuservalue(L, task, FUTURE_UV_VALUE);
     asy_report(L, t->loop, (Report){.message = "a connection's handler failed", .key = "task",
                                     .traceback = traceback, .exception = -1, .object = task});
@@ -152,6 +151,7 @@ static void handler_ended(lua_State *L, Task *t) {
   }
   stream_close(L, s, sv ? sv->linger_ns : (uint64_t)(30 * NS));
   client_left(s);
+  asy_release(L, t->loop, s->slot); /* last: now the writer may be collected, and the stream be freed */
 }
 
 static void set_option(int fd, int level, int name) {
@@ -164,6 +164,8 @@ static void serve(lua_State *L, Server *sv, int fd) {
   struct sockaddr_storage sa;
   socklen_t len = sizeof sa;
   bool unix_socket = getpeername(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family == AF_UNIX;
+  lua_pushboolean(L, 0);
+  uint32_t slot = asy_hold(L, sv->loop); /* for the writer; what can fail comes first */
   lua_getiuservalue(L, 1, 1);
   Stream *s = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
   int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
@@ -175,8 +177,11 @@ static void serve(lua_State *L, Server *sv, int fd) {
   if (sv->nodelay && !unix_socket) set_option(fd, IPPROTO_TCP, TCP_NODELAY);
   if (sv->keepalive) set_option(fd, SOL_SOCKET, SO_KEEPALIVE);
   stream_set_peer(s, (struct sockaddr *)&sa);
-  lua_pushvalue(L, -1);
-  s->slot = asy_hold(L, sv->loop);
+  asy_held_table(L, sv->loop);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, slot);
+  lua_pop(L, 1);
+  s->slot = slot;
   stream_push_reader(L, -1);
   lua_insert(L, -2); /* handler, reader, writer */
   Task *t = asy_task_new(L, sv->loop, 2);

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -51,6 +52,7 @@ static void destroy(Handle *h) {
   list_remove(&s->send.link);
   list_remove(&s->link); /* of a server that has gone in the same collection */
   stream_free_output(s);
+  if (s->file >= 0) close(s->file);
   buffer_free(&s->in);
   free(s);
 }
@@ -65,6 +67,8 @@ static void on_close(Handle *h) {
   waitq_wake_all(&s->drainers, 0);
   waitq_wake_all(&s->closers, 0);
   if (s->on_gone) s->on_gone(s);
+  if (s->file >= 0) close(s->file);
+  s->file = -1;
   if (!h->loop->open)
     h->loop = NULL;
   else if (s->flight || s->out.nrefs)
@@ -203,6 +207,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   s->high = STREAM_LIMIT;
   s->low = STREAM_LIMIT / 4;
   s->read_size = 1024;
+  s->file = -1;
   s->want_byte = -1;
   list_init(&s->send.link);
   list_init(&s->tidy.link);
@@ -226,7 +231,9 @@ Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) 
 
 Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
   Stream *s = new_block(L, loop, UV_TTY, limit);
-  return opened(L, s, uv_tty_init(&loop->uv, &s->uv.tty, fd, 0), "open");
+  int status = uv_tty_init(&loop->uv, &s->uv.tty, fd, 0);
+  if (status) close(fd);
+  return opened(L, s, status, "open");
 }
 
 void stream_push_reader(lua_State *L, int writer) {

@@ -42,6 +42,7 @@ typedef struct Flight {
 } Flight;
 
 struct Server;
+struct Pump;
 
 typedef struct Stream {
   Handle handle;
@@ -68,6 +69,8 @@ typedef struct Stream {
   Flight *flight;   /* or NULL */
   size_t high, low; /* water marks of drain */
   Waitq drainers, closers;
+  struct Pump *pump; /* the thread that copies for a standard stream, or NULL */
+  int file;         /* output that never blocks (a regular file) goes there; -1: to the handle */
   /* the server it came from */
   struct Server *server;
   ListNode link;    /* in the server's clients */
@@ -91,7 +94,7 @@ typedef struct Stream {
 /* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE), or raises. */
 Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
 
-/* Pushes a writer for an open tty descriptor, which libuv reopens. */
+/* Pushes a writer for an open tty descriptor of our own, which it takes over. */
 Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit);
 
 /* Pushes a reader for the stream of the writer at idx. */

@@ -212,7 +212,7 @@ static Task *deliver_request(lua_State *L, Task *t) {
   if (t->phase != TASK_PARKED || t->in_cancel) return NULL;
   Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
   if (next) return next;
-  t->in_cancel = true; /* abort may run a function of the Lua layer that cancels in turn */
+  t->in_cancel = true; /* abort may run a function of the Lua layer that cancels in turn; never raises */
   Abort outcome = t->kind->abort(L, t);
   t->in_cancel = false;
   if (outcome == ASY_DETACHED && t->phase == TASK_PARKED) asy_wake(t, ASY_WOKEN_CANCELLED);
@@ -293,7 +293,8 @@ static int on_error(lua_State *L) {
 /* stack: function, message handler, results or error → function, one value. What allocates is done
 ** here, in the coroutine, where running out of memory ends the task and nothing else. */
 static int body_done(lua_State *L, int status, lua_KContext ctx) {
-  Task *t = (Task *)ctx;
+  Task *t = ((Runtime *)ctx)->current;
+  if (!t || t->co != L) return resumed_by_stranger(L); /* its own task is gone */
   t->failed = status != LUA_OK && status != LUA_YIELD;
   t->packed = !t->failed && asy_pack(L, lua_gettop(L) - 2);
   lua_remove(L, 2);
@@ -302,23 +303,34 @@ static int body_done(lua_State *L, int status, lua_KContext ctx) {
 
 /* stack: function, message handler, function, arguments */
 static int body(lua_State *L) {
-  Task *t = ASY_RUNTIME(L)->current;
-  if (!t || t->co != L) return resumed_by_stranger(L);
-  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, (lua_KContext)t, body_done);
-  return body_done(L, status, (lua_KContext)t);
+  Runtime *rt = ASY_RUNTIME(L);
+  if (!rt->current || rt->current->co != L) return resumed_by_stranger(L);
+  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, (lua_KContext)rt, body_done);
+  return body_done(L, status, (lua_KContext)rt);
+}
+
+bool asy_task_owns(lua_State *co) {
+  lua_Debug ar;
+  int depth = 0;
+  if (lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar)) return lua_tocfunction(co, 1) == body;
+  while (lua_getstack(co, depth + 1, &ar)) depth++;
+  if (!lua_getstack(co, depth, &ar) || !lua_checkstack(co, 1)) return false;
+  lua_getinfo(co, "f", &ar);
+  bool owns = lua_tocfunction(co, -1) == body;
+  lua_pop(co, 1);
+  return owns;
 }
 
 /* Steps */
 
-/* Puts an ended coroutine on the chain of those to be used again. stack: ..., task */
+/* Keeps an ended coroutine to be used again; its place in the table was made with it. stack: ..., task */
 static void recycle(lua_State *L, Loop *loop, Task *t) {
   lua_settop(t->co, 0);
-  if (!t->own_coro || loop->spare >= MAX_SPARE) return;
+  if (!t->own_coro || loop->spare >= loop->spare_size) return;
   lua_rawgeti(L, ASY_HELD, ASY_SLOT_SPARE);
-  lua_xmove(L, t->co, 1);
-  lua_getiuservalue(L, -1, TASK_UV_CORO);
-  lua_rawseti(L, ASY_HELD, ASY_SLOT_SPARE);
-  loop->spare++;
+  lua_getiuservalue(L, -2, TASK_UV_CORO);
+  lua_rawseti(L, -2, ++loop->spare);
+  lua_pop(L, 1);
 }
 
 /* What a failed body's error means. stack: ..., error */
@@ -378,6 +390,9 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
 static void task_break(lua_State *L, Loop *loop, Task *t, const char *why) {
   lua_Debug ar;
   asy_task_push(L, t);
+  if (t->phase == TASK_WOKEN && t->code != ASY_WOKEN_CANCELLED && t->kind->giveback)
+    t->kind->giveback(L, t);
+  list_remove(&t->waiter.link);
   asy_error_push(L, ASY_ERROR, "%s", why);
   if (t->phase == TASK_RUNNING) {
     luaL_traceback(L, t->co, NULL, 0);
@@ -463,14 +478,33 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
 
 /* Making one */
 
-/* Pushes a coroutine to run a task in: an ended one, or a new one. */
-static lua_State *push_coroutine(lua_State *L, Loop *loop, int held) {
-  if (!loop->spare) return lua_newthread(L);
+/* Pushes a new coroutine, and makes the place where it will be kept. */
+static lua_State *push_new_coroutine(lua_State *L, Loop *loop, int held) {
+  lua_State *co = lua_newthread(L);
+  if (loop->spare_size >= MAX_SPARE) return co;
   lua_rawgeti(L, held, ASY_SLOT_SPARE);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, -2, loop->spare_size + 1);
+  loop->spare_size++;
+  lua_pop(L, 1);
+  return co;
+}
+
+/* Pushes a coroutine to run a task in: an ended one, or a new one. Users may have had the ended one in
+** their hands (coroutine.running), and may have put it to some use. */
+static lua_State *push_coroutine(lua_State *L, Loop *loop, int held) {
+  lua_Debug ar;
+  if (!loop->spare) return push_new_coroutine(L, loop, held);
+  lua_rawgeti(L, held, ASY_SLOT_SPARE);
+  lua_rawgeti(L, -1, loop->spare);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, -3, loop->spare--);
+  lua_replace(L, -2);
   lua_State *co = lua_tothread(L, -1);
-  lua_xmove(co, L, 1);
-  lua_rawseti(L, held, ASY_SLOT_SPARE);
-  loop->spare--;
+  if (lua_status(co) != LUA_OK || lua_gettop(co) || lua_getstack(co, 0, &ar)) {
+    lua_pop(L, 1);
+    return push_new_coroutine(L, loop, held);
+  }
   if (lua_gethookmask(L) | lua_gethookmask(co))
     lua_sethook(co, lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L));
   return co;
@@ -641,7 +675,7 @@ static int task_all(lua_State *L) {
 /* Fills the reserved slots of a new loop's held table. */
 static void prepare_tasks(lua_State *L, int idx) {
   const luaL_Reg function[] = {{"body", body}, {NULL, NULL}};
-  lua_pushboolean(L, 0);
+  lua_newtable(L);
   lua_rawseti(L, idx, ASY_SLOT_SPARE);
   lua_newtable(L);
   asy_setfuncs(L, function);
@@ -652,22 +686,41 @@ static void prepare_tasks(lua_State *L, int idx) {
   lua_rawseti(L, idx, ASY_SLOT_META);
 }
 
-/* When its loop closes: the task leaves its line and never runs again. idx: the held table */
+/* args: task (light), its userdata */
+static int giveback_protected(lua_State *L) {
+  Task *t = lua_touserdata(L, 1);
+  t->kind->giveback(L, t);
+  return 0;
+}
+
+/* The task leaves its line and never runs again. stack: ..., task */
+static void abandon(lua_State *L, Loop *loop, Task *t) {
+  TaskPhase phase = (TaskPhase)t->phase;
+  t->phase = TASK_ENDED;
+  list_remove(&t->ready.link);
+  timer_cancel(&loop->timers, &t->timer);
+  if (phase == TASK_PARKED && !t->kind->forward)
+    t->kind->abort(L, t);
+  else if (phase == TASK_WOKEN && t->kind->giveback && t->code != ASY_WOKEN_CANCELLED) {
+    lua_pushcfunction(L, giveback_protected);
+    lua_pushlightuserdata(L, t);
+    lua_pushvalue(L, -3);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+      asy_report(L, loop, (Report){.message = "a task that was abandoned could not give back what it had",
+                                   .exception = -1});
+      lua_pop(L, 1);
+    }
+  }
+  list_remove(&t->waiter.link);
+  t->loop = NULL;
+}
+
+/* When its loop closes. idx: the held table */
 static void abandon_tasks(lua_State *L, Loop *loop, int idx) {
   for (uint32_t i = ASY_SLOT_FIRST; i <= loop->held; i++) {
     lua_rawgeti(L, idx, i);
     Task *t = asy_test(L, loop->rt, -1, ASY_TASK);
-    if (t && t->slot == i && t->phase != TASK_ENDED) {
-      if (t->phase == TASK_PARKED) {
-        list_remove(&t->waiter.link);
-        timer_cancel(&loop->timers, &t->timer);
-        if (!t->kind->forward) t->kind->abort(L, t);
-      } else if (t->phase == TASK_WOKEN && t->kind->giveback)
-        t->kind->giveback(L, t);
-      if (list_linked(&t->ready.link)) list_remove(&t->ready.link);
-      t->phase = TASK_ENDED;
-      t->loop = NULL;
-    }
+    if (t && t->slot == i && t->phase != TASK_ENDED) abandon(L, loop, t);
     lua_pop(L, 1);
   }
 }

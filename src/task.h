@@ -21,7 +21,8 @@ typedef enum Abort {
   ASY_PENDING   /* whoever it waits for has been told, and will wake it */
 } Abort;
 
-/* One kind of waiting. Nothing is taken before `finish`, so `abort` has nothing to give back. */
+/* One kind of waiting. Nothing is taken before `finish`, so `abort` has nothing to give back. When the
+** loop closes abort is called with the phase TASK_ENDED: then the task must not be woken. */
 typedef struct WaitKind {
   const char *name; /* for people: "sleep", "read" */
   /* In the task's coroutine, the method's stack as at asy_park: pushes the results or raises. */
@@ -63,7 +64,7 @@ typedef struct Task {
   uint32_t number;       /* for its default name */
   int16_t budget;
   uint16_t requests;     /* undelivered cancellations, in extras.requests */
-  uint16_t cancelling;   /* requests minus uncancel() */
+  uint32_t cancelling;   /* requests minus uncancel() */
   uint8_t phase;         /* TaskPhase */
   bool failed;           /* how its function ended, until it is settled */
   bool packed;
@@ -89,6 +90,9 @@ int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
 /* Counts a call that need not wait. True when the budget is used up: then return asy_give_way. */
 static inline bool asy_spent(Task *t) { return --t->budget < 0; }
 int asy_give_way(lua_State *L, Task *t, lua_CFunction again);
+
+/* Whether a coroutine that has begun, or waits to, is a task's own. */
+bool asy_task_owns(lua_State *co);
 
 /* Puts a parked task on the ready list. C only. */
 void asy_wake(Task *t, int code);

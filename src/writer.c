@@ -7,8 +7,10 @@
 */
 #include "stream.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "address.h"
 #include "error.h"
@@ -99,7 +101,7 @@ static void add_piece(uv_buf_t *bufs, unsigned *n, unsigned max, size_t *skip, c
 /* The first pieces that are not sent yet. */
 static unsigned out_pieces(const Out *out, uv_buf_t *bufs, unsigned max) {
   size_t at = 0, skip = out->sent;
-  const char *small = buffer_bytes(&out->small);
+  const char *small = out->small.data ? buffer_bytes(&out->small) : "";
   unsigned n = 0;
   for (size_t i = 0; i < out->nrefs && n < max; i++) {
     const Ref *r = &out->refs[i];
@@ -150,19 +152,28 @@ static void take_off(lua_State *L, Stream *s) {
   s->out = (Out){.refs = NULL};
 }
 
+/* Writes all of the first buffer to a file, which never blocks. */
+static int write_file(int fd, const uv_buf_t *buf) {
+  for (;;) {
+    ssize_t n = write(fd, buf->base, buf->len);
+    if (n >= 0) return (int)n;
+    if (errno != EINTR && errno != EAGAIN) return -errno;
+  }
+}
+
 static void send_now(lua_State *L, Stream *s) {
   uv_buf_t bufs[MAX_PIECES];
   while (s->out.sent < s->out.bytes) {
     unsigned n = out_pieces(&s->out, bufs, MAX_PIECES);
     size_t offered = 0;
     for (unsigned i = 0; i < n; i++) offered += bufs[i].len;
-    int sent = uv_try_write(&s->uv.stream, bufs, n);
+    int sent = s->file >= 0 ? write_file(s->file, bufs) : uv_try_write(&s->uv.stream, bufs, n);
     if (sent < 0 && sent != UV_EAGAIN) {
       write_failed(L, s, sent);
       return;
     }
     if (sent > 0) s->out.sent += (size_t)sent;
-    if (sent < 0 || (size_t)sent < offered) {
+    if (s->file < 0 && (sent < 0 || (size_t)sent < offered)) {
       take_off(L, s);
       return;
     }

@@ -112,9 +112,10 @@ end
 --- Lets what was written leave.
 local function flush(self, loop)
   local deadline = loop:time() + (self.opts.flush_timeout or 1)
-  if loop:_unsent() == 0 then return end
+  local function pending() return loop:_unsent() + loop:_unpumped() > 0 end
+  if not pending() then return end
   loop:run_until_complete(function()
-    while loop:_unsent() > 0 and loop:time() < deadline do core.sleep(0.002) end
+    while pending() and loop:time() < deadline do core.sleep(0.002) end
   end)
 end
 

@@ -48,11 +48,21 @@ end
 
 --- Ends the attempts that lost; a stream that one of them got all the same is dropped.
 local function end_attempts(attempts, winner)
+  local interruption
   for _, attempt in ipairs(attempts) do attempt:cancel() end
   for _, attempt in ipairs(attempts) do
-    local ok, _, writer = pcall(core.await, attempt)
-    if ok and attempt ~= winner then writer:abort() end
+    while not attempt:done() do
+      local ok, err = pcall(tasks.wait, { attempt })
+      if not ok then interruption = interruption or err end
+    end
   end
+  for _, attempt in ipairs(attempts) do
+    if (attempt ~= winner or interruption) and not attempt:cancelled() and not attempt:_failed() then
+      local _, writer = attempt:result()
+      writer:abort()
+    end
+  end
+  if interruption then error(interruption, 0) end
 end
 
 --- Tries the addresses, the next one when the last has failed or takes too long.

@@ -1,0 +1,811 @@
+---@meta asyncio
+-- Annotations for the Lua language server (LuaCATS): add this folder to its `workspace.library`.
+-- Nothing here runs. Times are seconds.
+
+---@class asyncio
+---@field _VERSION string
+---@field FIRST_COMPLETED "FIRST_COMPLETED"
+---@field FIRST_EXCEPTION "FIRST_EXCEPTION"
+---@field ALL_COMPLETED "ALL_COMPLETED"
+---@field coroutine asyncio.coroutine
+---@field Error asyncio.Error
+---@field CancelledError asyncio.CancelledError
+---@field KeyboardInterrupt asyncio.KeyboardInterrupt
+---@field ExceptionGroup asyncio.ExceptionGroup
+---@field TimeoutError asyncio.TimeoutError
+---@field InvalidStateError asyncio.InvalidStateError
+---@field QueueEmpty asyncio.QueueEmpty
+---@field QueueFull asyncio.QueueFull
+---@field QueueShutDown asyncio.QueueShutDown
+---@field IncompleteReadError asyncio.IncompleteReadError
+---@field LimitOverrunError asyncio.LimitOverrunError
+---@field BrokenBarrierError asyncio.BrokenBarrierError
+---@field BrokenExecutorError asyncio.BrokenExecutorError
+---@field BusyError asyncio.BusyError
+---@field ClosedError asyncio.ClosedError
+---@field OSError asyncio.OSError
+---@field ConnectionRefusedError asyncio.ConnectionRefusedError
+---@field ConnectionResetError asyncio.ConnectionResetError
+---@field BrokenPipeError asyncio.BrokenPipeError
+---@field AddressInUseError asyncio.AddressInUseError
+---@field FileNotFoundError asyncio.FileNotFoundError
+---@field PermissionError asyncio.PermissionError
+---@field GaiError asyncio.GaiError
+local asyncio = {}
+
+---What can be awaited: a task, a future, a coroutine, or a value whose metatable has `__await`.
+---@alias asyncio.Awaitable asyncio.Future | thread | table
+
+---What can be started as a task.
+---@alias asyncio.Startable function | thread | table
+
+-- Running
+
+---Runs a function as the main task of a new loop, and everything it starts.
+---@param main function | thread
+---@param ... any its arguments
+---@return any ... its results
+function asyncio.run(main, ...) end
+
+---@class asyncio.RunnerOptions
+---@field debug? boolean
+---@field loop_factory? fun(): asyncio.Loop
+---@field flush_timeout? number seconds that output has to leave at the end (1)
+---@field cancel_timeout? number seconds that a cancelled task has to end before it is cancelled again (1)
+
+---Runs functions on one loop: `local runner <close> = asyncio.Runner{debug = true}`.
+---@param opts? asyncio.RunnerOptions
+---@return asyncio.Runner
+function asyncio.Runner(opts) end
+
+---A new loop that doesn't run yet.
+---@return asyncio.Loop
+function asyncio.new_event_loop() end
+
+---The loop that runs in this Lua state; raises when none does.
+---@return asyncio.Loop
+function asyncio.get_running_loop() end
+
+---The same.
+---@return asyncio.Loop
+function asyncio.get_event_loop() end
+
+-- Awaiting
+
+---Waits for something and returns its results, or raises its error.
+---@param x asyncio.Awaitable
+---@return any ...
+function asyncio.await(x) end
+
+---Suspends the current task; never for less than it says. `sleep(0)` gives way for one turn.
+---@generic T
+---@param delay number
+---@param ... T what it returns
+---@return T ...
+function asyncio.sleep(delay, ...) end
+
+---Whether something is a Future or a Task.
+---@param x any
+---@return boolean
+function asyncio.isfuture(x) end
+
+-- Tasks
+
+---Starts a task: it takes its first step at the next turn of the loop. Also `create_task{fn, args…, name=}`.
+---@param fn asyncio.Startable
+---@param ... any its arguments
+---@return asyncio.Task
+function asyncio.create_task(fn, ...) end
+
+---The task that runs now; nil outside of one.
+---@return asyncio.Task?
+function asyncio.current_task() end
+
+---All tasks of the loop (the running one by default) that haven't ended.
+---@param loop? asyncio.Loop
+---@return asyncio.Task[]
+function asyncio.all_tasks(loop) end
+
+---Runs several at once and waits for all: one value each, in order. `gather{a, b, return_exceptions=}`
+---returns a list with `n`.
+---@param ... asyncio.Awaitable | function
+---@return any ...
+function asyncio.gather(...) end
+
+---@class asyncio.WaitOptions
+---@field timeout? number
+---@field return_when? "FIRST_COMPLETED" | "FIRST_EXCEPTION" | "ALL_COMPLETED"
+
+---Waits until some or all are done; cancels nothing, and raises none of their errors.
+---@param list (asyncio.Awaitable | function)[]
+---@param opts? asyncio.WaitOptions
+---@return asyncio.Future[] done in the order of the list
+---@return asyncio.Future[] pending
+function asyncio.wait(list, opts) end
+
+---Iterates over several in the order in which they end.
+---@param list (asyncio.Awaitable | function)[]
+---@param opts? { timeout?: number }
+---@return fun(): asyncio.Future?
+function asyncio.as_completed(list, opts) end
+
+---Protects something from the cancellation of who waits for it.
+---@param aw asyncio.Awaitable | function
+---@return asyncio.Future
+function asyncio.shield(aw) end
+
+---Tasks that end before the block does: `local g <close> = asyncio.TaskGroup()`.
+---@return asyncio.TaskGroup
+function asyncio.TaskGroup() end
+
+---A block that may take so long: `local _ <close> = asyncio.timeout(2)`.
+---@param delay? number nil: no limit yet
+---@return asyncio.Timeout
+function asyncio.timeout(delay) end
+
+---The same, with a moment of the loop's clock.
+---@param when? number
+---@return asyncio.Timeout
+function asyncio.timeout_at(when) end
+
+---Waits for something for so long, then cancels it and raises TimeoutError. A function runs in the
+---caller's own task.
+---@param aw asyncio.Awaitable | function
+---@param timeout? number
+---@return any ...
+function asyncio.wait_for(aw, timeout) end
+
+---Runs a function for so long at most.
+---@param delay number
+---@param fn function
+---@param ... any its arguments
+---@return boolean in_time
+---@return any ... its results
+function asyncio.move_on_after(delay, fn, ...) end
+
+-- Coordination
+
+---@return asyncio.Lock
+function asyncio.Lock() end
+
+---@return asyncio.Event
+function asyncio.Event() end
+
+---@param lock? asyncio.Lock | { lock?: asyncio.Lock }
+---@return asyncio.Condition
+function asyncio.Condition(lock) end
+
+---@param value? integer | { value?: integer }
+---@return asyncio.Semaphore
+function asyncio.Semaphore(value) end
+
+---@param value? integer | { value?: integer }
+---@return asyncio.Semaphore
+function asyncio.BoundedSemaphore(value) end
+
+---@param parties integer | { parties: integer }
+---@return asyncio.Barrier
+function asyncio.Barrier(parties) end
+
+---First in, first out.
+---@param maxsize? integer | { maxsize?: integer }
+---@return asyncio.Queue
+function asyncio.Queue(maxsize) end
+
+---Last in, first out.
+---@param maxsize? integer | { maxsize?: integer }
+---@return asyncio.Queue
+function asyncio.LifoQueue(maxsize) end
+
+---The least comes out first; of equal ones, the one put first.
+---@param maxsize? integer | { maxsize?: integer, compare?: fun(a: any, b: any): boolean }
+---@return asyncio.Queue
+function asyncio.PriorityQueue(maxsize) end
+
+-- Streams
+
+---@class asyncio.Address
+---@field host? string
+---@field port? integer
+---@field family "inet" | "inet6" | "unix"
+---@field path? string
+
+---@class asyncio.ConnectOptions
+---@field limit? integer bytes that a separator is looked for in (65536)
+---@field family? "inet" | "inet6"
+---@field local_addr? { host: string, port?: integer }
+---@field happy_eyeballs_delay? number (0.25)
+---@field nodelay? boolean (true)
+---@field keepalive? boolean (false)
+
+---Connects to a TCP server.
+---@param host string a name or a number
+---@param port integer
+---@param opts? asyncio.ConnectOptions
+---@return asyncio.StreamReader
+---@return asyncio.StreamWriter
+function asyncio.open_connection(host, port, opts) end
+
+---@class asyncio.ServerOptions
+---@field limit? integer (65536)
+---@field family? "inet" | "inet6"
+---@field backlog? integer (128)
+---@field reuse_address? boolean (true)
+---@field reuse_port? boolean (false)
+---@field nodelay? boolean (true)
+---@field keepalive? boolean (false)
+---@field start_serving? boolean (true)
+---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
+
+---Starts a TCP server: the handler runs as a task for each connection.
+---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
+---@param host? string | string[] nil: every address of this machine
+---@param port integer 0: any that is free, see `Server:sockets`
+---@param opts? asyncio.ServerOptions
+---@return asyncio.Server
+function asyncio.start_server(handler, host, port, opts) end
+
+---The process's standard input as a stream.
+---@param opts? { limit?: integer }
+---@return asyncio.StreamReader
+function asyncio.stdin(opts) end
+
+---The process's standard output as a stream.
+---@return asyncio.StreamWriter
+function asyncio.stdout() end
+
+---The process's standard error as a stream.
+---@return asyncio.StreamWriter
+function asyncio.stderr() end
+
+-- Errors
+
+---Whether `value` is an error of `class`, or of a class below it; false for values of any other kind.
+---@param value any
+---@param class asyncio.Error
+---@return boolean
+function asyncio.isinstance(value, class) end
+
+---Like Lua's `pcall`, but a CancelledError or KeyboardInterrupt passes through.
+---@param f function
+---@param ... any
+---@return boolean ok
+---@return any ...
+function asyncio.pcall(f, ...) end
+
+---Like Lua's `xpcall`, but a CancelledError or KeyboardInterrupt passes through.
+---@param f function
+---@param msgh function
+---@param ... any
+---@return boolean ok
+---@return any ...
+function asyncio.xpcall(f, msgh, ...) end
+
+---An error, or a class of errors: call the class to make one.
+---@class asyncio.Error
+---@field message string
+---@field traceback? string
+---@field name string of the class
+---@overload fun(message?: string | table): asyncio.Error
+local Error = {}
+
+---A class below this one.
+---@param name string
+---@return asyncio.Error
+function Error:subclass(name) end
+
+---@class asyncio.CancelledError : asyncio.Error
+---@class asyncio.KeyboardInterrupt : asyncio.Error
+---@class asyncio.TimeoutError : asyncio.Error
+---@class asyncio.InvalidStateError : asyncio.Error
+---@class asyncio.QueueEmpty : asyncio.Error
+---@class asyncio.QueueFull : asyncio.Error
+---@class asyncio.QueueShutDown : asyncio.Error
+---@class asyncio.BrokenBarrierError : asyncio.Error
+---@class asyncio.BrokenExecutorError : asyncio.Error
+---@class asyncio.BusyError : asyncio.Error
+---@class asyncio.ClosedError : asyncio.Error
+
+---@class asyncio.IncompleteReadError : asyncio.Error
+---@field partial string what there was
+---@field expected? integer
+
+---@class asyncio.LimitOverrunError : asyncio.Error
+---@field consumed integer
+
+---@class asyncio.OSError : asyncio.Error
+---@field code string such as "ECONNREFUSED"
+---@field errno integer
+---@field syscall? string
+---@field address? string
+
+---@class asyncio.ConnectionRefusedError : asyncio.OSError
+---@class asyncio.ConnectionResetError : asyncio.OSError
+---@class asyncio.BrokenPipeError : asyncio.OSError
+---@class asyncio.AddressInUseError : asyncio.OSError
+---@class asyncio.FileNotFoundError : asyncio.OSError
+---@class asyncio.PermissionError : asyncio.OSError
+---@class asyncio.GaiError : asyncio.OSError
+
+---@class asyncio.ExceptionGroup : asyncio.Error
+---@field errors any[]
+---@overload fun(message: string, errors: any[]): asyncio.ExceptionGroup
+local ExceptionGroup = {}
+
+---The group with only the errors that match; nil when none does.
+---@param match asyncio.Error | fun(err: any): boolean
+---@return asyncio.ExceptionGroup?
+function ExceptionGroup:subgroup(match) end
+
+---Two groups: the errors that match, and the rest; nil for an empty one.
+---@param match asyncio.Error | fun(err: any): boolean
+---@return asyncio.ExceptionGroup?
+---@return asyncio.ExceptionGroup?
+function ExceptionGroup:split(match) end
+
+-- Classes
+
+---@class asyncio.Runner
+local Runner = {}
+
+---Its loop, made at the first call.
+---@return asyncio.Loop
+function Runner:get_loop() end
+
+---Runs a function as a task, to its end. Ctrl-C cancels it, and raises KeyboardInterrupt here.
+---@param main function | thread
+---@param ... any
+---@return any ...
+function Runner:run(main, ...) end
+
+---Cancels what is left and waits for it, sends what was written, closes the loop.
+function Runner:close() end
+
+---@class asyncio.Loop
+---@field slow_callback_duration number a step that takes longer is reported (0.1)
+local Loop = {}
+
+---@param x asyncio.Awaitable | function
+---@param ... any
+---@return any ...
+function Loop:run_until_complete(x, ...) end
+
+function Loop:run_forever() end
+
+function Loop:stop() end
+
+function Loop:close() end
+
+---@return boolean
+function Loop:is_running() end
+
+---@return boolean
+function Loop:is_closed() end
+
+---Monotonic seconds since some moment.
+---@return number
+function Loop:time() end
+
+---@param fn function must not await
+---@param ... any
+---@return asyncio.Handle
+function Loop:call_soon(fn, ...) end
+
+---@param delay number
+---@param fn function must not await
+---@param ... any
+---@return asyncio.Handle
+function Loop:call_later(delay, fn, ...) end
+
+---@param when number
+---@param fn function must not await
+---@param ... any
+---@return asyncio.Handle
+function Loop:call_at(when, fn, ...) end
+
+---@return asyncio.Future
+function Loop:create_future() end
+
+---@param fn asyncio.Startable
+---@param ... any
+---@return asyncio.Task
+function Loop:create_task(fn, ...) end
+
+---@class asyncio.Context
+---@field message string
+---@field exception? any
+---@field task? asyncio.Task
+---@field future? asyncio.Future
+---@field handle? asyncio.Handle
+---@field source_traceback? string
+
+---@param handler? fun(loop: asyncio.Loop, context: asyncio.Context)
+function Loop:set_exception_handler(handler) end
+
+---@return fun(loop: asyncio.Loop, context: asyncio.Context)?
+function Loop:get_exception_handler() end
+
+---@param context asyncio.Context
+function Loop:call_exception_handler(context) end
+
+---@param context asyncio.Context
+function Loop:default_exception_handler(context) end
+
+---@param on boolean
+function Loop:set_debug(on) end
+
+---@return boolean
+function Loop:get_debug() end
+
+---@param fd integer | { getfd: fun(self): integer }
+---@param fn function must not await
+---@param ... any
+function Loop:add_reader(fd, fn, ...) end
+
+---@param fd integer | { getfd: fun(self): integer }
+---@return boolean
+function Loop:remove_reader(fd) end
+
+---@param fd integer | { getfd: fun(self): integer }
+---@param fn function must not await
+---@param ... any
+function Loop:add_writer(fd, fn, ...) end
+
+---@param fd integer | { getfd: fun(self): integer }
+---@return boolean
+function Loop:remove_writer(fd) end
+
+---@param signal string | integer a name like "SIGTERM", or a number
+---@param fn function must not await
+---@param ... any
+function Loop:add_signal_handler(signal, fn, ...) end
+
+---@param signal string | integer
+---@return boolean
+function Loop:remove_signal_handler(signal) end
+
+---@param host? string
+---@param port? integer | string
+---@param opts? { family?: "inet" | "inet6", passive?: boolean }
+---@return asyncio.Address[]
+function Loop:getaddrinfo(host, port, opts) end
+
+---@param addr asyncio.Address
+---@param opts? { numeric?: boolean }
+---@return string host
+---@return string service
+function Loop:getnameinfo(addr, opts) end
+
+---@class asyncio.Handle
+local Handle = {}
+
+function Handle:cancel() end
+
+---@return boolean
+function Handle:cancelled() end
+
+---@return number?
+function Handle:when() end
+
+---@class asyncio.Future
+local Future = {}
+
+---@return boolean
+function Future:done() end
+
+---@return boolean
+function Future:cancelled() end
+
+---@param msg? any
+---@return boolean false when it was done already
+function Future:cancel(msg) end
+
+---@return any ...
+function Future:result() end
+
+---The error it ended with, and true; nothing when it ended well.
+---@return any err
+---@return boolean? failed
+function Future:exception() end
+
+---@param ... any
+function Future:set_result(...) end
+
+---@param err any
+function Future:set_exception(err) end
+
+---@param fn fun(future: asyncio.Future) must not await
+function Future:add_done_callback(fn) end
+
+---@param fn fun(future: asyncio.Future)
+---@return integer
+function Future:remove_done_callback(fn) end
+
+---@return asyncio.Loop
+function Future:get_loop() end
+
+---@class asyncio.Task : asyncio.Future
+local Task = {}
+
+---How many cancellations were requested and not taken back.
+---@return integer
+function Task:cancelling() end
+
+---@return integer
+function Task:uncancel() end
+
+---@return string
+function Task:get_name() end
+
+---@param name any
+function Task:set_name(name) end
+
+---@return thread?
+function Task:get_coro() end
+
+---Where it stands, or where its error was raised.
+---@return string?
+function Task:traceback() end
+
+---@class asyncio.TaskGroup
+local TaskGroup = {}
+
+---@param fn asyncio.Startable
+---@param ... any
+---@return asyncio.Task
+function TaskGroup:create_task(fn, ...) end
+
+function TaskGroup:cancel() end
+
+---@class asyncio.Timeout
+local Timeout = {}
+
+---@return number?
+function Timeout:when() end
+
+---@param when? number
+function Timeout:reschedule(when) end
+
+---@return boolean
+function Timeout:expired() end
+
+---@class asyncio.Lock
+local Lock = {}
+
+---`local _ <close> = lock:acquire()`
+---@return asyncio.Lock
+function Lock:acquire() end
+
+function Lock:release() end
+
+---@return boolean
+function Lock:locked() end
+
+---@class asyncio.Event
+local Event = {}
+
+---@return true
+function Event:wait() end
+
+function Event:set() end
+
+function Event:clear() end
+
+---@return boolean
+function Event:is_set() end
+
+---@class asyncio.Condition
+local Condition = {}
+
+---@return asyncio.Lock
+function Condition:acquire() end
+
+function Condition:release() end
+
+---@return boolean
+function Condition:locked() end
+
+---@return true
+function Condition:wait() end
+
+---@generic T
+---@param predicate fun(): T
+---@return T
+function Condition:wait_for(predicate) end
+
+---@param n? integer (1)
+function Condition:notify(n) end
+
+function Condition:notify_all() end
+
+---@class asyncio.Semaphore
+local Semaphore = {}
+
+---@return asyncio.Semaphore
+function Semaphore:acquire() end
+
+function Semaphore:release() end
+
+---@return boolean
+function Semaphore:locked() end
+
+---@class asyncio.Barrier
+local Barrier = {}
+
+---@return integer place from 1
+function Barrier:wait() end
+
+function Barrier:abort() end
+
+function Barrier:reset() end
+
+---@return integer
+function Barrier:parties() end
+
+---@return integer
+function Barrier:n_waiting() end
+
+---@return boolean
+function Barrier:broken() end
+
+---@class asyncio.Queue
+local Queue = {}
+
+---@param item any
+function Queue:put(item) end
+
+---@param item any
+function Queue:put_nowait(item) end
+
+---@return any
+function Queue:get() end
+
+---@return any
+function Queue:get_nowait() end
+
+---@return fun(): integer?, any
+function Queue:iter() end
+
+function Queue:join() end
+
+function Queue:task_done() end
+
+---@param immediate? boolean
+function Queue:shutdown(immediate) end
+
+---@return integer
+function Queue:qsize() end
+
+---@return integer
+function Queue:maxsize() end
+
+---@return boolean
+function Queue:empty() end
+
+---@return boolean
+function Queue:full() end
+
+---@class asyncio.StreamReader
+local StreamReader = {}
+
+---Up to n bytes; nil at the end. With a negative n all until the end.
+---@param n? integer (-1)
+---@return string?
+function StreamReader:read(n) end
+
+---A line with its newline; nil at the end.
+---@return string?
+function StreamReader:readline() end
+
+---@param n integer
+---@return string
+function StreamReader:readexactly(n) end
+
+---@param sep? string | string[] ("\n")
+---@return string
+function StreamReader:readuntil(sep) end
+
+---The lines, without their newlines.
+---@return fun(): string?
+function StreamReader:lines() end
+
+---@return boolean
+function StreamReader:at_eof() end
+
+---@class asyncio.StreamWriter
+local StreamWriter = {}
+
+---@param ... string | number
+function StreamWriter:write(...) end
+
+---@param list string[]
+function StreamWriter:writelines(list) end
+
+function StreamWriter:drain() end
+
+---`write` and `drain` in one.
+---@param ... string | number
+function StreamWriter:send(...) end
+
+function StreamWriter:write_eof() end
+
+---@return boolean
+function StreamWriter:can_write_eof() end
+
+function StreamWriter:close() end
+
+function StreamWriter:wait_closed() end
+
+---@return boolean
+function StreamWriter:is_closing() end
+
+function StreamWriter:abort() end
+
+---@param name "peername" | "sockname" | "socket"
+---@param default? any
+---@return any
+function StreamWriter:get_extra_info(name, default) end
+
+---@param marks { high?: integer, low?: integer }
+function StreamWriter:set_write_buffer_limits(marks) end
+
+---@class asyncio.Server
+local Server = {}
+
+function Server:start_serving() end
+
+function Server:serve_forever() end
+
+function Server:close() end
+
+function Server:close_clients() end
+
+function Server:abort_clients() end
+
+function Server:wait_closed() end
+
+---@return boolean
+function Server:is_serving() end
+
+---@return asyncio.Address[]
+function Server:sockets() end
+
+---A drop-in for the standard `coroutine` table, in whose coroutines an await suspends the task.
+---@class asyncio.coroutine
+local co = {}
+
+---@param f function
+---@return thread
+function co.create(f) end
+
+---@param thread thread
+---@param ... any
+---@return boolean ok
+---@return any ...
+function co.resume(thread, ...) end
+
+---@param f function
+---@return function
+function co.wrap(f) end
+
+---@param ... any
+---@return any ...
+function co.yield(...) end
+
+---@param thread thread
+---@return "running" | "suspended" | "normal" | "dead"
+function co.status(thread) end
+
+---@param thread thread
+---@return boolean ok
+---@return any err
+function co.close(thread) end
+
+---@return boolean
+function co.isyieldable() end
+
+---@return thread running
+---@return boolean ismain
+function co.running() end
+
+return asyncio
