@@ -722,8 +722,23 @@ function TestStranger:test_who_resumes_and_closes_it_breaks_it_and_nothing_else(
   end)
 end
 
-function TestStranger:test_who_resumes_it_with_asyncio_coroutine_breaks_nothing_else()
-  t.run(function() check_stranger(function(co) asyncio.coroutine.resume(co) end) end)
+function TestStranger:test_who_resumes_it_with_asyncio_coroutine_is_refused()
+  t.run(function()
+    for name, case in pairs(waits()) do
+      local after = false
+      local task = parked(function()
+        case[1]()
+        after = true
+      end)
+      local ok, err = asyncio.coroutine.resume(task:get_coro())
+      t.assertFalse(ok, name)
+      t.assertStrContains(err, "the coroutine of a task")
+      t.assertErrorMsgContains("the coroutine of a task", asyncio.coroutine.close, task:get_coro())
+      case[2]()
+      await(task)
+      t.assertTrue(after, name)
+    end
+  end)
 end
 
 function TestStranger:test_a_new_task_resumed_from_outside_fails()

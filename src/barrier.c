@@ -125,7 +125,8 @@ static int barrier_broken(lua_State *L) {
 }
 
 static int barrier__gc(lua_State *L) {
-  waitq_destroy(&((Barrier *)lua_touserdata(L, 1))->q);
+  Barrier *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_BARRIER);
+  if (self) waitq_destroy(&self->q);
   return 0;
 }
 

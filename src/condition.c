@@ -182,7 +182,8 @@ static int condition_locked(lua_State *L) {
 }
 
 static int condition__gc(lua_State *L) {
-  waitq_destroy(&((Condition *)lua_touserdata(L, 1))->q);
+  Condition *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_CONDITION);
+  if (self) waitq_destroy(&self->q);
   return 0;
 }
 

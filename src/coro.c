@@ -5,7 +5,8 @@
 ** A drive resumes the inner coroutine and makes it the task's innermost. When that comes back
 ** because the task has parked in it, the drive yields too, and so on out to the step; the step's
 ** resume comes back in the same way. Its stack: [coroutine, ...], nothing else while it is parked.
-** Registry table `waiting`: coroutine → true while its task waits in it, or the error that closes it.
+** Registry table `waiting`: coroutine → true while its task waits in it, the error that closes it, or
+** false.
 */
 #include "coro.h"
 
@@ -16,7 +17,8 @@ typedef enum Mode { RESUME, WRAP, AWAIT, CLOSE } Mode; /* what becomes of the re
 
 static const char waiting_key = 0;
 
-/* waiting[coroutine at idx] = value on the top, which it pops */
+/* waiting[coroutine at idx] = value on the top, which it pops. Only the first time for a coroutine can
+** raise for memory: false keeps the place. */
 static void set_waiting(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &waiting_key);
@@ -115,10 +117,9 @@ static int arrived(lua_State *L, lua_State *co, Mode mode, int status, int n) {
 }
 
 /* The coroutine has failed: its error is on its stack's top. */
-static int failed(lua_State *L, Runtime *rt, lua_State *co, Mode mode) {
+static int failed(lua_State *L, lua_State *co, Mode mode) {
   lua_xmove(co, L, 1);
   if (mode != RESUME) asy_killthread(co, L); /* if we didn't begin it, it has <close>s pending */
-  if (rt->armed && rt->current) asy_interrupt_arm(rt, L);
   if (mode == RESUME) {
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
@@ -140,6 +141,10 @@ static int drive(lua_State *L, lua_State *co, int nargs, Mode mode) {
   int n, status;
   if (t) t->top = co;
   status = lua_resume(co, L, nargs, &n);
+  if (rt->armed == co) { /* what is broken is the task, not this coroutine alone */
+    asy_interrupt_disarm(rt);
+    if (t) asy_interrupt_arm(rt, L);
+  }
   if (t) {
     if (status == LUA_YIELD && t->phase != TASK_RUNNING) {
       lua_pop(co, n);
@@ -150,7 +155,7 @@ static int drive(lua_State *L, lua_State *co, int nargs, Mode mode) {
     t->top = L;
   }
   if (status == LUA_OK || status == LUA_YIELD) return arrived(L, co, mode, status, n);
-  return failed(L, rt, co, mode);
+  return failed(L, co, mode);
 }
 
 /* The step has resumed the task: go on inwards. */
@@ -160,15 +165,20 @@ static int drive_resumed(lua_State *L, int status, lua_KContext mode) {
   if (!t || t->top != L)
     return asy_error(L, ASY_ERROR,
                      "a coroutine that waits inside its task was resumed by something else");
-  lua_pushnil(L);
+  lua_pushboolean(L, 0);
   set_waiting(L, 1);
   return drive(L, lua_tothread(L, 1), 0, (Mode)mode);
 }
 
 /* stack: coroutine, arguments. An error message when it can't be resumed, else NULL. */
 static const char *check_resumable(lua_State *L, lua_State *co) {
-  if (push_waiting(L, 1) != LUA_TNIL) return "cannot resume a coroutine that waits inside its task";
+  int known = push_waiting(L, 1);
+  if (lua_toboolean(L, -1)) return "cannot resume a coroutine that waits inside its task";
   lua_pop(L, 1);
+  if (known == LUA_TNIL) {
+    lua_pushboolean(L, 0);
+    set_waiting(L, 1);
+  }
   if (lua_status(co) == LUA_OK && has_frames(co)) return "cannot resume non-suspended coroutine";
   if (lua_status(co) != LUA_YIELD && !unstarted(co)) return "cannot resume dead coroutine";
   return asy_task_owns(co) ? "cannot resume the coroutine of a task" : NULL;
@@ -247,7 +257,7 @@ static int yield_resumed(lua_State *L, int status, lua_KContext height) {
   (void)status;
   lua_pushthread(L);
   if (push_waiting(L, -1) == LUA_TTABLE) {
-    lua_pushnil(L);
+    lua_pushboolean(L, 0);
     set_waiting(L, -3);
     return lua_error(L);
   }
@@ -277,7 +287,7 @@ static int coro_status(lua_State *L) {
   if (L == co)
     status = "running";
   else if (lua_status(co) == LUA_YIELD)
-    status = push_waiting(L, 1) != LUA_TNIL ? "normal" : "suspended";
+    status = (push_waiting(L, 1), lua_toboolean(L, -1)) ? "normal" : "suspended";
   else if (lua_status(co) == LUA_OK)
     status = has_frames(co) ? "normal" : lua_gettop(co) ? "suspended" : "dead";
   lua_pushstring(L, status);
@@ -305,7 +315,8 @@ static int coro_close(lua_State *L) {
   lua_settop(L, 1);
   if (L == co || (lua_status(co) == LUA_OK && has_frames(co)))
     return luaL_error(L, "cannot close a %s coroutine", L == co ? "running" : "normal");
-  if (push_waiting(L, 1) != LUA_TNIL)
+  push_waiting(L, 1);
+  if (lua_toboolean(L, -1))
     return luaL_error(L, "cannot close a coroutine that waits inside its task");
   lua_settop(L, 1);
   if ((lua_status(co) == LUA_YIELD || unstarted(co)) && asy_task_owns(co))

@@ -76,7 +76,8 @@ static int event_is_set(lua_State *L) {
 }
 
 static int event__gc(lua_State *L) {
-  waitq_destroy(&((Event *)lua_touserdata(L, 1))->q);
+  Event *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_EVENT);
+  if (self) waitq_destroy(&self->q);
   return 0;
 }
 

@@ -133,9 +133,10 @@ static void lost_run(lua_State *L, Loop *loop, Ready *self) {
 
 /* Its future has become garbage with it. While the loop lives, the report waits for a turn. */
 static int lost__gc(lua_State *L) {
-  Lost *lost = lua_touserdata(L, 1);
-  Loop *loop = asy_loop_find(ASY_RUNTIME(L), lost->loop_id);
+  Lost *lost = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOST);
+  Loop *loop = lost ? asy_loop_find(ASY_RUNTIME(L), lost->loop_id) : NULL;
   if (!loop || !list_linked(&lost->link)) return 0;
+  list_remove(&lost->link); /* should memory run out below */
   asy_loop_push(L, loop);
   bool dying = lua_isnil(L, -1);
   lua_settop(L, 1);
@@ -143,6 +144,7 @@ static int lost__gc(lua_State *L) {
     lost_report(L, loop, lost);
   else {
     lost->slot = asy_hold(L, loop);
+    list_append(&loop->lost, &lost->link);
     asy_ready(loop, &lost->ready);
   }
   return 0;

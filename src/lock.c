@@ -100,7 +100,8 @@ static int lock_locked(lua_State *L) {
 }
 
 static int lock__gc(lua_State *L) {
-  waitq_destroy(&((Lock *)lua_touserdata(L, 1))->q);
+  Lock *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOCK);
+  if (self) waitq_destroy(&self->q);
   return 0;
 }
 

@@ -105,6 +105,7 @@ typedef struct Loop {
   uint64_t hunt_at;        /* when the next collector slice is due */
   int steps;               /* left before a busy loop polls */
   int spare, spare_size;   /* coroutines kept in the table of slot 1; places for them */
+  int hunt_slices;         /* spent on this cycle */
   int hunt;                /* collector cycles left to find lost errors */
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */

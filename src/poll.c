@@ -58,7 +58,7 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
 }
 
 static int watch__gc(lua_State *L) {
-  Watch **box = lua_touserdata(L, 1), *w = *box;
+  Watch **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_WATCH), *w = box ? *box : NULL;
   if (!w) return 0;
   *box = NULL;
   if (w->handle.open || !w->handle.closing) list_remove(&w->ready.link);

@@ -81,13 +81,19 @@ static lua_Integer ring_place(const Queue *q, lua_Integer i) {
   return ((q->head + i) & (q->size - 1)) + 1;
 }
 
-/* Makes the ring twice as large; the items are in a new table then. stack: ... */
+/* Makes the ring twice as large, unless a finaliser uses the queue while it gets the memory: then the
+** table of items may be another, but nothing else has been done. */
 static void ring_grow(lua_State *L, Queue *q, int queue, int items) {
   lua_Integer size = q->size ? 2 * q->size : 8, version = q->version;
   if (size > INT_MAX) luaL_error(L, "the queue is too large");
-  lua_createtable(L, (int)size, 0); /* a finaliser may run here, and use the queue */
-  check_unchanged(L, q, version);
+  lua_createtable(L, (int)size, 0);
   int bigger = lua_gettop(L);
+  if (q->version != version) {
+    lua_pop(L, 1);
+    lua_getiuservalue(L, queue, ITEMS);
+    lua_replace(L, items);
+    return;
+  }
   for (lua_Integer i = 0; i < size; i++) {
     if (i < q->count)
       lua_rawgeti(L, items, ring_place(q, i));
@@ -202,7 +208,7 @@ static void add_item(lua_State *L, Queue *q, int queue) {
   else if (q->order == LIFO)
     set_item(L, items, q->count + 1);
   else {
-    if (q->count == q->size) ring_grow(L, q, queue, items);
+    while (q->count == q->size) ring_grow(L, q, queue, items);
     set_item(L, items, ring_place(q, q->count));
   }
   lua_settop(L, items - 1);
@@ -540,7 +546,8 @@ static int queue_full(lua_State *L) {
 }
 
 static int queue__gc(lua_State *L) {
-  Queue *q = lua_touserdata(L, 1);
+  Queue *q = asy_test(L, ASY_RUNTIME(L), 1, ASY_QUEUE);
+  if (!q) return 0;
   waitq_destroy(&q->getters);
   waitq_destroy(&q->putters);
   waitq_destroy(&q->joiners);

@@ -111,7 +111,7 @@ static void begin(lua_State *L, Stream *s) {
 
 /* Parks until `want` bytes lie there or `byte` has come. */
 static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
-  Task *t = asy_current(L);
+  Task *t = stream_waiting_task(L, s);
   if (!buffer_length(&s->in)) buffer_free(&s->in);
   resume_reading(s);
   s->want = want;

@@ -173,6 +173,13 @@ static int run_lookup(lua_State *L, Task *t, Lookup *l) {
   return asy_park(L, t, &LOOKUP, l);
 }
 
+/* The task that asks the loop at 1. */
+static Task *lookup_task(lua_State *L) {
+  Task *t = asy_current(L);
+  if (t->loop != lua_touserdata(L, 1)) asy_error(L, ASY_ERROR, "the task belongs to another event loop");
+  return t;
+}
+
 /* Copies a name to the lookup; raises for one that can't be a name. */
 static bool copy_name(lua_State *L, int idx, char *to, size_t size) {
   size_t n;
@@ -191,7 +198,8 @@ static int check_family(lua_State *L, int opts) {
   const char *name = lua_tostring(L, -1);
   for (int i = 0; name && NAMES[i]; i++)
     if (!strcmp(name, NAMES[i])) return FAMILIES[i];
-  return luaL_argerror(L, opts, "'family' is \"inet\" or \"inet6\"");
+  luaL_tolstring(L, -1, NULL);
+  return luaL_argerror(L, opts, lua_pushfstring(L, "invalid option '%s' for 'family'", lua_tostring(L, -1)));
 }
 
 static bool get_flag(lua_State *L, int opts, const char *key) {
@@ -222,7 +230,7 @@ static int loop_getaddrinfo(lua_State *L) {
   if (!has_host && !has_service) return luaL_argerror(L, 2, "a host or a port expected");
   lua_settop(L, 4);
   if (has_host) lua_pushvalue(L, 2); else lua_pushvalue(L, 3);
-  Task *t = asy_current(L);
+  Task *t = lookup_task(L);
   Lookup *l = new_lookup(L, forward_lookup);
   memcpy(l->host, host, sizeof host);
   memcpy(l->service, service, sizeof service);
@@ -253,7 +261,7 @@ static int loop_getnameinfo(lua_State *L) {
   asy_address_text((struct sockaddr *)&sa, len, text);
   bool numeric = get_flag(L, 3, "numeric");
   lua_pushstring(L, text);
-  Task *t = asy_current(L);
+  Task *t = lookup_task(L);
   Lookup *l = new_lookup(L, reverse_lookup);
   l->sa = sa;
   l->salen = len;

@@ -105,7 +105,8 @@ static int semaphore_locked(lua_State *L) {
 }
 
 static int semaphore__gc(lua_State *L) {
-  waitq_destroy(&((Semaphore *)lua_touserdata(L, 1))->q);
+  Semaphore *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_SEMAPHORE);
+  if (self) waitq_destroy(&self->q);
   return 0;
 }
 

@@ -469,12 +469,18 @@ static int closed_finish(lua_State *L, Task *t) {
 
 static const WaitKind CLOSED = {"wait for the server's connections", closed_finish, waitq_abort, NULL, NULL};
 
+static Task *waiting_task(lua_State *L, const Server *sv) {
+  Task *t = asy_current(L);
+  if (t->loop->id != sv->loop_id) asy_error(L, ASY_ERROR, "the server belongs to another event loop");
+  return t;
+}
+
 /* stack: server */
 static int wait_closed(lua_State *L) {
   Server *sv = check_server(L);
   lua_settop(L, 1);
   if (idle(sv) || !server_loop(L, sv)) return 0;
-  return waitq_park(L, asy_current(L), &sv->closers, &CLOSED, sv);
+  return waitq_park(L, waiting_task(L, sv), &sv->closers, &CLOSED, sv);
 }
 
 /// Waits until the server is closed and every handler has ended.
@@ -493,7 +499,7 @@ static const WaitKind FOREVER = {"serve", forever_finish, forever_abort, NULL, N
 
 static int serve_forever(lua_State *L, Server *sv) {
   if (sv->closed) return 0;
-  return waitq_park(L, asy_current(L), &sv->closers, &FOREVER, sv);
+  return waitq_park(L, waiting_task(L, sv), &sv->closers, &FOREVER, sv);
 }
 
 static int forever_finish(lua_State *L, Task *t) { return serve_forever(L, t->on); }
@@ -549,7 +555,7 @@ static int server__close(lua_State *L) {
 }
 
 static int server__gc(lua_State *L) {
-  Server *sv = lua_touserdata(L, 1);
+  Server *sv = check_server(L);
   sv->loop = server_loop(L, sv);
   if (sv->loop && list_linked(&sv->spawn.link)) list_remove(&sv->spawn.link);
   close_listeners(sv);

@@ -111,6 +111,8 @@ static void release(Interrupt *it) {
   it->loop = NULL;
 }
 
+static void push_signals(lua_State *L, Loop *loop);
+
 /* catch_interrupt(loop, fn) → whether SIGINT now calls fn in that loop: on the main thread, when
 ** nobody else has it and it isn't ignored */
 static int signal_catch(lua_State *L) {
@@ -122,7 +124,10 @@ static int signal_catch(lua_State *L) {
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   sigaction(SIGINT, NULL, &old);
-  if (!on_main_thread() || old.sa_handler == SIG_IGN || atomic_load(&owner) || loop->on_interrupt) {
+  push_signals(L, loop);
+  bool taken = lua_rawgeti(L, -1, SIGINT) != LUA_TNIL; /* by add_signal_handler, before the run */
+  lua_settop(L, 2);
+  if (taken || !on_main_thread() || old.sa_handler == SIG_IGN || atomic_load(&owner) || loop->on_interrupt) {
     lua_pushboolean(L, 0);
     return 1;
   }
@@ -166,7 +171,8 @@ static void release_at_close(Loop *loop) {
 }
 
 static int interrupt__gc(lua_State *L) {
-  release(lua_touserdata(L, 1));
+  Interrupt *it = asy_test(L, ASY_RUNTIME(L), 1, ASY_INTERRUPT);
+  if (it) release(it);
   return 0;
 }
 
@@ -209,7 +215,7 @@ static void on_signal(uv_signal_t *uv, int signum) {
 }
 
 static int signal__gc(lua_State *L) {
-  Signal **box = lua_touserdata(L, 1), *s = *box;
+  Signal **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_SIGNAL), *s = box ? *box : NULL;
   if (!s) return 0;
   *box = NULL;
   if (s->handle.open) list_remove(&s->ready.link);

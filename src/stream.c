@@ -41,6 +41,13 @@ size_t stream_pending(const Stream *s) {
   return n;
 }
 
+Task *stream_waiting_task(lua_State *L, const Stream *s) {
+  Task *t = asy_current(L);
+  if (t->loop != s->handle.loop)
+    asy_error(L, s->handle.loop ? ASY_ERROR : ASY_CLOSED, "the stream belongs to another event loop");
+  return t;
+}
+
 /* Freeing */
 
 static void destroy(Handle *h) {
@@ -254,7 +261,7 @@ void stream_start(Stream *s) {
 
 /* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
 static int writer__gc(lua_State *L) {
-  Stream **box = lua_touserdata(L, 1), *s = *box;
+  Stream **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_WRITER), *s = box ? *box : NULL;
   if (!s) return 0;
   *box = NULL;
   if (s->reader) { /* only where a stranger closed the task's coroutine */

@@ -123,6 +123,9 @@ void stream_peer(const Stream *s, char *text);
 /* The output is with the kernel: closes, unless that would throw it away there. */
 void stream_end(Stream *s);
 
+/* The running task, which must be of the stream's loop, to wait for the stream. */
+Task *stream_waiting_task(lua_State *L, const Stream *s);
+
 /* writer.c */
 void stream_send_run(lua_State *L, Loop *loop, Ready *self);
 void stream_flush(lua_State *L, Stream *s);

@@ -470,8 +470,10 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
   if (status != LUA_OK) { /* the body's own frame ran out of memory or stack */
     t->failed = true;
     t->own_coro = false;
+    lua_xmove(t->co, L, 1);
+    lua_settop(t->co, 0); /* its stack may be full */
     lua_pushnil(t->co);
-    lua_insert(t->co, -2);
+    lua_xmove(L, t->co, 1);
   }
   task_finish(L, loop, self);
 }

@@ -322,7 +322,7 @@ static int writer_drain(lua_State *L) {
     stream_flush(L, s);
     if (s->write_error) return raise_write_error(L, s, s->write_error);
     if (stream_pending(s) > s->high)
-      return waitq_park(L, asy_current(L), &s->drainers, &DRAIN, s);
+      return waitq_park(L, stream_waiting_task(L, s), &s->drainers, &DRAIN, s);
   }
   if ((t = asy_current_or_null(L)) && asy_spent(t)) return asy_give_way(L, t, writer_drain);
   return 0;
@@ -386,7 +386,7 @@ static int writer_wait_closed(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
   if (s->handle.closed) return 0;
-  return waitq_park(L, asy_current(L), &s->closers, &CLOSED, s);
+  return waitq_park(L, stream_waiting_task(L, s), &s->closers, &CLOSED, s);
 }
 
 static Abort close_abort(lua_State *L, Task *t) {
@@ -402,7 +402,7 @@ static int writer__close(lua_State *L) {
   Task *t = asy_current_or_null(L);
   stream_close(L, s, (uint64_t)CLOSE_LINGER * NS);
   lua_settop(L, 1);
-  if (!t || s->handle.closed) return 0;
+  if (!t || t->loop != s->handle.loop || s->handle.closed) return 0;
   return waitq_park(L, t, &s->closers, &CLOSING, s);
 }
 

@@ -25,6 +25,12 @@ local function ensure_future(x)
   return create_task(x)
 end
 
+local function check_loop(x)
+  if isfuture(x) and x:get_loop() ~= core.get_running_loop() then
+    error(core.Error "a task or future of another event loop cannot be waited for", 4)
+  end
+end
+
 local EXPECTED = "task, future, coroutine or function"
 
 --- The same for a list; nothing is started when one of them is wrong.
@@ -34,6 +40,7 @@ local function ensure_futures(list, n, name, from)
       if from then check.fail(i, name, EXPECTED, list[i], 3) end
       check.fail(1, name, EXPECTED .. " at " .. i, list[i], 3)
     end
+    check_loop(list[i])
   end
   local futures = {}
   for i = 1, n do futures[i] = ensure_future(list[i]) end
@@ -199,7 +206,7 @@ function tasks.as_completed(list, opts)
     end
   end
   local ended = 0
-  local left = on_each(futures, function(future)
+  local left, forget = on_each(futures, function(future)
     ended = ended + 1
     finished[ended] = future
     wake()
@@ -228,7 +235,13 @@ function tasks.as_completed(list, opts)
       wake() -- those who share the iterator have nothing to wait for any more
     end
     return future
-  end
+  end, nil, nil, setmetatable({}, {
+    __close = function() -- the loop was left early, perhaps
+      if left == 0 then return end
+      forget()
+      if handle then handle:cancel() end
+    end,
+  })
 end
 
 --- Protects something from the cancellation of who waits for it.
