@@ -62,12 +62,6 @@ local function write(name, text)
   file:write(text)
 end
 
---- Without the reports of slow steps: code that spins is slow.
-local function without_slow(err)
-  return (err:gsub("asyncio: a task held the loop for [^\n]*\n  task: [^\n]*\n", "")
-    :gsub("asyncio: a callback took [^\n]*\n  handle: [^\n]*\n", ""))
-end
-
 --- Runs a program; its output, stderr, exit status (128 + n when a signal killed it).
 local function run(source, interpreter)
   local dir = os.tmpname()
@@ -77,7 +71,7 @@ local function run(source, interpreter)
   write(dir .. "/driver", DRIVER)
   local lua = interpreter or os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
   local _, _, code = os.execute(("timeout -k 5 60 sh '%s/driver' '%s' %s '%s/program.lua'"):format(dir, dir, lua, dir))
-  local out, err = content(dir .. "/out"):gsub("\t", " "), without_slow(content(dir .. "/err"))
+  local out, err = content(dir .. "/out"):gsub("\t", " "), t.unhurried(content(dir .. "/err"))
   t.assertEquals(content(dir .. "/shell"), "")
   os.execute(("rm -r '%s'"):format(dir))
   return out, err, code

@@ -122,7 +122,7 @@ function peers.background(command)
       code = peers.content(status):match "^(%d+)\n"
       return code
     end)
-    local output, errors = peers.content(out), peers.content(err)
+    local output, errors = peers.content(out), t.unhurried(peers.content(err))
     for _, name in ipairs { script, out, err, status } do os.remove(name) end
     return output, errors, tonumber(code)
   end

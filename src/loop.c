@@ -205,6 +205,10 @@ void asy_wake_all(ListNode *line, int code) {
 
 static void break_hook(lua_State *L, lua_Debug *ar) {
   (void)ar;
+  if (asy_runtime(L)->armed != L) { /* a coroutine that was made while another was armed */
+    lua_sethook(L, NULL, 0, 0);
+    return;
+  }
   asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by Ctrl-C");
   lua_error(L);
 }
@@ -456,6 +460,10 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   loop->open = false;
   if (rt->running == loop) rt->running = NULL, rt->current = NULL;
   rt->release_interrupt(loop);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key); /* which has lost it when it is being collected */
+  lua_pushvalue(L, idx);
+  lua_rawseti(L, -2, loop->id);
+  lua_pop(L, 1);
   rt->closing = loop;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->closing_ref); /* of the outer one */
   lua_getiuservalue(L, idx, ASY_UV_HELD);

@@ -18,8 +18,9 @@
 #define LARGEST_READ 65536
 
 static Stream *check_reader(lua_State *L) {
-  Stream **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_READER, "asyncio.StreamReader");
-  return *box;
+  Stream ***box = asy_check(L, ASY_RUNTIME(L), 1, ASY_READER, "asyncio.StreamReader");
+  if (!**box) asy_error(L, ASY_CLOSED, "the stream is closed");
+  return **box;
 }
 
 /* Receiving */
@@ -456,13 +457,13 @@ static int reader_at_eof(lua_State *L) {
 }
 
 static int reader__tostring(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream ***box = asy_check(L, ASY_RUNTIME(L), 1, ASY_READER, "asyncio.StreamReader"), *s = **box;
   lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
-                  s->handle.closed   ? "closed"
+                  !s || s->handle.closed ? "closed"
                   : s->read_error    ? "broken"
                   : s->eof           ? "at the end"
                                      : "open",
-                  (LUAI_UACINT)buffer_length(&s->in), (void *)s);
+                  (LUAI_UACINT)(s ? buffer_length(&s->in) : 0), (void *)s);
   return 1;
 }
 

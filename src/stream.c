@@ -245,11 +245,11 @@ Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
 
 void stream_push_reader(lua_State *L, int writer) {
   writer = lua_absindex(L, writer);
-  Stream **box = lua_newuserdatauv(L, sizeof *box, 1), *s = *(Stream **)lua_touserdata(L, writer);
-  *box = s;
+  Stream ***box = lua_newuserdatauv(L, sizeof *box, 1);
+  *box = lua_touserdata(L, writer);
   lua_pushvalue(L, writer);
   lua_setiuservalue(L, -2, 1);
-  asy_pushmeta(L, s->handle.loop->rt, ASY_READER);
+  asy_pushmeta(L, (**box)->handle.loop->rt, ASY_READER);
   lua_setmetatable(L, -2);
 }
 

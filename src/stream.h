@@ -97,7 +97,8 @@ Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
 /* Pushes a writer for an open tty descriptor of our own, which it takes over. */
 Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit);
 
-/* Pushes a reader for the stream of the writer at idx. */
+/* Pushes a reader for the stream of the writer at idx: it points to the writer's box, which it keeps
+** alive, and which is empty once the writer has been finalised. */
 void stream_push_reader(lua_State *L, int writer);
 
 /* Begins to read; what fails shows at the first read. */
