@@ -106,7 +106,8 @@ function t.unhurried(errors)
     :gsub("asyncio: a callback took [^\n]*\n[^\n]*\n", ""))
 end
 
---- Runs a Lua program in a process of its own: stdout, stderr, exit code or signal number.
+--- Runs a Lua program in a process of its own: stdout, stderr, exit code or signal number, how it ended,
+-- and stderr with the reports of slow steps.
 function t.lua(source, args)
   local script, out, err = os.tmpname(), os.tmpname(), os.tmpname()
   local file <close> = assert(io.open(script, "w"))
@@ -120,7 +121,8 @@ function t.lua(source, args)
     return f:read "a", os.remove(name)
   end
   os.remove(script)
-  return (content(out)), t.unhurried(content(err)), code, how
+  local errors = content(err)
+  return (content(out)), t.unhurried(errors), code, how, errors
 end
 
 --- Skips the test, and says so.

@@ -53,6 +53,7 @@ local function end_attempts(attempts, winner)
   for _, attempt in ipairs(attempts) do
     while not attempt:done() do
       local ok, err = pcall(tasks.wait, { attempt })
+      if not ok and not core.isinstance(err, core.CancelledError) then error(err, 0) end
       if not ok then interruption = interruption or err end
     end
   end
@@ -114,6 +115,7 @@ function streams.open_connection(host, port, opts)
   local loop = core.get_running_loop()
   if opts.local_addr then
     local addr = opts.local_addr
+    if type(addr) ~= "table" then check.fail(3, "open_connection", "address as 'local_addr'", addr) end
     opts = copied(opts)
     opts.local_addr = loop:getaddrinfo(addr.host, addr.port or 0, { family = opts.family })[1]
   end

@@ -4,6 +4,7 @@ local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local await, create_task, isfuture = core.await, core.create_task, core.isfuture
+local get_running_loop = core.get_running_loop
 
 local tasks = {
   FIRST_COMPLETED = "FIRST_COMPLETED",
@@ -26,7 +27,7 @@ local function ensure_future(x)
 end
 
 local function check_loop(x)
-  if isfuture(x) and x:get_loop() ~= core.get_running_loop() then
+  if isfuture(x) and x:get_loop() ~= get_running_loop() then
     error(core.Error "a task or future of another event loop cannot be waited for", 4)
   end
 end
@@ -77,7 +78,7 @@ end
 
 --- Waits for all; raises the first error unless `return_exceptions`.
 local function await_all(futures, return_exceptions)
-  local outer = core.get_running_loop():create_future()
+  local outer = get_running_loop():create_future()
   local distinct, left, asked = {}, 0, false
   local function callback(future)
     local err, failed = error_of(future) -- that is a look at it, also when nobody waits any more
@@ -163,12 +164,12 @@ function tasks.wait(list, opts)
     return all
   end
   if not enough() then
-    local outer, handle = core.get_running_loop():create_future(), nil
+    local outer, handle = get_running_loop():create_future(), nil
     local _, forget = on_each(futures, function()
       if not outer:done() and enough() then outer:set_result() end
     end)
     if timeout then
-      handle = core.get_running_loop():call_later(timeout, function()
+      handle = get_running_loop():call_later(timeout, function()
         if not outer:done() then outer:set_result() end
       end)
     end
@@ -194,7 +195,7 @@ function tasks.as_completed(list, opts)
   check.table(list, 1, "as_completed", "list")
   opts = check.options(opts, 2, "as_completed")
   check.seconds(opts.timeout, 2, "as_completed")
-  local loop = core.get_running_loop()
+  local loop = get_running_loop()
   local futures = ensure_futures(list, #list, "as_completed")
   local finished, first, waiting = {}, 1, {}
   local timed_out, handle = false, nil
