@@ -31,19 +31,20 @@ local function environment()
   return ("env LUA_PATH='%s/?.lua;%s' LUA_CPATH='%s'"):format(here, path, cpath)
 end
 
---- Starts one. Its output goes to a file, so that it never waits for us.
+--- Starts one. Its output goes to a file, so that it never waits for us; when it ended, to the pipe.
 local function start(file, env)
   local out = os.tmpname()
-  local pipe = assert(io.popen(("%s timeout -k 5 %s %s '%s' </dev/null >%s 2>&1"):format(env, limit, lua, file, out)))
+  local pipe = assert(io.popen(("%s timeout -k 5 %s %s '%s' </dev/null >%s 2>&1; status=$?; date +%%s; exit $status")
+    :format(env, limit, lua, file, out)))
   return { file = file, out = out, pipe = pipe, began = os.time() }
 end
 
 --- Waits for its end.
 local function outcome(job)
-  job.pipe:read "a"
+  local ended = job.pipe:read "n"
   local run = { file = job.file, passed = 0, failed = 0, skipped = 0, ran = false }
   run.ok, run.how, run.code = job.pipe:close()
-  run.seconds = os.time() - job.began
+  run.seconds = ended - job.began
   do
     local output <close> = assert(io.open(job.out))
     run.output = lines_of(output)
@@ -51,7 +52,7 @@ local function outcome(job)
   os.remove(job.out)
   for _, line in ipairs(run.output) do
     local p, f, s = line:match "^spec: (%d+) passed, (%d+) failed, (%d+) skipped$"
-    if p then run.ran, run.passed, run.failed, run.skipped = true, tonumber(p), tonumber(f), tonumber(s) end
+    if p then run.ran, run.passed, run.failed, run.skipped = true, p // 1, f // 1, s // 1 end
   end
   if not run.ok and run.failed == 0 then run.failed = 1 end -- it crashed, took too long, or ended badly
   return run

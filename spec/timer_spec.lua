@@ -3,6 +3,10 @@ local t = require "helper"
 local asyncio = t.asyncio
 local await, sleep = asyncio.await, asyncio.sleep
 
+-- Fewer where every allocation costs a collection.
+local gc = (os.getenv "SPEC_GC" or "") ~= ""
+local function many(n) return gc and t.count(n // 20) or t.count(n) end
+
 local function running() return asyncio.get_running_loop() end
 
 TestCallLater = {}
@@ -207,13 +211,13 @@ end
 
 function TestTimerOrder:test_random_deadlines_over_many_turns()
   math.randomseed(11)
-  check_order(t.count(20000), function() return math.random() * 0.2 end)
+  check_order(many(20000), function() return math.random() * 0.2 end)
 end
 
 function TestTimerOrder:test_random_deadlines_of_which_half_are_cancelled()
   t.run(function()
     math.randomseed(13)
-    local loop, n = running(), t.count(20000)
+    local loop, n = running(), many(20000)
     local handles, called, last = {}, 0, 0
     local base = loop:time() + 0.05
     for i = 1, n do
@@ -310,7 +314,7 @@ TestManyTimers = {}
 
 function TestManyTimers:test_a_million_pending_ones_and_a_short_one_comes_through()
   t.run(function()
-    local loop, n, handles = running(), t.count(1000000), {}
+    local loop, n, handles = running(), many(1000000), {}
     local function never() error "called" end
     for i = 1, n do handles[i] = loop:call_later(3600 + (i * 7919) % 1000, never) end
     local before = loop:time()
@@ -333,13 +337,13 @@ function TestManyTimers:test_set_and_cancelled_again_and_again_cost_no_memory()
     end
     round(1000)
     local before = round(1000)
-    t.assertTrue(round(t.count(100000)) < before + 100)
+    t.assertTrue(round(many(100000)) < before + 100)
   end)
 end
 
 function TestManyTimers:test_a_hundred_thousand_due_at_once_are_all_called()
   t.run(function()
-    local loop, n, called = running(), t.count(100000), 0
+    local loop, n, called = running(), many(100000), 0
     local when = loop:time() + 0.001
     for _ = 1, n do loop:call_at(when, function() called = called + 1 end) end
     t.wait_until(function() return called == n end)

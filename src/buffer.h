@@ -15,7 +15,7 @@ typedef struct Buffer {
 } Buffer;
 
 static inline size_t buffer_length(const Buffer *b) { return b->end - b->start; }
-static inline const char *buffer_bytes(const Buffer *b) { return b->data + b->start; }
+static inline const char *buffer_bytes(const Buffer *b) { return b->data ? b->data + b->start : ""; }
 
 /* Room for n bytes at the end; NULL when there is no memory, and nothing has changed. */
 char *buffer_reserve(Buffer *b, size_t n);

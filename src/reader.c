@@ -81,7 +81,7 @@ static void resume_reading(Stream *s) {
 /* Pushes n bytes off the front of the buffer. */
 static int take(lua_State *L, Stream *s, size_t n) {
   size_t length = buffer_length(&s->in);
-  lua_pushlstring(L, n ? buffer_bytes(&s->in) : "", n);
+  lua_pushlstring(L, buffer_bytes(&s->in), n);
   if (buffer_length(&s->in) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
   buffer_consume(&s->in, n);
   s->searched = 0;

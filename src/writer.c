@@ -101,7 +101,7 @@ static void add_piece(uv_buf_t *bufs, unsigned *n, unsigned max, size_t *skip, c
 /* The first pieces that are not sent yet. */
 static unsigned out_pieces(const Out *out, uv_buf_t *bufs, unsigned max) {
   size_t at = 0, skip = out->sent;
-  const char *small = out->small.data ? buffer_bytes(&out->small) : "";
+  const char *small = buffer_bytes(&out->small);
   unsigned n = 0;
   for (size_t i = 0; i < out->nrefs && n < max; i++) {
     const Ref *r = &out->refs[i];
