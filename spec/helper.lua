@@ -33,7 +33,8 @@ function t.run(fn, ...)
   local runner <close> = asyncio.Runner {}
   local loop = runner:get_loop()
   loop:set_exception_handler(function(_, context)
-    if not context.message:find "held the loop" and not context.message:find "a callback took" then reports[#reports + 1] = context end
+    local slow = context.message:find "held the loop" or context.message:find "a callback took"
+    if not slow then reports[#reports + 1] = context end
   end)
   local args = table.pack(...)
   local results = table.pack(runner:run(function()

@@ -423,7 +423,7 @@ end
 function TestHandler:test_that_forgets_its_connection_does_no_harm()
   t.run(function()
     local handled = 0
-    local server <close> = peers.serve(function(reader, writer)
+    local server <close> = peers.serve(function(reader, writer) -- luacheck: ignore
       reader, writer = nil, nil
       t.collect()
       asyncio.sleep(0.005) -- what is collected has closed, and its memory is used again
@@ -458,7 +458,7 @@ function TestHandler:test_that_fails_is_flushed_though_its_report_collects_garba
         writer:abort()
         writer:wait_closed()
       end
-      reader, writer = nil, nil
+      reader, writer = nil, nil -- luacheck: ignore
       error("the handler's own fault", 0, reader, writer)
     end)
     local reader, writer <close> = peers.connect(server)

@@ -49,7 +49,6 @@ typedef struct Server {
   bool nodelay, keepalive;
   bool serving, closed;
   bool starved;         /* out of descriptors, and that has been reported */
-  bool retry_due;
 } Server; /* user value 1: the handler */
 
 static Server *check_server(lua_State *L) {
@@ -161,7 +160,7 @@ static void set_option(int fd, int level, int name) {
 
 /* stack: server → server, task; a stream for the descriptor, and its handler */
 static void serve(lua_State *L, Server *sv, int fd) {
-  struct sockaddr_storage sa;
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
   socklen_t len = sizeof sa;
   bool unix_socket = getpeername(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family == AF_UNIX;
   lua_pushboolean(L, 0);

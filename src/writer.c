@@ -167,6 +167,7 @@ static void send_now(lua_State *L, Stream *s) {
     unsigned n = out_pieces(&s->out, bufs, MAX_PIECES);
     size_t offered = 0;
     for (unsigned i = 0; i < n; i++) offered += bufs[i].len;
+    if (!n) break;
     int sent = s->file >= 0 ? write_file(s->file, bufs) : uv_try_write(&s->uv.stream, bufs, n);
     if (sent < 0 && sent != UV_EAGAIN) {
       write_failed(L, s, sent);
