@@ -102,6 +102,7 @@ asyncio.run(function()
       ratios[round] = each(N, ours[question[1]]) / each(N, plain[question[2]])
     end
     table.sort(ratios)
-    print(("%-62s %7.2fx  %.2f to %.2f"):format(question[3], ratios[ROUNDS // 2 + 1], ratios[1], ratios[ROUNDS]))
+    print(("%-62s %7.2fx  %.2f to %.2f"):format(
+      question[3], ratios[ROUNDS // 2 + 1], ratios[1], ratios[ROUNDS]))
   end
 end)
