@@ -1,0 +1,26 @@
+-- A libuv timer that is due when uv_run(UV_RUN_ONCE) begins goes off before the poll (up to libuv 1.44);
+-- the poll then waited for ever. It took a millisecond that ended between arming the timer and running:
+-- one sleep in some thousands.
+local t = require "helper"
+
+TestSleep = {}
+
+function TestSleep:test_that_begins_at_the_end_of_a_millisecond_ends()
+  local out, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      local loop = asyncio.get_running_loop()
+      for i = 1, 300 do
+        local before_the_end = (i % 30 + 1) / 10000 -- of a millisecond: 0.1 to 3 microseconds
+        repeat local left = 1 - loop:time() * 1000 % 1 until left < before_the_end
+        asyncio.sleep(0.00105)
+      end
+      print "awake"
+    end)
+  ]]
+  t.assertEquals(errors, "")
+  t.assertEquals(out, "awake\n")
+  t.assertEquals(code, 0)
+end
+
+t.finish()
