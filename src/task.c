@@ -551,7 +551,7 @@ static void load_body(lua_State *L, Task *t, int fn, int n, int held) {
 
 Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   int fn = lua_gettop(L) - n, task = fn + n + 1, held = task + 1;
-  luaL_checkstack(L, n + 10, "too many arguments");
+  if (n > 5) luaL_checkstack(L, n + 10, "too many arguments");
   check_body(L, fn);
   Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CORO);
   asy_held_table(L, loop);
@@ -579,9 +579,9 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   t->slot = asy_hold_in(L, loop, held);
   t->number = ++loop->rt->last_task_name;
   load_body(L, t, fn, n, held);
-  lua_pushvalue(L, task);
+  lua_settop(L, task);
   lua_replace(L, fn);
-  lua_settop(L, fn);
+  if (n) lua_settop(L, fn);
   asy_ready(loop, &t->ready);
   return t;
 }
