@@ -62,6 +62,7 @@ void asy_future_extras(lua_State *L, int idx, bool make) {
 
 bool asy_pack(lua_State *L, int n) {
   if (n == 1) return false;
+  luaL_checkstack(L, 4, "too many results");
   lua_createtable(L, n, 1);
   lua_insert(L, -1 - n);
   for (int i = n; i >= 1; i--) lua_rawseti(L, -1 - i, i);

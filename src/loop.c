@@ -261,6 +261,7 @@ lua_Number asy_checkseconds(lua_State *L, int idx) {
 static void on_tick(uv_timer_t *tick) {
   Loop *loop = asy_container(tick, Loop, tick);
   loop->tick_at = TIMER_NEVER;
+  uv_stop(&loop->uv); /* before 1.45 libuv runs due timers first, and would then poll without a limit */
 }
 
 static void on_wakeup(uv_async_t *wakeup) {

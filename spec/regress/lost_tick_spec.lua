@@ -6,18 +6,18 @@ local t = require "helper"
 TestSleep = {}
 
 function TestSleep:test_that_begins_at_the_end_of_a_millisecond_ends()
-  local out, errors, code = t.lua [[
+  local out, errors, code = t.lua(([[
     local asyncio = require "asyncio"
     asyncio.run(function()
       local loop = asyncio.get_running_loop()
-      for i = 1, 300 do
-        local before_the_end = (i % 30 + 1) / 10000 -- of a millisecond: 0.1 to 3 microseconds
-        repeat local left = 1 - loop:time() * 1000 % 1 until left < before_the_end
+      for i = 1, %d do
+        local before_the_end = (i %% 30 + 1) / %d -- of a millisecond: 0.1 to 3 microseconds, or 100 times that
+        repeat local left = 1 - loop:time() * 1000 %% 1 until left < before_the_end
         asyncio.sleep(0.00105)
       end
       print "awake"
     end)
-  ]]
+  ]]):format(t.count(300), t.slow and 100 or 10000))
   t.assertEquals(errors, "")
   t.assertEquals(out, "awake\n")
   t.assertEquals(code, 0)
