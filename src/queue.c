@@ -324,22 +324,24 @@ static int got_next(lua_State *L, Task *t) {
   return 2;
 }
 
-/* Tasks that will never run own items: those are the queue's again, the last one handed first, so that
-** their order is as before. */
+/* Its task will never run: the item is the queue's again, and so are those of others that won't: the last
+** first, so that their order is as before. */
 static void get_giveback(lua_State *L, Task *t) {
   Queue *q = t->on;
   if (!q || t->code != GOT) return;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &queues_key);
   lua_rawgetp(L, -1, q);
   int queue = lua_gettop(L);
-  while (lua_isuserdata(L, queue) && !list_empty(&q->getters.handed)) {
-    Task *last = asy_container(q->getters.handed.prev, Task, waiter.link);
-    waitq_took(last);
-    last->on = NULL;
-    if (last->code == GOT) {
-      take_from(L, last);
-      untake_item(L, q, queue);
-    }
+  ListNode *end = &q->getters.handed, *node = lua_isuserdata(L, queue) ? end->prev : end;
+  while (node != end) {
+    Task *other = asy_container(node, Task, waiter.link);
+    node = node->prev;
+    if (other != t && t->loop->open && lua_status(other->co) == LUA_YIELD) continue; /* it will run */
+    waitq_took(other);
+    other->on = NULL;
+    if (other->code != GOT) continue;
+    take_from(L, other);
+    untake_item(L, q, queue);
   }
   lua_pop(L, 2);
 }

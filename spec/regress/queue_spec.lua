@@ -138,4 +138,20 @@ function TestQueue:test_has_the_items_of_getters_that_never_ran_back_in_their_or
   end)
 end
 
+TestStrangerAtAQueue = {}
+
+-- The item of a getter whose coroutine was closed came back together with those of living getters.
+function TestStrangerAtAQueue:test_who_closes_a_getter_takes_nothing_from_the_others()
+  t.run(function()
+    local queue, tasks = t.asyncio.Queue(), {}
+    for i = 1, 3 do tasks[i] = t.asyncio.create_task(function() return queue:get() end) end
+    t.asyncio.sleep(0)
+    for i = 1, 3 do queue:put_nowait(i) end
+    coroutine.close(tasks[2]:get_coro())
+    t.assertEquals({ t.asyncio.await(tasks[1]), t.asyncio.await(tasks[3]) }, { 1, 3 })
+    t.assertFalse((pcall(t.asyncio.await, tasks[2])))
+    t.assertEquals(queue:get_nowait(), 2)
+  end)
+end
+
 t.finish()
