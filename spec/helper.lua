@@ -26,16 +26,22 @@ function t.collect()
   for _ = 1, 4 do collectgarbage "collect" end
 end
 
+--- Lists what is reported to the loop from now on; slow steps only if wanted: a busy machine is no failure.
+function t.reports_of(loop, slow_steps_too)
+  local reports = {}
+  loop:set_exception_handler(function(_, context)
+    local slow = context.message:find "held the loop" or context.message:find "a callback took"
+    if slow_steps_too or not slow then reports[#reports + 1] = context end
+  end)
+  return reports
+end
+
 --- Runs fn as asyncio.run does, and sees that it leaves no task, no open handle and no unexpected
 -- report. fn gets the list of reports; what it has seen to it takes out.
 function t.run(fn, ...)
-  local reports = {}
   local runner <close> = asyncio.Runner {}
   local loop = runner:get_loop()
-  loop:set_exception_handler(function(_, context)
-    local slow = context.message:find "held the loop" or context.message:find "a callback took"
-    if not slow then reports[#reports + 1] = context end
-  end)
+  local reports = t.reports_of(loop)
   local args = table.pack(...)
   local results = table.pack(runner:run(function()
     local watchdog = loop:call_later(60, function()

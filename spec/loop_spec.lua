@@ -8,9 +8,7 @@ local function running() return asyncio.get_running_loop() end
 -- Calls fn with a new loop, which is closed afterwards, and the list of its reports.
 local function with_loop(fn)
   local loop <close> = asyncio.new_event_loop()
-  local reports = {}
-  loop:set_exception_handler(function(_, context) reports[#reports + 1] = context end)
-  fn(loop, reports)
+  fn(loop, t.reports_of(loop, true))
 end
 
 TestCallSoon = {}
@@ -604,15 +602,24 @@ local function hold(loop, seconds)
   while loop:time() < deadline do end
 end
 
+-- The one report about that object. On a busy machine, or under valgrind, others may be slow too.
+local function only_about(reports, key, object)
+  local found = {}
+  for _, context in ipairs(reports) do
+    if context[key] == object then table.insert(found, context) end
+  end
+  t.assertEquals(#found, 1)
+  return found[1]
+end
+
 function TestSlowSteps:test_of_a_task_are_reported_with_it()
   with_loop(function(loop, reports)
     loop.slow_callback_duration = 0.01
     local task = loop:create_task { hold, loop, 0.03, name = "slowcoach" }
     loop:run_until_complete(task)
-    t.assertEquals(#reports, 1)
-    t.assertIs(reports[1].task, task)
-    t.assertStrMatches(reports[1].message, ".*0%.%d+ s.*")
-    t.assertNil(reports[1].exception)
+    local context = only_about(reports, "task", task)
+    t.assertStrMatches(context.message, ".*0%.%d+ s.*")
+    t.assertNil(context.exception)
   end)
 end
 
@@ -621,16 +628,16 @@ function TestSlowSteps:test_of_a_callback_are_reported_with_its_handle()
     loop.slow_callback_duration = 0.01
     local handle = loop:call_soon(hold, loop, 0.03)
     loop:run_until_complete(sleep, 0)
-    t.assertEquals(#reports, 1)
-    t.assertIs(reports[1].handle, handle)
+    only_about(reports, "handle", handle)
   end)
 end
 
 function TestSlowSteps:test_waiting_is_not_slow()
   with_loop(function(loop, reports)
-    loop.slow_callback_duration = 0.1
-    loop:run_until_complete(sleep, 0.15)
-    t.assertEquals(reports, {})
+    loop.slow_callback_duration = 1
+    local task = loop:create_task(sleep, 1.2)
+    loop:run_until_complete(task)
+    for _, context in ipairs(reports) do t.assertNotIs(context.task, task) end
   end)
 end
 

@@ -235,8 +235,7 @@ TestLostAtClose = {}
 -- The reports of a loop that is made, runs fn and is closed while what fn returns is held.
 local function reports_at_close(fn)
   local loop <close> = asyncio.new_event_loop()
-  local reports = {}
-  loop:set_exception_handler(function(_, context) reports[#reports + 1] = context end)
+  local reports = t.reports_of(loop)
   local held = table.pack(loop:run_until_complete(fn))
   t.assertEquals(#reports, 0)
   loop:close()
@@ -277,8 +276,7 @@ end
 
 function TestLostAtClose:test_one_that_becomes_garbage_between_run_and_close_is_reported()
   local loop <close> = asyncio.new_event_loop()
-  local reports = {}
-  loop:set_exception_handler(function(_, context) reports[#reports + 1] = context end)
+  local reports = t.reports_of(loop)
   loop:run_until_complete(function()
     lose "in between"
     sleep(0)
@@ -420,9 +418,8 @@ function TestLookedAt:test_wait_for_and_shield()
 end
 
 function TestLookedAt:test_run_until_complete()
-  local reports = {}
   local loop <close> = asyncio.new_event_loop()
-  loop:set_exception_handler(function(_, context) reports[#reports + 1] = context end)
+  local reports = t.reports_of(loop)
   pcall(loop.run_until_complete, loop, loop:create_task(error, "boom", 0))
   t.collect()
   loop:close()

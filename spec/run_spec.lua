@@ -13,10 +13,8 @@ local function on_close(fn) return setmetatable({}, { __close = fn }) end
 
 --- A runner whose reports go to a list.
 local function runner_with_reports(opts)
-  local reports = {}
   local runner = asyncio.Runner(opts or {})
-  runner:get_loop():set_exception_handler(function(_, context) reports[#reports + 1] = context end)
-  return runner, reports
+  return runner, t.reports_of(runner:get_loop())
 end
 
 -- run
