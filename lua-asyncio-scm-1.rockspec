@@ -23,6 +23,7 @@ build = {
     ["asyncio.streams"] = "lua/asyncio/streams.lua",
     ["asyncio.taskgroup"] = "lua/asyncio/taskgroup.lua",
     ["asyncio.tasks"] = "lua/asyncio/tasks.lua",
+    ["asyncio.testing"] = "lua/asyncio/testing.lua",
     ["asyncio.timeouts"] = "lua/asyncio/timeouts.lua",
     ["asyncio.core"] = {
       sources = {
@@ -30,7 +31,7 @@ build = {
         "src/callback.c", "src/condition.c", "src/connect.c", "src/coro.c", "src/error.c",
         "src/event.c", "src/future.c", "src/handle.c", "src/impasse.c", "src/inbox.c", "src/lock.c",
         "src/loop.c", "src/poll.c", "src/queue.c", "src/reader.c", "src/report.c", "src/resolve.c",
-        "src/semaphore.c", "src/server.c", "src/signal.c", "src/stream.c", "src/task.c",
+        "src/semaphore.c", "src/server.c", "src/signal.c", "src/stream.c", "src/task.c", "src/testing.c",
         "src/timer.c", "src/waitq.c", "src/writer.c",
       },
       libraries = { "uv" },

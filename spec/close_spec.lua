@@ -326,7 +326,7 @@ local METHODS = [[
     set_name = { "n" }, write = { "x" }, writelines = { { "x", "y" } }, send = { "x" },
     get_extra_info = { "peername" }, set_write_buffer_limits = { { high = 10 } }, read = { 1 },
     readexactly = { 1 }, readuntil = { "\n" }, reschedule = { 1 },
-    _get = { "x" }, _set = { "x", 1 }, _set_virtual = { false }, _on_cancel = { nil },
+    _get = { "x" }, _set = { "x", 1 }, _on_cancel = { nil },
     _request = { "r" }, _withdraw = { "r" }, _requeue = { "r" },
   }
   local LEFT_OUT = { -- what writes, what never ends, and what has a finaliser that Lua won't call any more

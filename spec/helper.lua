@@ -6,6 +6,7 @@
 --     t.finish()
 local lu = require "luaunit"
 local asyncio = require "asyncio"
+local testing = require "asyncio.testing"
 
 local gc = os.getenv "SPEC_GC" -- the suite again under a collector that never rests
 if gc == "incremental" then
@@ -14,7 +15,7 @@ elseif gc == "generational" then
   collectgarbage("generational")
 end
 
-local t = setmetatable({ lu = lu, asyncio = asyncio }, { __index = lu })
+local t = setmetatable({ lu = lu, asyncio = asyncio, testing = testing }, { __index = lu })
 
 t.slow = os.getenv "SPEC_SLOW" ~= nil -- under valgrind and the like: smaller numbers
 
@@ -36,35 +37,15 @@ function t.reports_of(loop, slow_steps_too)
   return reports
 end
 
---- Runs fn as asyncio.run does, and sees that it leaves no task, no open handle and no unexpected
+--- Runs fn as asyncio.testing does, and sees that it leaves no task, no open handle and no unexpected
 -- report. fn gets the list of reports; what it has seen to it takes out.
 function t.run(fn, ...)
-  local runner <close> = asyncio.Runner {}
-  local loop = runner:get_loop()
-  local reports = t.reports_of(loop)
-  local args = table.pack(...)
-  local results = table.pack(runner:run(function()
-    local watchdog = loop:call_later(60, function()
-      io.stderr:write "helper: the test takes too long; its tasks:\n"
-      for _, task in ipairs(asyncio.all_tasks()) do
-        io.stderr:write("  ", tostring(task), "\n", task:traceback(), "\n")
-      end
-      os.exit(3)
-    end)
-    local function ended(...)
-      watchdog:cancel()
-      return ...
-    end
-    return ended(fn(reports, table.unpack(args, 1, args.n)))
-  end))
-  local left = asyncio.all_tasks(loop)
-  if #left > 0 then lu.fail("a task is left: " .. tostring(left[1])) end
-  for _ = 1, 100 do -- streams that are being closed need a few turns
-    if loop:_open_handles() == 0 then break end
-    loop:run_until_complete(function() asyncio.sleep(0.005) end)
-  end
-  lu.assertEquals(loop:_open_handles(), 0, "open handles at the end")
-  runner:close()
+  local reports
+  local run = testing.async(function(...)
+    reports = t.reports_of(asyncio.get_running_loop())
+    return fn(reports, ...)
+  end, { timeout = t.slow and 600 or 60 })
+  local results = table.pack(run(...))
   t.collect()
   if #reports > 0 then
     lu.fail("unexpected report: " .. reports[1].message .. ": " .. tostring(reports[1].exception))
@@ -112,6 +93,9 @@ function t.unhurried(errors)
   return (errors:gsub("asyncio: a task held the loop for [^\n]*\n[^\n]*\n", "")
     :gsub("asyncio: a callback took [^\n]*\n[^\n]*\n", ""))
 end
+
+--- A test with the virtual clock, which may take its time where everything is slow.
+function t.virtual(fn) return testing.async(fn, { clock = "virtual", timeout = t.slow and 600 or 60 }) end
 
 --- Runs a Lua program in a process of its own: stdout, stderr, exit code or signal number, how it ended,
 -- and stderr with the reports of slow steps.

@@ -20,6 +20,7 @@
 #include "stream.h"
 #include "sync.h"
 #include "task.h"
+#include "testing.h"
 
 #include <dlfcn.h>
 
@@ -63,6 +64,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_server(L);
   asy_open_poll(L);
   asy_open_signal(L);
+  asy_open_testing(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;

@@ -305,25 +305,46 @@ static void poll_until(Loop *loop, uint64_t deadline) {
   uv_run(&loop->uv, UV_RUN_ONCE);
 }
 
-/* The virtual clock: when nothing can go on, it is as late as the next timer. */
-static void poll_virtually(Loop *loop) {
-  poll_now(loop);
-  if (!list_empty(&loop->ready)) return;
-  if (loop->timers.n && timer_next(&loop->timers) != TIMER_NEVER) {
-    uint64_t next = timer_next(&loop->timers);
-    if (next > loop->virtual_now) loop->virtual_now = next;
-  } else
-    uv_run(&loop->uv, UV_RUN_ONCE);
+static void count_handle(uv_handle_t *h, void *arg) {
+  if (h->data && !uv_is_closing(h)) ++*(int *)arg;
 }
 
-static void poll_events(Loop *loop) {
+int asy_loop_handles(Loop *loop) {
+  int n = 0;
+  if (loop->open) uv_walk(&loop->uv, count_handle, &n);
+  return n;
+}
+
+/* The virtual clock: when nothing can go on, it is as late as the next timer. What threads do takes
+** real time; what other processes do, too, but only when there is no timer. */
+static void poll_virtually(lua_State *L, Loop *loop) {
+  poll_now(loop);
+  if (!list_empty(&loop->ready)) return;
+  if (!loop->jobs && timer_next(&loop->timers) != TIMER_NEVER) {
+    uint64_t next = timer_next(&loop->timers);
+    if (next > loop->virtual_now) loop->virtual_now = next;
+  } else if (loop->jobs || asy_loop_handles(loop))
+    uv_run(&loop->uv, UV_RUN_ONCE);
+  else
+    asy_error(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
+}
+
+/* Every task is blocked once a poll has found nothing either. */
+static void poll_idle(Loop *loop) {
+  poll_now(loop);
+  if (list_empty(&loop->ready)) asy_wake_all(&loop->idle, 0);
+}
+
+static void poll_events(lua_State *L, Loop *loop) {
   bool busy = !list_empty(&loop->ready) || loop->stopping;
   if (busy && loop->steps > 0 && loop->step_start - loop->polled_at < NS_PER_POLL) return;
   loop->steps = STEPS_PER_POLL;
   if (busy)
     poll_now(loop);
+  else if (!list_empty(&loop->idle))
+    poll_idle(loop);
   else if (loop->is_virtual)
-    poll_virtually(loop);
+    poll_virtually(L, loop);
   else if (loop->hunt && loop->hunt_at < timer_next(&loop->timers))
     poll_until(loop, loop->hunt_at);
   else
@@ -397,7 +418,7 @@ static int loop_body(lua_State *L) {
   for (;;) {
     turn(L, loop);
     if (finished(loop)) return 0;
-    poll_events(loop);
+    poll_events(L, loop);
   }
 }
 
@@ -485,6 +506,7 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);
   forget_nodes(&loop->lost);
+  forget_nodes(&loop->idle);
   for (int i = ASY_UV_HELD; i <= ASY_UV_FIELDS; i++) {
     lua_pushnil(L);
     lua_setiuservalue(L, idx, i);
@@ -509,6 +531,7 @@ static int open_uv(Loop *loop) {
   int status = uv_loop_init(&loop->uv);
   if (status) return status;
   uv_timer_init(&loop->uv, &loop->tick);
+  uv_timer_init(&loop->uv, &loop->alarm);
   if ((status = uv_async_init(&loop->uv, &loop->wakeup, on_wakeup)) == 0 &&
       !(loop->inbox = inbox_new(&loop->wakeup)))
     status = UV_ENOMEM;
@@ -546,6 +569,8 @@ static int loop_new(lua_State *L) {
   list_init(&loop->turn_end);
   list_init(&loop->lost);
   list_init(&loop->pumps);
+  list_init(&loop->idle);
+  list_init(&loop->alarmed.link);
   list_init(&loop->link);
   asy_pushmeta(L, rt, ASY_LOOP);
   lua_setmetatable(L, -2);
@@ -636,13 +661,6 @@ static int loop_get_debug(lua_State *L) {
   return 1;
 }
 
-/* The virtual clock is switched on before the loop runs (asyncio.testing). */
-static int loop_set_virtual(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
-  loop->is_virtual = lua_toboolean(L, 2);
-  return 0;
-}
-
 /* Lua values that belong to a loop, for the Lua layer: executor, exception handler, ... */
 static int loop_getfield(lua_State *L) {
   Loop *loop = check_loop(L, 1);
@@ -687,16 +705,8 @@ static int loop__tostring(lua_State *L) {
   return 1;
 }
 
-static void count_handle(uv_handle_t *h, void *arg) {
-  if (h->data && !uv_is_closing(h)) ++*(int *)arg;
-}
-
-/* How many handles users' objects have open: sockets, signals, watched descriptors. */
 static int loop_open_handles(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
-  int n = 0;
-  if (loop->open) uv_walk(&loop->uv, count_handle, &n);
-  lua_pushinteger(L, n);
+  lua_pushinteger(L, asy_loop_handles(check_loop(L, 1)));
   return 1;
 }
 
@@ -722,7 +732,6 @@ static const luaL_Reg methods[] = {{"run_forever", loop_run_forever},
                                    {"time", loop_time},
                                    {"set_debug", loop_set_debug},
                                    {"get_debug", loop_get_debug},
-                                   {"_set_virtual", loop_set_virtual},
                                    {"_get", loop_getfield},
                                    {"_set", loop_setfield},
                                    {"_open_handles", loop_open_handles},

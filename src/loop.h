@@ -87,6 +87,8 @@ typedef struct Loop {
   uv_loop_t uv;
   uv_async_t wakeup; /* inbox and Ctrl-C */
   uv_timer_t tick;   /* bounds a poll: whole ms, the rest is ours */
+  uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
+  Ready alarmed;     /* runs when it goes off */
   uint64_t tick_at;  /* when tick will go off (ns); TIMER_NEVER: not set */
   Runtime *rt;
   ListNode link;     /* in Runtime.loops */
@@ -98,6 +100,8 @@ typedef struct Loop {
   Inbox *inbox;
   const uint8_t *until;    /* the run ends when this isn't 0 any more; or NULL */
   uint64_t virtual_now;    /* the virtual clock, ns */
+  ListNode idle;           /* Waiters: for every task to be blocked (testing.c) */
+  int jobs;                /* that threads do for it: a virtual clock waits for them */
   uint64_t step_start;     /* when the step under way began (coarse ns) */
   uint64_t polled_at;      /* when it polled last (coarse ns) */
   uint64_t slow_ns;        /* slow_callback_duration */
@@ -170,6 +174,9 @@ void asy_held_push(lua_State *L, Loop *loop, uint32_t slot);
 void asy_release(lua_State *L, Loop *loop, uint32_t slot);
 /* Pushes the held table; nil when the loop is garbage and waits for its finaliser. */
 void asy_held_table(lua_State *L, const Loop *loop);
+
+/* How many handles users' objects have open: sockets, signals, watched descriptors. */
+int asy_loop_handles(Loop *loop);
 
 /* The loop's clock, ns. */
 uint64_t asy_now(const Loop *loop);

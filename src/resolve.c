@@ -21,6 +21,7 @@
 typedef struct Lookup {
   Message done;      /* first */
   Inbox *inbox;
+  Loop *loop;        /* valid when the message arrives */
   Task *task;        /* the loop's thread only; NULL: cancelled */
   bool (*work)(struct Lookup *l);
   int status;        /* of getaddrinfo / getnameinfo */
@@ -53,6 +54,7 @@ static void lookup_free(Lookup *l) {
 /* On the loop's thread: the lookup is the waiting task's now, if there still is one. */
 static void on_done(Message *msg) {
   Lookup *l = asy_container(msg, Lookup, done);
+  l->loop->jobs--;
   if (l->task)
     asy_wake(l->task, 0);
   else
@@ -164,12 +166,14 @@ static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
 /* stack: ..., name for errors. Does the work in a thread. */
 static int run_lookup(lua_State *L, Task *t, Lookup *l) {
   l->task = t;
+  l->loop = t->loop;
   l->inbox = inbox_ref(t->loop->inbox);
   int status = start_thread(l);
   if (status) {
     lookup_free(l);
     return asy_oserror(L, -status, "thread", lua_tostring(L, -1));
   }
+  t->loop->jobs++;
   return asy_park(L, t, &LOOKUP, l);
 }
 

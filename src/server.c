@@ -86,7 +86,7 @@ static int accept_one(int fd) {
 
 static void starve(Server *sv) {
   listen_stop(sv);
-  if (!sv->retry.place) timer_set(&sv->loop->timers, &sv->retry, uv_hrtime() + RETRY_NS);
+  if (!sv->retry.place) timer_set(&sv->loop->timers, &sv->retry, asy_now(sv->loop) + RETRY_NS);
 }
 
 static void wake_spawn(Server *sv) {

@@ -1,0 +1,141 @@
+--- Tests that wait: for luaunit, busted, or any other that calls functions.
+--
+--     local testing = require "asyncio.testing"
+--
+--     it("sleeps for a day", testing.async(function()
+--       asyncio.sleep(86400)
+--     end, { clock = "virtual" }))
+--
+-- @module asyncio.testing
+local check = require "asyncio.check"
+local core = require "asyncio.core"
+local runner = require "asyncio.runner"
+
+local testing = {}
+
+local CLOSING_PAUSE = 0.005 -- seconds between two looks at what is being closed ...
+local CLOSING_LOOKS = 200   -- ... and how many of them
+local SLOW_STEPS = { "^a task held the loop", "^a callback took" } -- a busy machine's fault, not the test's
+
+--- What every task of the loop waits for, and where.
+local function blocked_tasks(loop)
+  local lines = {}
+  for _, task in ipairs(core.all_tasks(loop)) do
+    lines[#lines + 1] = ("%s\n%s"):format(task, task:traceback())
+  end
+  return table.concat(lines, "\n")
+end
+
+local function slow_step(context)
+  for _, pattern in ipairs(SLOW_STEPS) do
+    if tostring(context.message):find(pattern) then return true end
+  end
+  return false
+end
+
+--- Keeps what is reported in the list.
+local function collect_reports(loop, reports)
+  loop:set_exception_handler(function(_, context)
+    if not slow_step(context) then reports[#reports + 1] = context end
+  end)
+end
+
+local function fail_for_reports(reports)
+  if #reports == 0 then return end
+  local lines = {}
+  for _, context in ipairs(reports) do
+    local text = tostring(context.message)
+    if context.exception ~= nil then text = text .. ": " .. tostring(context.exception) end
+    for _, key in ipairs { "task", "future", "handle" } do
+      if context[key] ~= nil then text = ("%s\n  %s"):format(text, context[key]) end
+    end
+    if context.source_traceback then text = ("%s\n%s"):format(text, context.source_traceback) end
+    lines[#lines + 1] = text
+  end
+  error("the test left an error that nobody looked at: " .. table.concat(lines, "\n"), 0)
+end
+
+local function fail_for_tasks(loop)
+  local left = core.all_tasks(loop)
+  if #left == 0 then return end
+  error(("the test left %d task%s that had not ended:\n%s"):format(#left, #left > 1 and "s" or "",
+    blocked_tasks(loop)), 0)
+end
+
+--- What is being closed may need a few turns.
+local function fail_for_handles(loop)
+  for _ = 1, CLOSING_LOOKS do
+    if loop:_open_handles() == 0 then return end
+    loop:run_until_complete(core.sleep, CLOSING_PAUSE)
+  end
+  error(("the test left %d open handle%s: a stream, server or signal handler that was not closed"):format(
+    loop:_open_handles(), loop:_open_handles() > 1 and "s" or ""), 0)
+end
+
+--- The error of the test, told with what helps to find its cause.
+local function explained(err, task, timed_out)
+  if timed_out then return timed_out end
+  if type(err) == "string" and task and task:traceback() then return err .. "\n" .. task:traceback() end
+  return err
+end
+
+--- Runs the body, then looks for what it left.
+local function run_body(self, loop, fn, timeout, ...)
+  local timed_out
+  core.testing.set_alarm(loop, timeout, function()
+    timed_out = ("the test took longer than %g s; its tasks:\n%s"):format(timeout, blocked_tasks(loop))
+    loop:stop()
+  end)
+  local task = loop:create_task(fn, ...)
+  task:set_name "test"
+  local results = table.pack(pcall(self.run, self, task))
+  core.testing.set_alarm(loop, nil)
+  if not results[1] and not task:done() and not timed_out then -- a deadlock, or Ctrl-C
+    if core.isinstance(results[2], core.Error) then
+      error(("%s:\n%s"):format(results[2], blocked_tasks(loop)), 0)
+    end
+  elseif results[1] then
+    fail_for_tasks(loop)
+    fail_for_handles(loop)
+    return table.unpack(results, 2, results.n)
+  end
+  error(explained(results[2], task, timed_out), 0)
+end
+
+local function check_options(opts)
+  opts = check.options(opts, 2, "async")
+  local timeout, clock = opts.timeout, opts.clock or "real"
+  check.seconds(timeout, 2, "async")
+  if clock ~= "real" and clock ~= "virtual" then
+    error(('bad argument #2 to \'async\' (clock "real" or "virtual" expected, got "%s")'):format(clock), 3)
+  end
+  return timeout or 5, clock == "virtual"
+end
+
+--- Makes a plain function of one that waits: it runs `fn` in a loop of its own, and fails when `fn` fails or
+-- takes too long, and when it leaves a task, an open handle, or an error that nobody looked at.
+-- With the virtual clock time stands still while a task can run, and jumps to the next timer when none can.
+-- All tasks blocked and no timer is a deadlock: it fails at once, and says what each task waits for.
+-- @tparam function fn gets the arguments of the function that is returned
+-- @tparam[opt] table opts `timeout` (5): seconds of real time; `clock` ("real"): or "virtual"
+-- @treturn function returns what fn returns
+function testing.async(fn, opts)
+  check.callable(fn, 1, "async")
+  local timeout, virtual = check_options(opts)
+  return function(...)
+    local reports, results = {}, nil
+    do
+      local self <close> = runner.Runner {}
+      local loop = self:get_loop()
+      if virtual then core.testing.set_virtual(loop) end
+      collect_reports(loop, reports)
+      results = table.pack(run_body(self, loop, fn, timeout, ...))
+    end
+    fail_for_reports(reports)
+    return table.unpack(results, 1, results.n)
+  end
+end
+
+testing.wait_all_tasks_blocked = core.testing.wait_all_tasks_blocked
+
+return testing
