@@ -18,6 +18,7 @@ build = {
   modules = {
     ["asyncio"] = "lua/asyncio/init.lua",
     ["asyncio.check"] = "lua/asyncio/check.lua",
+    ["asyncio.context"] = "lua/asyncio/context.lua",
     ["asyncio.errors"] = "lua/asyncio/errors.lua",
     ["asyncio.runner"] = "lua/asyncio/runner.lua",
     ["asyncio.streams"] = "lua/asyncio/streams.lua",
@@ -28,7 +29,7 @@ build = {
     ["asyncio.core"] = {
       sources = {
         "src/address.c", "src/asyncio.c", "src/await.c", "src/barrier.c", "src/buffer.c",
-        "src/callback.c", "src/condition.c", "src/connect.c", "src/coro.c", "src/error.c",
+        "src/callback.c", "src/condition.c", "src/connect.c", "src/context.c", "src/coro.c", "src/error.c",
         "src/event.c", "src/future.c", "src/handle.c", "src/impasse.c", "src/inbox.c", "src/lock.c",
         "src/loop.c", "src/poll.c", "src/queue.c", "src/reader.c", "src/report.c", "src/resolve.c",
         "src/semaphore.c", "src/server.c", "src/signal.c", "src/stream.c", "src/task.c", "src/testing.c",

@@ -7,6 +7,7 @@
 #include "await.h"
 #include "callback.h"
 #include "connect.h"
+#include "context.h"
 #include "coro.h"
 #include "error.h"
 #include "future.h"
@@ -44,6 +45,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_error(L);
   asy_open_loop(L);
   asy_open_report(L);
+  asy_open_context(L);
   asy_open_callback(L);
   asy_open_future(L);
   asy_open_task(L);

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "context.h"
 #include "error.h"
 #include "report.h"
 
@@ -45,9 +46,13 @@ static void report_slow(lua_State *L, Loop *loop, uint64_t ns, int idx) {
 
 void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   Callback *cb = lua_touserdata(L, idx);
-  int top = lua_gettop(L);
+  int start = lua_gettop(L), top = start + loop->rt->contexts;
   idx = lua_absindex(L, idx);
   luaL_checkstack(L, cb->nargs + 10, NULL);
+  if (top > start) {
+    if (cb->context) lua_getiuservalue(L, idx, cb->nargs + 2); else lua_pushnil(L);
+    asy_context_swap(L, loop->rt); /* the former one stays below what follows */
+  }
   lua_pushcfunction(L, asy_traceback_handler);
   for (int i = 1; i <= cb->nargs + 1; i++) lua_getiuservalue(L, idx, i);
   loop->L = L;
@@ -58,6 +63,7 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   uint64_t slow = asy_step_ended(loop);
   if (slow) report_slow(L, loop, slow, idx);
   lua_settop(L, top);
+  if (top > start) lua_rawseti(L, LUA_REGISTRYINDEX, loop->rt->context_ref);
 }
 
 static void callback_run(lua_State *L, Loop *loop, Ready *self) {
@@ -75,14 +81,19 @@ static void on_deadline(Timer *t) {
 
 Callback *asy_callback_new(lua_State *L, Loop *loop, int n) {
   if (n > MAX_ARGS) luaL_error(L, "too many arguments for a callback");
-  Callback *cb = lua_newuserdatauv(L, sizeof *cb, n + 1);
-  *cb = (Callback){.ready.run = callback_run, .timer.fire = on_deadline};
+  bool context = loop->rt->contexts;
+  Callback *cb = lua_newuserdatauv(L, sizeof *cb, n + 1 + context);
+  *cb = (Callback){.ready.run = callback_run, .timer.fire = on_deadline, .context = context};
   cb->loop_id = loop->id;
   cb->loop = loop;
   cb->nargs = n;
   list_init(&cb->ready.link);
   asy_pushmeta(L, loop->rt, ASY_CALLBACK);
   lua_setmetatable(L, -2);
+  if (context) {
+    asy_context_push(L, loop->rt);
+    lua_setiuservalue(L, -2, n + 2);
+  }
   lua_insert(L, -2 - n); /* callback, fn, arguments */
   for (int i = n + 1; i >= 1; i--) lua_setiuservalue(L, -1 - i, i);
   return cb;

@@ -17,6 +17,7 @@ typedef struct Callback {
   Loop *loop;     /* valid while it is held */
   int nargs;
   bool cancelled;
+  bool context;   /* user value nargs + 2 is the context to run in */
 } Callback;
 
 /* stack: ..., fn, n arguments → ..., callback. Not scheduled yet. */

@@ -25,6 +25,7 @@ typedef struct Future {
 #define FUTURE_UV_VALUE 1  /* done: the result or error; a task that waits: what it waits on */
 #define FUTURE_UV_EXTRAS 2 /* a table of what few futures have, or nil */
 #define TASK_UV_CORO 3     /* the coroutine; once that has ended, the task's function */
+#define TASK_UV_CONTEXT 4  /* the context, see context.h */
 
 /* Initialises one; its memory may be part of a task's. */
 void asy_future_init(Future *f, const Loop *loop);

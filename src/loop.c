@@ -432,6 +432,8 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
   rt->running = loop;
   loop->until = until;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->context_ref); /* a run that breaks off may leave another */
+  int context = lua_gettop(L);
   lua_pushcfunction(L, loop_body);
   lua_pushlightuserdata(L, loop);
   int status = lua_pcall(L, 1, 0, 0);
@@ -439,6 +441,8 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   rt->current = NULL;
   loop->until = NULL;
   loop->stopping = false;
+  lua_pushvalue(L, context);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->context_ref);
   lua_pushboolean(L, 0);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
   if (status != LUA_OK) lua_error(L);

@@ -56,6 +56,8 @@ typedef struct Runtime {
   uint32_t last_task_name;
   const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
   int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
+  int context_ref;              /* registry: the current context (context.h) */
+  bool contexts;                /* some ContextVar has been set */
   int held_ref;                 /* registry: the running loop's held table, else false */
   struct Loop *closing;         /* the loop that is being closed, and its held table's place */
   int closing_ref;

@@ -18,6 +18,7 @@
 #include <netinet/tcp.h>
 
 #include "address.h"
+#include "context.h"
 #include "error.h"
 #include "report.h"
 
@@ -49,7 +50,10 @@ typedef struct Server {
   bool nodelay, keepalive;
   bool serving, closed;
   bool starved;         /* out of descriptors, and that has been reported */
-} Server; /* user value 1: the handler */
+} Server;
+
+#define HANDLER_UV 1 /* user values: the handler, and the context that its tasks begin with */
+#define CONTEXT_UV 2
 
 static Server *check_server(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
@@ -165,7 +169,7 @@ static void serve(lua_State *L, Server *sv, int fd) {
   bool unix_socket = getpeername(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family == AF_UNIX;
   lua_pushboolean(L, 0);
   uint32_t slot = asy_hold(L, sv->loop); /* for the writer; what can fail comes first */
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, HANDLER_UV);
   Stream *s = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
   int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
   if (status) {
@@ -210,12 +214,14 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
   Server *sv = asy_container(self, Server, spawn);
   int top = lua_gettop(L);
   asy_held_push(L, loop, sv->slot);
+  lua_getiuservalue(L, -1, CONTEXT_UV);
+  asy_context_swap(L, loop->rt);
   if (sv->retry.place && !sv->starved) {
     sv->starved = true;
     asy_oserror_push(L, UV_EMFILE, "accept", NULL);
     asy_report(L, loop, (Report){.message = "out of file descriptors: accepting pauses",
                                  .exception = -1});
-    lua_settop(L, top + 1);
+    lua_settop(L, top + 2);
   } else if (!sv->retry.place)
     sv->starved = false;
   for (int n; (n = sv->naccepted) > 0;) {
@@ -229,9 +235,10 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
         close(fd);
       }
       asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
-      lua_settop(L, top + 1);
+      lua_settop(L, top + 2);
     }
   }
+  asy_context_swap(L, loop->rt);
   if (idle(sv)) let_go(L, sv);
   lua_settop(L, top);
 }
@@ -358,7 +365,7 @@ static int server_listen(lua_State *L) {
   luaL_checkany(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
-  Server *sv = lua_newuserdatauv(L, sizeof *sv, 1); /* stack: handler, addresses, opts, server */
+  Server *sv = lua_newuserdatauv(L, sizeof *sv, CONTEXT_UV); /* stack: handler, addresses, opts, server */
   memset(sv, 0, sizeof *sv);
   sv->loop = loop;
   sv->loop_id = loop->id;
@@ -370,7 +377,9 @@ static int server_listen(lua_State *L) {
   asy_pushmeta(L, loop->rt, ASY_SERVER);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, 1);
-  lua_setiuservalue(L, 4, 1);
+  lua_setiuservalue(L, 4, HANDLER_UV);
+  asy_context_push(L, loop->rt);
+  lua_setiuservalue(L, 4, CONTEXT_UV);
   lua_Integer limit = get_int(L, 3, "limit", STREAM_LIMIT);
   luaL_argcheck(L, limit > 0, 3, "'limit' is a number of bytes, 1 at least");
   sv->limit = (size_t)limit;

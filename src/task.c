@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "context.h"
 #include "error.h"
 #include "impasse.h"
 #include "report.h"
@@ -437,6 +438,35 @@ static bool resumable(Task *t) {
   return lua_status(t->co) == LUA_OK && !lua_getstack(t->co, 0, &ar) && lua_gettop(t->co) > 0;
 }
 
+/* lua_resume, with the task's context as the current one: it may set another. */
+static int resume_in_context(lua_State *L, Task *t, Runtime *rt, int n) {
+  asy_task_push(L, t);
+  lua_getiuservalue(L, -1, TASK_UV_CONTEXT);
+  asy_context_swap(L, rt); /* stack: ..., task, former context */
+  int status = lua_resume(t->co, L, n, &n);
+  asy_context_swap(L, rt);
+  lua_setiuservalue(L, -2, TASK_UV_CONTEXT);
+  lua_pop(L, 1);
+  return status;
+}
+
+/* The first ContextVar of all was set in this step: what it set is the task's. */
+static void keep_context(lua_State *L, Task *t, Runtime *rt) {
+  asy_task_push(L, t);
+  lua_pushnil(L);
+  asy_context_swap(L, rt);
+  lua_setiuservalue(L, -2, TASK_UV_CONTEXT);
+  lua_pop(L, 1);
+}
+
+/* Resumes the task's coroutine with n arguments; what it yields is nothing. */
+static int resume(lua_State *L, Task *t, Runtime *rt, int n) {
+  if (rt->contexts) return resume_in_context(L, t, rt, n);
+  int status = lua_resume(t->co, L, n, &n);
+  if (rt->contexts) keep_context(L, t, rt);
+  return status;
+}
+
 static void task_step(lua_State *L, Loop *loop, Ready *self) {
   Task *t = asy_container(self, Task, ready);
   Runtime *rt = loop->rt;
@@ -456,7 +486,7 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
   t->top = t->co;
   t->budget = ASY_BUDGET;
   t->phase = TASK_RUNNING;
-  status = lua_resume(t->co, L, n, &n);
+  status = resume(L, t, rt, n);
   rt->current = NULL;
   uint64_t slow = asy_step_ended(loop);
   if (slow) report_slow(L, loop, t, slow);
@@ -553,7 +583,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   int fn = lua_gettop(L) - n, task = fn + n + 1, held = task + 1;
   if (n > 5) luaL_checkstack(L, n + 10, "too many arguments");
   check_body(L, fn);
-  Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CORO);
+  Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CONTEXT);
   asy_held_table(L, loop);
   memset(t, 0, sizeof *t);
   asy_future_init(&t->future, loop);
@@ -574,6 +604,10 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
     lua_pushvalue(L, fn);
   }
   lua_setiuservalue(L, task, TASK_UV_CORO);
+  if (loop->rt->contexts) {
+    asy_context_push(L, loop->rt);
+    lua_setiuservalue(L, task, TASK_UV_CONTEXT);
+  }
   if (n > 10 && !lua_checkstack(t->co, n + 10)) luaL_error(L, "too many arguments");
   lua_pushvalue(L, task);
   t->slot = asy_hold_in(L, loop, held);

@@ -808,4 +808,30 @@ function co.isyieldable() end
 ---@return boolean ismain
 function co.running() end
 
+-- Context variables
+
+---A value that each task has for itself, and passes on to what it starts.
+---@param name string
+---@param default? any what `get` returns where nothing was set
+---@return asyncio.ContextVar
+function asyncio.ContextVar(name, default) end
+
+---@class asyncio.ContextVar
+---@field name string
+local context_var = {}
+
+---Its value; raises an Error where nothing was set and there is no default.
+---@param default? any
+---@return any
+function context_var:get(default) end
+
+---@param value any
+---@return asyncio.ContextToken token for `reset`; as a `<close>` variable it resets at the end of the block
+function context_var:set(value) end
+
+---@param token asyncio.ContextToken
+function context_var:reset(token) end
+
+---@class asyncio.ContextToken
+
 return asyncio

@@ -42,6 +42,7 @@ local asyncio = {
   FIRST_EXCEPTION = tasks.FIRST_EXCEPTION,
   ALL_COMPLETED = tasks.ALL_COMPLETED,
   TaskGroup = require "asyncio.taskgroup",
+  ContextVar = require "asyncio.context",
   timeout = timeouts.timeout,
   timeout_at = timeouts.timeout_at,
   wait_for = timeouts.wait_for,

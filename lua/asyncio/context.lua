@@ -1,0 +1,85 @@
+--- ContextVar: values that each task has for itself, and passes on to what it starts.
+-- @classmod ContextVar
+local core = require "asyncio.core"
+
+local ContextVar = {}
+ContextVar.__index, ContextVar.__name = ContextVar, "asyncio.ContextVar"
+
+--- What `set` returns: gives the variable its former value back.
+-- @type ContextToken
+local Token = {}
+Token.__index, Token.__name = Token, "asyncio.ContextToken"
+
+--- Makes one: `local user = asyncio.ContextVar("user")`.
+-- @tparam string name for people
+-- @param[opt] default what `get` returns where nothing was set
+-- @treturn ContextVar
+local function new(name, ...)
+  if type(name) ~= "string" then
+    error(("bad argument #1 to 'ContextVar' (string expected, got %s)"):format(type(name)), 2)
+  end
+  return setmetatable({ name = name, has_default = select("#", ...) > 0, default = (...) }, ContextVar)
+end
+
+local function is_context_var(value) return getmetatable(value) == ContextVar end
+
+local function check_self(self, name)
+  if not is_context_var(self) then
+    error(("bad argument #1 to '%s' (asyncio.ContextVar expected, got %s)"):format(name, type(self)), 3)
+  end
+end
+
+--- Its value in the current task, callback, or program.
+-- Raises an Error where nothing was set and there is no default, here or in the variable.
+-- @param[opt] default
+-- @return the value
+function ContextVar:get(...)
+  check_self(self, "get")
+  local context = core.get_context()
+  local box = context and context[self]
+  if box then return box.value end
+  if select("#", ...) > 0 then return (...) end
+  if self.has_default then return self.default end
+  error(core.Error(("the context variable '%s' has no value here, and no default"):format(self.name)), 2)
+end
+
+-- Contexts are shared by those who inherit them: a change is a copy. Values are boxed, since any may be nil.
+local function replace(self, box)
+  local former, context = core.get_context() or {}, {}
+  for var, its_box in pairs(former) do context[var] = its_box end
+  context[self] = box
+  core.set_context(context)
+  return former[self]
+end
+
+--- Sets its value for the current task and for what that starts from now on: tasks, callbacks, threads.
+-- @param value anything, nil included
+-- @treturn ContextToken for `reset`; as a `<close>` variable it resets at the end of the block
+function ContextVar:set(value)
+  check_self(self, "set")
+  return setmetatable({ var = self, former = replace(self, { value = value }) }, Token)
+end
+
+--- Gives the variable the value it had before a `set`.
+-- @tparam ContextToken token what that `set` returned; each can be used once
+function ContextVar:reset(token)
+  check_self(self, "reset")
+  if getmetatable(token) ~= Token or token.var ~= self then
+    error("bad argument #1 to 'reset' (a token of this variable's set expected)", 2)
+  end
+  if token.used then error(core.InvalidStateError "the token has been used already", 2) end
+  token.used = true
+  replace(self, token.former)
+end
+
+function ContextVar:__tostring() return ("asyncio.ContextVar '%s'"):format(self.name) end
+
+function Token:__close()
+  if not self.used then self.var:reset(self) end
+end
+
+function Token:__tostring()
+  return ("asyncio.ContextToken of '%s'%s"):format(self.var.name, self.used and ", used" or "")
+end
+
+return new
