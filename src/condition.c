@@ -34,6 +34,7 @@ static void check_held(lua_State *L, const Condition *c, const char *what) {
 static int retaken(lua_State *L, Task *t) {
   lua_CFunction again = t->again; /* wait_for's: the predicate is asked anew */
   waitq_took(t);
+  asy_lock_note_place(L, t->on);
   if (t->code == CANCELLED && t->requests) return asy_task_raise(L, t);
   if (again) return again(L);
   lua_pushboolean(L, 1);

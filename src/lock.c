@@ -6,16 +6,48 @@
 */
 #include "lock.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "error.h"
+#include "report.h"
 
 Lock *asy_checklock(lua_State *L, int idx) {
   return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOCK, "asyncio.Lock");
 }
 
+static void own(Lock *lock, Task *t) {
+  lock->owner = t->number;
+  list_append(&t->guards, &lock->guard.link);
+}
+
 void asy_lock_pass(Lock *lock) {
   Task *next = waitq_first(&lock->q);
-  lock->owner = next ? next->number : 0;
-  if (next) waitq_hand(&lock->q, next, next->code);
+  list_remove(&lock->guard.link);
+  lock->owner = 0;
+  if (!next) return;
+  own(lock, next);
+  waitq_hand(&lock->q, next, next->code);
+}
+
+void asy_lock_note_place(lua_State *L, Lock *lock) {
+  lua_Debug ar;
+  lock->line = 0;
+  if (!lua_getstack(L, 1, &ar)) return;
+  lua_getinfo(L, "Sl", &ar);
+  lock->line = ar.currentline;
+  memcpy(lock->source, ar.short_src, sizeof lock->source);
+}
+
+/* Its owner has ended: nobody could ever release it. */
+static void forgotten(lua_State *L, Loop *loop, Guard *g) {
+  Lock *lock = asy_container(g, Lock, guard);
+  char place[LUA_IDSIZE + 32];
+  snprintf(place, sizeof place, "taken at %s:%d", lock->source, lock->line);
+  asy_report(L, loop, (Report){.message = "a lock was never released (local _ <close> = lock:acquire()): "
+                                          "it is released now",
+                               .key = "task", .object = -1, .traceback = place});
+  asy_lock_pass(lock);
 }
 
 void asy_lock_queue(Lock *lock, Task *t, int code) {
@@ -27,6 +59,7 @@ void asy_lock_queue(Lock *lock, Task *t, int code) {
 static int acquired(lua_State *L, Task *t) {
   waitq_took(t);
   lua_settop(L, 1);
+  asy_lock_note_place(L, t->on);
   return 1;
 }
 
@@ -46,6 +79,9 @@ int asy_lock_new(lua_State *L) {
   Lock *lock = lua_newuserdatauv(L, sizeof *lock, 0);
   waitq_init(&lock->q);
   lock->loop_id = lock->owner = 0;
+  lock->guard.forgotten = forgotten;
+  list_init(&lock->guard.link);
+  lock->line = 0;
   asy_pushmeta(L, ASY_RUNTIME(L), ASY_LOCK);
   lua_setmetatable(L, -2);
   return 1;
@@ -63,7 +99,8 @@ int asy_lock_acquire(lua_State *L) {
   if (waitq_bind(L, t, &lock->loop_id, "lock")) lock->owner = 0;
   if (lock->owner == t->number) return asy_error(L, ASY_ERROR, "the task holds the lock already");
   if (lock->owner) return waitq_park(L, t, &lock->q, &ACQUIRE, lock);
-  lock->owner = t->number;
+  own(lock, t);
+  asy_lock_note_place(L, lock);
   return 1;
 }
 
@@ -101,7 +138,9 @@ static int lock_locked(lua_State *L) {
 
 static int lock__gc(lua_State *L) {
   Lock *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOCK);
-  if (self) waitq_destroy(&self->q);
+  if (!self) return 0;
+  waitq_destroy(&self->q);
+  list_remove(&self->guard.link);
   return 0;
 }
 

@@ -12,6 +12,9 @@ typedef struct Lock {
   Waitq q;
   uint32_t loop_id;
   uint32_t owner; /* the number of the task that holds it; 0: free */
+  Guard guard;    /* among its owner's */
+  int line;       /* where the owner took it: for the report of one that is never released */
+  char source[LUA_IDSIZE];
 } Lock;
 
 Lock *asy_checklock(lua_State *L, int idx);
@@ -23,6 +26,9 @@ int asy_lock_release(lua_State *L);
 
 /* Hands the lock to the first that waits, or frees it. */
 void asy_lock_pass(Lock *lock);
+
+/* Notes where the owner, which runs, takes it: the place that calls the C function. */
+void asy_lock_note_place(lua_State *L, Lock *lock);
 
 /* Makes the task wait for the lock, or own it at once: then it is woken with `code`. The task is in
 ** no line, parked, and its kind's finish calls waitq_took. */

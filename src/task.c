@@ -346,11 +346,58 @@ static FutureState failure(lua_State *L, Loop *loop, Task *t) {
   return FUTURE_ERROR;
 }
 
+/* args: loop (light), scope, its place, task; what a forgotten `<close>` leaves behind */
+static int forget_scope(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  luaL_getmetafield(L, 2, "__name");
+  lua_pushfstring(L, "a scope was never closed (local _ <close> = ...): %s", lua_tostring(L, -1));
+  lua_pushfstring(L, "made at %s", lua_tostring(L, 3));
+  asy_report(L, loop, (Report){.message = lua_tostring(L, -2), .key = "task", .object = 4,
+                               .traceback = lua_tostring(L, -1)});
+  lua_getfield(L, 2, "_forget");
+  lua_pushvalue(L, 2);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+/* args: loop (light), task */
+static int forget_scopes(lua_State *L) {
+  asy_future_extras(L, 2, true);
+  lua_getfield(L, 3, "scopes");
+  lua_pushnil(L);
+  lua_setfield(L, 3, "scopes");
+  for (lua_pushnil(L); lua_next(L, 4); lua_settop(L, 5)) {
+    lua_pushcfunction(L, forget_scope);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 5);
+    lua_pushvalue(L, 6);
+    lua_pushvalue(L, 2);
+    if (lua_pcall(L, 4, 0, 0) != LUA_OK)
+      asy_report(L, lua_touserdata(L, 1), (Report){.message = "a scope could not be closed", .exception = -1});
+  }
+  return 0;
+}
+
+/* The task has ended: what it should have closed is reported and let go. stack: ..., task */
+static void forget(lua_State *L, Loop *loop, Task *t) {
+  for (ListNode *node; (node = list_take(&t->guards));) {
+    Guard *g = asy_container(node, Guard, link);
+    g->forgotten(L, loop, g);
+  }
+  if (!t->scopes) return;
+  t->scopes = 0;
+  lua_pushcfunction(L, forget_scopes);
+  lua_pushlightuserdata(L, loop);
+  lua_pushvalue(L, -3);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
+}
+
 /* stack: ..., task, value → ..., task. Until it returns the task can be settled again. */
 static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool packed) {
   asy_future_settle(L, loop->rt, &t->future, -2, state, packed);
   t->phase = TASK_ENDED;
   t->requests = 0;
+  if (t->scopes || !list_empty(&t->guards)) forget(L, loop, t);
   if (t->ended) t->ended(L, t);
   asy_release_in(L, loop, ASY_HELD, t->slot);
   t->loop = NULL;
@@ -593,6 +640,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   t->timer.fire = on_deadline;
   list_init(&t->ready.link);
   list_init(&t->waiter.link);
+  list_init(&t->guards);
   t->loop = loop;
   t->own_coro = !lua_isthread(L, fn);
   lua_rawgeti(L, held, ASY_SLOT_META);
@@ -748,6 +796,7 @@ static void abandon(lua_State *L, Loop *loop, Task *t) {
     }
   }
   list_remove(&t->waiter.link);
+  while (list_take(&t->guards)) continue;
   t->loop = NULL;
 }
 
@@ -835,6 +884,41 @@ static int task_requeue(lua_State *L) {
   return 0;
 }
 
+/* For scopes: the task must leave this one before it ends. args: task, scope, the level where it is made */
+static int task_enter(lua_State *L) {
+  Task *t = check_task(L);
+  luaL_where(L, (int)luaL_checkinteger(L, 3));
+  size_t n = lua_rawlen(L, -1);
+  lua_pushlstring(L, lua_tostring(L, -1), n > 2 ? n - 2 : 0); /* less ": " */
+  asy_future_extras(L, 1, true);
+  if (lua_getfield(L, -1, "scopes") == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "scopes");
+  }
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -4);
+  lua_rawset(L, -3);
+  t->scopes++;
+  return 0;
+}
+
+/* For scopes: this one has been left. */
+static int task_leave(lua_State *L) {
+  Task *t = check_task(L);
+  lua_settop(L, 2);
+  asy_future_extras(L, 1, false);
+  if (!t->scopes || lua_getfield(L, -1, "scopes") != LUA_TTABLE) return 0;
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, -2) == LUA_TNIL) return 0;
+  lua_pushvalue(L, 2);
+  lua_pushnil(L);
+  lua_rawset(L, -4);
+  t->scopes--;
+  return 0;
+}
+
 void asy_task_name(lua_State *L, Task *t, int idx) {
   int top = lua_gettop(L);
   asy_future_extras(L, idx, false);
@@ -890,7 +974,10 @@ static int task_traceback(lua_State *L) {
 static void push_place(lua_State *L, Task *t, int idx) {
   lua_Debug ar;
   int type = lua_getiuservalue(L, idx, TASK_UV_CORO);
-  if (type == LUA_TTHREAD && t->phase != TASK_ENDED) {
+  if (type == LUA_TTHREAD && t->phase == TASK_ENDED && lua_isfunction(t->co, 1)) { /* at this moment */
+    lua_pushvalue(t->co, 1);
+    lua_xmove(t->co, L, 1);
+  } else if (type == LUA_TTHREAD && t->phase != TASK_ENDED) {
     int level = 0;
     while (lua_getstack(t->co, level + 1, &ar)) level++;
     if (t->phase == TASK_NEW && lua_gettop(t->co) > 1) {
@@ -958,6 +1045,8 @@ static const luaL_Reg methods[] = {{"cancel", task_cancel},
                                    {"_request", task_request},
                                    {"_withdraw", task_withdraw},
                                    {"_requeue", task_requeue},
+                                   {"_enter", task_enter},
+                                   {"_leave", task_leave},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", task__tostring}, {NULL, NULL}};

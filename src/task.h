@@ -16,6 +16,13 @@ ASY_HIDDEN
 
 struct Task;
 
+/* What a task must give back before it ends: a lock. */
+typedef struct Guard {
+  ListNode link; /* in the task's guards */
+  /* The task has ended and never gave it back: reports, and does it. stack: ..., task */
+  void (*forgotten)(lua_State *L, Loop *loop, struct Guard *g);
+} Guard;
+
 typedef enum Abort {
   ASY_DETACHED, /* the task waits for nothing any more: it gets its CancelledError */
   ASY_PENDING   /* whoever it waits for has been told, and will wake it */
@@ -57,6 +64,7 @@ typedef struct Task {
   const WaitKind *kind;
   void *on;              /* what it waits on, as its kind sees it */
   lua_CFunction again;   /* after giving way: the call to make again */
+  ListNode guards;       /* Guards that it holds */
   void (*ended)(lua_State *L, struct Task *t); /* told when it has ended, or NULL; stack: task */
   void *owner;           /* for `ended` */
   int code;              /* what it was woken with */
@@ -65,6 +73,7 @@ typedef struct Task {
   int16_t budget;
   uint16_t requests;     /* undelivered cancellations, in extras.requests */
   uint32_t cancelling;   /* requests minus uncancel() */
+  uint32_t scopes;       /* open ones of the Lua layer, in extras.scopes */
   uint8_t phase;         /* TaskPhase */
   bool failed;           /* how its function ended, until it is settled */
   bool packed;

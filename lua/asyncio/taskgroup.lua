@@ -13,7 +13,9 @@ TaskGroup.__index, TaskGroup.__name = TaskGroup, "asyncio.TaskGroup"
 local function new()
   local parent = core.current_task()
   if not parent then error(core.Error "a task group can only be used inside a task", 2) end
-  return setmetatable({ parent = parent, tasks = {}, n = 0, errors = { n = 0 }, tracebacks = {} }, TaskGroup)
+  local group = setmetatable({ parent = parent, tasks = {}, n = 0, errors = { n = 0 }, tracebacks = {} }, TaskGroup)
+  parent:_enter(group, 2)
+  return group
 end
 
 local function add_error(group, err, traceback)
@@ -80,8 +82,15 @@ local function wait_for_children(group)
   return interruptions
 end
 
+-- Its parent has ended without closing it.
+function TaskGroup:_forget()
+  self.closed = true
+  cancel_children(self)
+end
+
 function TaskGroup:__close(err)
   if self.closed then return end
+  self.parent:_leave(self)
   if core.current_task() ~= self.parent then
     self.closed = true
     return cancel_children(self)

@@ -34,6 +34,12 @@ local function open(loop, deadline)
   return scope
 end
 
+--- For scopes in users' hands: one that is never closed is reported when its task ends.
+local function entered(scope)
+  scope.task:_enter(scope, 2)
+  return scope
+end
+
 --- A block that may take so long: `local _ <close> = asyncio.timeout(2)`.
 -- What still waits then is cancelled, and TimeoutError leaves the block.
 -- @tparam ?number delay seconds; nil: no limit yet, see `Timeout:reschedule`
@@ -41,7 +47,7 @@ end
 function timeouts.timeout(delay)
   check.seconds(delay, 1, "timeout")
   local loop = core.get_running_loop()
-  return open(loop, delay and loop:time() + delay)
+  return entered(open(loop, delay and loop:time() + delay))
 end
 
 --- The same, with a moment of the loop's clock.
@@ -49,7 +55,7 @@ end
 -- @treturn Timeout
 function timeouts.timeout_at(when)
   check.seconds(when, 1, "timeout_at")
-  return open(core.get_running_loop(), when)
+  return entered(open(core.get_running_loop(), when))
 end
 
 --- When it will expire, in seconds of the loop's clock; nil: never.
@@ -75,6 +81,7 @@ function Timeout:expired() return self.request ~= nil end
 function Timeout:__close(err)
   if self.closed then return end
   self.closed = true
+  self.task:_leave(self)
   if self.handle then self.handle:cancel() end
   if not self.request then return end
   self.task:_withdraw(self.request)
@@ -82,6 +89,12 @@ function Timeout:__close(err)
     self.timed_out = core.TimeoutError "the time is up"
     error(self.timed_out, 0)
   end
+end
+
+-- Its task has ended without closing it.
+function Timeout:_forget()
+  self.closed = true
+  if self.handle then self.handle:cancel() end
 end
 
 function Timeout:__tostring()
