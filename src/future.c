@@ -246,13 +246,14 @@ void asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
 /* Methods */
 
 /* A task's result is its function's business. */
-static Future *check_settable(lua_State *L) {
-  Future *f = check_future(L);
+static Future *check_settable(lua_State *L, const Runtime *rt) {
+  Future *f = asy_tofuture(L, rt, 1);
+  if (!f) luaL_typeerror(L, 1, "asyncio.Future");
   if (f->task)
     asy_error(L, ASY_INVALID_STATE, "the result of a task is what its function returns");
   if (f->state != FUTURE_PENDING)
     asy_error(L, ASY_INVALID_STATE, "the future already is %s", STATES[f->state]);
-  if (!asy_loop_find(ASY_RUNTIME(L), f->loop_id))
+  if (!asy_loop_find(rt, f->loop_id))
     asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
   return f;
 }
@@ -262,9 +263,10 @@ static Future *check_settable(lua_State *L) {
 // @function Future:set_result
 // @param ... what awaiting it returns
 static int future_set_result(lua_State *L) {
-  Future *f = check_settable(L);
+  Runtime *rt = ASY_RUNTIME(L);
+  Future *f = check_settable(L, rt);
   bool packed = asy_pack(L, lua_gettop(L) - 1);
-  asy_future_settle(L, ASY_RUNTIME(L), f, 1, FUTURE_RESULT, packed);
+  asy_future_settle(L, rt, f, 1, FUTURE_RESULT, packed);
   return 0;
 }
 
@@ -273,9 +275,10 @@ static int future_set_result(lua_State *L) {
 // @function Future:set_exception
 // @param err what awaiting it raises
 static int future_set_exception(lua_State *L) {
-  Future *f = check_settable(L);
+  Runtime *rt = ASY_RUNTIME(L);
+  Future *f = check_settable(L, rt);
   lua_settop(L, 2);
-  asy_future_settle(L, ASY_RUNTIME(L), f, 1, FUTURE_ERROR, false);
+  asy_future_settle(L, rt, f, 1, FUTURE_ERROR, false);
   return 0;
 }
 

@@ -12,8 +12,10 @@
 #include "error.h"
 #include "report.h"
 
+static const char NAME[] = "asyncio.Lock";
+
 Lock *asy_checklock(lua_State *L, int idx) {
-  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOCK, "asyncio.Lock");
+  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOCK, NAME);
 }
 
 static void own(Lock *lock, Task *t) {
@@ -92,31 +94,33 @@ int asy_lock_new(lua_State *L) {
 // @function Lock:acquire
 // @treturn Lock itself; leaving the block releases it
 int asy_lock_acquire(lua_State *L) {
-  Lock *lock = asy_checklock(L, 1);
-  Task *t = asy_current(L);
-  lua_settop(L, 1);
+  Runtime *rt = ASY_RUNTIME(L);
+  asy_nargs(L, 1);
+  Lock *lock = asy_self(L, rt, ASY_LOCK, NAME);
+  Task *t = asy_current_in(L, rt);
   if (asy_spent(t)) return asy_give_way(L, t, asy_lock_acquire);
   if (waitq_bind(L, t, &lock->loop_id, "lock")) lock->owner = 0;
   if (lock->owner == t->number) return asy_error(L, ASY_ERROR, "the task holds the lock already");
   if (lock->owner) return waitq_park(L, t, &lock->q, &ACQUIRE, lock);
   own(lock, t);
   asy_lock_note_place(L, lock);
+  lua_settop(L, 1);
   return 1;
 }
 
 /* Whether the running task holds it. */
-static bool mine(lua_State *L, const Lock *lock) {
-  Task *t = ASY_RUNTIME(L)->current;
-  return t && lock->owner == t->number;
+static bool mine(const Runtime *rt, const Lock *lock) {
+  return rt->current && lock->owner == rt->current->number;
 }
 
 /// Releases the lock; the first that waits has it then.
 // Raises InvalidStateError when it is free, or when another task holds it.
 // @function Lock:release
 int asy_lock_release(lua_State *L) {
-  Lock *lock = asy_checklock(L, 1);
+  Runtime *rt = ASY_RUNTIME(L);
+  Lock *lock = asy_self(L, rt, ASY_LOCK, NAME);
   if (!lock->owner) return asy_error(L, ASY_INVALID_STATE, "the lock is not held");
-  if (!mine(L, lock)) return asy_error(L, ASY_INVALID_STATE, "the lock is held by another task");
+  if (!mine(rt, lock)) return asy_error(L, ASY_INVALID_STATE, "the lock is held by another task");
   asy_lock_pass(lock);
   return 0;
 }
@@ -124,7 +128,7 @@ int asy_lock_release(lua_State *L) {
 /* Leaving the block after a release by hand is no error. */
 static int lock__close(lua_State *L) {
   Lock *lock = asy_checklock(L, 1);
-  if (mine(L, lock)) asy_lock_pass(lock);
+  if (mine(ASY_RUNTIME(L), lock)) asy_lock_pass(lock);
   return 0;
 }
 

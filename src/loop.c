@@ -107,6 +107,10 @@ Loop *asy_loop_find(const Runtime *rt, uint32_t id) {
 }
 
 void asy_loop_push(lua_State *L, const Loop *loop) {
+  if (loop->rt->running == loop) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->loop_ref);
+    return;
+  }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key);
   lua_rawgeti(L, -1, loop->id);
   lua_remove(L, -2);
@@ -430,6 +434,8 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   luaL_checkstack(L, 10, NULL);
   asy_held_table(L, loop);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
+  asy_loop_push(L, loop);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->loop_ref);
   rt->running = loop;
   loop->until = until;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->context_ref); /* a run that breaks off may leave another */
@@ -445,6 +451,8 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->context_ref);
   lua_pushboolean(L, 0);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->loop_ref);
   if (status != LUA_OK) lua_error(L);
   if (!loop->fatal) return;
   loop->fatal = false;
@@ -682,9 +690,8 @@ static int loop_setfield(lua_State *L) {
 }
 
 static int loop__index(lua_State *L) {
-  lua_settop(L, 2);
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
+  if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1; /* a method: nearly always */
   if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "slow_callback_duration")) return 1;
   lua_pushnumber(L, (lua_Number)check_loop(L, 1)->slow_ns / NS);
   return 1;
@@ -759,6 +766,8 @@ void asy_open_loop(lua_State *L) {
   memset(rt, 0, sizeof *rt);
   list_init(&rt->loops);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  lua_pushboolean(L, 0);
+  rt->loop_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushboolean(L, 0);
   rt->held_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushboolean(L, 0);

@@ -58,6 +58,7 @@ typedef struct Runtime {
   int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
   int context_ref;              /* registry: the current context (context.h) */
   bool contexts;                /* some ContextVar has been set */
+  int loop_ref;                 /* registry: the running loop, else false */
   int held_ref;                 /* registry: the running loop's held table, else false */
   struct Loop *closing;         /* the loop that is being closed, and its held table's place */
   int closing_ref;
@@ -155,6 +156,19 @@ void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
 void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind);
 /* The same, or an argument error. */
 void *asy_check(lua_State *L, const Runtime *rt, int idx, Kind kind, const char *name);
+
+/* The object of a method, the userdata at 1, or an argument error. Leaves a value on the stack. */
+static inline void *asy_self(lua_State *L, const Runtime *rt, Kind kind, const char *name) {
+  void *p = lua_touserdata(L, 1);
+  if (ASY_LIKELY(p && lua_getmetatable(L, 1) && lua_topointer(L, -1) == rt->meta[kind])) return p;
+  luaL_typeerror(L, 1, name);
+  return NULL;
+}
+
+/* For methods that take n values: there are as many, nil where one is missing. */
+static inline void asy_nargs(lua_State *L, int n) {
+  if (lua_gettop(L) != n) lua_settop(L, n);
+}
 
 /* The loop that runs in this state; raises outside of one. */
 Loop *asy_running(lua_State *L, Runtime *rt);

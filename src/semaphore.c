@@ -75,8 +75,9 @@ static int semaphore_new_bounded(lua_State *L) { return new_semaphore(L, true); 
 // @function Semaphore:acquire
 // @treturn Semaphore itself; leaving the block releases it
 static int semaphore_acquire(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
   Semaphore *s = check_semaphore(L);
-  Task *t = asy_current(L);
+  Task *t = asy_current_in(L, rt);
   lua_settop(L, 1);
   if (asy_spent(t)) return asy_give_way(L, t, semaphore_acquire);
   waitq_bind(L, t, &s->loop_id, "semaphore");

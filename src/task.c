@@ -108,30 +108,30 @@ static int park(lua_State *L, Task *t) {
   return lua_yieldk(L, 0, (lua_KContext)t->loop->rt, park_resumed);
 }
 
-/* stack: ..., value → ...; what the task's user value holds */
-static void set_anchor(lua_State *L, Task *t, bool anchored) {
-  asy_task_push(L, t);
-  lua_insert(L, -2);
+/* What the task's user value holds: the value at idx, or nothing for 0. */
+static void set_anchor(lua_State *L, Task *t, int idx) {
+  asy_held_table(L, t->loop);
+  lua_rawgeti(L, -1, t->slot);
+  if (idx)
+    lua_pushvalue(L, idx);
+  else
+    lua_pushnil(L);
   lua_setiuservalue(L, -2, FUTURE_UV_VALUE);
-  lua_pop(L, 1);
-  t->anchored = anchored;
+  lua_pop(L, 2);
+  t->anchored = idx != 0;
 }
 
 int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
   t->kind = kind;
   t->on = on;
-  if (t->anchored) {
-    lua_pushnil(L);
-    set_anchor(L, t, false);
-  }
+  if (t->anchored) set_anchor(L, t, 0);
   return park(L, t);
 }
 
 int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) {
   t->kind = kind;
   t->on = on;
-  lua_pushvalue(L, idx);
-  set_anchor(L, t, true);
+  set_anchor(L, t, idx);
   return park(L, t);
 }
 

@@ -86,6 +86,12 @@ typedef struct Task {
 /* The task that makes this call and may wait in it; raises where nothing can wait. */
 Task *asy_current(lua_State *L);
 
+/* The same, the quick way. */
+static inline Task *asy_current_in(lua_State *L, const Runtime *rt) {
+  Task *t = rt->current;
+  return ASY_LIKELY(t && t->top == L && lua_isyieldable(L)) ? t : asy_current(L);
+}
+
 /* As above, but NULL instead of raising. */
 Task *asy_current_or_null(lua_State *L);
 

@@ -48,9 +48,8 @@ void waitq_destroy(Waitq *q) {
   }
 }
 
-bool waitq_bind(lua_State *L, const Task *t, uint32_t *id, const char *what) {
+bool waitq_bind_anew(lua_State *L, const Task *t, uint32_t *id, const char *what) {
   uint32_t former = *id;
-  if (former == t->loop->id) return false;
   if (former && asy_loop_find(t->loop->rt, former))
     asy_error(L, ASY_ERROR, "the %s is in use in another event loop", what);
   *id = t->loop->id;
