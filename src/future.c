@@ -465,7 +465,10 @@ static int future_failed(lua_State *L) {
   return 1;
 }
 
-/* Whether the value is a future or a task. */
+/// Whether something is a Future or a Task.
+// @function isfuture
+// @param x anything
+// @treturn boolean
 static int future_isfuture(lua_State *L) {
   luaL_checkany(L, 1);
   lua_pushboolean(L, asy_tofuture(L, ASY_RUNTIME(L), 1) != NULL);

@@ -729,6 +729,11 @@ static int loop_get_running(lua_State *L) {
   return 1;
 }
 
+/// The same as `get_running_loop`.
+// @function get_event_loop
+// @treturn Loop
+static int loop_get_event_loop(lua_State *L) { return loop_get_running(L); }
+
 /* Whether a loop runs in this state, here or beneath: then nothing may wait or run another. */
 static int loop_in_run(lua_State *L) {
   lua_pushboolean(L, ASY_RUNTIME(L)->running != NULL);
@@ -756,7 +761,7 @@ static const luaL_Reg metamethods[] = {{"__gc", loop__gc},
 
 static const luaL_Reg functions[] = {{"new_event_loop", loop_new},
                                      {"get_running_loop", loop_get_running},
-                                     {"get_event_loop", loop_get_running},
+                                     {"get_event_loop", loop_get_event_loop},
                                      {"in_run", loop_in_run},
                                      {NULL, NULL}};
 

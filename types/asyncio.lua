@@ -772,41 +772,41 @@ function Server:sockets() end
 
 ---A drop-in for the standard `coroutine` table, in whose coroutines an await suspends the task.
 ---@class asyncio.coroutine
-local co = {}
+local inner = {}
 
 ---@param f function
 ---@return thread
-function co.create(f) end
+function inner.create(f) end
 
----@param thread thread
+---@param co thread
 ---@param ... any
 ---@return boolean ok
 ---@return any ...
-function co.resume(thread, ...) end
+function inner.resume(co, ...) end
 
 ---@param f function
 ---@return function
-function co.wrap(f) end
+function inner.wrap(f) end
 
 ---@param ... any
 ---@return any ...
-function co.yield(...) end
+function inner.yield(...) end
 
----@param thread thread
+---@param co thread
 ---@return "running" | "suspended" | "normal" | "dead"
-function co.status(thread) end
+function inner.status(co) end
 
----@param thread thread
+---@param co thread
 ---@return boolean ok
 ---@return any err
-function co.close(thread) end
+function inner.close(co) end
 
 ---@return boolean
-function co.isyieldable() end
+function inner.isyieldable() end
 
 ---@return thread running
 ---@return boolean ismain
-function co.running() end
+function inner.running() end
 
 -- Context variables
 
@@ -818,19 +818,19 @@ function asyncio.ContextVar(name, default) end
 
 ---@class asyncio.ContextVar
 ---@field name string
-local context_var = {}
+local ContextVar = {}
 
 ---Its value; raises an Error where nothing was set and there is no default.
 ---@param default? any
 ---@return any
-function context_var:get(default) end
+function ContextVar:get(default) end
 
 ---@param value any
 ---@return asyncio.ContextToken token for `reset`; as a `<close>` variable it resets at the end of the block
-function context_var:set(value) end
+function ContextVar:set(value) end
 
 ---@param token asyncio.ContextToken
-function context_var:reset(token) end
+function ContextVar:reset(token) end
 
 ---@class asyncio.ContextToken
 

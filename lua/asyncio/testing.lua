@@ -123,7 +123,7 @@ function testing.async(fn, opts)
   check.callable(fn, 1, "async")
   local timeout, virtual = check_options(opts)
   return function(...)
-    local reports, results = {}, nil
+    local reports, results = {}
     do
       local self <close> = runner.Runner {}
       local loop = self:get_loop()
