@@ -1,12 +1,15 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind gc lint   the checks that CI runs too
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
+# make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
+# make dist   what a release consists of, in dist/
 # Each installs what is missing (Debian, as root) and nothing else.
 
 CC      ?= cc
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes
 LUA     ?= lua5.4
+PREFIX  ?= /usr/local
 BUILD   ?= build
 LUA_INC := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
 UV_INC  := $(if $(LIBUV_INCDIR),-I$(LIBUV_INCDIR)) $(if $(LIBUV_DIR),-I$(LIBUV_DIR)/include)
@@ -21,6 +24,7 @@ export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind gc lint doc env clean
+.PHONY: install uninstall dist
 
 all: build
 
@@ -67,6 +71,21 @@ doc:
 	@sh tools/doc doc/api
 env:
 	@echo "export LUA_PATH='$(LUA_PATH)' LUA_CPATH='$(LUA_CPATH)'"
+
+# Where a Lua 5.4 of that prefix looks for modules.
+SHARE := $(DESTDIR)$(PREFIX)/share/lua/5.4
+LIB   := $(DESTDIR)$(PREFIX)/lib/lua/5.4
+
+install: build
+	install -d $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
+	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
+	install $(CORE) $(LIB)/asyncio
+	for file in bin/*; do if [ -f $$file ]; then install $$file $(DESTDIR)$(PREFIX)/bin; fi; done
+	cp -R types $(DESTDIR)$(PREFIX)/share/lua-asyncio
+uninstall:
+	rm -rf $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin/asyncio $(DESTDIR)$(PREFIX)/share/lua-asyncio
+dist: setup-check
+	@sh tools/dist dist
 
 clean:
 	rm -rf build build-*

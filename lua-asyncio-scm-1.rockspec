@@ -44,4 +44,5 @@ build = {
     linux = { modules = { ["asyncio.core"] = { libraries = { "uv", "pthread", "dl" } } } },
   },
 }
+build.copy_directories = { "types", "doc", "examples" }
 test = { type = "command", script = "spec/run.lua" }

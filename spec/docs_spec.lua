@@ -137,7 +137,8 @@ function TestNames:test_every_public_function_is_annotated_with_the_same_paramet
     local expected = doc and parameters_of(fn, doc)
     if annotated[name] == nil then
       wrong[#wrong + 1] = name .. " is missing"
-    elseif expected and expected ~= annotated[name] and not annotated[name]:find("^" .. expected:gsub("%.%.%.$", "")) then
+    elseif expected and expected ~= annotated[name]
+      and not annotated[name]:find("^" .. expected:gsub("%.%.%.$", "")) then
       wrong[#wrong + 1] = ("%s(%s) is annotated as (%s)"):format(name, expected, annotated[name])
     end
   end
