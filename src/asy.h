@@ -28,6 +28,18 @@
 #define asy_closethread(co, from) ((void)(from), lua_resetthread(co))
 #endif
 
+/* One collector step, of the basic size. */
+#if LUA_VERSION_NUM > 504
+#define asy_gcstep(L) lua_gc(L, LUA_GCSTEP, (size_t)0)
+#else
+#define asy_gcstep(L) lua_gc(L, LUA_GCSTEP, 0)
+#endif
+
+#if !defined(lua_writestringerror) /* 5.5 keeps it to itself */
+#include <stdio.h>
+#define lua_writestringerror(format, arg) (fprintf(stderr, (format), (arg)), fflush(stderr))
+#endif
+
 /* Closes a coroutine for good: it is dead, to whoever looks at it. */
 #define asy_killthread(co, from) ((void)asy_closethread(co, from), lua_settop(co, 0))
 

@@ -361,7 +361,7 @@ static void poll_events(lua_State *L, Loop *loop) {
 static bool collect_generational(lua_State *L) {
   if (lua_gc(L, LUA_GCINC, 0, 0, 0) != LUA_GCGEN) return false;
   lua_gc(L, LUA_GCGEN, 0, 0);
-  lua_gc(L, LUA_GCSTEP, 0); /* runs the finalisers */
+  asy_gcstep(L); /* runs the finalisers */
   return true;
 }
 
@@ -374,7 +374,7 @@ static void hunt(lua_State *L, Loop *loop) {
     return;
   }
   bool cycle_done = lua_gc(L, LUA_GCCOUNT) < HUNT_MAX_KB && collect_generational(L);
-  while (!cycle_done && uv_hrtime() - now < HUNT_SLICE) cycle_done = lua_gc(L, LUA_GCSTEP, 0);
+  while (!cycle_done && uv_hrtime() - now < HUNT_SLICE) cycle_done = asy_gcstep(L);
   if (++loop->hunt_slices > HUNT_SLICES) cycle_done = true;
   if (cycle_done) loop->hunt_slices = 0;
   loop->hunt -= cycle_done;
