@@ -24,7 +24,7 @@ export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind gc lint doc env clean
-.PHONY: install uninstall dist
+.PHONY: install uninstall dist setup-bench
 
 all: build
 
@@ -34,6 +34,8 @@ setup-test:
 	@sh tools/setup test
 setup-check:
 	@sh tools/setup check
+setup-bench:
+	@sh tools/setup bench
 
 build: setup
 	@$(MAKE) --no-print-directory $(CORE)
@@ -55,8 +57,8 @@ demo: build
 test: setup-test build
 	@$(LUA) spec/run.lua $(SPEC)
 
-bench: build
-	@$(LUA) bench/run.lua
+bench: setup-bench build
+	@sh bench/results
 
 asan: setup-check
 	@sh tools/check asan

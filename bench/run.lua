@@ -95,14 +95,14 @@ local QUESTIONS = {
 
 asyncio.run(function()
   asyncio.get_running_loop().slow_callback_duration = 60
-  print(("%-62s %8s  %s"):format("", "ratio", "least and greatest"))
+  print "| | ratio | least–greatest |\n|---|---:|---:|"
   for _, question in ipairs(QUESTIONS) do
     local ratios = {}
     for round = 1, ROUNDS do
       ratios[round] = each(N, ours[question[1]]) / each(N, plain[question[2]])
     end
     table.sort(ratios)
-    print(("%-62s %7.2fx  %.2f to %.2f"):format(
+    print(("| %s | %.2f | %.2f–%.2f |"):format(
       question[3], ratios[ROUNDS // 2 + 1], ratios[1], ratios[ROUNDS]))
   end
 end)

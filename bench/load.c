@@ -1,0 +1,236 @@
+/*
+** load.c - the other side of a server that is measured: clients in a closed loop, on epoll.
+**
+**   load PID PORT KIND CONNECTIONS SIZE SECONDS [IN_FLIGHT]
+**
+** KIND: echo (a message is sent when one has come back, IN_FLIGHT of them at a time on each connection),
+** churn (a connection for each message), bulk (reads what comes until the end), idle (each connection
+** makes one echo and stays open). Prints what the server with that PID needed: processor time for each
+** message in us, messages a second, the 50th and 99th percentile of the time a message took, in us;
+** for bulk MB a second and us for each MB; for idle bytes of memory for each connection.
+** The first fifth of the time is not measured. Messages end with a newline.
+*/
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_IN_FLIGHT 64
+#define BUCKETS 2000 /* of latency: 64 to a power of two */
+
+typedef struct Client {
+  int fd;
+  size_t got;                    /* bytes of the message that is coming back */
+  unsigned first;                /* the oldest message in flight, in `sent` */
+  uint64_t sent[MAX_IN_FLIGHT];  /* when */
+} Client;
+
+static struct sockaddr_in address = {.sin_family = AF_INET};
+static int poller, pid, in_flight = 1;
+static size_t size;
+static char *message, *room;
+static const size_t room_size = 1 << 20;
+static uint64_t done, latency[BUCKETS];
+static bool measuring;
+
+static uint64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+/* What the server's threads have used, ns. */
+static uint64_t server_time(void) {
+  char name[300];
+  uint64_t sum = 0;
+  snprintf(name, sizeof name, "/proc/%d/task", pid);
+  DIR *dir = opendir(name);
+  if (!dir) die(name);
+  for (struct dirent *e; (e = readdir(dir));) {
+    unsigned long long ns = 0;
+    if (*e->d_name == '.') continue;
+    snprintf(name, sizeof name, "/proc/%d/task/%s/schedstat", pid, e->d_name);
+    FILE *f = fopen(name, "r");
+    if (!f) continue;
+    if (fscanf(f, "%llu", &ns) == 1) sum += ns;
+    fclose(f);
+  }
+  closedir(dir);
+  return sum;
+}
+
+static long server_memory(void) {
+  char name[64];
+  long pages = 0;
+  snprintf(name, sizeof name, "/proc/%d/statm", pid);
+  FILE *f = fopen(name, "r");
+  if (!f || fscanf(f, "%*d %ld", &pages) != 1) die(name);
+  fclose(f);
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* Latencies, in steps of about a percent */
+
+static unsigned bucket_of(uint64_t us) {
+  if (us < 64) return (unsigned)us;
+  unsigned power = 63 - (unsigned)__builtin_clzll(us);
+  unsigned bucket = (power - 5) * 64 + (unsigned)(us >> (power - 6)) - 64;
+  return bucket < BUCKETS ? bucket : BUCKETS - 1;
+}
+
+static uint64_t bucket_us(unsigned bucket) {
+  if (bucket < 64) return bucket;
+  unsigned power = bucket / 64 + 5;
+  return (uint64_t)(bucket % 64 + 64) << (power - 6);
+}
+
+static uint64_t percentile(double part) {
+  uint64_t seen = 0, total = 0;
+  for (unsigned i = 0; i < BUCKETS; i++) total += latency[i];
+  for (unsigned i = 0; i < BUCKETS; i++)
+    if ((seen += latency[i]) >= (uint64_t)(part * (double)total)) return bucket_us(i);
+  return 0;
+}
+
+/* Clients */
+
+static void client_send(Client *c, unsigned n) {
+  for (unsigned i = 0; i < n; i++) c->sent[(c->first + (unsigned)in_flight - n + i) % MAX_IN_FLIGHT] = now();
+  for (size_t left = n * size; left > 0;) { /* a closed loop: the socket's buffer has room */
+    ssize_t wrote = send(c->fd, message, left, MSG_NOSIGNAL);
+    if (wrote < 0 && errno != EAGAIN) die("send");
+    if (wrote > 0) left -= (size_t)wrote;
+  }
+}
+
+static void client_open(Client *c) {
+  struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+  int on = 1;
+  *c = (Client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
+  if (c->fd < 0) die("socket");
+  if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("connect");
+  setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &ev)) die("epoll_ctl");
+}
+
+/* A message has come back. */
+static void count(Client *c) {
+  if (measuring) {
+    done++;
+    latency[bucket_of((now() - c->sent[c->first % MAX_IN_FLIGHT]) / 1000)]++;
+  }
+  c->first++;
+}
+
+/* Reads once; how many messages that completes. */
+static unsigned client_read(Client *c) {
+  ssize_t n = recv(c->fd, room, room_size, MSG_DONTWAIT);
+  unsigned whole = 0;
+  if (n < 0 && errno == EAGAIN) return 0;
+  if (n <= 0) die("the server closed");
+  for (c->got += (size_t)n; c->got >= size; c->got -= size, whole++) count(c);
+  return whole;
+}
+
+static void client_renew(Client *c) {
+  struct linger hard = {.l_onoff = 1}; /* no port is left in TIME_WAIT */
+  setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  close(c->fd);
+  client_open(c);
+  client_send(c, 1);
+}
+
+static void run(Client *clients, int n, bool churn, double seconds) {
+  uint64_t began = now(), window = began + (uint64_t)(seconds * 0.2e9), end = window + (uint64_t)(seconds * 0.8e9);
+  uint64_t used = 0, t;
+  struct epoll_event events[256];
+  for (int i = 0; i < n; i++) client_send(&clients[i], (unsigned)in_flight);
+  while ((t = now()) < end) {
+    if (!measuring && t >= window) {
+      measuring = true;
+      window = t;
+      used = server_time();
+    }
+    int ready = epoll_wait(poller, events, 256, 100);
+    for (int i = 0; i < ready; i++) {
+      Client *c = events[i].data.ptr;
+      unsigned whole = client_read(c);
+      if (whole && churn)
+        client_renew(c);
+      else if (whole)
+        client_send(c, whole);
+    }
+  }
+  used = server_time() - used;
+  printf("cpu_us=%.3f rate=%.0f p50_us=%llu p99_us=%llu n=%llu\n", (double)used / 1e3 / (double)done,
+         (double)done * 1e9 / (double)(t - window), (unsigned long long)percentile(0.5),
+         (unsigned long long)percentile(0.99), (unsigned long long)done);
+}
+
+static void run_bulk(Client *c) {
+  uint64_t began = now(), used = server_time(), bytes = 0;
+  for (ssize_t n; (n = recv(c->fd, room, room_size, MSG_TRUNC)) != 0;) {
+    if (n < 0) die("recv");
+    bytes += (uint64_t)n;
+  }
+  double mb = (double)bytes / 1e6;
+  printf("cpu_us=%.1f rate=%.0f n=%llu\n", (double)(server_time() - used) / 1e3 / mb,
+         mb * 1e9 / (double)(now() - began), (unsigned long long)bytes);
+}
+
+static void run_idle(Client *clients, int n) {
+  long before = server_memory();
+  for (int i = 0; i < n; i++) {
+    client_open(&clients[i]);
+    client_send(&clients[i], 1);
+    while (!client_read(&clients[i])) usleep(50);
+  }
+  usleep(300000);
+  printf("bytes=%.0f n=%d\n", (double)(server_memory() - before) / n, n);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 7) {
+    fprintf(stderr, "usage: load PID PORT echo|churn|bulk|idle CONNECTIONS SIZE SECONDS [IN_FLIGHT]\n");
+    return 2;
+  }
+  pid = atoi(argv[1]);
+  address.sin_port = htons((uint16_t)atoi(argv[2]));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const char *kind = argv[3];
+  int n = atoi(argv[4]);
+  size = (size_t)atoi(argv[5]);
+  if (argc > 7) in_flight = atoi(argv[7]);
+  Client *clients = calloc((size_t)n, sizeof *clients);
+  message = malloc(size * (size_t)in_flight);
+  room = malloc(room_size);
+  if (!clients || !message || !room) die("malloc");
+  memset(message, 'x', size * (size_t)in_flight);
+  for (int i = 1; i <= in_flight; i++) message[(size_t)i * size - 1] = '\n';
+  poller = epoll_create1(0);
+  if (!strcmp(kind, "idle")) {
+    run_idle(clients, n);
+    return 0;
+  }
+  for (int i = 0; i < n; i++) client_open(&clients[i]);
+  if (!strcmp(kind, "bulk"))
+    run_bulk(&clients[0]);
+  else
+    run(clients, n, !strcmp(kind, "churn"), atof(argv[6]));
+  return 0;
+}

@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+"""peers.py: our streams beside those of others, on the same machine in the same run; prints markdown.
+
+Each round measures every peer once, one after the other, so that a slow moment of the machine meets all of
+them; ratios are taken within a round. The server runs on one core, the clients on another.
+ROUNDS (9), SECONDS (1.5, for one measurement), POINTS and PEERS (names, comma between) may be set.
+"""
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.environ.get("BUILD", os.path.join(HERE, "..", "build"))
+ROUNDS = int(os.environ.get("ROUNDS", "9"))
+SECONDS = os.environ.get("SECONDS", "1.5")
+LUA = os.environ.get("LUA", "lua5.4")
+
+# name: mode of the server, kind of load, connections, bytes, messages in flight, what it is
+POINTS = {
+    "echo50": ("echo", "echo", 50, 64, 1, "50 connections, 64 bytes there and back"),
+    "echo1000": ("echo", "echo", 1000, 64, 1, "1,000 connections"),
+    "echo16k": ("echo", "echo", 50, 16384, 1, "16 KiB messages"),
+    "pipe": ("echo", "echo", 50, 64, 16, "16 messages in flight on each connection"),
+    "line": ("line", "echo", 50, 64, 1, "line by line"),
+    "linepipe": ("line", "echo", 50, 64, 16, "line by line, 16 lines in flight"),
+    "churn": ("echo", "churn", 50, 64, 1, "a connection for each message"),
+    "bulk": ("bulk", "bulk", 1, 64, 1, "1 GiB in pieces of 64 KiB, for each MB"),
+    "idle": ("echo", "idle", 10000, 64, 1, "bytes for each of 10,000 connections after one echo"),
+}
+PEERS = {
+    "ours": [LUA, HERE + "/servers/ours.lua"],
+    "luv": [LUA, HERE + "/servers/luv.lua"],
+    "cqueues": [LUA, HERE + "/servers/cqueues.lua"],
+    "asyncio": [sys.executable, HERE + "/servers/python.py"],
+    "uvloop": [sys.executable, HERE + "/servers/python.py"],
+    "libuv in C": [BUILD + "/bench/libuv"],
+}
+LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
+
+
+def pinned(core, command, **options):
+    if os.cpu_count() > 1:
+        command = ["taskset", "-c", str(core)] + command
+    return subprocess.Popen(command, **options)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return str(s.getsockname()[1])
+
+
+def listening(port):
+    wanted = f"0100007F:{int(port):04X}"
+    with open("/proc/net/tcp") as table:
+        return any(row.split()[1] == wanted and row.split()[3] == "0A" for row in list(table)[1:])
+
+
+def measure(peer, point):
+    mode, kind, connections, size, in_flight, _ = POINTS[point]
+    port = free_port()
+    extra = ["uvloop"] if peer == "uvloop" else []
+    server = pinned(0, PEERS[peer] + [mode, port] + extra, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while not listening(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                return None
+            time.sleep(0.02)
+        load = pinned(1, [BUILD + "/bench/load", str(server.pid), port, kind, str(connections), str(size), SECONDS,
+                          str(in_flight)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        out = load.communicate(timeout=120)[0]
+        return dict(pair.split("=") for pair in out.split()) if load.returncode == 0 else None
+    finally:
+        server.kill()
+        server.wait()
+
+
+def main():
+    points = os.environ.get("POINTS", ",".join(POINTS)).split(",")
+    peers = os.environ.get("PEERS", ",".join(PEERS)).split(",")
+    got = {}
+    for point in points:
+        for _ in range(ROUNDS):
+            for peer in peers:
+                if (peer, point) not in LEFT_OUT:
+                    got.setdefault((peer, point), []).append(measure(peer, point))
+        print(f"bench: {point} done", file=sys.stderr, flush=True)
+    report(got, points, peers)
+
+
+def figure(result, point):
+    return result and float(result["bytes" if point == "idle" else "cpu_us"])
+
+
+def spread(values, digits):
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def table(title, peers, points, cell):
+    print(f"\n### {title}\n\n| |" + "|".join(peers) + "|\n|---|" + "---:|" * len(peers))
+    for point in points:
+        print(f"| {point} | " + " | ".join(cell(peer, point) for peer in peers) + " |")
+
+
+def report(got, points, peers):
+    def values(peer, point):
+        return [figure(result, point) for result in got.get((peer, point), [])]
+
+    def absolute(peer, point):
+        known = [v for v in values(peer, point) if v]
+        return spread(known, 0 if point in ("idle", "bulk") else 2) if known else "–"
+
+    def ratio(peer, point):
+        pairs = [a / b for a, b in zip(values("ours", point), values(peer, point)) if a and b]
+        return spread(pairs, 2) if pairs else "–"
+
+    def late(peer, point):
+        known = [int(r["p99_us"]) for r in got.get((peer, point), []) if r and "p99_us" in r]
+        return spread(known, 0) if known else "–"
+
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.release()}; {ROUNDS} rounds; "
+          "median (least–greatest)\n")
+    for point in points:
+        print(f"* **{point}**: {POINTS[point][5]}")
+    table("Processor time of the server for each message, µs (idle: memory, bytes)", peers, points, absolute)
+    table("Ours as a part of theirs, round by round: below 1 ours needs less",
+          [p for p in peers if p != "ours"], points, ratio)
+    table("The 99th percentile of the time a message took, µs", peers,
+          [p for p in points if POINTS[p][1] in ("echo", "churn")], late)
+
+
+main()

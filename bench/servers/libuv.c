@@ -1,0 +1,93 @@
+/*
+** libuv.c - libuv MODE PORT: the floor, libuv from C with uv_try_write first. MODE is echo or bulk; lines
+** are echoed as they come.
+*/
+#include <stdlib.h>
+#include <string.h>
+
+#include <uv.h>
+
+#define CHUNK 65536
+#define BULK ((size_t)1 << 30)
+
+typedef struct Client {
+  uv_tcp_t tcp;
+  uv_write_t req;
+  size_t left; /* of bulk */
+  char room[CHUNK];
+} Client;
+
+static uv_loop_t loop;
+static int bulk;
+static char chunk[CHUNK];
+
+static void on_close(uv_handle_t *h) { free(h); }
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
+  (void)suggested;
+  *buf = uv_buf_init(((Client *)h)->room, CHUNK);
+}
+
+static void on_written(uv_write_t *req, int status);
+
+/* Sends; what the kernel does not take stops the reading until it is gone. */
+static void send_all(Client *c, char *bytes, size_t n) {
+  uv_buf_t buf = uv_buf_init(bytes, (unsigned)n);
+  int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+  if (sent == (int)n) return;
+  if (sent > 0) buf = uv_buf_init(bytes + sent, (unsigned)(n - (size_t)sent));
+  if (!bulk) uv_read_stop((uv_stream_t *)&c->tcp);
+  uv_write(&c->req, (uv_stream_t *)&c->tcp, &buf, 1, on_written);
+}
+
+static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
+  if (n > 0)
+    send_all((Client *)s, buf->base, (size_t)n);
+  else if (n < 0 && !uv_is_closing((uv_handle_t *)s))
+    uv_close((uv_handle_t *)s, on_close);
+}
+
+static void send_bulk(Client *c) {
+  while (c->left && !uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp)) {
+    c->left -= CHUNK;
+    send_all(c, chunk, CHUNK);
+  }
+  if (!c->left && !uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp))
+    uv_close((uv_handle_t *)&c->tcp, on_close);
+}
+
+static void on_written(uv_write_t *req, int status) {
+  Client *c = (Client *)req->handle;
+  if (status || uv_is_closing((uv_handle_t *)c)) return;
+  if (bulk)
+    send_bulk(c);
+  else
+    uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+}
+
+static void on_connection(uv_stream_t *server, int status) {
+  Client *c = calloc(1, sizeof *c);
+  if (status || !c) exit(1);
+  uv_tcp_init(&loop, &c->tcp);
+  if (uv_accept(server, (uv_stream_t *)&c->tcp)) exit(1);
+  uv_tcp_nodelay(&c->tcp, 1);
+  c->left = BULK;
+  if (bulk)
+    send_bulk(c);
+  else
+    uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+}
+
+int main(int argc, char **argv) {
+  struct sockaddr_in sa;
+  uv_tcp_t server;
+  if (argc < 3) return 2;
+  bulk = !strcmp(argv[1], "bulk");
+  memset(chunk, 'x', CHUNK);
+  uv_loop_init(&loop);
+  uv_tcp_init(&loop, &server);
+  uv_ip4_addr("127.0.0.1", atoi(argv[2]), &sa);
+  uv_tcp_bind(&server, (struct sockaddr *)&sa, 0);
+  if (uv_listen((uv_stream_t *)&server, 4096, on_connection)) return 1;
+  return uv_run(&loop, UV_RUN_DEFAULT);
+}

@@ -1,0 +1,22 @@
+-- ours.lua MODE PORT: what is measured; MODE is echo, line or bulk.
+local asyncio = require "asyncio"
+
+local serve = {}
+
+function serve.echo(reader, writer)
+  for data in function() return reader:read(65536) end do writer:send(data) end
+end
+
+function serve.line(reader, writer)
+  for line in function() return reader:readline() end do writer:send(line) end
+end
+
+function serve.bulk(_, writer)
+  local chunk = ("x"):rep(65536)
+  for _ = 1, (1 << 30) // #chunk do writer:send(chunk) end
+end
+
+asyncio.run(function()
+  local server <close> = asyncio.start_server(serve[arg[1]], "127.0.0.1", tonumber(arg[2]), { backlog = 4096 })
+  server:serve_forever()
+end)

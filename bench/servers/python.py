@@ -1,0 +1,41 @@
+"""python.py MODE PORT [uvloop]: asyncio's streams, on its own loop or on uvloop's."""
+import asyncio
+import sys
+
+
+async def echo(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def line(reader, writer):
+    while data := await reader.readline():
+        writer.write(data)
+        await writer.drain()
+
+
+async def bulk(_, writer):
+    chunk = b"x" * 65536
+    for _ in range((1 << 30) // len(chunk)):
+        writer.write(chunk)
+        await writer.drain()
+
+
+async def main(mode, port):
+    async def serve(reader, writer):
+        try:
+            await mode(reader, writer)
+        except ConnectionError:
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=4096)
+    async with server:
+        await server.serve_forever()
+
+
+if "uvloop" in sys.argv:
+    import uvloop
+    uvloop.install()
+asyncio.run(main(globals()[sys.argv[1]], int(sys.argv[2])))
