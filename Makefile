@@ -58,7 +58,7 @@ test: setup-test build
 	@$(LUA) spec/run.lua $(SPEC)
 
 bench: setup-bench build
-	@sh bench/results
+	@bench/results
 
 asan: setup-check
 	@sh tools/check asan
