@@ -18,7 +18,9 @@ function serve.bulk(client)
 end
 
 local loop = cqueues.new()
-local server = socket.listen { host = "127.0.0.1", port = tonumber(arg[2]), reuseaddr = true, nodelay = true, backlog = 4096 }
+local server = socket.listen {
+  host = "127.0.0.1", port = tonumber(arg[2]), reuseaddr = true, nodelay = true, backlog = 4096,
+}
 loop:wrap(function()
   for client in server:clients() do
     loop:wrap(function()

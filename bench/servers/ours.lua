@@ -17,6 +17,7 @@ function serve.bulk(_, writer)
 end
 
 asyncio.run(function()
-  local server <close> = asyncio.start_server(serve[arg[1]], "127.0.0.1", tonumber(arg[2]), { backlog = 4096 })
+  local opts = { backlog = 4096 }
+  local server <close> = asyncio.start_server(serve[arg[1]], "127.0.0.1", tonumber(arg[2]), opts)
   server:serve_forever()
 end)

@@ -49,10 +49,11 @@ function TestArguments:test_of_any_kind_do_no_harm_to_the_finalisers()
       local loop = asyncio.get_running_loop()
       local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
       local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+      local scope <close> = asyncio.timeout(5)
       local objects = {
         loop, server, reader, writer, loop:create_future(), asyncio.current_task(), asyncio.Lock(),
         asyncio.Event(), asyncio.Condition(), asyncio.Semaphore(1), asyncio.Queue(), asyncio.PriorityQueue(),
-        asyncio.Barrier(2), asyncio.timeout(5), loop:call_soon(function() end),
+        asyncio.Barrier(2), scope, loop:call_soon(function() end),
       }
       local strangers = { 1, "a string", {}, print, true, io.stdout }
       local tried = 0
