@@ -29,11 +29,12 @@ build = {
     ["asyncio.core"] = {
       sources = {
         "src/address.c", "src/asyncio.c", "src/await.c", "src/barrier.c", "src/buffer.c",
-        "src/callback.c", "src/condition.c", "src/connect.c", "src/context.c", "src/coro.c", "src/error.c",
-        "src/event.c", "src/future.c", "src/handle.c", "src/impasse.c", "src/inbox.c", "src/lock.c",
-        "src/loop.c", "src/poll.c", "src/queue.c", "src/reader.c", "src/report.c", "src/resolve.c",
-        "src/semaphore.c", "src/server.c", "src/signal.c", "src/stream.c", "src/task.c", "src/testing.c",
-        "src/timer.c", "src/waitq.c", "src/writer.c",
+        "src/callback.c", "src/codec.c", "src/condition.c", "src/connect.c", "src/context.c",
+        "src/coro.c", "src/error.c", "src/event.c", "src/future.c", "src/handle.c", "src/impasse.c",
+        "src/inbox.c", "src/lock.c", "src/loop.c", "src/names.c", "src/poll.c", "src/queue.c",
+        "src/reader.c", "src/report.c", "src/resolve.c", "src/semaphore.c", "src/server.c",
+        "src/signal.c", "src/stream.c", "src/task.c", "src/testing.c", "src/timer.c", "src/waitq.c",
+        "src/writer.c",
       },
       libraries = { "uv" },
       incdirs = { "$(LIBUV_INCDIR)" },

@@ -6,6 +6,7 @@
 #include "address.h"
 #include "await.h"
 #include "callback.h"
+#include "codec.h"
 #include "connect.h"
 #include "context.h"
 #include "coro.h"
@@ -43,6 +44,7 @@ int luaopen_asyncio_core(lua_State *L) {
   stay_loaded();
   lua_newtable(L);
   asy_open_error(L);
+  asy_open_codec(L);
   asy_open_loop(L);
   asy_open_report(L);
   asy_open_context(L);

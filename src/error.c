@@ -14,6 +14,11 @@
 
 static const char classes_key = 0; /* address = registry key of the table of classes */
 
+/* Registry: weak, from each class to its id and from the id to the class. A built-in class's id is one
+** byte, its ErrorClass; those of `subclass` are theirs in the whole process. */
+static const char ids_key = 0;
+enum { IDS_OPENED = 1, IDS_LAST = 2 }; /* in it: when this state opened; how many ids it has made */
+
 typedef struct ClassInfo {
   const char *name, *text; /* text: what tostring says when there is no message */
   ErrorClass super;
@@ -225,38 +230,97 @@ static int class__call(lua_State *L) {
 
 static int class_subclass(lua_State *L);
 
-/* stack: ..., parent or nil → ..., class */
-static void new_class(lua_State *L, const char *name) {
-  bool root = lua_isnil(L, -1);
+void asy_class_begin(lua_State *L) {
+  luaL_checkstack(L, 6, NULL);
   lua_createtable(L, 0, 8);
-  lua_pushstring(L, name);
-  lua_setfield(L, -2, "name");
-  lua_pushfstring(L, "asyncio.%s", name);
-  lua_setfield(L, -2, "__name");
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
-  if (root)
-    lua_pushcfunction(L, error__tostring);
-  else
-    lua_getfield(L, -2, "__tostring");
-  lua_setfield(L, -2, "__tostring");
-  lua_pushvalue(L, -2);
-  lua_setfield(L, -2, "super");
   lua_createtable(L, 0, 4); /* the class's own metatable */
-  lua_pushvalue(L, -3);
-  lua_setfield(L, -2, "__index");
-  if (root) {
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, class_subclass);
-    lua_setfield(L, -2, "subclass");
-    lua_setfield(L, -2, "__index");
-  }
   lua_pushcfunction(L, class__call);
   lua_setfield(L, -2, "__call");
   lua_pushcfunction(L, class__tostring);
   lua_setfield(L, -2, "__tostring");
   lua_setmetatable(L, -2);
-  lua_remove(L, -2);
+}
+
+/* What a class inherits. stack: ..., class, parent or nil → ..., class */
+static void set_parent(lua_State *L) {
+  bool root = lua_isnil(L, -1);
+  lua_getmetatable(L, -2);
+  if (root) {
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, class_subclass);
+    lua_setfield(L, -2, "subclass");
+  } else {
+    lua_pushvalue(L, -2);
+  }
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1); /* class, parent */
+  if (root)
+    lua_pushcfunction(L, error__tostring);
+  else
+    lua_getfield(L, -1, "__tostring");
+  lua_setfield(L, -3, "__tostring");
+  lua_setfield(L, -2, "super");
+}
+
+/* stack: ..., parent or nil → ..., class */
+static void new_class(lua_State *L, const char *name) {
+  asy_class_begin(L);
+  lua_insert(L, -2);
+  set_parent(L);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "name");
+  lua_pushfstring(L, "asyncio.%s", name);
+  lua_setfield(L, -2, "__name");
+}
+
+/* The class is one, and knows its id. stack: ..., class, id → ..., class */
+static void give_id(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_pushvalue(L, -3);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 2);
+}
+
+/* It can be found by its id. stack: ..., class, id → ..., class */
+static void publish(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_insert(L, -2);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+/* stack: ..., class, id → ..., class */
+static void register_class(lua_State *L) {
+  lua_pushvalue(L, -1);
+  lua_rotate(L, -3, 1); /* id, class, id */
+  give_id(L);
+  lua_insert(L, -2);
+  publish(L);
+}
+
+/* Pushes an id that no class of this process has or will have: no two states are at one address at
+** one time, and none counts to the same number twice. */
+static void push_new_id(lua_State *L) {
+  struct {
+    const void *state;
+    uint64_t opened;
+    lua_Integer number;
+  } id;
+  memset(&id, 0, sizeof id); /* the padding, too */
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_rawgeti(L, -1, IDS_OPENED);
+  lua_rawgeti(L, -2, IDS_LAST);
+  id.state = lua_topointer(L, LUA_REGISTRYINDEX);
+  id.opened = (uint64_t)lua_tointeger(L, -2);
+  id.number = lua_tointeger(L, -1) + 1;
+  lua_pushinteger(L, id.number);
+  lua_rawseti(L, -4, IDS_LAST);
+  lua_pop(L, 3);
+  lua_pushlstring(L, (const char *)&id, sizeof id);
 }
 
 /// A class below this one: `local MyError = asyncio.Error:subclass("MyError")`.
@@ -269,7 +333,39 @@ static int class_subclass(lua_State *L) {
   lua_settop(L, 2);
   lua_pushvalue(L, 1);
   new_class(L, name);
+  push_new_id(L);
+  register_class(L);
   return 1;
+}
+
+const char *asy_class_id(lua_State *L, int idx, size_t *length) {
+  const char *id;
+  idx = lua_absindex(L, idx);
+  if (!lua_istable(L, idx)) return NULL;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_pushvalue(L, idx);
+  id = lua_rawget(L, -2) == LUA_TSTRING ? lua_tolstring(L, -1, length) : NULL;
+  lua_pop(L, 2);
+  return id;
+}
+
+bool asy_class_find(lua_State *L, const char *id, size_t length) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_pushlstring(L, id, length);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return lua_istable(L, -1);
+}
+
+void asy_class_inherit(lua_State *L, const char *id, size_t length) {
+  set_parent(L);
+  lua_pushlstring(L, id, length);
+  give_id(L);
+}
+
+void asy_class_publish(lua_State *L, const char *id, size_t length) {
+  lua_pushlstring(L, id, length);
+  publish(L);
 }
 
 /// Whether `value` is an error of `class`, or of a class below it.
@@ -336,11 +432,26 @@ static int error_xpcall(lua_State *L) {
   return pcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, pcall_done), 2);
 }
 
+/* Before the first class. */
+static void open_ids(lua_State *L) {
+  lua_createtable(L, 2, 2 * ASY_NCLASSES);
+  lua_pushinteger(L, (lua_Integer)uv_hrtime());
+  lua_rawseti(L, -2, IDS_OPENED);
+  lua_pushinteger(L, 0);
+  lua_rawseti(L, -2, IDS_LAST);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "kv");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &ids_key);
+}
+
 static const luaL_Reg functions[] = {
     {"isinstance", error_isinstance}, {"pcall", error_pcall}, {"xpcall", error_xpcall}, {NULL, NULL}};
 
 void asy_open_error(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
+  open_ids(L);
   lua_createtable(L, ASY_NCLASSES, 0);
   for (int i = 1; i < ASY_NCLASSES; i++) {
     if (CLASSES[i].super)
@@ -350,6 +461,8 @@ void asy_open_error(lua_State *L) {
     new_class(L, CLASSES[i].name);
     lua_pushstring(L, CLASSES[i].text);
     lua_setfield(L, -2, "text");
+    lua_pushlstring(L, &(const char){(char)i}, 1);
+    register_class(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -4, CLASSES[i].name);
     lua_rawseti(L, -2, i);

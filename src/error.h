@@ -2,7 +2,8 @@
 ** error.h - the error classes, and how C raises them.
 **
 ** An error value is a table whose metatable is its class. A class is a table that is its own
-** __index; `super` names its parent. Classes are made once for each Lua state.
+** __index; `super` names its parent. Classes are made once for each Lua state; by their ids they are
+** known again in another.
 */
 #ifndef ASY_ERROR_H
 #define ASY_ERROR_H
@@ -56,6 +57,22 @@ bool asy_isinterruption(lua_State *L, int idx);
 
 /* Pushes a class. */
 void asy_class_push(lua_State *L, ErrorClass cls);
+
+/* The id of the class at `idx`, the same in every Lua state of the process and no other's; of one byte
+** when it is built in. NULL when there is no error class. Allocates nothing. */
+const char *asy_class_id(lua_State *L, int idx, size_t *length);
+
+/* Pushes the class that has this id, or nil, and says whether this state has one. */
+bool asy_class_find(lua_State *L, const char *id, size_t length);
+
+/* A class that comes from another state. Begun, it is an empty table that can be called... */
+void asy_class_begin(lua_State *L);
+
+/* ... now it has a parent and an id (stack: ..., class, parent → ..., class)... */
+void asy_class_inherit(lua_State *L, const char *id, size_t length);
+
+/* ... and with all its fields, it can be found. stack: ..., class */
+void asy_class_publish(lua_State *L, const char *id, size_t length);
 
 /* Adds the classes, isinstance, pcall and xpcall to the module table on the top of the stack. */
 void asy_open_error(lua_State *L);

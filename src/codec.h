@@ -1,0 +1,35 @@
+/*
+** codec.h - Lua values to bytes and back, between the Lua states of one process. Knows no loop.
+**
+** What crosses: nil, booleans, numbers, strings, tables (shared and cyclic), error objects by class,
+** Lua functions with their upvalues, and by name what the standard library and package.loaded hold.
+*/
+#ifndef ASY_CODEC_H
+#define ASY_CODEC_H
+
+#include "buffer.h"
+
+ASY_HIDDEN
+
+/* Appends the n values from stack index `first` on to an empty buffer; they stay on the stack. Raises for
+** what cannot cross, saying where: "cannot send a coroutine at argument 1.cb.x", with `what` for
+** "argument" ("argument", "result", "item"); the buffer is empty then, and its memory given back. */
+void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out);
+
+/* Pushes the values of a message and says how many. Raises for bytes that no encoder made and when memory
+** runs out; nothing is left on the stack then but the error. `trusted`: the message was made by
+** codec_encode in this process; without it functions are refused, since Lua does not verify bytecode,
+** and no module is loaded. */
+int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted);
+
+/* Whether the value at `idx` is a function that is the same in every message: in Lua, and without
+** upvalues other than the globals. Who sends one again and again may encode it once. */
+bool codec_is_constant(lua_State *L, int idx);
+
+/* Run once in a state before anything is encoded or decoded there (opens the tables of names).
+** Adds codec_encode and codec_decode to the module table on the top of the stack. */
+void asy_open_codec(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif
