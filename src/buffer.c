@@ -14,10 +14,12 @@ char *buffer_reserve(Buffer *b, size_t n) {
     memmove(b->data, b->data + b->start, length);
   } else {
     while (size < length + n) size = size ? size * 2 : n;
-    char *data = malloc(size);
+    char *data = b->start ? malloc(size) : realloc(b->data, size); /* large blocks just move */
     if (!data) return NULL;
-    if (length) memcpy(data, b->data + b->start, length);
-    free(b->data);
+    if (b->start) {
+      memcpy(data, b->data + b->start, length);
+      free(b->data);
+    }
     b->data = data;
     b->size = size;
   }
