@@ -1,9 +1,10 @@
 /*
 ** codec.c - Lua values to bytes and back.
 **
-** A message is the number of its values, then the values, each a tag and what belongs to it, in the
+** A message is the number of its values (times two, plus one if it refers to records), then the values, each a tag and what belongs to it, in the
 ** machine's own byte order. Objects that are met again are referred to by the offset of their tag,
-** which gets SHARED then; so the decoder keeps only objects that somebody will ask for.
+** which gets SHARED then; so the decoder keeps only objects that somebody will ask for. Records that a
+** message refers to are chained, the last one first: its offset ends the message.
 **
 ** Encoding allocates nothing in Lua and calls nothing that raises: no collector step and no finaliser
 ** runs meanwhile, so nothing changes, addresses stay, and there is one place where memory is freed.
@@ -24,6 +25,8 @@ enum { MAX_DEPTH = 1000 }; /* tables in tables; the stack of a thread may be as 
 
 enum {
   LONG_STRING = 64, /* bytes from which on a string that is met again is not sent again */
+  FEW = 32,         /* objects for which a hash table is at hand; clearing it takes time ... */
+  SMALL = 2,        /* ... so this is it where long strings are all that it may get */
   HOLES = 8,        /* nils that the array part may have, beyond one for each value */
 };
 
@@ -45,9 +48,18 @@ typedef enum Tag {
   T_MODULE, /* name */
   T_MEMBER, /* name of the module, name of the function */
   T_REF,    /* offset of what was sent before */
+  T_RECORD, /* Record: of a userdata that crosses as a reference */
   T_LAST,
   SHARED = 0x80
 } Tag;
+
+typedef struct Record {
+  const CodecShared *kind;
+  void *record;
+  size_t before; /* offset of the tag of the one before; 0: it is the first */
+} Record;
+
+static const char kinds_key = 0; /* registry: metatable → CodecShared */
 
 typedef struct Counts {
   size_t array, hash;
@@ -76,9 +88,10 @@ typedef struct Encoder {
   int names;              /* stack index: what asy_name_find needs, "super", "__tostring" */
   Seen *seen;             /* a hash table of what was sent; its size is a power of two */
   size_t nseen, seen_size;
-  Seen few[32];           /* it, at first */
+  size_t last_record;     /* offset of its tag, or 0 */
   bool refused;           /* failed because of a value, not of memory */
   size_t length;          /* of the text */
+  Seen few[FEW];          /* the hash table at first, or the beginning of it */
   char text[500];         /* why it was refused, and where */
 } Encoder;
 
@@ -152,11 +165,13 @@ static void say_key(Encoder *e, int key) {
 static void say_path(Encoder *e, const Path *at) {
   if (at->up) say_path(e, at->up);
   switch (at->kind) {
-  case AT_TOP: say(e, "%s %d", at->name, at->index); break;
+  case AT_TOP:
+    if (at->index) say(e, "%s %d", at->name, at->index);
+    break;
   case AT_FIELD: say_key(e, at->index); break;
   case AT_KEY: say(e, " key"); break;
   case AT_CLASS: say(e, " class"); break;
-  case AT_UPVALUE: say(e, " upvalue \"%s\"", at->name); break;
+  case AT_UPVALUE: say(e, "%supvalue \"%s\"", e->text[e->length - 1] == ' ' ? "" : " ", at->name); break;
   }
 }
 
@@ -166,6 +181,7 @@ static bool refuse(Encoder *e, const Path *at, const char *noun) {
   e->refused = true;
   say(e, "cannot send %s %s at ", vowel ? "an" : "a", noun);
   say_path(e, at);
+  if (!at->up && !at->index) say(e, "the call's function");
   return false;
 }
 
@@ -403,11 +419,40 @@ static bool encode_function(Encoder *e, int idx, const Path *at) {
   return true;
 }
 
+/* The kind of a userdata whose metatable is on the top; NULL: it does not cross as a reference. */
+static const CodecShared *kind_of(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kinds_key) != LUA_TTABLE) return lua_pop(L, 1), NULL;
+  lua_pushvalue(L, -2);
+  lua_rawget(L, -2);
+  const CodecShared *kind = lua_touserdata(L, -1);
+  lua_pop(L, 2);
+  return kind;
+}
+
+/* The message holds a reference from the moment when the tag has been put. */
+static bool encode_record(Encoder *e, int idx, const CodecShared *kind, const Path *at) {
+  Record r = {kind, NULL, e->last_record};
+  First first = meet(e, lua_topointer(e->L, idx), T_REF);
+  if (first != FIRST) return first == AGAIN;
+  r.record = kind->ref(lua_touserdata(e->L, idx));
+  if (!r.record) return refuse(e, at, "userdata that is closed");
+  size_t offset = e->out->end;
+  char *p = room_for(e, 1 + sizeof r);
+  if (!p) return kind->unref(r.record), false;
+  *p = (char)T_RECORD;
+  memcpy(p + 1, &r, sizeof r);
+  buffer_added(e->out, 1 + sizeof r);
+  e->last_record = offset;
+  return true;
+}
+
 static bool encode_userdata(Encoder *e, int idx, const Path *at) {
   lua_State *L = e->L;
   if (!descend(e, at, "userdata")) return false;
   if (asy_name_find(L, e->names, idx)) return encode_named(e, lua_topointer(L, idx));
   if (lua_getmetatable(L, idx)) {
+    const CodecShared *kind = kind_of(L);
+    if (kind) return encode_record(e, idx, kind, at);
     lua_pushvalue(L, e->names + ASY_NAMES_SLOTS + 2);
     if (lua_rawget(L, -2) == LUA_TSTRING) return refuse(e, at, lua_tostring(L, -1));
   }
@@ -458,13 +503,25 @@ static bool has_objects(lua_State *L, int first, int n) {
   return false;
 }
 
+/* Lets go of the records from the one at `offset` on. */
+static void release_records(const char *bytes, size_t offset) {
+  Record r;
+  for (; offset; offset = r.before) {
+    memcpy(&r, bytes + offset + 1, sizeof r);
+    r.kind->unref(r.record);
+  }
+}
+
 static bool encode_all(Encoder *e, int first, int n, const char *what) {
-  if (!put_size(e, (size_t)n)) return false;
+  int call = !strcmp(what, "call");
+  if (!put_size(e, (size_t)n * 2)) return false;
   for (int i = 0; i < n; i++) {
-    const Path at = {NULL, AT_TOP, i + 1, 0, what};
+    const Path at = {NULL, AT_TOP, i + 1 - call, 0, call ? "argument" : what};
     if (!encode_value(e, first + i, &at)) return false;
   }
-  return true;
+  if (!e->last_record) return true;
+  e->out->data[e->out->start] |= 1;
+  return buffer_append(e->out, (const char *)&e->last_record, sizeof e->last_record);
 }
 
 /* Pushes what the encoder reads, since it can't make it itself. */
@@ -476,6 +533,17 @@ static void prepare(lua_State *L, bool anew) {
   luaL_checkstack(L, 12, NULL);
 }
 
+static void begin(Encoder *e, lua_State *L, Buffer *out, int names, bool objects) {
+  memset(e, 0, offsetof(Encoder, few));
+  memset(e->few, 0, objects ? sizeof e->few : SMALL * sizeof *e->few);
+  e->L = L;
+  e->out = out;
+  e->names = names;
+  e->seen = e->few;
+  e->seen_size = objects ? FEW : SMALL;
+  e->length = 0;
+}
+
 void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out) {
   Encoder e;
   int top = lua_gettop(L);
@@ -484,16 +552,39 @@ void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out)
   luaL_checkstack(L, 2, NULL);
   do { /* a second time with the names as they are now, if something was refused */
     if (objects) prepare(L, again);
-    e = (Encoder){.L = L, .out = out, .names = top + 1, .seen = e.few, .seen_size = 32};
+    begin(&e, L, out, top + 1, objects);
     lua_pushglobaltable(L);
     e.globals = lua_topointer(L, -1);
     ok = encode_all(&e, first, n, what);
     if (e.seen != e.few) free(e.seen);
-    if (!ok) buffer_free(out);
+    if (!ok) {
+      release_records(out->data, e.last_record);
+      buffer_free(out);
+    }
     lua_settop(L, top);
     again = !again;
   } while (!ok && e.refused && again);
   if (!ok) luaL_error(L, "%s", e.refused ? e.text : "not enough memory");
+}
+
+void codec_release(const char *bytes, size_t length) {
+  size_t last;
+  if (!length || !(bytes[0] & 1)) return;
+  memcpy(&last, bytes + length - sizeof last, sizeof last);
+  release_records(bytes, last);
+}
+
+void codec_share(lua_State *L, const CodecShared *kind) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kinds_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kinds_key);
+  }
+  lua_pushvalue(L, -2);
+  lua_pushlightuserdata(L, (void *)kind);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
 }
 
 bool codec_is_constant(lua_State *L, int idx) {
@@ -726,6 +817,14 @@ static void decode_named(Decoder *d, bool member, int shared, size_t offset) {
   keep_if(d, shared, offset);
 }
 
+static void decode_record(Decoder *d, int shared, size_t offset) {
+  Record r;
+  if (!d->trusted) luaL_error(d->L, "a reference in a message that is not trusted");
+  memcpy(&r, take(d, sizeof r), sizeof r);
+  r.kind->push(d->L, r.record);
+  keep_if(d, shared, offset);
+}
+
 static void decode_object(Decoder *d, int byte, size_t offset, int depth) {
   int tag = byte & ~SHARED, shared = byte & SHARED;
   if (depth > MAX_DEPTH) malformed(d);
@@ -736,6 +835,7 @@ static void decode_object(Decoder *d, int byte, size_t offset, int depth) {
   case T_CLASS: decode_class(d, shared, offset, depth + 1); break;
   case T_FUNCTION: decode_function(d, shared, offset, depth + 1); break;
   case T_GLOBALS: lua_pushglobaltable(d->L); break;
+  case T_RECORD: decode_record(d, shared, offset); break;
   case T_MODULE:
   case T_MEMBER: decode_named(d, tag == T_MEMBER, shared, offset); break;
   default: malformed(d);
@@ -772,7 +872,8 @@ static void decode_value(Decoder *d, int depth) {
 
 int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted) {
   Decoder d = {L, bytes, bytes, bytes + length, length, lua_gettop(L) + 1, trusted};
-  size_t n = take_size(&d);
+  size_t size = take_size(&d), n = size / 2;
+  if (size & 1) d.end -= length >= sizeof size + 1 ? sizeof size : 0;
   claim(&d, n);
   if (n > INT_MAX / 2) malformed(&d);
   luaL_checkstack(L, (int)n + 12, "too many values in a message");

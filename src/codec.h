@@ -13,7 +13,9 @@ ASY_HIDDEN
 
 /* Appends the n values from stack index `first` on to an empty buffer; they stay on the stack. Raises for
 ** what cannot cross, saying where: "cannot send a coroutine at argument 1.cb.x", with `what` for
-** "argument" ("argument", "result", "item"); the buffer is empty then, and its memory given back. */
+** "argument" ("argument", "result", "item"); the buffer is empty then, and its memory given back. With
+** "call" the first value is the function that the others are arguments of. What the message refers to is
+** held until codec_release. */
 void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out);
 
 /* Pushes the values of a message and says how many. Raises for bytes that no encoder made and when memory
@@ -21,6 +23,20 @@ void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out)
 ** codec_encode in this process; without it functions are refused, since Lua does not verify bytecode,
 ** and no module is loaded. */
 int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted);
+
+/* Lets go of what a message refers to; once for each that was encoded, after the last decode. From any
+** thread. */
+void codec_release(const char *bytes, size_t length);
+
+/* Userdata that cross as a reference: each state has its own, for one counted record. All C only but push. */
+typedef struct CodecShared {
+  void *(*ref)(void *userdata);             /* the record, with one reference more; NULL: there is none */
+  void (*unref)(void *record);              /* from any thread */
+  void (*push)(lua_State *L, void *record); /* pushes a userdata with a reference of its own; may raise */
+} CodecShared;
+
+/* stack: ..., metatable. Those of this metatable cross from now on; `kind` lives as long as the program. */
+void codec_share(lua_State *L, const CodecShared *kind);
 
 /* Whether the value at `idx` is a function that is the same in every message: in Lua, and without
 ** upvalues other than the globals. Who sends one again and again may encode it once. */
