@@ -1,10 +1,11 @@
 /*
 ** codec.c - Lua values to bytes and back.
 **
-** A message is the number of its values (times two, plus one if it refers to records), then the values, each a tag and what belongs to it, in the
-** machine's own byte order. Objects that are met again are referred to by the offset of their tag,
-** which gets SHARED then; so the decoder keeps only objects that somebody will ask for. Records that a
-** message refers to are chained, the last one first: its offset ends the message.
+** A message is the number of its values (times two, plus one if it refers to records), then the
+** values, each a tag and what belongs to it, in the machine's own byte order. Objects that are met again
+** are referred to by the offset of their tag, which gets SHARED then; so the decoder keeps only objects
+** that somebody will ask for. Records that a message refers to are chained, the last one first: its
+** offset ends the message.
 **
 ** Encoding allocates nothing in Lua and calls nothing that raises: no collector step and no finaliser
 ** runs meanwhile, so nothing changes, addresses stay, and there is one place where memory is freed.
@@ -550,6 +551,7 @@ void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out)
   first = lua_absindex(L, first);
   bool ok, again = false, objects = has_objects(L, first, n);
   luaL_checkstack(L, 2, NULL);
+  out->start = out->end = 0; /* offsets count from there */
   do { /* a second time with the names as they are now, if something was refused */
     if (objects) prepare(L, again);
     begin(&e, L, out, top + 1, objects);
@@ -873,7 +875,10 @@ static void decode_value(Decoder *d, int depth) {
 int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted) {
   Decoder d = {L, bytes, bytes, bytes + length, length, lua_gettop(L) + 1, trusted};
   size_t size = take_size(&d), n = size / 2;
-  if (size & 1) d.end -= length >= sizeof size + 1 ? sizeof size : 0;
+  if (size & 1) { /* the offset of the last record */
+    if ((size_t)(d.end - d.at) < sizeof size) malformed(&d);
+    d.end -= sizeof size;
+  }
   claim(&d, n);
   if (n > INT_MAX / 2) malformed(&d);
   luaL_checkstack(L, (int)n + 12, "too many values in a message");
