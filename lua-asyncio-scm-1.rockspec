@@ -19,6 +19,7 @@ build = {
     ["asyncio"] = "lua/asyncio/init.lua",
     ["asyncio.check"] = "lua/asyncio/check.lua",
     ["asyncio.context"] = "lua/asyncio/context.lua",
+    ["asyncio.coroutine"] = "lua/asyncio/coroutine.lua",
     ["asyncio.errors"] = "lua/asyncio/errors.lua",
     ["asyncio.runner"] = "lua/asyncio/runner.lua",
     ["asyncio.streams"] = "lua/asyncio/streams.lua",

@@ -172,7 +172,9 @@ static void say_path(Encoder *e, const Path *at) {
   case AT_FIELD: say_key(e, at->index); break;
   case AT_KEY: say(e, " key"); break;
   case AT_CLASS: say(e, " class"); break;
-  case AT_UPVALUE: say(e, "%supvalue \"%s\"", e->text[e->length - 1] == ' ' ? "" : " ", at->name); break;
+  case AT_UPVALUE:
+    say(e, "%supvalue \"%s\"", e->text[e->length - 1] == ' ' ? "" : " ", at->name);
+    break;
   }
 }
 
@@ -247,7 +249,7 @@ static bool grow_seen(Encoder *e) {
 
 typedef enum First { FIRST, AGAIN, FAILED } First;
 
-/* What is sent next is this object: FIRST. Or it was sent before, and a reference is there now: AGAIN. */
+/* What is sent next is this object: FIRST. Or it was sent before, and now refers to that: AGAIN. */
 static First meet(Encoder *e, const void *object, Tag again) {
   Seen *s = seen_slot(e, object);
   if (s->object) {
@@ -329,11 +331,13 @@ static bool encode_class(Encoder *e, int idx, const char *id, size_t length, con
   First first = meet(e, lua_topointer(L, idx), T_REF);
   Counts counts = {0, 0};
   if (first != FIRST) return first == AGAIN;
-  if (!put_tag(e, T_CLASS) || !put_size(e, length) || !buffer_append(e->out, id, length)) return false;
+  if (!put_tag(e, T_CLASS) || !put_size(e, length)) return false;
+  if (!buffer_append(e->out, id, length)) return false;
   if (length == 1) return true;
   lua_pushvalue(L, super);
   lua_rawget(L, idx);
-  if (!asy_class_id(L, parent, &length)) return refuse(e, &at_parent, lua_typename(L, lua_type(L, parent)));
+  if (!asy_class_id(L, parent, &length))
+    return refuse(e, &at_parent, lua_typename(L, lua_type(L, parent)));
   if (!encode_value(e, parent, &at_parent)) return false;
   lua_pushvalue(L, tostring);
   lua_rawget(L, parent);
@@ -345,7 +349,8 @@ static bool encode_class(Encoder *e, int idx, const char *id, size_t length, con
     if (lua_rawequal(L, parent + 2, super)) continue;
     if (lua_rawequal(L, parent + 2, tostring) && lua_rawequal(L, parent + 3, parent + 1)) continue;
     counts.hash++;
-    if (!encode_value(e, parent + 2, &at_key) || !encode_value(e, parent + 3, &at_value)) return false;
+    if (!encode_value(e, parent + 2, &at_key)) return false;
+    if (!encode_value(e, parent + 3, &at_value)) return false;
   }
   set_counts(e, counts_at, counts);
   return true;
@@ -356,7 +361,8 @@ static bool encode_named(Encoder *e, const void *object) {
   First first = meet(e, object, T_REF);
   if (first != FIRST) return first == AGAIN;
   bool member = !lua_isnil(e->L, -1);
-  return put_tag(e, member ? T_MEMBER : T_MODULE) && put_string(e, -2) && (!member || put_string(e, -1));
+  if (!put_tag(e, member ? T_MEMBER : T_MODULE) || !put_string(e, -2)) return false;
+  return !member || put_string(e, -1);
 }
 
 static bool encode_table(Encoder *e, int idx, const Path *at) {
@@ -810,7 +816,8 @@ static void decode_named(Decoder *d, bool member, int shared, size_t offset) {
     push_string(d);
     lua_pushvalue(L, -1);
     if (!lua_istable(L, -3) || lua_rawget(L, -3) != LUA_TFUNCTION)
-      luaL_error(L, "the module '%s' has no function '%s' here", lua_tostring(L, -4), lua_tostring(L, -2));
+      luaL_error(L, "the module '%s' has no function '%s' here", lua_tostring(L, -4),
+                 lua_tostring(L, -2));
     lua_replace(L, -4);
     lua_pop(L, 2);
   } else {

@@ -169,7 +169,8 @@ static void load_module(lua_State *L) {
   lua_pushglobaltable(L);
   lua_pushliteral(L, "require");
   if (lua_rawget(L, -2) != LUA_TFUNCTION)
-    luaL_error(L, "the module '%s' is not loaded here, and there is no 'require'", lua_tostring(L, -3));
+    luaL_error(L, "the module '%s' is not loaded here, and there is no 'require'",
+               lua_tostring(L, -3));
   lua_pushvalue(L, -3);
   lua_call(L, 1, 1);
   lua_replace(L, -3);

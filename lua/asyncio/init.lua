@@ -76,16 +76,6 @@ for name, value in pairs(core) do
   if type(value) == "table" and value.__name == "asyncio." .. name then asyncio[name] = value end
 end
 
---- A drop-in for the standard `coroutine` table, in whose coroutines an await suspends the task.
-asyncio.coroutine = {
-  create = coroutine.create,
-  running = coroutine.running,
-  isyieldable = coroutine.isyieldable,
-  resume = core.coroutine.resume,
-  wrap = core.coroutine.wrap,
-  yield = core.coroutine.yield,
-  status = core.coroutine.status,
-  close = core.coroutine.close,
-}
+asyncio.coroutine = require "asyncio.coroutine"
 
 return asyncio
