@@ -96,6 +96,13 @@ function TestTables:test_keep_their_length_with_holes_and_without()
   end
 end
 
+function TestTables:test_that_are_nearly_empty_are_small_messages()
+  local x = { table.unpack({}, 1, 10000) }
+  x[10000] = "last"
+  t.assertTrue(#encode(x) < 100)
+  t.assertEquals(trip(x)[10000], "last")
+end
+
 function TestTables:test_with_a_border_at_the_end_of_the_integers_cost_nothing()
   local x = {}
   for i = 0, 62 do x[1 << i] = i end
@@ -261,8 +268,8 @@ end
 
 function TestNames:test_modules_and_functions_in_them()
   for _, x in ipairs { string, io, os, table, math, coroutine, utf8, package, debug, asyncio, core, io.read, print,
-    string.format, math.floor, coroutine.wrap, require, pcall, asyncio.run, asyncio.gather, asyncio.create_task, asyncio.coroutine,
-    asyncio.coroutine.wrap, t } do
+    string.format, math.floor, coroutine.wrap, require, pcall, asyncio.run, asyncio.gather, asyncio.create_task,
+    asyncio.coroutine, asyncio.coroutine.wrap, t } do
     t.assertTrue(trip(x) == x)
     t.assertTrue(trip({ { x } })[1][1] == x)
   end
@@ -517,7 +524,8 @@ end
 
 function TestMalformed:test_bytes_raise()
   for _, bytes in ipairs { "", "\1", "\2", "\4\1", "\2\99", "\2\5", "\2\7\10abc", "\2\8", "\2\17" .. ("\0"):rep(8),
-    "\255\255\255\255\255\255\255\255\255\255\255", ("\255"):rep(9) .. "\1", "\2\1\1" } do
+    "\255\255\255\255\255\255\255\255\255\255\255", ("\255"):rep(9) .. "\1", "\2\1\1",
+    "\2\8" .. ("<I8I8"):pack(0, 1) .. "\1\2", "\2\8" .. ("<I8I8BdB"):pack(0, 1, 6, 0 / 0, 2) } do
     t.assertFalse((pcall(decode, bytes)), ("%q"):format(bytes))
     t.assertFalse((pcall(decode, bytes, true)), ("%q"):format(bytes))
   end

@@ -698,8 +698,7 @@ static void decode_pairs(Decoder *d, int table, size_t n, int depth) {
       lua_pop(L, 2);
       continue;
     }
-    if (lua_isnil(L, -2) || !lua_rawequal(L, -2, -2)) malformed(d); /* nil, nan */
-    lua_rawset(L, table);
+    lua_rawset(L, table); /* raises for nil and nan */
   }
 }
 
