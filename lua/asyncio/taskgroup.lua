@@ -13,7 +13,7 @@ TaskGroup.__index, TaskGroup.__name = TaskGroup, "asyncio.TaskGroup"
 local function new()
   local parent = core.current_task()
   if not parent then error(core.Error "a task group can only be used inside a task", 2) end
-  local group = { parent = parent, tasks = {}, n = 0, errors = { n = 0 }, tracebacks = {} }
+  local group = { parent = parent, tasks = {}, n = 0, started = 0, errors = { n = 0 }, tracebacks = {} }
   setmetatable(group, TaskGroup)
   parent:_enter(group, 2)
   return group
@@ -25,9 +25,13 @@ local function add_error(group, err, traceback)
   errors[errors.n], group.tracebacks[errors.n] = err, traceback
 end
 
+-- In the order in which they were started: what happens must not depend on where tasks lie in memory.
 local function cancel_children(group)
+  local tasks, list = group.tasks, {}
   group.aborting = true
-  for task in pairs(group.tasks) do task:cancel() end
+  for task in pairs(tasks) do list[#list + 1] = task end
+  table.sort(list, function(a, b) return tasks[a] < tasks[b] end)
+  for _, task in ipairs(list) do task:cancel() end
 end
 
 local function on_done(group, task)
@@ -58,7 +62,8 @@ function TaskGroup:create_task(fn, ...)
   if self.closed then error(core.InvalidStateError "the task group has ended", 2) end
   if self.aborting then error(core.InvalidStateError "the task group is being cancelled", 2) end
   local task = core.create_task(fn, ...)
-  self.tasks[task], self.n = true, self.n + 1
+  self.started, self.n = self.started + 1, self.n + 1
+  self.tasks[task] = self.started
   task:add_done_callback(function() on_done(self, task) end)
   return task
 end

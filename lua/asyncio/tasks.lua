@@ -93,15 +93,17 @@ local function await_all(futures, return_exceptions)
       outer:set_result()
     end
   end
-  for _, future in ipairs(futures) do
+  for i, future in ipairs(futures) do
     if not distinct[future] then
-      distinct[future], left = true, left + 1
+      distinct[future], left = i, left + 1
       future:add_done_callback(callback)
     end
   end
   outer:_on_cancel(function(msg)
     local told = false
-    for future in pairs(distinct) do told = future:cancel(msg) or told end
+    for i, future in ipairs(futures) do -- each once, and always in the same order
+      if distinct[future] == i then told = future:cancel(msg) or told end
+    end
     asked = asked or told
     return told
   end)
