@@ -111,6 +111,14 @@ static void ring_grow(lua_State *L, Queue *q, int queue, int items) {
 
 /* The heap */
 
+/* A table that `<` can't compare. */
+static bool plain_table(lua_State *L, int idx) {
+  if (!lua_istable(L, idx)) return false;
+  if (luaL_getmetafield(L, idx, "__lt") == LUA_TNIL) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
 static bool less(lua_State *L, int queue, int a, int b) {
   if (lua_getiuservalue(L, queue, COMPARE) != LUA_TNIL) {
     lua_pushvalue(L, a);
@@ -121,14 +129,13 @@ static bool less(lua_State *L, int queue, int a, int b) {
     return result;
   }
   lua_pop(L, 1);
-  if (lua_istable(L, a) && lua_istable(L, b) && luaL_getmetafield(L, a, "__lt") == LUA_TNIL) {
+  if (plain_table(L, a) && plain_table(L, b)) {
     lua_geti(L, a, 1);
     lua_geti(L, b, 1);
     bool result = lua_compare(L, -2, -1, LUA_OPLT);
     lua_pop(L, 2);
     return result;
   }
-  if (lua_istable(L, a) && lua_istable(L, b)) lua_pop(L, 1);
   return lua_compare(L, a, b, LUA_OPLT);
 }
 
@@ -349,6 +356,15 @@ static int got_next(lua_State *L, Task *t) {
   return 2;
 }
 
+/* Those who wait get what has come back. */
+static void serve(lua_State *L, Queue *q, int queue) {
+  for (Task *t; q->count && (t = waitq_first(&q->getters));) {
+    take_item(L, q, queue);
+    give(L, t);
+    waitq_hand(&q->getters, t, GOT);
+  }
+}
+
 /* Its task will never run: the item is the queue's again, and so are those of others that won't: the last
 ** first, so that their order is as before. */
 static void get_giveback(lua_State *L, Task *t) {
@@ -368,6 +384,7 @@ static void get_giveback(lua_State *L, Task *t) {
     take_from(L, other);
     untake_item(L, q, queue);
   }
+  if (t->loop->open && lua_isuserdata(L, queue)) serve(L, q, queue);
   lua_pop(L, 2);
 }
 

@@ -434,12 +434,31 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   lua_pop(L, 1);
 }
 
+/* args: task (light), its userdata */
+static int giveback_protected(lua_State *L) {
+  Task *t = lua_touserdata(L, 1);
+  t->kind->giveback(L, t);
+  return 0;
+}
+
+/* A task that was woken and will never run gives back what it was woken with: code of the user's may
+** fail then (a queue's comparison). stack: ..., task */
+static void give_back(lua_State *L, Loop *loop, Task *t) {
+  if (!t->kind->giveback || t->code == ASY_WOKEN_CANCELLED) return;
+  lua_pushcfunction(L, giveback_protected);
+  lua_pushlightuserdata(L, t);
+  lua_pushvalue(L, -3);
+  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
+  asy_report(L, loop, (Report){.message = "a task that was abandoned could not give back what it had",
+                               .exception = -1});
+  lua_pop(L, 1);
+}
+
 /* The coroutine can't go on: strangers resumed or closed it, or it yielded to the loop. */
 static void task_break(lua_State *L, Loop *loop, Task *t, const char *why) {
   lua_Debug ar;
   asy_task_push(L, t);
-  if (t->phase == TASK_WOKEN && t->code != ASY_WOKEN_CANCELLED && t->kind->giveback)
-    t->kind->giveback(L, t);
+  if (t->phase == TASK_WOKEN) give_back(L, loop, t);
   list_remove(&t->waiter.link);
   asy_error_push(L, ASY_ERROR, "%s", why);
   if (t->phase == TASK_RUNNING) {
@@ -770,13 +789,6 @@ static void prepare_tasks(lua_State *L, int idx) {
   lua_rawseti(L, idx, ASY_SLOT_META);
 }
 
-/* args: task (light), its userdata */
-static int giveback_protected(lua_State *L) {
-  Task *t = lua_touserdata(L, 1);
-  t->kind->giveback(L, t);
-  return 0;
-}
-
 /* The task leaves its line and never runs again. stack: ..., task */
 static void abandon(lua_State *L, Loop *loop, Task *t) {
   TaskPhase phase = (TaskPhase)t->phase;
@@ -785,16 +797,8 @@ static void abandon(lua_State *L, Loop *loop, Task *t) {
   timer_cancel(&loop->timers, &t->timer);
   if (phase == TASK_PARKED && !t->kind->forward)
     t->kind->abort(L, t);
-  else if (phase == TASK_WOKEN && t->kind->giveback && t->code != ASY_WOKEN_CANCELLED) {
-    lua_pushcfunction(L, giveback_protected);
-    lua_pushlightuserdata(L, t);
-    lua_pushvalue(L, -3);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-      asy_report(L, loop, (Report){.message = "a task that was abandoned could not give back what it had",
-                                   .exception = -1});
-      lua_pop(L, 1);
-    }
-  }
+  else if (phase == TASK_WOKEN)
+    give_back(L, loop, t);
   list_remove(&t->waiter.link);
   while (list_take(&t->guards)) continue;
   t->loop = NULL;

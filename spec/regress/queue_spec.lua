@@ -138,6 +138,17 @@ function TestQueue:test_has_the_items_of_getters_that_never_ran_back_in_their_or
   end)
 end
 
+-- A table without `__lt` was compared by its first element with one that has it.
+function TestQueue:test_compares_by_lt_when_only_one_of_two_tables_has_it()
+  local by_rank = { __lt = function(a, b) return a.rank < b.rank end }
+  local queue = asyncio.PriorityQueue()
+  local low, high = { 9, rank = 1 }, setmetatable({ 1, rank = 2 }, by_rank)
+  queue:put_nowait(high)
+  queue:put_nowait(low)
+  t.assertIs(queue:get_nowait(), low)
+  t.assertIs(queue:get_nowait(), high)
+end
+
 TestStrangerAtAQueue = {}
 
 -- The item of a getter whose coroutine was closed came back together with those of living getters.
@@ -151,6 +162,42 @@ function TestStrangerAtAQueue:test_who_closes_a_getter_takes_nothing_from_the_ot
     t.assertEquals({ t.asyncio.await(tasks[1]), t.asyncio.await(tasks[3]) }, { 1, 3 })
     t.assertFalse((pcall(t.asyncio.await, tasks[2])))
     t.assertEquals(queue:get_nowait(), 2)
+  end)
+end
+
+-- The item came back while another getter waited, who was not given it.
+function TestStrangerAtAQueue:test_who_closes_a_getter_leaves_its_item_to_one_that_waits()
+  t.run(function()
+    for _, class in ipairs { "Queue", "LifoQueue", "PriorityQueue" } do
+      local queue, tasks = t.asyncio[class](), {}
+      for i = 1, 3 do tasks[i] = t.asyncio.create_task(function() return queue:get() end) end
+      t.asyncio.sleep(0)
+      queue:put_nowait "item"
+      coroutine.close(tasks[1]:get_coro())
+      t.assertFalse((pcall(t.asyncio.await, tasks[1])))
+      t.assertEquals(t.asyncio.wait_for(tasks[2], 20), "item")
+      queue:put_nowait "another"
+      t.assertEquals(t.asyncio.wait_for(tasks[3], 20), "another")
+    end
+  end)
+end
+
+-- A comparison that failed while the item came back left `run`, and the getter's task never ended.
+function TestStrangerAtAQueue:test_who_closes_a_getter_ends_it_though_its_item_cannot_come_back()
+  t.run(function(reports)
+    local broken = false
+    local queue = t.asyncio.PriorityQueue { compare = function(a, b)
+      if broken then error "broken" end
+      return a < b
+    end }
+    local getter = t.asyncio.create_task(function() return queue:get() end)
+    t.asyncio.sleep(0)
+    for i = 1, 3 do queue:put_nowait(i) end
+    broken = true
+    coroutine.close(getter:get_coro())
+    t.assertFalse((pcall(t.asyncio.wait_for, getter, 20)))
+    t.assertStrContains(t.take_report(reports, "give back").exception, "broken")
+    t.assertEquals(queue:qsize(), 2)
   end)
 end
 
