@@ -35,7 +35,7 @@ local function show(...)
 end
 
 function Run:log(...)
-  if self.trace then print(("  %8.3f %s"):format(self.loop:time() * 1000, show(...))) end
+  if self.trace then self.trace(("  %8.3f %s"):format(self.loop:time() * 1000, show(...))) end
 end
 
 --- The first failure is what the schedule failed with; the others follow from it.
@@ -474,7 +474,7 @@ function Run:main()
 end
 
 --- Runs one schedule: what failed, or nil; and what it did: tasks, operations, cancellations.
--- The same class and seed do the same everywhere.
+-- The same class and seed do the same everywhere. `trace` is called with what happens.
 local function run(class, seed, trace)
   local self = setmetatable({
     random = new_random(seed), actors = {}, trace = trace, operations = 0, cancellations = 0, tasks = 0,
