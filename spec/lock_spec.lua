@@ -143,6 +143,41 @@ function TestCondition:test_cancelled_while_it_waits_has_the_lock_again_before_t
   end)
 end
 
+function TestCondition:test_acquired_is_itself_and_released_by_the_end_of_the_block()
+  t.run(function()
+    local lock = asyncio.Lock()
+    local condition = asyncio.Condition { lock = lock }
+    do
+      local held <close> = condition:acquire()
+      t.assertIs(held, condition)
+      t.assertTrue(lock:locked())
+      held:notify()
+    end
+    t.assertFalse(lock:locked())
+    do
+      local _ <close> = condition:acquire()
+      condition:release() -- by hand: the end of the block is no error
+    end
+    lock:acquire()
+    local waiting = create_task(function()
+      local held <close> = condition:acquire()
+      return held
+    end)
+    sleep(0)
+    lock:release()
+    t.assertIs(await(waiting), condition)
+  end)
+end
+
+function TestCondition:test_a_predicate_may_be_callable()
+  t.run(function()
+    local condition = asyncio.Condition()
+    local _ <close> = condition:acquire()
+    t.assertEquals(condition:wait_for(setmetatable({}, { __call = function() return "so" end })), "so")
+    t.assertErrorMsgContains("function expected, got table", condition.wait_for, condition, {})
+  end)
+end
+
 TestSemaphore = {}
 
 function TestSemaphore:test_lets_so_many_in()

@@ -132,11 +132,12 @@ static int ask_predicate(lua_State *L) {
 
 /// Waits until a predicate holds.
 // @function Condition:wait_for
-// @tparam function predicate called with the lock held
+// @param predicate a function, or a callable, called with the lock held
 // @return what it returned
 static int condition_wait_for(lua_State *L) {
   check_condition(L);
-  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL)
+    return luaL_typeerror(L, 2, "function");
   return ask_predicate(L);
 }
 
@@ -156,23 +157,23 @@ static int condition_notify(lua_State *L) { return notify(L, luaL_optinteger(L, 
 // @function Condition:notify_all
 static int condition_notify_all(lua_State *L) { return notify(L, LUA_MAXINTEGER); }
 
-/* acquire, release and locked are the lock's own. */
-static int call_lock(lua_State *L, lua_CFunction method) {
-  check_condition(L);
-  lua_settop(L, 1);
-  lua_getiuservalue(L, 1, LOCK_UV);
-  lua_replace(L, 1);
-  return method(L);
-}
-
 /// Takes the lock: `local _ <close> = condition:acquire()`.
 // @function Condition:acquire
-// @treturn Lock its lock; leaving the block releases it
-static int condition_acquire(lua_State *L) { return call_lock(L, asy_lock_acquire); }
+// @treturn Condition itself; leaving the block releases the lock
+static int condition_acquire(lua_State *L) {
+  Condition *c = check_condition(L);
+  lua_settop(L, 1);
+  return asy_lock_take(L, c->lock, condition_acquire);
+}
 
 /// Releases the lock.
 // @function Condition:release
-static int condition_release(lua_State *L) { return call_lock(L, asy_lock_release); }
+static int condition_release(lua_State *L) {
+  check_condition(L);
+  lua_getiuservalue(L, 1, LOCK_UV);
+  lua_replace(L, 1);
+  return asy_lock_release(L);
+}
 
 /// Whether somebody holds the lock.
 // @function Condition:locked
@@ -181,6 +182,8 @@ static int condition_locked(lua_State *L) {
   lua_pushboolean(L, check_condition(L)->lock->owner != 0);
   return 1;
 }
+
+static int condition__close(lua_State *L) { return asy_lock_leave(L, check_condition(L)->lock); }
 
 static int condition__gc(lua_State *L) {
   Condition *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_CONDITION);
@@ -204,8 +207,10 @@ static const luaL_Reg methods[] = {{"wait", condition_wait},
                                    {"locked", condition_locked},
                                    {NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {
-    {"__gc", condition__gc}, {"__tostring", condition__tostring}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__close", condition__close},
+                                       {"__gc", condition__gc},
+                                       {"__tostring", condition__tostring},
+                                       {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"Condition", condition_new}, {NULL, NULL}};
 

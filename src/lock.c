@@ -89,16 +89,9 @@ int asy_lock_new(lua_State *L) {
   return 1;
 }
 
-/// Waits for the lock and takes it: `local _ <close> = lock:acquire()`.
-// First come, first served. Raises when the task holds it already: it would wait for itself.
-// @function Lock:acquire
-// @treturn Lock itself; leaving the block releases it
-int asy_lock_acquire(lua_State *L) {
-  Runtime *rt = ASY_RUNTIME(L);
-  asy_nargs(L, 1);
-  Lock *lock = asy_self(L, rt, ASY_LOCK, NAME);
-  Task *t = asy_current_in(L, rt);
-  if (asy_spent(t)) return asy_give_way(L, t, asy_lock_acquire);
+int asy_lock_take(lua_State *L, Lock *lock, lua_CFunction again) {
+  Task *t = asy_current_in(L, ASY_RUNTIME(L));
+  if (asy_spent(t)) return asy_give_way(L, t, again);
   if (waitq_bind(L, t, &lock->loop_id, "lock")) lock->owner = 0;
   if (lock->owner == t->number) return asy_error(L, ASY_ERROR, "the task holds the lock already");
   if (lock->owner) return waitq_park(L, t, &lock->q, &ACQUIRE, lock);
@@ -106,6 +99,15 @@ int asy_lock_acquire(lua_State *L) {
   asy_lock_note_place(L, lock);
   lua_settop(L, 1);
   return 1;
+}
+
+/// Waits for the lock and takes it: `local _ <close> = lock:acquire()`.
+// First come, first served. Raises when the task holds it already: it would wait for itself.
+// @function Lock:acquire
+// @treturn Lock itself; leaving the block releases it
+static int lock_acquire(lua_State *L) {
+  asy_nargs(L, 1);
+  return asy_lock_take(L, asy_self(L, ASY_RUNTIME(L), ASY_LOCK, NAME), lock_acquire);
 }
 
 /* Whether the running task holds it. */
@@ -126,11 +128,12 @@ int asy_lock_release(lua_State *L) {
 }
 
 /* Leaving the block after a release by hand is no error. */
-static int lock__close(lua_State *L) {
-  Lock *lock = asy_checklock(L, 1);
+int asy_lock_leave(lua_State *L, Lock *lock) {
   if (mine(ASY_RUNTIME(L), lock)) asy_lock_pass(lock);
   return 0;
 }
+
+static int lock__close(lua_State *L) { return asy_lock_leave(L, asy_checklock(L, 1)); }
 
 /// Whether somebody holds it.
 // @function Lock:locked
@@ -156,7 +159,7 @@ static int lock__tostring(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"acquire", asy_lock_acquire}, {"release", asy_lock_release}, {"locked", lock_locked}, {NULL, NULL}};
+    {"acquire", lock_acquire}, {"release", asy_lock_release}, {"locked", lock_locked}, {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {
     {"__close", lock__close}, {"__gc", lock__gc}, {"__tostring", lock__tostring}, {NULL, NULL}};

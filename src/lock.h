@@ -21,8 +21,13 @@ Lock *asy_checklock(lua_State *L, int idx);
 
 /* The Lua functions, for Condition: lock in place of the condition. */
 int asy_lock_new(lua_State *L);
-int asy_lock_acquire(lua_State *L);
 int asy_lock_release(lua_State *L);
+
+/* What `acquire` does, of a lock or of what has one; `again` is that function. Returns the value at 1. */
+int asy_lock_take(lua_State *L, Lock *lock, lua_CFunction again);
+
+/* What the end of its block does. */
+int asy_lock_leave(lua_State *L, Lock *lock);
 
 /* Hands the lock to the first that waits, or frees it. */
 void asy_lock_pass(Lock *lock);

@@ -597,7 +597,7 @@ function Event:is_set() end
 ---@class asyncio.Condition
 local Condition = {}
 
----@return asyncio.Lock
+---@return asyncio.Condition
 function Condition:acquire() end
 
 function Condition:release() end

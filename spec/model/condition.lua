@@ -15,7 +15,7 @@ local SOMEONE = { name = "someone" }
 function Condition.new(run)
   local lock = run.random:chance(50) and asyncio.Lock() or nil
   return setmetatable({
-    run = run, object = asyncio.Condition(lock), lock = lock, waiting = {}, line = {}, ready = false,
+    run = run, object = asyncio.Condition(lock), waiting = {}, line = {}, ready = false,
   }, Condition)
 end
 
@@ -115,7 +115,7 @@ Condition.ops = {
     budgeted = true,
     begin = function(m, actor)
       if m.owner == actor then return outcome.raises(asyncio.Error) end
-      local got = outcome.returns(true)
+      local got = outcome.returns(m.object)
       if m.owner then
         table.insert(m.line, { actor = actor, outcome = got, asked = true })
         return m.run:join(actor)
@@ -124,10 +124,9 @@ Condition.ops = {
       return got
     end,
     real = function(m, actor)
-      local lock = m.object:acquire()
+      local condition = m.object:acquire()
       m.run:expect(m.owner == actor, "it has the lock out of turn")
-      m.lock = m.lock or lock
-      return lock == m.lock
+      return condition
     end,
   },
   release = {

@@ -250,7 +250,7 @@ function Run:with(actor, spent)
   if not self:call(actor, "acquire", nil, spent) then return end
   local interruption
   local ok, err = pcall(function()
-    local _ <close> = model.lock or model.object
+    local _ <close> = model.object
     local _ <close> = on_leaving(function()
       self:sync()
       closing = model:closed(actor)
