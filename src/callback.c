@@ -63,7 +63,9 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   uint64_t slow = asy_step_ended(loop);
   if (slow) report_slow(L, loop, slow, idx);
   lua_settop(L, top);
-  if (top > start) lua_rawseti(L, LUA_REGISTRYINDEX, loop->rt->context_ref);
+  if (!loop->rt->contexts) return;
+  if (top == start) lua_pushboolean(L, 0); /* the first ContextVar of all was set in this call */
+  lua_rawseti(L, LUA_REGISTRYINDEX, loop->rt->context_ref);
 }
 
 static void callback_run(lua_State *L, Loop *loop, Ready *self) {

@@ -341,8 +341,12 @@ static const luaL_Reg functions[] = {{"resume", coro_resume}, {"wrap", coro_wrap
                                      {"yield", coro_yield},   {"status", coro_status},
                                      {"close", coro_close},   {NULL, NULL}};
 
+/* A message handler for the Lua layer: what it catches and raises again keeps its traceback. */
+static const luaL_Reg module_functions[] = {{"note_traceback", on_error}, {NULL, NULL}};
+
 /* stack: module */
 void asy_open_coro(lua_State *L) {
+  asy_setfuncs(L, module_functions);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "k");

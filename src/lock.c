@@ -41,15 +41,16 @@ void asy_lock_note_place(lua_State *L, Lock *lock) {
   memcpy(lock->source, ar.short_src, sizeof lock->source);
 }
 
-/* Its owner has ended: nobody could ever release it. */
+/* Its owner has ended: nobody could ever release it. The report comes last: its handler may collect
+** the lock, which nothing holds here. */
 static void forgotten(lua_State *L, Loop *loop, Guard *g) {
   Lock *lock = asy_container(g, Lock, guard);
   char place[LUA_IDSIZE + 32];
   snprintf(place, sizeof place, "taken at %s:%d", lock->source, lock->line);
+  asy_lock_pass(lock);
   asy_report(L, loop, (Report){.message = "a lock was never released (local _ <close> = lock:acquire()): "
                                           "it is released now",
                                .key = "task", .object = -1, .traceback = place});
-  asy_lock_pass(lock);
 }
 
 void asy_lock_queue(Lock *lock, Task *t, int code) {

@@ -64,7 +64,7 @@ static void take_request(lua_State *L, Task *t) {
     lua_rawseti(L, list, i);
   }
   t->requests--;
-  if (!t->requests) t->self_cancelled = false;
+  if (t->own_request) t->own_request--;
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
 }
@@ -91,6 +91,14 @@ static int park_resumed(lua_State *L, int status, lua_KContext ctx) {
   return t->kind->finish(L, t);
 }
 
+/* Tells what a parked task waits for; whether that lets it go at once. It may also have woken it. */
+static bool abort_wait(lua_State *L, Task *t) {
+  t->in_cancel = true; /* abort may run a function of the Lua layer that cancels in turn; never raises */
+  Abort outcome = t->kind->abort(L, t);
+  t->in_cancel = false;
+  return outcome == ASY_DETACHED && t->phase == TASK_PARKED;
+}
+
 /* The rest of asy_park: t->kind says how it waits. */
 static int park(lua_State *L, Task *t) {
   t->code = 0;
@@ -100,7 +108,7 @@ static int park(lua_State *L, Task *t) {
     Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
     if (next)
       asy_task_cancel(L, next, 0);
-    else if (t->kind->abort(L, t) == ASY_DETACHED) {
+    else if (abort_wait(L, t)) {
       t->phase = TASK_RUNNING;
       return asy_task_raise(L, t);
     }
@@ -213,10 +221,7 @@ static Task *deliver_request(lua_State *L, Task *t) {
   if (t->phase != TASK_PARKED || t->in_cancel) return NULL;
   Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
   if (next) return next;
-  t->in_cancel = true; /* abort may run a function of the Lua layer that cancels in turn; never raises */
-  Abort outcome = t->kind->abort(L, t);
-  t->in_cancel = false;
-  if (outcome == ASY_DETACHED && t->phase == TASK_PARKED) asy_wake(t, ASY_WOKEN_CANCELLED);
+  if (abort_wait(L, t)) asy_wake(t, ASY_WOKEN_CANCELLED);
   return NULL;
 }
 
@@ -226,7 +231,7 @@ void asy_task_cancel(lua_State *L, Task *t, int msg) {
   for (; t && t->phase != TASK_ENDED; t = deliver_request(L, t)) {
     asy_cancelled_push(L, msg);
     queue_request(L, t);
-    if (t == t->loop->rt->current) t->self_cancelled = true;
+    if (t == t->loop->rt->current) t->own_request = t->requests;
   }
 }
 
@@ -240,7 +245,7 @@ static void request(lua_State *L, Task *t) {
 /* Takes an undelivered request back: the error at idx, or with idx 0 all of them. */
 static bool withdraw(lua_State *L, Task *t, int idx) {
   bool found = false;
-  int kept = 0, committed = t->phase == TASK_WOKEN && t->code == ASY_WOKEN_CANCELLED;
+  int kept = 0, own = 0, committed = t->phase == TASK_WOKEN && t->code == ASY_WOKEN_CANCELLED;
   if (!t->requests) return false;
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
@@ -250,14 +255,17 @@ static bool withdraw(lua_State *L, Task *t, int idx) {
     if ((i > 1 || !committed) && (!idx || lua_rawequal(L, -1, idx))) {
       found = true;
       lua_pop(L, 1);
-    } else
+    } else {
       lua_rawseti(L, -2, ++kept);
+      if (i == t->own_request) own = kept;
+    }
   }
   for (int i = kept + 1; i <= t->requests; i++) {
     lua_pushnil(L);
     lua_rawseti(L, -2, i);
   }
   t->requests = (uint16_t)kept;
+  t->own_request = (uint16_t)own;
   lua_pop(L, 3);
   return found;
 }
@@ -414,7 +422,7 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   lua_xmove(t->co, L, 1);
   if (t->failed)
     state = failure(L, loop, t);
-  else if (t->self_cancelled) {
+  else if (t->own_request) {
     lua_pop(L, 1);
     take_request(L, t);
     state = FUTURE_CANCELLED;
@@ -841,10 +849,7 @@ static int task_cancelling(lua_State *L) {
 // @treturn integer how many are left
 static int task_uncancel(lua_State *L) {
   Task *t = check_task(L);
-  if (t->cancelling && --t->cancelling == 0 && t->phase != TASK_ENDED) {
-    withdraw(L, t, 0);
-    t->self_cancelled = false;
-  }
+  if (t->cancelling && --t->cancelling == 0 && t->phase != TASK_ENDED) withdraw(L, t, 0);
   lua_pushinteger(L, t->cancelling);
   return 1;
 }
@@ -877,6 +882,7 @@ static int task_requeue(lua_State *L) {
   if (t->phase == TASK_ENDED) return 0;
   queue_request(L, t);
   t->cancelling--;
+  if (t->own_request) t->own_request++;
   asy_future_extras(L, 1, true);
   lua_getfield(L, -1, "requests");
   lua_rawgeti(L, -1, t->requests);

@@ -72,13 +72,13 @@ typedef struct Task {
   uint32_t number;       /* for its default name */
   int16_t budget;
   uint16_t requests;     /* undelivered cancellations, in extras.requests */
+  uint16_t own_request;  /* the place among them of the last it made itself; 0: none */
   uint32_t cancelling;   /* requests minus uncancel() */
   uint32_t scopes;       /* open ones of the Lua layer, in extras.scopes */
   uint8_t phase;         /* TaskPhase */
   bool failed;           /* how its function ended, until it is settled */
   bool packed;
   bool own_coro;         /* the coroutine is ours, to be used again */
-  bool self_cancelled;   /* it asked for its own cancellation, not delivered yet */
   bool anchored;         /* its user value holds what it waits on, or did last */
   bool in_cancel;        /* a cancellation is being passed on through it */
 } Task;

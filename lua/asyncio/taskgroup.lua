@@ -37,6 +37,7 @@ end
 local function on_done(group, task)
   group.tasks[task] = nil
   group.n = group.n - 1
+  if group.closed then return end -- nobody will raise its error: it is left to be reported
   if not task:cancelled() then
     local err, failed = task:exception()
     if failed then
@@ -88,18 +89,29 @@ local function wait_for_children(group)
   return interruptions
 end
 
+local function group_error(group)
+  local err = core.ExceptionGroup("errors in a task group", group.errors)
+  err.tracebacks = group.tracebacks
+  return err
+end
+
 -- Its parent has ended without closing it.
 function TaskGroup:_forget()
   self.closed = true
   cancel_children(self)
+  if self.errors.n == 0 then return end
+  core.get_running_loop():call_exception_handler {
+    message = "the errors of a task group that was never closed",
+    exception = group_error(self),
+    task = self.parent,
+  }
 end
 
 function TaskGroup:__close(err)
   if self.closed then return end
   self.parent:_leave(self)
   if core.current_task() ~= self.parent then
-    self.closed = true
-    return cancel_children(self)
+    return self:_forget()
   end
   local own = err ~= nil and rawequal(err, self.request)
   self.leaving = true
@@ -115,8 +127,7 @@ function TaskGroup:__close(err)
   end
   local first
   if self.errors.n > 0 then
-    first = core.ExceptionGroup("errors in a task group", self.errors)
-    first.tracebacks = self.tracebacks
+    first = group_error(self)
   else
     first = table.remove(outside, 1)
   end

@@ -36,32 +36,55 @@ local EXPECTED = "task, future, coroutine or function"
 
 --- The same for a list; nothing is started when one of them is wrong.
 local function ensure_futures(list, n, name, from)
+  local function fail(i, expected)
+    if from then check.fail(i, name, expected, list[i], 4) end
+    check.fail(1, name, expected .. " at " .. i, list[i], 4)
+  end
   for i = 1, n do
-    if not awaitable(list[i]) then
-      if from then check.fail(i, name, EXPECTED, list[i], 3) end
-      check.fail(1, name, EXPECTED .. " at " .. i, list[i], 3)
-    end
+    if not awaitable(list[i]) then fail(i, EXPECTED) end
     check_loop(list[i])
   end
-  local futures = {}
-  for i = 1, n do futures[i] = ensure_future(list[i]) end
+  local futures, of_coroutine = {}, {}
+  for i = 1, n do
+    local ok, future = true, of_coroutine[list[i]]
+    if not future then ok, future = pcall(ensure_future, list[i]) end
+    if not ok then -- it has not begun: what was made for those before it never runs
+      for j = 1, i - 1 do
+        if not isfuture(list[j]) then futures[j]:cancel() end
+      end
+      fail(i, "coroutine that has not started")
+    end
+    if type(list[i]) == "thread" then of_coroutine[list[i]] = future end
+    futures[i] = future
+  end
   return futures
 end
 
 local function plain_table(x) return type(x) == "table" and getmetatable(x) == nil end
 
---- Calls `fn` once for each of the distinct futures that ends; returns what takes that back.
-local function on_each(futures, fn)
-  local distinct, n = {}, 0
+--- Each of them once.
+local function distinct(futures)
+  local known, list = {}, {}
   for _, future in ipairs(futures) do
-    if not distinct[future] then
-      distinct[future], n = true, n + 1
-      future:add_done_callback(fn)
+    if not known[future] then
+      known[future] = true
+      list[#list + 1] = future
     end
   end
-  return n, function()
-    for future in pairs(distinct) do future:remove_done_callback(fn) end
-  end
+  return list
+end
+
+--- Makes a cancellation of `outer` come too late when `complete` says that what it stands for has happened,
+-- and only its callbacks have not run yet: then `settle` ends it.
+local function settle_first(outer, complete, settle)
+  outer:_on_cancel(function(msg)
+    if complete() then
+      settle()
+      return false
+    end
+    outer:_on_cancel(nil)
+    return outer:cancel(msg)
+  end)
 end
 
 local function error_of(future)
@@ -79,7 +102,8 @@ end
 --- Waits for all; raises the first error unless `return_exceptions`.
 local function await_all(futures, return_exceptions)
   local outer = get_running_loop():create_future()
-  local distinct, left, asked = {}, 0, false
+  local each, asked = distinct(futures), false
+  local left = #each
   local function callback(future)
     local err, failed = error_of(future) -- that is a look at it, also when nobody waits any more
     left = left - 1
@@ -93,19 +117,10 @@ local function await_all(futures, return_exceptions)
       outer:set_result()
     end
   end
-  for i, future in ipairs(futures) do
-    if not distinct[future] then
-      distinct[future], left = i, left + 1
-      future:add_done_callback(callback)
-    end
-  end
+  for _, future in ipairs(each) do future:add_done_callback(callback) end
   outer:_on_cancel(function(msg)
-    local told = false
-    for i, future in ipairs(futures) do -- each once, and always in the same order
-      if distinct[future] == i then told = future:cancel(msg) or told end
-    end
-    asked = asked or told
-    return told
+    for _, future in ipairs(each) do asked = future:cancel(msg) or asked end
+    return true -- when all have ended already, their callbacks are to come: the results win
   end)
   if left > 0 then await(outer) end
 end
@@ -136,6 +151,45 @@ function tasks.gather(...)
   return table.unpack(results, 1, n)
 end
 
+--- Waits until enough of them are done, or the time is up.
+local function wait_for_enough(futures, when, timeout)
+  local function decisive(future)
+    return when == tasks.FIRST_COMPLETED or when == tasks.FIRST_EXCEPTION and future:_failed()
+  end
+  local function enough()
+    local all = true
+    for _, future in ipairs(futures) do
+      local done = future:done()
+      if done and decisive(future) then return true end
+      all = all and done
+    end
+    return all
+  end
+  if enough() then return end
+  local loop = get_running_loop()
+  local outer, handle, left = loop:create_future(), nil, 0
+  local function settle()
+    if not outer:done() then outer:set_result() end
+  end
+  local function ended(future)
+    left = left - 1
+    if left == 0 or decisive(future) then settle() end
+  end
+  local each = distinct(futures)
+  for _, future in ipairs(each) do
+    if not future:done() then
+      left = left + 1
+      future:add_done_callback(ended)
+    end
+  end
+  settle_first(outer, enough, settle)
+  if timeout then handle = loop:call_later(timeout, settle) end
+  local ok, err = pcall(await, outer)
+  if handle then handle:cancel() end
+  for _, future in ipairs(each) do future:remove_done_callback(ended) end
+  if not ok then error(err, 0) end
+end
+
 --- Waits until some or all are done; cancels nothing, and raises none of their errors.
 -- @tparam table list tasks, futures; functions and coroutines are started as tasks
 -- @tparam[opt] table opts `timeout` in seconds; `return_when`: `asyncio.FIRST_COMPLETED`,
@@ -152,34 +206,7 @@ function tasks.wait(list, opts)
   check.seconds(timeout, 2, "wait")
   local futures = ensure_futures(list, #list, "wait")
   if #futures == 0 then error("bad argument #1 to 'wait' (the list is empty)", 2) end
-  local function enough()
-    local all = true
-    for _, future in ipairs(futures) do
-      if not future:done() then
-        all = false
-      elseif when == tasks.FIRST_COMPLETED then
-        return true
-      elseif when == tasks.FIRST_EXCEPTION and not future:cancelled() and future:_failed() then
-        return true
-      end
-    end
-    return all
-  end
-  if not enough() then
-    local outer, handle = get_running_loop():create_future(), nil
-    local _, forget = on_each(futures, function()
-      if not outer:done() and enough() then outer:set_result() end
-    end)
-    if timeout then
-      handle = get_running_loop():call_later(timeout, function()
-        if not outer:done() then outer:set_result() end
-      end)
-    end
-    local ok, err = pcall(await, outer)
-    if handle then handle:cancel() end
-    forget()
-    if not ok then error(err, 0) end
-  end
+  wait_for_enough(futures, when, timeout)
   local done, pending = {}, {}
   for _, future in ipairs(futures) do
     local to = future:done() and done or pending
@@ -208,12 +235,19 @@ function tasks.as_completed(list, opts)
       if not outer:done() then outer:set_result() end
     end
   end
-  local ended = 0
-  local left, forget = on_each(futures, function(future)
+  local each, ended, called = distinct(futures), 0, {}
+  local left = #each
+  local function on_end(future)
     ended = ended + 1
-    finished[ended] = future
+    finished[ended], called[future] = future, true
     wake()
-  end)
+  end
+  for _, future in ipairs(each) do future:add_done_callback(on_end) end
+  local function one_is_done()
+    for _, future in ipairs(each) do
+      if future:done() and not called[future] then return true end
+    end
+  end
   if opts.timeout then
     handle = loop:call_later(opts.timeout, function()
       timed_out = true
@@ -223,10 +257,11 @@ function tasks.as_completed(list, opts)
   return function()
     while left > 0 and finished[first] == nil do
       if timed_out then
-        error(core.TimeoutError(("%d of %d did not end in time"):format(left, #futures)), 0)
+        error(core.TimeoutError(("%d of %d did not end in time"):format(left, #each)), 0)
       end
       local outer = loop:create_future()
       waiting[#waiting + 1] = outer
+      settle_first(outer, one_is_done, function() outer:set_result() end)
       await(outer)
     end
     if left == 0 then return nil end
@@ -241,7 +276,7 @@ function tasks.as_completed(list, opts)
   end, nil, nil, setmetatable({}, {
     __close = function() -- the loop was left early, perhaps
       if left == 0 then return end
-      forget()
+      for _, future in ipairs(each) do future:remove_done_callback(on_end) end
       if handle then handle:cancel() end
     end,
   })
@@ -254,20 +289,21 @@ end
 function tasks.shield(aw)
   if not awaitable(aw) then check.fail(1, "shield", EXPECTED, aw) end
   local inner = ensure_future(aw)
+  if inner:done() then return inner end
   local outer = inner:get_loop():create_future()
-  inner:add_done_callback(function()
+  local function settle()
     if outer:done() then return end
+    outer:_on_cancel(nil)
     if inner:cancelled() then
       outer:cancel()
+    elseif inner:_failed() then
+      outer:set_exception((inner:exception()))
     else
-      local err, failed = inner:exception()
-      if failed then
-        outer:set_exception(err)
-      else
-        outer:set_result(inner:result())
-      end
+      outer:set_result(inner:result())
     end
-  end)
+  end
+  inner:add_done_callback(settle)
+  settle_first(outer, function() return inner:done() end, settle)
   return outer
 end
 

@@ -102,17 +102,28 @@ function Timeout:__tostring()
     or self.deadline and ("at %.3f s"):format(self.deadline) or "no limit")
 end
 
+local function call(fn) return fn() end
+
+--- How the current task waits for it; nil when it can't.
+local function runner_of(aw)
+  local meta = getmetatable(aw)
+  local has = type(meta) == "table" and meta or {}
+  if core.isfuture(aw) or type(aw) == "thread" or has.__await then return core.await end
+  return (type(aw) == "function" or has.__call) and call or nil
+end
+
 --- Waits for something for so long, then cancels it and raises TimeoutError.
 -- When it is done in the same turn in which the time is up, its result wins.
 -- @param aw a Task, a Future, a coroutine; or a function, which runs in the caller's own task
 -- @tparam ?number timeout seconds; nil: no limit
 -- @return its results
 function timeouts.wait_for(aw, timeout)
+  local run = runner_of(aw)
+  if not run then check.fail(1, "wait_for", "task, future, coroutine or function", aw) end
   check.seconds(timeout, 2, "wait_for")
   local loop = core.get_running_loop()
   local _ <close> = open(loop, timeout and loop:time() + timeout)
-  if type(aw) == "function" then return aw() end
-  return core.await(aw)
+  return run(aw)
 end
 
 --- Runs a function for so long at most.
@@ -125,12 +136,16 @@ function timeouts.move_on_after(delay, fn, ...)
   check.callable(fn, 2, "move_on_after")
   local loop = core.get_running_loop()
   local scope = open(loop, delay and loop:time() + delay)
-  local results = table.pack(pcall(function(...)
+  local function body(...)
     local _ <close> = scope
     return fn(...)
-  end, ...))
+  end
+  local function handler(err)
+    return rawequal(err, scope.timed_out) and err or core.note_traceback(err)
+  end
+  local results = table.pack(xpcall(body, handler, ...))
   if results[1] then return table.unpack(results, 1, results.n) end
-  if scope.timed_out and rawequal(results[2], scope.timed_out) then return false end
+  if scope.timed_out ~= nil and rawequal(results[2], scope.timed_out) then return false end
   error(results[2], 0)
 end
 
