@@ -126,7 +126,7 @@ static int barrier_broken(lua_State *L) {
 
 static int barrier__gc(lua_State *L) {
   Barrier *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_BARRIER);
-  if (self) waitq_destroy(&self->q);
+  if (self) waitq_destroy(L, &self->q);
   return 0;
 }
 

@@ -187,7 +187,7 @@ static int condition__close(lua_State *L) { return asy_lock_leave(L, check_condi
 
 static int condition__gc(lua_State *L) {
   Condition *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_CONDITION);
-  if (self) waitq_destroy(&self->q);
+  if (self) waitq_destroy(L, &self->q);
   return 0;
 }
 

@@ -77,7 +77,7 @@ static int event_is_set(lua_State *L) {
 
 static int event__gc(lua_State *L) {
   Event *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_EVENT);
-  if (self) waitq_destroy(&self->q);
+  if (self) waitq_destroy(L, &self->q);
   return 0;
 }
 

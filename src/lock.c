@@ -147,7 +147,7 @@ static int lock_locked(lua_State *L) {
 static int lock__gc(lua_State *L) {
   Lock *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOCK);
   if (!self) return 0;
-  waitq_destroy(&self->q);
+  waitq_destroy(L, &self->q);
   list_remove(&self->guard.link);
   return 0;
 }

@@ -602,9 +602,9 @@ static int queue_full(lua_State *L) {
 static int queue__gc(lua_State *L) {
   Queue *q = asy_test(L, ASY_RUNTIME(L), 1, ASY_QUEUE);
   if (!q) return 0;
-  waitq_destroy(&q->getters);
-  waitq_destroy(&q->putters);
-  waitq_destroy(&q->joiners);
+  waitq_destroy(L, &q->getters);
+  waitq_destroy(L, &q->putters);
+  waitq_destroy(L, &q->joiners);
   return 0;
 }
 

@@ -107,7 +107,7 @@ static int semaphore_locked(lua_State *L) {
 
 static int semaphore__gc(lua_State *L) {
   Semaphore *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_SEMAPHORE);
-  if (self) waitq_destroy(&self->q);
+  if (self) waitq_destroy(L, &self->q);
   return 0;
 }
 

@@ -37,7 +37,9 @@ int waitq_finish(lua_State *L, Task *t) {
   return 0;
 }
 
-void waitq_destroy(Waitq *q) {
+void waitq_destroy(lua_State *L, Waitq *q) {
+  lua_pushnil(L);
+  lua_setmetatable(L, 1);
   while (!list_empty(&q->handed)) {
     task_of(q->handed.next)->on = NULL;
     list_remove(q->handed.next);

@@ -45,9 +45,10 @@ Abort waitq_abort(lua_State *L, Task *t);
 /* The finish of every kind whose method returns nothing. */
 int waitq_finish(lua_State *L, Task *t);
 
-/* For the finaliser of what the line belongs to: whoever stands in it (strangers have closed their
-** coroutines, else they would hold it) is woken, and no longer points here. */
-void waitq_destroy(Waitq *q);
+/* For the finaliser of what the line belongs to, its first argument: whoever stands in it (strangers have
+** closed their coroutines, else they would hold it) is woken, and no longer points here. The object is no
+** object any more: another finaliser may bring it back to life, but this one never runs again. */
+void waitq_destroy(lua_State *L, Waitq *q);
 
 /* For objects that are used by the tasks of one loop at a time: *id is that loop's. Raises in the
 ** tasks of another; when the former loop is closed, true: what its tasks held is nobody's now. */

@@ -141,7 +141,8 @@ function timeouts.move_on_after(delay, fn, ...)
     return fn(...)
   end
   local function handler(err)
-    return rawequal(err, scope.timed_out) and err or core.note_traceback(err)
+    if rawequal(err, scope.timed_out) then return err end
+    return core.note_traceback(err)
   end
   local results = table.pack(xpcall(body, handler, ...))
   if results[1] then return table.unpack(results, 1, results.n) end

@@ -124,6 +124,26 @@ function TestForgottenObjects:test_a_lock_may_be_collected_while_it_is_reported(
   end)()
 end
 
+-- Finalisers may bring back to life what was finalised before them: that was freed without leaving its lists.
+function TestForgottenObjects:test_what_was_finalised_is_of_no_use()
+  for _, make in ipairs { asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue } do
+    t.virtual(function()
+      local saved, works
+      await(create_task(function()
+        do
+          local older = setmetatable({}, { __gc = function(self) saved = self.younger end })
+          older.younger = make()
+        end
+        t.collect()
+        works = pcall(function() return (saved.acquire or saved.wait or saved.get)(saved) end)
+        saved = nil
+        t.collect()
+      end))
+      t.assertFalse(works)
+    end)()
+  end
+end
+
 local function reports_of_group(fn)
   local reports
   t.virtual(function()
