@@ -310,7 +310,9 @@ end
 local function runner_of(node, notes)
   return function()
     notes.open = notes.open + 1
-    local _ <close> = setmetatable({}, { __close = function() notes.open, node.closed = notes.open - 1, (node.closed or 0) + 1 end })
+    local _ <close> = setmetatable({}, { __close = function()
+      notes.open, node.closed = notes.open - 1, (node.closed or 0) + 1
+    end })
     local ok, value = pcall(function()
       if node.inner then return run[node.kind](node, runner_of(node.inner, notes)) end
       leaves[node.kind](node)

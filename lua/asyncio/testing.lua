@@ -106,6 +106,7 @@ local function check_options(opts)
   opts = check.options(opts, 2, "async")
   local timeout, clock = opts.timeout, opts.clock or "real"
   check.seconds(timeout, 2, "async")
+  if timeout and timeout <= 0 then error("bad argument #2 to 'async' (a timeout above 0 expected)", 3) end
   if clock ~= "real" and clock ~= "virtual" then
     error(('bad argument #2 to \'async\' (clock "real" or "virtual" expected, got "%s")'):format(clock), 3)
   end
