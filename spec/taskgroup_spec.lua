@@ -529,6 +529,29 @@ function TestCancelledTaskGroup:test_from_outside_while_it_waits_whose_task_fail
   t.run(function() cancel_and_fail(function() end, fails_when_cancelled) end)
 end
 
+function TestCancelledTaskGroup:test_from_outside_twice_whose_task_fails_raises_both_after_the_group_in_order()
+  t.run(function()
+    local seen = {}
+    local task = asyncio.create_task(function()
+      seen[1] = asyncio.isinstance(t.error_of(function()
+        local group <close> = asyncio.TaskGroup()
+        group:create_task(function()
+          pcall(asyncio.sleep, 1000)
+          error("mine", 0)
+        end)
+        asyncio.sleep(1000)
+      end), asyncio.ExceptionGroup)
+      for i = 2, 3 do seen[i] = t.error_of(asyncio.sleep, 0).message end
+      asyncio.sleep(0)
+    end)
+    t.testing.wait_all_tasks_blocked()
+    task:cancel "one"
+    task:cancel "two"
+    asyncio.await(task)
+    t.assertEquals(seen, { true, "one", "two" })
+  end)
+end
+
 function TestCancelledTaskGroup:test_in_the_turn_in_which_a_task_fails_loses_neither()
   t.run(function()
     for _, cancel_first in ipairs { true, false } do
