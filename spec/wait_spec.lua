@@ -355,4 +355,17 @@ function TestAsCompleted:test_with_wrong_arguments_raises_argument_errors()
   end)
 end
 
+TestWaitForItself = {}
+
+function TestWaitForItself:test_is_refused_by_gather_wait_and_as_completed()
+  t.run(function()
+    local me = asyncio.current_task()
+    for _, fn in ipairs { asyncio.gather, function(x) asyncio.wait { x } end,
+      function(x) asyncio.as_completed { x } end } do
+      local err = t.assert_raises(asyncio.Error, fn, me)
+      t.assertStrContains(err.message, "a task cannot wait for itself")
+    end
+  end)
+end
+
 t.finish()

@@ -26,10 +26,12 @@ local function ensure_future(x)
   return create_task(x)
 end
 
-local function check_loop(x)
-  if isfuture(x) and x:get_loop() ~= get_running_loop() then
+local function check_future(x)
+  if not isfuture(x) or x:done() then return end
+  if x:get_loop() ~= get_running_loop() then
     error(core.Error "a task or future of another event loop cannot be waited for", 4)
   end
+  if x == core.current_task() then error(core.Error "a task cannot wait for itself", 4) end
 end
 
 local EXPECTED = "task, future, coroutine or function"
@@ -42,7 +44,7 @@ local function ensure_futures(list, n, name, from)
   end
   for i = 1, n do
     if not awaitable(list[i]) then fail(i, EXPECTED) end
-    check_loop(list[i])
+    check_future(list[i])
   end
   local futures, of_coroutine = {}, {}
   for i = 1, n do
