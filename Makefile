@@ -1,5 +1,5 @@
 # make demo   the tour          make test   the specs        make bench  the figures
-# make build  the module        make asan valgrind gc lint   the checks that CI runs too
+# make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
 # make dist   what a release consists of, in dist/
@@ -23,7 +23,7 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind gc lint doc env clean
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint doc env clean
 .PHONY: install uninstall dist setup-bench
 
 all: build
@@ -64,6 +64,10 @@ asan: setup-check
 	@sh tools/check asan
 valgrind: setup-check build
 	@sh tools/check valgrind
+tsan: setup-check
+	@sh tools/check tsan
+drd: setup-check build
+	@sh tools/check drd
 gc: setup-check build
 	@sh tools/check gc
 lint: setup-check

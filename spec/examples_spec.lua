@@ -323,6 +323,46 @@ function TestEchoClient:test_tells_when_nobody_listens()
   t.assertEquals(status, 1)
 end
 
+TestMulticoreServer = {}
+
+-- So many connections that each of two workers gets one, in all likelihood.
+function TestMulticoreServer:test_serves_with_all_workers_and_ends_with_ctrl_c()
+  local server <close> = start("%s %stcp/multicore_server.lua 127.0.0.1 0 2", lua, examples)
+  local port = server:expect "Listening on 127.0.0.1:(%d+) with 2 workers\n"
+  local function ask(text) return (shell("printf '%s\\n' | timeout %d nc -N 127.0.0.1 %s", text, PATIENCE, port)) end
+  needs_nc()
+  local seen = {}
+  for i = 1, 40 do
+    local worker, line = ask("line " .. i):match "^Hello from worker (%d): (line %d+)\n$"
+    t.assertEquals(line, "line " .. i)
+    seen[worker] = true
+    if seen["1"] and seen["2"] then break end
+  end
+  t.assertEquals(seen, { ["1"] = true, ["2"] = true })
+  server:type "Good morning"
+  server:expect "Greeting: Good morning\n"
+  local answer
+  for _ = 1, PATIENCE * 10 do -- the workers are told at the same time, not at once
+    answer = ask "again"
+    if answer:find "Good morning" then break end
+  end
+  t.assertStrMatches(answer, "Good morning from worker %d: again\n")
+  local idle <close> = start("nc 127.0.0.1 %s", port)
+  idle:type "I stay"
+  idle:expect "Good morning from worker %d: I stay\n"
+  local output, status = server:interrupt()
+  t.assertStrMatches(output, ".*Worker 1 served %d+ lines\nWorker 2 served %d+ lines\n.*")
+  t.assertEquals(status, 0)
+end
+
+function TestMulticoreServer:test_tells_when_the_port_is_taken()
+  local other <close> = serve "chat/1_chat.lua"
+  local output, status = shell("timeout %d %s %stcp/multicore_server.lua 127.0.0.1 %s 2 2>&1 </dev/null", PATIENCE, lua,
+    examples, other.port)
+  t.assertStrContains(output, "EADDRINUSE")
+  t.assertEquals(status, 1)
+end
+
 TestChat = {}
 
 function TestChat:test_sends_every_line_to_all_others()

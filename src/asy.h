@@ -58,6 +58,8 @@
 #define ASY_EXPORT
 #endif
 
+ASY_EXPORT int luaopen_asyncio_core(lua_State *L);
+
 #define asy_container(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

@@ -23,12 +23,11 @@
 #include "sync.h"
 #include "task.h"
 #include "testing.h"
+#include "thread.h"
 
 #include <dlfcn.h>
 
 static const char module_key = 0; /* registry: the module, so that it is opened once a state */
-
-ASY_EXPORT int luaopen_asyncio_core(lua_State *L);
 
 /* Threads of ours may outlive the Lua state, which unloads this object when it closes. */
 static void stay_loaded(void) {
@@ -69,6 +68,9 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_poll(L);
   asy_open_signal(L);
   asy_open_testing(L);
+  asy_open_executor(L);
+  asy_open_channel(L);
+  asy_open_remote(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;

@@ -14,9 +14,26 @@ static Task *await_forward(Task *t) {
   return f->task ? (Task *)f : NULL;
 }
 
+/* The traceback of a job's error comes from another thread: it goes before that of the task, should the
+** error leave it. The future is at 1. */
+static void pass_traceback(lua_State *L, Task *t) {
+  int top = lua_gettop(L);
+  asy_future_extras(L, 1, false);
+  if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING) {
+    asy_task_push(L, t);
+    asy_future_extras(L, -1, true);
+    lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
+    lua_setfield(L, -2, "inner_error");
+    lua_pushvalue(L, top + 2);
+    lua_setfield(L, -2, "inner_traceback");
+  }
+  lua_settop(L, top);
+}
+
 static int await_finish(lua_State *L, Task *t) {
   Future *f = t->on;
   f->looked = true;
+  if (f->hooked && f->state == FUTURE_ERROR) pass_traceback(L, t);
   if (f->state == FUTURE_CANCELLED && t->requests) return asy_task_raise(L, t);
   return asy_future_results(L, f, 1);
 }

@@ -7,6 +7,8 @@
 */
 #include "future.h"
 
+#include <string.h>
+
 #include "callback.h"
 #include "error.h"
 #include "report.h"
@@ -41,11 +43,22 @@ void asy_future_init(Future *f, const Loop *loop) {
   list_init(&f->waiters);
 }
 
-Future *asy_future_new(lua_State *L, const Loop *loop) {
-  Future *f = lua_newuserdatauv(L, sizeof *f, FUTURE_UV_EXTRAS);
+static Future *new_future(lua_State *L, const Loop *loop, size_t size) {
+  Future *f = lua_newuserdatauv(L, size, FUTURE_UV_EXTRAS);
+  memset(f, 0, size);
   asy_future_init(f, loop);
   asy_pushmeta(L, loop->rt, ASY_FUTURE);
   lua_setmetatable(L, -2);
+  return f;
+}
+
+Future *asy_future_new(lua_State *L, const Loop *loop) { return new_future(L, loop, sizeof(Future)); }
+
+HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
+                                void (*cancelled)(lua_State *, HookedFuture *)) {
+  HookedFuture *f = (HookedFuture *)new_future(L, loop, size);
+  f->future.hooked = true;
+  f->cancelled = cancelled;
   return f;
 }
 
@@ -251,6 +264,8 @@ static Future *check_settable(lua_State *L, const Runtime *rt) {
   if (!f) luaL_typeerror(L, 1, "asyncio.Future");
   if (f->task)
     asy_error(L, ASY_INVALID_STATE, "the result of a task is what its function returns");
+  if (f->hooked)
+    asy_error(L, ASY_INVALID_STATE, "the result of a job is what its function returns");
   if (f->state != FUTURE_PENDING)
     asy_error(L, ASY_INVALID_STATE, "the future already is %s", STATES[f->state]);
   if (!asy_loop_find(rt, f->loop_id))
@@ -302,6 +317,7 @@ static int future_cancel(lua_State *L) {
   }
   asy_cancelled_push(L, 2);
   asy_future_settle(L, ASY_RUNTIME(L), f, 1, FUTURE_CANCELLED, false);
+  if (f->hooked) ((HookedFuture *)f)->cancelled(L, (HookedFuture *)f);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -423,6 +439,16 @@ static int future_remove_done_callback(lua_State *L) {
   return 1;
 }
 
+/// Where its error was raised, if that is known: for the future of a job, in the worker.
+// @function Future:traceback
+// @treturn ?string
+static int future_traceback(lua_State *L) {
+  check_future(L);
+  asy_future_extras(L, 1, false);
+  if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
+  return 1;
+}
+
 /// The loop it belongs to; raises ClosedError when that is closed.
 // @function Future:get_loop
 // @treturn Loop
@@ -485,6 +511,7 @@ static const luaL_Reg methods[] = {{"set_result", future_set_result},
                                    {"add_done_callback", future_add_done_callback},
                                    {"remove_done_callback", future_remove_done_callback},
                                    {"get_loop", future_get_loop},
+                                   {"traceback", future_traceback},
                                    {"_on_cancel", future_on_cancel},
                                    {"_failed", future_failed},
                                    {NULL, NULL}};

@@ -19,7 +19,14 @@ typedef struct Future {
   bool looked;      /* somebody has seen the error */
   bool task;        /* it is the first part of a Task */
   bool callbacks;   /* there are some in extras.callbacks */
+  bool hooked;      /* it is the first part of a HookedFuture */
 } Future;
+
+/* One whose result comes from elsewhere, where a cancellation must be told. */
+typedef struct HookedFuture {
+  Future future;
+  void (*cancelled)(lua_State *L, struct HookedFuture *f); /* after the fact; may not raise */
+} HookedFuture;
 
 /* User values, of futures and tasks. */
 #define FUTURE_UV_VALUE 1  /* done: the result or error; a task that waits: what it waits on */
@@ -32,6 +39,10 @@ void asy_future_init(Future *f, const Loop *loop);
 
 /* stack: ..., future. A plain one. */
 Future *asy_future_new(lua_State *L, const Loop *loop);
+
+/* stack: ..., future. One with a hook, and `size` bytes in all. */
+HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
+                                void (*cancelled)(lua_State *, HookedFuture *));
 
 /* The future or task at idx, else NULL. */
 Future *asy_tofuture(lua_State *L, const Runtime *rt, int idx);

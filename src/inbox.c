@@ -3,11 +3,12 @@
 */
 #include "inbox.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct Inbox {
+  atomic_int refs;
   uv_mutex_t lock; /* guards all below */
-  int refs;
   uv_async_t *async; /* NULL once closed */
   Message *first, **last;
 };
@@ -19,24 +20,19 @@ Inbox *inbox_new(uv_async_t *async) {
     free(box);
     return NULL;
   }
-  box->refs = 1;
+  atomic_store(&box->refs, 1);
   box->async = async;
   box->last = &box->first;
   return box;
 }
 
 Inbox *inbox_ref(Inbox *box) {
-  uv_mutex_lock(&box->lock);
-  box->refs++;
-  uv_mutex_unlock(&box->lock);
+  atomic_fetch_add(&box->refs, 1);
   return box;
 }
 
 void inbox_unref(Inbox *box) {
-  uv_mutex_lock(&box->lock);
-  bool last = --box->refs == 0;
-  uv_mutex_unlock(&box->lock);
-  if (!last) return;
+  if (atomic_fetch_sub(&box->refs, 1) != 1) return;
   uv_mutex_destroy(&box->lock);
   free(box);
 }
@@ -45,10 +41,11 @@ bool inbox_post(Inbox *box, Message *msg) {
   uv_mutex_lock(&box->lock);
   bool open = box->async != NULL;
   if (open) {
+    bool first = box->first == NULL; /* the others need no wake-up of their own */
     msg->next = NULL;
     *box->last = msg;
     box->last = &msg->next;
-    uv_async_send(box->async);
+    if (first) uv_async_send(box->async);
   }
   uv_mutex_unlock(&box->lock);
   return open;

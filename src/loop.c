@@ -508,7 +508,11 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
   rt->closing = outer;
   list_remove(&loop->link);
-  inbox_close(loop->inbox);
+  inbox_close(loop->inbox); /* what has arrived by now are guests */
+  for (ListNode *node; (node = list_take(&loop->guests));) {
+    Guest *guest = asy_container(node, Guest, link);
+    guest->drop(guest);
+  }
   inbox_unref(loop->inbox);
   do uv_walk(&loop->uv, on_walk, NULL);
   while (uv_run(&loop->uv, UV_RUN_NOWAIT));
@@ -583,6 +587,7 @@ static int loop_new(lua_State *L) {
   list_init(&loop->pumps);
   list_init(&loop->idle);
   list_init(&loop->alarmed.link);
+  list_init(&loop->guests);
   list_init(&loop->link);
   asy_pushmeta(L, rt, ASY_LOOP);
   lua_setmetatable(L, -2);

@@ -41,11 +41,16 @@ typedef enum Kind {
   ASY_WATCH,
   ASY_SIGNAL,
   ASY_INTERRUPT,
+  ASY_EXECUTOR,
+  ASY_CANCEL,
+  ASY_CHANNEL,
+  ASY_REMOTE,
   ASY_NKINDS
 } Kind;
 
 struct Task;
 struct Loop;
+struct Worker;
 
 /* One for each Lua state: upvalue 1 of every function here. Anchored in the registry. */
 typedef struct Runtime {
@@ -60,6 +65,7 @@ typedef struct Runtime {
   bool contexts;                /* some ContextVar has been set */
   int loop_ref;                 /* registry: the running loop, else false */
   int held_ref;                 /* registry: the running loop's held table, else false */
+  struct Worker *worker;        /* in a worker thread's state (worker.c); NULL in all others */
   struct Loop *closing;         /* the loop that is being closed, and its held table's place */
   int closing_ref;
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
@@ -76,6 +82,13 @@ typedef struct Ready {
   /* Leaves L's stack as it was; the held table is at ASY_HELD. */
   void (*run)(lua_State *L, struct Loop *loop, struct Ready *self);
 } Ready;
+
+/* What is malloc'ed, shared with other threads, and has something to tell this loop: forgets it when
+** the loop closes. C only. */
+typedef struct Guest {
+  ListNode link;
+  void (*drop)(struct Guest *); /* called once, off the list */
+} Guest;
 
 /* What waits in a line for something: a task, to those below it. */
 typedef struct Waiter {
@@ -116,6 +129,7 @@ typedef struct Loop {
   int hunt;                /* collector cycles left to find lost errors */
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */
+  ListNode guests;         /* Guests that have something to tell it */
   ListNode pumps;          /* threads that copy output (connect.c) */
   ListNode lost;           /* failed futures nobody has looked at (future.c) */
   lua_State *L;            /* where a callback runs now, or NULL */

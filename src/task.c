@@ -760,6 +760,12 @@ static int task_current(lua_State *L) {
   return 1;
 }
 
+/* Whether the call is made where a task can be suspended. */
+static int task_can_wait(lua_State *L) {
+  lua_pushboolean(L, asy_current_or_null(L) != NULL);
+  return 1;
+}
+
 /// All tasks of the loop (the running one by default) that haven't ended.
 // @function all_tasks
 // @tparam[opt] Loop loop
@@ -1065,6 +1071,7 @@ static const luaL_Reg functions[] = {{"sleep", task_sleep},
                                      {"create_task", task_create},
                                      {"current_task", task_current},
                                      {"all_tasks", task_all},
+                                     {"can_wait", task_can_wait},
                                      {NULL, NULL}};
 
 /* stack: module */

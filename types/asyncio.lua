@@ -50,6 +50,7 @@ function asyncio.run(main, ...) end
 ---@class asyncio.RunnerOptions
 ---@field debug? boolean
 ---@field loop_factory? fun(): asyncio.Loop
+---@field executor_timeout? number seconds that jobs of the default executor have at the end (300)
 ---@field flush_timeout? number seconds that output has to leave at the end (1)
 ---@field cancel_timeout? number seconds that a cancelled task has to end before it is cancelled again (1)
 
@@ -442,6 +443,18 @@ function Loop:get_debug() end
 ---@param ... any
 function Loop:add_reader(fd, fn, ...) end
 
+---@param pool? asyncio.ThreadPoolExecutor nil: the default one
+---@param fn fun(...): ...
+---@param ... any
+---@return asyncio.Future
+function Loop:run_in_executor(pool, fn, ...) end
+
+---@param pool asyncio.ThreadPoolExecutor
+function Loop:set_default_executor(pool) end
+
+---@return asyncio.Remote
+function Loop:remote() end
+
 ---@param fd integer | { getfd: fun(self): integer }
 ---@return boolean
 function Loop:remove_reader(fd) end
@@ -523,6 +536,10 @@ function Future:remove_done_callback(fn) end
 
 ---@return asyncio.Loop
 function Future:get_loop() end
+
+---Where its error was raised, if that is known: for the future of a job, in the worker.
+---@return string?
+function Future:traceback() end
 
 ---@class asyncio.Task : asyncio.Future
 local Task = {}
@@ -807,6 +824,89 @@ function inner.isyieldable() end
 ---@return thread running
 ---@return boolean ismain
 function inner.running() end
+
+-- Threads
+
+---Threads that call functions, each with a Lua state of its own.
+---@param max_workers? integer|asyncio.ExecutorOptions default: the number of cores and 4 more, 32 at most
+---@return asyncio.ThreadPoolExecutor
+function asyncio.ThreadPoolExecutor(max_workers) end
+
+---@class asyncio.ExecutorOptions
+---@field max_workers? integer
+---@field initializer? fun() called first in each thread
+---@field thread_name_prefix? string
+
+---@class asyncio.ThreadPoolExecutor
+local ThreadPoolExecutor = {}
+
+---@param fn fun(...): ...
+---@param ... any
+---@return asyncio.Future
+function ThreadPoolExecutor:submit(fn, ...) end
+
+---@async
+---@param fn fun(x: any): any
+---@param list any[] `n`, if it is there, is its length
+---@return any[] results with `n`
+function ThreadPoolExecutor:map(fn, list) end
+
+---@async
+---@param opts? { wait?: boolean, cancel_futures?: boolean } wait: true, cancel_futures: false
+function ThreadPoolExecutor:shutdown(opts) end
+
+---Calls a function in a worker of the default executor, and waits for it.
+---@async
+---@param fn fun(...): ...
+---@param ... any
+---@return any ...
+function asyncio.to_thread(fn, ...) end
+
+---Whether the future of the job that makes this call was cancelled.
+---@return boolean
+function asyncio.thread_cancelled() end
+
+---Blocks the thread.
+---@param delay number seconds
+function asyncio.blocking_sleep(delay) end
+
+---Hands values from one Lua state to another.
+---@param maxsize? integer|{ maxsize?: integer } 0: any number of items
+---@return asyncio.Channel
+function asyncio.Channel(maxsize) end
+
+---@class asyncio.Channel
+local Channel = {}
+
+---@async
+---@param item any
+function Channel:put(item) end
+
+---@param item any
+function Channel:put_nowait(item) end
+
+---@async
+---@return any item
+function Channel:get() end
+
+---@return any item
+function Channel:get_nowait() end
+
+---@return fun(channel: asyncio.Channel, n: integer): integer?, any
+function Channel:iter() end
+
+function Channel:close() end
+
+---@return integer
+function Channel:qsize() end
+
+---@class asyncio.Remote
+local Remote = {}
+
+---Has a function called in the loop that this belongs to, from any thread.
+---@param fn fun(...)
+---@param ... any
+function Remote:call_soon_threadsafe(fn, ...) end
 
 -- Context variables
 

@@ -40,11 +40,14 @@ local function reader_task(reader)
   print "Reader task terminated."
 end
 
--- Sends what the user types. Reading is done by the loop: the other task goes on meanwhile.
+-- Sends what the user types. io.read blocks, so a thread does it: the other task goes on meanwhile.
 local function writer_task(writer)
-  local stdin = asyncio.stdin()
-  for line in stdin:lines() do
-    writer:write(line, "\n")
+  local loop = asyncio.get_running_loop()
+  local pool = asyncio.ThreadPoolExecutor(1)
+  while true do
+    local line = asyncio.await(loop:run_in_executor(pool, io.read, "L"))
+    if not line then break end
+    writer:write(line)
     writer:drain()
   end
   writer:write_eof() -- no more from us; the server may still have something to say

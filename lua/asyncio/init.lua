@@ -13,6 +13,7 @@ require "asyncio.errors"
 local runner = require "asyncio.runner"
 local streams = require "asyncio.streams"
 local tasks = require "asyncio.tasks"
+local threads = require "asyncio.threads"
 local timeouts = require "asyncio.timeouts"
 
 local asyncio = {
@@ -58,6 +59,13 @@ local asyncio = {
   Queue = core.Queue,
   LifoQueue = core.LifoQueue,
   PriorityQueue = core.PriorityQueue,
+
+  -- threads
+  ThreadPoolExecutor = threads.ThreadPoolExecutor,
+  to_thread = threads.to_thread,
+  thread_cancelled = core.thread_cancelled,
+  blocking_sleep = core.blocking_sleep,
+  Channel = core.Channel,
 
   -- streams
   open_connection = streams.open_connection,

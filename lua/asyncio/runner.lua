@@ -2,6 +2,7 @@
 -- @module asyncio.runner
 local check = require "asyncio.check"
 local core = require "asyncio.core"
+local threads = require "asyncio.threads"
 
 local isinstance = core.isinstance
 
@@ -15,6 +16,7 @@ Runner.__index, Runner.__name = Runner, "asyncio.Runner"
 
 --- Makes one: `local runner <close> = asyncio.Runner{debug=true}`.
 -- @tparam[opt] table opts `debug`; `loop_factory`: a function that makes the loop;
+-- `executor_timeout` (300): seconds that jobs of the default executor have to end at the end;
 -- `flush_timeout` (1): seconds that output has to leave at the end;
 -- `cancel_timeout` (1): seconds that a cancelled task has to end before it is cancelled again
 -- @treturn Runner
@@ -46,6 +48,7 @@ end
 
 local function finish(self, task, caught, ok, ...)
   if caught then core.release_interrupt(self.loop) end
+  core.release_cancel(self.loop)
   if ok then return ... end
   local err = ...
   if self.interrupted and task:cancelled() and isinstance(err, core.CancelledError) then
@@ -70,6 +73,7 @@ function Runner:run(main, ...)
     self.interrupted = true
     task:cancel()
   end)
+  core.catch_cancel(loop, function() task:cancel() end)
   return finish(self, task, caught, pcall(loop.run_until_complete, loop, task))
 end
 
@@ -119,7 +123,8 @@ local function flush(self, loop)
   end)
 end
 
---- Cancels what is left and waits for it, sends what was written, closes the loop.
+--- Cancels what is left and waits for it, shuts the default executor down and waits for its jobs, sends
+-- what was written, closes the loop.
 function Runner:close()
   if self.closed then return end
   if core.in_run() then error(core.Error "cannot close a runner while a loop runs", 2) end
@@ -128,6 +133,7 @@ function Runner:close()
   if not loop or loop:is_closed() then return end
   local ok, err = pcall(function()
     cancel_all(self, loop)
+    threads.shutdown_default(loop, self.opts.executor_timeout)
     flush(self, loop)
   end)
   loop:close()

@@ -1,0 +1,103 @@
+--- Functions on other threads: ThreadPoolExecutor, to_thread.
+-- @module asyncio.threads
+local check = require "asyncio.check"
+local core = require "asyncio.core"
+
+local threads = {}
+
+local EXECUTOR_TIMEOUT = 300 -- seconds that the default executor's jobs have at the end of a run
+
+local Executor = core.executor_class.methods -- what submits is in C
+
+--- Threads that call functions, each with a Lua state of its own.
+-- Also `ThreadPoolExecutor{max_workers=, initializer=, thread_name_prefix=}`. Threads start when they are
+-- needed. Their states have package.path, package.cpath, arg and what can be sent of package.preload as
+-- they are now; each calls the initializer first. If that fails, every job fails with
+-- BrokenExecutorError.
+-- @function ThreadPoolExecutor
+-- @tparam[opt] integer max_workers the number of cores and 4 more, 32 at most
+-- @treturn ThreadPoolExecutor
+function threads.ThreadPoolExecutor(max_workers)
+  local opts = type(max_workers) == "table" and max_workers or { max_workers = max_workers }
+  local max, prefix, initializer = opts.max_workers, opts.thread_name_prefix, opts.initializer
+  if max ~= nil and not (math.type(max) and math.tointeger(max) and max > 0) then
+    check.fail(1, "ThreadPoolExecutor", "number of threads, 1 at least,", max, 2)
+  end
+  if initializer ~= nil and type(initializer) ~= "function" then
+    error("bad argument #1 to 'ThreadPoolExecutor' ('initializer' is a function)", 2)
+  end
+  if prefix ~= nil and type(prefix) ~= "string" then
+    error("bad argument #1 to 'ThreadPoolExecutor' ('thread_name_prefix' is a string)", 2)
+  end
+  return core.new_executor(max and math.tointeger(max), prefix, initializer)
+end
+
+--- Cancels the futures that aren't done.
+local function cancel_all(futures)
+  for _, future in ipairs(futures) do future:cancel() end
+end
+
+--- Calls a function with each value of a list, as many at a time as there are threads; waits for all.
+-- The first error is raised; jobs that have not begun then never will.
+-- @function ThreadPoolExecutor:map
+-- @tparam function fn
+-- @tparam table list `n`, if it is there, is its length
+-- @treturn table the first result of each call, in order, and `n`
+function Executor:map(fn, list)
+  check.table(list, 2, "map", "list")
+  local futures <close> = setmetatable({}, { __close = cancel_all })
+  local results = { n = list.n or #list }
+  for i = 1, results.n do futures[i] = self:submit(fn, list[i]) end
+  for i = 1, results.n do results[i] = (core.await(futures[i])) end
+  return results
+end
+
+--- Takes no job any more; threads end when they have done what is waiting.
+-- Jobs under way whose future was cancelled are not waited for. In a task waiting suspends, elsewhere it
+-- blocks.
+-- @function ThreadPoolExecutor:shutdown
+-- @tparam[opt] table opts `wait` (true): until the threads have ended; `cancel_futures` (false): cancel
+-- what has not begun
+function Executor:shutdown(opts)
+  opts = check.options(opts, 1, "shutdown")
+  self:_shutdown(opts.cancel_futures or false)
+  if opts.wait == false then return end
+  if core.current_task() then
+    core.await(self:_watch(core.get_running_loop()))
+  else
+    self:_wait()
+  end
+end
+
+--- Leaving a block waits for the jobs; not where nothing can wait: in a state that is being closed, or a
+-- coroutine.
+function core.executor_class.__close(self)
+  local beneath = core.in_run() and not core.can_wait()
+  if beneath or not debug.getinfo(2, "l") then return self:_shutdown(true) end
+  return self:shutdown()
+end
+
+--- Calls a function in a worker of the loop's default executor, and waits for it.
+-- @function to_thread
+-- @tparam function fn
+-- @param ... its arguments
+-- @return its results
+function threads.to_thread(fn, ...)
+  if type(fn) ~= "function" then check.fail(1, "to_thread", "function", fn, 2) end
+  return core.await(core.get_running_loop():run_in_executor(nil, fn, ...))
+end
+
+--- For the end of a run: no job any more, and so many seconds for those that there are.
+function threads.shutdown_default(loop, timeout)
+  local executor = loop:_get "executor"
+  if not executor then return end
+  executor:_shutdown(false)
+  local ended = executor:_watch(loop)
+  loop:run_until_complete(function()
+    local handle = loop:call_later(timeout or EXECUTOR_TIMEOUT, ended.cancel, ended)
+    pcall(core.await, ended)
+    handle:cancel()
+  end)
+end
+
+return threads
