@@ -235,8 +235,7 @@ function TestChannel:test_that_was_sent_is_freed_whether_the_message_is_read_or_
       outer:get()
     end
     local pool = asyncio.ThreadPoolExecutor(1)
-    local futures = {}
-    for i = 1, 10 do futures[i] = pool:submit(function(c) return c end, asyncio.Channel()) end
+    for _ = 1, 10 do pool:submit(function(c) return c end, asyncio.Channel()) end
     pool:shutdown { cancel_futures = true }
     local co = coroutine.create(print)
     t.assertErrorMsgContains("cannot send", pool.submit, pool, print, asyncio.Channel(), co)
@@ -248,7 +247,6 @@ function TestChannel:test_is_awaited_by_several_loops_at_once()
     local pool <close> = asyncio.ThreadPoolExecutor(3)
     local work, results = asyncio.Channel(5), asyncio.Channel()
     local function serve(jobs, out)
-      local asyncio = require "asyncio"
       return asyncio.run(function()
         local count = 0
         local function one()
@@ -328,7 +326,6 @@ function TestChannel:test_cancels_a_job_that_blocks_in_it()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     local channel, told = asyncio.Channel(), asyncio.Channel()
     local future = pool:submit(function(from, to)
-      local asyncio = require "asyncio"
       to:put "begun"
       local ok, err = pcall(from.get, from)
       to:put(not ok and asyncio.isinstance(err, asyncio.CancelledError))
@@ -366,7 +363,6 @@ function TestStorm:test_loses_and_doubles_nothing()
     local pool <close> = asyncio.ThreadPoolExecutor(3)
     local channel, results = asyncio.Channel(3), asyncio.Channel()
     local function consume(from, to, seed)
-      local asyncio = require "asyncio"
       math.randomseed(seed)
       asyncio.run(function()
         local over = false
@@ -497,7 +493,6 @@ function TestRemote:test_of_loops_that_close_while_calls_come_in()
   t.run(function()
     local pool <close> = asyncio.ThreadPoolExecutor(2)
     local function serve(remotes, go)
-      local asyncio = require "asyncio"
       asyncio.run(function()
         remotes:put(asyncio.get_running_loop():remote())
         go:get()

@@ -79,7 +79,8 @@ function TestHost:test_lives_on_when_a_worker_ends_after_its_state()
     local source <close> = assert(io.open(name .. ".c", "w"))
     source:write(HOST)
   end
-  local built = os.execute(("${CC:-cc} -o %s.host %s.c $(pkg-config --cflags --libs lua5.4) 2>%s"):format(name, name, name))
+  local command_line = "${CC:-cc} -o %s.host %s.c $(pkg-config --cflags --libs lua5.4) 2>%s"
+  local built = os.execute(command_line:format(name, name, name))
   if not built then
     local log <close> = assert(io.open(name))
     t.lu.fail("the host could not be built: " .. log:read "a")

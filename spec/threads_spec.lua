@@ -32,7 +32,6 @@ end
 local function make_file(name) assert(io.open(name, "w")):close() end
 
 local function wait_until_cancelled(started)
-  local asyncio = require "asyncio"
   assert(io.open(started, "w")):close()
   while not asyncio.thread_cancelled() do asyncio.blocking_sleep(0.001) end
   os.remove(started)
@@ -257,6 +256,20 @@ function TestRunInExecutor:test_goes_on_although_nobody_holds_the_future()
   end)
 end
 
+function TestRunInExecutor:test_under_way_is_no_deadlock_for_a_virtual_clock()
+  local channel = asyncio.Channel()
+  local run = require "asyncio.testing".async(function()
+    local job = loop():run_in_executor(nil, function(to)
+      require "asyncio".blocking_sleep(0.02)
+      to:put "from afar"
+      return "done"
+    end, channel)
+    t.assertEquals(channel:get(), "from afar")
+    t.assertEquals(await(job), "done")
+  end, { clock = "virtual" })
+  run()
+end
+
 TestErrors = {}
 
 function TestErrors:test_come_back_as_they_are()
@@ -273,7 +286,6 @@ end
 function TestErrors:test_keep_their_class()
   t.run(function()
     local err = t.error_of(to_thread, function()
-      local asyncio = require "asyncio"
       error(asyncio.TimeoutError "took too long")
     end)
     t.assert_isinstance(err, asyncio.TimeoutError)
@@ -451,7 +463,6 @@ function TestWorker:test_runs_a_loop_of_its_own()
   t.run(function()
     local pool <close> = asyncio.ThreadPoolExecutor(2)
     local function run()
-      local asyncio = require "asyncio"
       return asyncio.run(function()
         local tasks = {}
         for i = 1, 10 do tasks[i] = asyncio.create_task(function() asyncio.sleep(0.001) return i end) end
@@ -570,7 +581,6 @@ function TestCancellation:test_of_a_job_with_a_loop_cancels_its_main_task()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     local started, ended = flag(), flag()
     local future = pool:submit(function(begin, over)
-      local asyncio = require "asyncio"
       asyncio.run(function()
         local _ <close> = setmetatable({}, { __close = function()
           asyncio.sleep(0.001) -- unwinding may await
@@ -594,7 +604,6 @@ function TestCancellation:test_before_its_loop_runs_cancels_the_main_task_all_th
     local started, results = flag(), asyncio.Channel()
     local future = pool:submit(function(name, out)
       wait_until_cancelled(name)
-      local asyncio = require "asyncio"
       for _ = 1, 2 do -- every loop that runs in it
         local ok, err = pcall(asyncio.run, asyncio.sleep, 3600)
         out:put(not ok and asyncio.isinstance(err, asyncio.CancelledError))
@@ -605,7 +614,6 @@ function TestCancellation:test_before_its_loop_runs_cancels_the_main_task_all_th
     t.assertTrue(results:get())
     t.assertTrue(results:get())
     t.assertFalse(await(pool:submit(function() -- and no later job's
-      local asyncio = require "asyncio"
       return asyncio.run(function()
         asyncio.sleep(0.001)
         return asyncio.thread_cancelled()
@@ -932,7 +940,6 @@ function TestStorm:test_of_jobs_cancellations_and_shutdowns()
       function(x) return x end,
       function(x) error(MyError { message = "failed", value = x }) end,
       function(x)
-        local asyncio = require "asyncio"
         for _ = 1, 20 do
           if asyncio.thread_cancelled() then break end
           asyncio.blocking_sleep(0.0001)

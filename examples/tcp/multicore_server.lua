@@ -69,5 +69,6 @@ local function main(host, port, workers)
   asyncio.Event():wait() -- for Ctrl-C
 end
 
-local ok, err = pcall(asyncio.run, main, arg[1] or "127.0.0.1", tonumber(arg[2] or 12345), tonumber(arg[3] or 4))
+local host, port, workers = arg[1] or "127.0.0.1", tonumber(arg[2] or 12345), tonumber(arg[3] or 4)
+local ok, err = pcall(asyncio.run, main, host, port, workers)
 if not ok and not asyncio.isinstance(err, asyncio.KeyboardInterrupt) then error(err, 0) end
