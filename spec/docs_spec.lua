@@ -27,7 +27,7 @@ end
 
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
-  "StreamReader", "StreamWriter", "Server",
+  "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
 }
 
 --- Class → its methods by name; those that begin with "_" are ours.

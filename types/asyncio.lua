@@ -537,7 +537,7 @@ function Future:remove_done_callback(fn) end
 ---@return asyncio.Loop
 function Future:get_loop() end
 
----Where its error was raised, if that is known: for the future of a job, in the worker.
+---Where its error was raised, if that is known: of a task, or of a job, in the worker. Where a task stands.
 ---@return string?
 function Future:traceback() end
 
@@ -559,10 +559,6 @@ function Task:set_name(name) end
 
 ---@return thread?
 function Task:get_coro() end
-
----Where it stands, or where its error was raised.
----@return string?
-function Task:traceback() end
 
 ---@class asyncio.TaskGroup
 local TaskGroup = {}
