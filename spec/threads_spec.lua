@@ -420,6 +420,41 @@ function TestWorker:test_has_what_can_be_sent_of_the_preloaded_modules()
   end)
 end
 
+function TestWorker:test_calls_functions_of_modules_by_name()
+  t.run(function()
+    local pool <close> = asyncio.ThreadPoolExecutor(1)
+    package.preload["spec.counter"] = function()
+      local module, state = {}, _G
+      function module.next()
+        if state == _G then state = 0 end
+        state = state + 1
+        return state
+      end
+      return module
+    end
+    pool:shutdown()
+    local second <close> = asyncio.ThreadPoolExecutor(1) -- made now that the module can be had
+    local counter = require "spec.counter"
+    for i = 1, 6 do t.assertEquals(await(second:submit(counter.next)), i) end -- the worker's own state
+    t.assertEquals(counter.next(), 1)
+    package.preload["spec.counter"], package.loaded["spec.counter"] = nil, nil
+  end)
+end
+
+function TestWorker:test_is_made_where_globals_are_strict()
+  t.run(function()
+    local old = arg
+    _G.arg = nil
+    setmetatable(_G, { __index = function(_, name) error("no global " .. tostring(name), 0) end })
+    local ok, pool = pcall(asyncio.ThreadPoolExecutor, 1)
+    setmetatable(_G, nil)
+    _G.arg = old
+    t.assertTrue(ok, pool)
+    t.assertEquals(await(pool:submit(add, 1, 2)), 3)
+    pool:shutdown()
+  end)
+end
+
 function TestWorker:test_keeps_its_globals_from_job_to_job()
   t.run(function()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
@@ -901,6 +936,30 @@ function TestEnds:test_a_state_closes_with_jobs_waiting_and_running()
     t.assertEquals(code, 0, ending)
     t.assertEquals(out, ending:find "exit" and "" or "over\n", ending)
   end
+end
+
+function TestEnds:test_finalisers_may_use_what_has_been_collected_before_them()
+  local out, err, code = t.lua [[
+    local asyncio = require "asyncio"
+    local all = {}
+    setmetatable({}, { __gc = function() -- the oldest: it runs last
+      print(pcall(all.pool.submit, all.pool, print))
+      print(pcall(all.pool.shutdown, all.pool))
+      print(pcall(all.channel.get, all.channel))
+      print(pcall(all.remote.call_soon_threadsafe, all.remote, print))
+      print(pcall(tostring, all.pool))
+    end })
+    all.pool, all.channel = asyncio.ThreadPoolExecutor(1), asyncio.Channel()
+    all.remote = asyncio.new_event_loop():remote()
+  ]]
+  t.assertEquals(err, "")
+  t.assertEquals(code, 0)
+  local lines = 0
+  for line in out:gmatch "[^\n]+" do
+    t.assertStrMatches(line, "false\t.*")
+    lines = lines + 1
+  end
+  t.assertEquals(lines, 5)
 end
 
 function TestEnds:test_a_loop_that_closes_takes_its_jobs_with_it()

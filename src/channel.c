@@ -55,7 +55,9 @@ typedef struct Box {
 } Box;
 
 static Channel *check_channel(lua_State *L) {
-  return ((Box *)asy_check(L, ASY_RUNTIME(L), 1, ASY_CHANNEL, "asyncio.Channel"))->channel;
+  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_CHANNEL, "asyncio.Channel");
+  if (!box->channel) asy_error(L, ASY_CLOSED, "the channel has been collected"); /* a finaliser uses it */
+  return box->channel;
 }
 
 /* Items and channels */

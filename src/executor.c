@@ -41,7 +41,9 @@ typedef struct JobFuture {
 } JobFuture;
 
 static Pool *check_pool(lua_State *L, int idx) {
-  return ((Executor *)asy_check(L, ASY_RUNTIME(L), idx, ASY_EXECUTOR, "asyncio.ThreadPoolExecutor"))->pool;
+  Executor *e = asy_check(L, ASY_RUNTIME(L), idx, ASY_EXECUTOR, "asyncio.ThreadPoolExecutor");
+  if (!e->pool) asy_error(L, ASY_CLOSED, "the executor has been collected"); /* a finaliser uses it */
+  return e->pool;
 }
 
 /* A job and its loop */

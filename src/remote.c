@@ -93,7 +93,9 @@ static void call_run(lua_State *L, Loop *loop, Ready *self) {
 // @tparam function fn must not await
 // @param ... its arguments
 static int remote_call(lua_State *L) {
-  Remote *r = ((Box *)asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote"))->remote;
+  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
+  if (!box->remote) asy_error(L, ASY_CLOSED, "the remote has been collected"); /* a finaliser uses it */
+  Remote *r = box->remote;
   Buffer parcel = {NULL, 0, 0, 0};
   luaL_checktype(L, 2, LUA_TFUNCTION);
   codec_encode(L, 2, lua_gettop(L) - 1, "call", &parcel);

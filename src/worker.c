@@ -93,7 +93,10 @@ static int push_state(lua_State *L) {
   int package = lua_gettop(L);
   lua_getfield(L, package, "path");
   lua_getfield(L, package, "cpath");
-  lua_getglobal(L, "arg");
+  lua_pushglobaltable(L);
+  lua_pushliteral(L, "arg");
+  lua_rawget(L, -2); /* raw: some scripts forbid globals that aren't there */
+  lua_remove(L, -2);
   lua_pushvalue(L, -1);
   if (!crosses(L)) {
     lua_pushnil(L);
@@ -202,13 +205,19 @@ typedef struct Call {
   Buffer *message;
 } Call;
 
-/* Which upvalues of the function on the top are that function itself; all others are the globals. */
+/* Which upvalues of the function on the top are that function itself, when all others are the globals;
+** else -1: it is a module's, found here by its name, and has what it has. */
 static lua_Integer find_itself(lua_State *L) {
   lua_Integer bits = 0;
-  for (int i = 1; lua_getupvalue(L, -1, i); i++) {
-    if (lua_rawequal(L, -1, -2)) bits |= (lua_Integer)1 << i;
+  lua_pushglobaltable(L);
+  for (int i = 1; bits >= 0 && lua_getupvalue(L, -2, i); i++) {
+    if (lua_rawequal(L, -1, -3))
+      bits |= (lua_Integer)1 << i;
+    else if (!lua_rawequal(L, -1, -2))
+      bits = -1;
     lua_pop(L, 1);
   }
+  lua_pop(L, 1);
   return bits;
 }
 
@@ -245,7 +254,7 @@ static void push_function(lua_State *L, Worker *w, const WorkerFunction *fn) {
     lua_rawgeti(L, -2, -fn->id);
     lua_Integer itself = lua_tointeger(L, -1);
     lua_pop(L, 1);
-    renew_upvalues(L, itself);
+    if (itself >= 0) renew_upvalues(L, itself);
   }
   lua_remove(L, -2);
 }
