@@ -145,7 +145,7 @@ static bool try_put(Channel *c, Item *item) {
 
 /* There may be room for what waits to be put. */
 static void admit(Channel *c) {
-  for (Wait *w; (!c->max || c->count < c->max) && (w = first(&c->putters));) {
+  for (Wait *w; (!c->max || c->count < c->max) && (w = first(&c->putters)) && w->item;) {
     list_append(&c->items, &w->item->link);
     w->item = NULL;
     c->count++;
@@ -242,13 +242,14 @@ static int raise_closed(lua_State *L) { return asy_error(L, ASY_CLOSED, "the cha
 
 static int get_finish(lua_State *L, Task *t) {
   Item *item;
-  if (wait_over(t, &item) == CLOSED) return raise_closed(L);
-  return push_item(L, item);
+  wait_over(t, &item);
+  return item ? push_item(L, item) : raise_closed(L);
 }
 
 static int next_finish(lua_State *L, Task *t) {
   Item *item;
-  if (wait_over(t, &item) == CLOSED) return lua_pushnil(L), 1;
+  wait_over(t, &item);
+  if (!item) return lua_pushnil(L), 1;
   lua_pushinteger(L, lua_tointeger(L, 2) + 1);
   return 1 + push_item(L, item);
 }
@@ -334,21 +335,21 @@ static Item *block_for(lua_State *L, Channel *c, Item *item, Verdict *verdict) {
 
 /* Methods */
 
-/* Takes an item, or waits: then *parked is what to return. stack: channel, ... */
-static Item *get(lua_State *L, Channel *c, const WaitKind *kind, lua_CFunction again, Verdict *verdict,
-                 int *parked) {
+/* Takes an item; NULL: the channel is closed. Or waits: then *parked is what to return. */
+static Item *get(lua_State *L, Channel *c, const WaitKind *kind, lua_CFunction again, int *parked) {
   Runtime *rt = ASY_RUNTIME(L);
+  Verdict verdict;
   Wait *w = NULL;
   *parked = -1;
-  if (!rt->running) return block_for(L, c, NULL, verdict);
+  if (!rt->running) return block_for(L, c, NULL, &verdict);
   Task *t = asy_current(L);
   if (asy_spent(t)) return *parked = asy_give_way(L, t, again), NULL;
   uv_mutex_lock(&c->lock);
   Item *item = try_take(c);
-  *verdict = item ? DONE : c->closed ? CLOSED : WAITING;
-  if (*verdict == WAITING) w = line_up(c, &c->getters, t, NULL);
+  bool waits = !item && !c->closed;
+  if (waits) w = line_up(c, &c->getters, t, NULL);
   uv_mutex_unlock(&c->lock);
-  if (*verdict != WAITING) return item;
+  if (!waits) return item;
   if (!w) luaL_error(L, "not enough memory");
   *parked = asy_park(L, t, kind, w);
   return NULL;
@@ -361,12 +362,11 @@ static Item *get(lua_State *L, Channel *c, const WaitKind *kind, lua_CFunction a
 // @return the item
 static int channel_get(lua_State *L) {
   Channel *c = check_channel(L);
-  Verdict verdict;
   int parked;
   lua_settop(L, 1);
-  Item *item = get(L, c, &GET, channel_get, &verdict, &parked);
+  Item *item = get(L, c, &GET, channel_get, &parked);
   if (parked >= 0) return parked;
-  return verdict == CLOSED ? raise_closed(L) : push_item(L, item);
+  return item ? push_item(L, item) : raise_closed(L);
 }
 
 /// Takes the next item; raises QueueEmpty when there is none.
@@ -385,12 +385,11 @@ static int channel_get_nowait(lua_State *L) {
 /* stack: channel, n */
 static int channel_next(lua_State *L) {
   Channel *c = check_channel(L);
-  Verdict verdict;
   int parked;
   lua_settop(L, 2);
-  Item *item = get(L, c, &NEXT, channel_next, &verdict, &parked);
+  Item *item = get(L, c, &NEXT, channel_next, &parked);
   if (parked >= 0) return parked;
-  if (verdict == CLOSED) return lua_pushnil(L), 1;
+  if (!item) return lua_pushnil(L), 1;
   lua_pushinteger(L, lua_tointeger(L, 2) + 1);
   return 1 + push_item(L, item);
 }

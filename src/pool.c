@@ -275,7 +275,7 @@ static int start_thread(Pool *pool) {
   int status = pthread_create(&thread, &attr, thread_main, pool_ref(pool));
   pthread_attr_destroy(&attr);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
-  if (status) pool_unref(pool);
+  if (status) atomic_fetch_sub(&pool->refs, 1); /* not the last */
   return -status;
 }
 
