@@ -14,7 +14,7 @@
 
 static size_t path_length(const struct sockaddr_un *un, socklen_t len) {
   size_t n = len > offsetof(struct sockaddr_un, sun_path) ? len - offsetof(struct sockaddr_un, sun_path) : 0;
-  return strnlen(un->sun_path, n);
+  return n && !*un->sun_path ? n : strnlen(un->sun_path, n); /* an abstract name is all that there is */
 }
 
 void asy_address_text(const struct sockaddr *sa, socklen_t len, char *text) {
@@ -29,7 +29,9 @@ void asy_address_text(const struct sockaddr *sa, socklen_t len, char *text) {
     snprintf(text, ASY_ADDRESS_TEXT, "[%s]:%d", host, ntohs(in6->sin6_port));
   } else if (sa->sa_family == AF_UNIX) {
     const struct sockaddr_un *un = (const void *)sa;
-    snprintf(text, ASY_ADDRESS_TEXT, "%.*s", (int)path_length(un, len), un->sun_path);
+    int n = (int)path_length(un, len);
+    bool abstract = n && !*un->sun_path; /* shown as other programs do: @name */
+    snprintf(text, ASY_ADDRESS_TEXT, "%s%.*s", abstract ? "@" : "", n - abstract, un->sun_path + abstract);
   } else
     snprintf(text, ASY_ADDRESS_TEXT, "address of family %d", sa->sa_family);
 }
@@ -98,7 +100,7 @@ socklen_t asy_address_check(lua_State *L, int idx, struct sockaddr_storage *sa) 
     if (n >= sizeof un->sun_path) luaL_argerror(L, idx, "the path of a unix socket is too long");
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, path, n + 1);
-    len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+    len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (*path != 0)); /* abstract: exact */
   }
   lua_pop(L, 1);
   if (len) return len;
@@ -118,7 +120,10 @@ static int address__tostring(lua_State *L) {
   return 1;
 }
 
+/* stack: module */
 void asy_open_address(lua_State *L) {
+  lua_pushinteger(L, sizeof ((struct sockaddr_un *)0)->sun_path - 1);
+  lua_setfield(L, -2, "longest_path");
   luaL_newmetatable(L, CLASS);
   lua_pushcfunction(L, address__tostring);
   lua_setfield(L, -2, "__tostring");

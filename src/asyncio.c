@@ -19,6 +19,7 @@
 #include "resolve.h"
 #include "server.h"
 #include "signal.h"
+#include "standard.h"
 #include "stream.h"
 #include "sync.h"
 #include "task.h"
@@ -64,6 +65,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_reader(L);
   asy_open_writer(L);
   asy_open_connect(L);
+  asy_open_standard(L);
   asy_open_server(L);
   asy_open_poll(L);
   asy_open_signal(L);

@@ -1,5 +1,5 @@
 /*
-** connect.h - streams that this side opens: TCP connections, the standard streams.
+** connect.h - connections that this side opens.
 */
 #ifndef ASY_CONNECT_H
 #define ASY_CONNECT_H

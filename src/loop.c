@@ -6,10 +6,12 @@
 */
 #include "loop.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #if defined(__linux__)
 #include <poll.h>
@@ -310,7 +312,7 @@ static void poll_until(Loop *loop, uint64_t deadline) {
 }
 
 static void count_handle(uv_handle_t *h, void *arg) {
-  if (h->data && !uv_is_closing(h)) ++*(int *)arg;
+  if (h->data && uv_has_ref(h) && !uv_is_closing(h)) ++*(int *)arg;
 }
 
 int asy_loop_handles(Loop *loop) {
@@ -569,6 +571,18 @@ static void survive_sigpipe(void) {
   sigaction(SIGPIPE, &sa, NULL);
 }
 
+/* A standard descriptor that is closed would become our next socket's, and `print` would write there. */
+static void plug_standard(Runtime *rt) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    int got = open("/dev/null", O_RDWR);
+    if (got == fd)
+      rt->plugged |= 1u << fd;
+    else if (got >= 0)
+      close(got);
+  }
+}
+
 /// A new loop that doesn't run yet.
 // @function new_event_loop
 // @treturn Loop
@@ -603,6 +617,7 @@ static int loop_new(lua_State *L) {
   lua_rawseti(L, -2, loop->id);
   lua_pop(L, 1);
   survive_sigpipe();
+  plug_standard(rt);
   int status = open_uv(loop);
   if (status) asy_oserror(L, status, "new_event_loop", NULL);
   loop->open = true;

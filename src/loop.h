@@ -38,7 +38,6 @@ typedef enum Kind {
   ASY_SEMAPHORE,
   ASY_BARRIER,
   ASY_QUEUE,
-  ASY_WATCH,
   ASY_SIGNAL,
   ASY_INTERRUPT,
   ASY_EXECUTOR,
@@ -68,6 +67,7 @@ typedef struct Runtime {
   struct Worker *worker;        /* in a worker thread's state (worker.c); NULL in all others */
   struct Loop *closing;         /* the loop that is being closed, and its held table's place */
   int closing_ref;
+  unsigned plugged;      /* standard descriptors that were closed, by bit: /dev/null is there now */
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
   lua_Hook old_hook;     /* the hook that was there before */
   int old_mask, old_count;
@@ -130,7 +130,8 @@ typedef struct Loop {
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */
   ListNode guests;         /* Guests that have something to tell it */
-  ListNode pumps;          /* threads that copy output (connect.c) */
+  struct Watches *watches; /* descriptors of other libraries (poll.c), or NULL */
+  ListNode pumps;          /* threads that copy output (standard.c) */
   ListNode lost;           /* failed futures nobody has looked at (future.c) */
   lua_State *L;            /* where a callback runs now, or NULL */
   Ready *on_interrupt;     /* runs after `interrupted` was set; signal.c's */

@@ -16,10 +16,12 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 
 #include "address.h"
 #include "context.h"
 #include "error.h"
+#include "options.h"
 #include "report.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
@@ -32,6 +34,9 @@ typedef struct Listener {
   struct Server *server; /* NULL once that is gone */
   struct Listener *next;
   int fd;
+  char *path; /* of a unix socket's file that is to be removed, or NULL; its device and inode */
+  dev_t dev;
+  ino_t ino;
 } Listener;
 
 typedef struct Server {
@@ -47,7 +52,9 @@ typedef struct Server {
   int naccepted;
   size_t limit;
   uint64_t linger_ns;   /* close_timeout */
-  bool nodelay, keepalive;
+  int backlog;
+  bool nodelay, keepalive, reuse_address, reuse_port;
+  bool cleanup_socket;  /* a unix socket's file goes with the server */
   bool serving, closed;
   bool starved;         /* out of descriptors, and that has been reported */
 } Server;
@@ -248,6 +255,7 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
 static void listener_destroy(Handle *h) {
   Listener *l = asy_container(h, Listener, handle);
   if (l->fd >= 0) close(l->fd);
+  free(l->path);
   free(l);
 }
 
@@ -255,8 +263,38 @@ static void listener_shut(Shutter *shutter) {
   asy_handle_close(asy_container(shutter, Handle, shutter));
 }
 
-/* Takes back the listeners there are, since another failed. */
-static void close_listeners(Server *sv);
+/* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
+** connection that is closed at once.) */
+static bool is_stale(const struct sockaddr *sa, socklen_t len) {
+  const struct sockaddr_un *un = (const void *)sa;
+  struct stat st;
+  if (sa->sa_family != AF_UNIX || !*un->sun_path || lstat(un->sun_path, &st) || !S_ISSOCK(st.st_mode))
+    return false;
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0) return false;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  bool refused = connect(fd, sa, len) && errno == ECONNREFUSED;
+  close(fd);
+  return refused;
+}
+
+/* Notes the file of a unix socket, so that it, and no other of that name, goes with the listener. */
+static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
+  const struct sockaddr_un *un = (const void *)sa;
+  struct stat st;
+  if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
+  size_t n = len - offsetof(struct sockaddr_un, sun_path);
+  if (!(l->path = calloc(1, n + 1))) return;
+  memcpy(l->path, un->sun_path, n);
+  l->dev = st.st_dev;
+  l->ino = st.st_ino;
+}
+
+static void remove_file(const Listener *l) {
+  struct stat st;
+  if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
+}
 
 static void close_listeners(Server *sv) {
   sv->serving = false;
@@ -265,6 +303,7 @@ static void close_listeners(Server *sv) {
   for (Listener *l = sv->listeners, *next; l; l = next) {
     next = l->next;
     asy_handle_close(&l->handle);
+    remove_file(l); /* before another server could find it stale and take its place */
     close(l->fd); /* now, not when libuv calls back: the port is free at once */
     l->fd = -1;
     asy_handle_unbox(&l->handle);
@@ -272,91 +311,85 @@ static void close_listeners(Server *sv) {
   sv->listeners = NULL;
 }
 
-static int listen_on(const struct sockaddr *sa, socklen_t len, int backlog, bool reuse_port,
-                     bool reuse_address) {
+static int listen_on(const Server *sv, const struct sockaddr *sa, socklen_t len) {
   int fd = socket(sa->sa_family, SOCK_STREAM, 0), on = 1;
+  bool ip = sa->sa_family != AF_UNIX;
   if (fd < 0) return -errno;
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-  if (reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  if (ip && sv->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (ip && sv->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (bind(fd, sa, len) || listen(fd, backlog)) {
-    int status = -errno;
+  int status = bind(fd, sa, len);
+  if (status && errno == EADDRINUSE && is_stale(sa, len)) {
+    unlink(((const struct sockaddr_un *)sa)->sun_path);
+    status = bind(fd, sa, len);
+  }
+  if (status || listen(fd, sv->backlog)) {
+    status = -errno;
     close(fd);
     return status;
   }
   return fd;
 }
 
-static int get_int(lua_State *L, int idx, const char *key, int fallback) {
-  int isint;
-  lua_Integer n = fallback;
-  if (lua_getfield(L, idx, key) != LUA_TNIL) {
-    n = lua_tointegerx(L, -1, &isint);
-    if (!isint || n < 0 || n > INT32_MAX)
-      luaL_argerror(L, idx, lua_pushfstring(L, "'%s' is a number that isn't negative", key));
+/* A listener for an address, not in the server's list yet; NULL with a status. */
+static Listener *new_listener(Server *sv, const struct sockaddr *sa, socklen_t len, int *status) {
+  Listener *l = calloc(1, sizeof *l);
+  *status = UV_ENOMEM;
+  if (!l) return NULL;
+  l->server = sv;
+  asy_handle_init(&l->handle, sv->loop, (uv_handle_t *)&l->poll, listener_destroy, listener_shut);
+  *status = l->fd = listen_on(sv, sa, len);
+  if (l->fd >= 0) {
+    if (sv->cleanup_socket) note_file(l, sa, len);
+    *status = uv_poll_init(&sv->loop->uv, &l->poll, l->fd);
+    if (*status) remove_file(l);
   }
-  lua_pop(L, 1);
-  return (int)n;
-}
-
-static bool get_bool(lua_State *L, int idx, const char *key, bool fallback) {
-  bool value = lua_getfield(L, idx, key) == LUA_TNIL ? fallback : lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
-static lua_Number get_number(lua_State *L, int idx, const char *key, lua_Number fallback) {
-  lua_Number n = fallback;
-  if (lua_getfield(L, idx, key) != LUA_TNIL) {
-    n = lua_tonumber(L, -1);
-    if (!(n >= 0))
-      luaL_argerror(L, idx, lua_pushfstring(L, "'%s' is a number of seconds", key));
+  if (*status) {
+    asy_handle_unbox(&l->handle);
+    return NULL;
   }
-  lua_pop(L, 1);
-  return n;
+  asy_handle_opened(&l->handle);
+  return l;
 }
 
 /* Adds a listener for the address in the table at idx. port: in place of a port 0; → the real one.
 ** -1: the machine has no such address (no IPv6), which is an error only when all are so. */
-static int add_listener(lua_State *L, Server *sv, int idx, int opts, int port, bool only) {
+static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) {
   struct sockaddr_storage sa;
   socklen_t len = asy_address_check(L, idx, &sa);
   bool ip = sa.ss_family != AF_UNIX;
   char text[ASY_ADDRESS_TEXT];
+  int status;
   in_port_t *sin_port = sa.ss_family == AF_INET ? &((struct sockaddr_in *)&sa)->sin_port
                                                 : &((struct sockaddr_in6 *)&sa)->sin6_port;
   if (ip && *sin_port == 0) *sin_port = (in_port_t)port;
   asy_address_text((struct sockaddr *)&sa, len, text);
-  int backlog = get_int(L, opts, "backlog", 128);
-  bool reuse_port = get_bool(L, opts, "reuse_port", false);
-  bool reuse_address = get_bool(L, opts, "reuse_address", true);
-  Listener *l = calloc(1, sizeof *l);
-  if (!l) luaL_error(L, "not enough memory");
-  l->fd = -1;
-  asy_handle_init(&l->handle, sv->loop, (uv_handle_t *)&l->poll, listener_destroy, listener_shut);
-  int fd = listen_on((struct sockaddr *)&sa, len, backlog, ip && reuse_port, ip && reuse_address);
-  if (fd < 0) {
-    asy_handle_unbox(&l->handle);
-    if (!only && (fd == UV_EADDRNOTAVAIL || fd == UV_EAFNOSUPPORT)) return -1;
-    close_listeners(sv);
-    asy_oserror(L, fd, "listen", text);
-  }
-  l->fd = fd;
-  int status = uv_poll_init(&sv->loop->uv, &l->poll, fd);
-  if (status) {
-    asy_handle_unbox(&l->handle);
+  Listener *l = new_listener(sv, (struct sockaddr *)&sa, len, &status), **last = &sv->listeners;
+  if (!l) {
+    if (!only && (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT)) return -1;
     close_listeners(sv);
     asy_oserror(L, status, "listen", text);
   }
-  asy_handle_opened(&l->handle);
-  l->server = sv;
-  Listener **last = &sv->listeners;
   while (*last) last = &(*last)->next;
   *last = l;
   len = sizeof sa;
-  return ip && getsockname(fd, (struct sockaddr *)&sa, &len) == 0 ? *sin_port : 0;
+  return ip && getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 ? *sin_port : 0;
+}
+
+/* stack: handler, addresses, opts, server */
+static void take_options(lua_State *L, Server *sv) {
+  sv->limit = asy_opt_bytes(L, 3, "limit", STREAM_LIMIT);
+  sv->backlog = asy_opt_int(L, 3, "backlog", 128);
+  sv->nodelay = asy_opt_bool(L, 3, "nodelay", true);
+  sv->keepalive = asy_opt_bool(L, 3, "keepalive", false);
+  sv->reuse_address = asy_opt_bool(L, 3, "reuse_address", true);
+  sv->reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
+  sv->cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
+  sv->serving = asy_opt_bool(L, 3, "start_serving", true);
+  lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", 30);
+  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS) + 1 : TIMER_NEVER / 2;
 }
 
 /* listen(handler, {address, ...}, opts) → server: the mechanism of start_server */
@@ -380,27 +413,18 @@ static int server_listen(lua_State *L) {
   lua_setiuservalue(L, 4, HANDLER_UV);
   asy_context_push(L, loop->rt);
   lua_setiuservalue(L, 4, CONTEXT_UV);
-  lua_Integer limit = get_int(L, 3, "limit", STREAM_LIMIT);
-  luaL_argcheck(L, limit > 0, 3, "'limit' is a number of bytes, 1 at least");
-  sv->limit = (size_t)limit;
-  sv->nodelay = get_bool(L, 3, "nodelay", true);
-  sv->keepalive = get_bool(L, 3, "keepalive", false);
-  lua_Number linger = get_number(L, 3, "close_timeout", 30);
-  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS) + 1 : TIMER_NEVER / 2;
+  take_options(L, sv);
   int port = 0, n = (int)lua_rawlen(L, 2);
   for (int i = 1; i <= n; i++) {
     lua_rawgeti(L, 2, i);
-    int got = add_listener(L, sv, 5, 3, port, i == n && !sv->listeners);
+    int got = add_listener(L, sv, 5, port, i == n && !sv->listeners);
     if (got > 0) port = got;
     lua_settop(L, 4);
   }
   lua_settop(L, 4);
   lua_pushvalue(L, 4);
   sv->slot = asy_hold(L, loop);
-  if (get_bool(L, 3, "start_serving", true)) {
-    sv->serving = true;
-    listen_start(sv);
-  }
+  if (sv->serving) listen_start(sv);
   return 1;
 }
 

@@ -31,8 +31,15 @@ void stream_set_peer(Stream *s, const struct sockaddr *sa) {
 }
 
 void stream_peer(const Stream *s, char *text) {
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+  socklen_t n = sizeof sa;
+  int fd;
   *text = 0;
-  if (s->peer.any.sa_family) asy_address_text(&s->peer.any, sizeof s->peer, text);
+  if (s->peer.any.sa_family)
+    asy_address_text(&s->peer.any, sizeof s->peer, text);
+  else if (s->handle.open && uv_fileno(&s->uv.handle, &fd) == 0 &&
+           getpeername(fd, (struct sockaddr *)&sa, &n) == 0)
+    asy_address_text((struct sockaddr *)&sa, n, text);
 }
 
 size_t stream_pending(const Stream *s) {

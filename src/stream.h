@@ -70,6 +70,7 @@ typedef struct Stream {
   size_t high, low; /* water marks of drain */
   Waitq drainers, closers;
   struct Pump *pump; /* the thread that copies for a standard stream, or NULL */
+  bool one_way;     /* no socket: has one half only, or none that can be closed by itself */
   int file;         /* output that never blocks (a regular file) goes there; -1: to the handle */
   /* the server it came from */
   struct Server *server;
@@ -91,7 +92,7 @@ typedef struct Stream {
   } uv; /* last: only its kind's part is allocated */
 } Stream;
 
-/* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE), or raises. */
+/* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE: a unix socket, too), or raises. */
 Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
 
 /* Pushes a writer for an open tty descriptor of our own, which it takes over. */
@@ -112,8 +113,6 @@ void stream_abort(lua_State *L, Stream *s);
 
 /* Bytes written and not with the kernel yet. */
 size_t stream_pending(const Stream *s);
-
-
 
 /* Notes the address of an IP peer: the kernel forgets it when the peer is gone. */
 void stream_set_peer(Stream *s, const struct sockaddr *sa);

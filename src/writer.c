@@ -337,12 +337,21 @@ static int writer_send(lua_State *L) {
   return writer_drain(L);
 }
 
+/* A terminal has no end that could be sent. */
+static bool can_end(const Stream *s) { return s->uv.handle.type != UV_TTY; }
+
 /// Closes the sending half, after what has been written: the peer reads the end of the stream.
+// Standard output, which has no other half, is closed.
 // @function StreamWriter:write_eof
 static int writer_write_eof(lua_State *L) {
   Stream *s = check_writer(L);
   if (s->eof_wanted) return 0;
   check_writable(L, s);
+  if (!can_end(s)) return asy_error(L, ASY_ERROR, "a terminal has no half to close");
+  if (s->one_way) {
+    stream_close(L, s, 0);
+    return 0;
+  }
   s->eof_wanted = true;
   if (!list_linked(&s->send.link)) list_append(&s->handle.loop->turn_end, &s->send.link);
   return 0;
@@ -352,7 +361,7 @@ static int writer_write_eof(lua_State *L) {
 // @function StreamWriter:can_write_eof
 // @treturn boolean
 static int writer_can_write_eof(lua_State *L) {
-  lua_pushboolean(L, check_writer(L)->uv.handle.type != UV_TTY);
+  lua_pushboolean(L, can_end(check_writer(L)));
   return 1;
 }
 

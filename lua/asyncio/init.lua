@@ -70,6 +70,10 @@ local asyncio = {
   -- streams
   open_connection = streams.open_connection,
   start_server = streams.start_server,
+  open_unix_connection = streams.open_unix_connection,
+  start_unix_server = streams.start_unix_server,
+  wait_readable = core.wait_readable,
+  wait_writable = core.wait_writable,
   stdin = streams.stdin,
   stdout = streams.stdout,
   stderr = streams.stderr,

@@ -66,8 +66,35 @@ local function end_attempts(attempts, winner)
   if interruption then error(interruption, 0) end
 end
 
+local function copied(opts)
+  local plain = {}
+  for key, value in pairs(opts) do plain[key] = value end
+  return plain
+end
+
+--- One attempt: from the first local address of the same family that can be had, where some are given.
+local function connect(address, opts, locals)
+  if not locals then return core.connect(address, opts) end
+  local failure
+  for _, from in ipairs(locals) do
+    if from.family == address.family then
+      opts = copied(opts)
+      opts.local_addr = from
+      local results = table.pack(core.pcall(core.connect, address, opts))
+      if results[1] then return table.unpack(results, 2, results.n) end
+      failure = results[2]
+      local taken = core.isinstance(failure, core.OSError) and
+        (failure.syscall == "bind" or failure.code == "EADDRINUSE") -- libuv tells that one at the connect
+      if not taken then break end
+    end
+  end
+  if failure then error(failure, 0) end
+  error(core.OSError { message = ("no local address of family %s, as %s has"):format(address.family, address),
+    code = "EADDRNOTAVAIL", syscall = "bind", address = tostring(address) }, 0)
+end
+
 --- Tries the addresses, the next one when the last has failed or takes too long.
-local function race(addresses, host, port, opts)
+local function race(addresses, host, port, opts, locals)
   local delay = opts.happy_eyeballs_delay or HAPPY_EYEBALLS_DELAY
   local attempts, pending, errors, winner = {}, {}, {}, nil
   local ok, err = pcall(function()
@@ -75,7 +102,7 @@ local function race(addresses, host, port, opts)
     while not winner and (i < #addresses or #pending > 0) do
       if i < #addresses then
         i = i + 1
-        local attempt = core.create_task(core.connect, addresses[i], opts)
+        local attempt = core.create_task(connect, addresses[i], opts, locals)
         attempts[#attempts + 1], pending[#pending + 1] = attempt, attempt
       end
       local done
@@ -94,12 +121,6 @@ local function race(addresses, host, port, opts)
   return winner:result()
 end
 
-local function copied(opts)
-  local plain = {}
-  for key, value in pairs(opts) do plain[key] = value end
-  return plain
-end
-
 --- Connects to a TCP server.
 -- Raises OSError (ConnectionRefusedError, GaiError, ...) when that fails.
 -- @tparam string host a name or a number
@@ -113,16 +134,50 @@ function streams.open_connection(host, port, opts)
   if type(host) ~= "string" then check.fail(1, "open_connection", "host name", host) end
   port = check_port(port, 2, "open_connection")
   local loop = core.get_running_loop()
-  if opts.local_addr then
-    local addr = opts.local_addr
-    if type(addr) ~= "table" then check.fail(3, "open_connection", "address as 'local_addr'", addr) end
-    opts = copied(opts)
-    opts.local_addr = loop:getaddrinfo(addr.host, addr.port or 0, { family = opts.family })[1]
+  check.seconds(opts.happy_eyeballs_delay, 3, "open_connection")
+  local from, locals = opts.local_addr, nil
+  if from then
+    if type(from) ~= "table" then check.fail(3, "open_connection", "address as 'local_addr'", from) end
+    locals = loop:getaddrinfo(from.host, from.port or 0, { family = opts.family })
   end
   local addresses = loop:getaddrinfo(host, port, { family = opts.family })
-  if #addresses == 1 then return core.connect(addresses[1], opts) end
+  if #addresses == 1 then return connect(addresses[1], opts, locals) end
   if #addresses == 0 then error(core.GaiError(("no address for %s"):format(host)), 2) end
-  return race(interleaved(addresses), host, port, opts)
+  return race(interleaved(addresses), host, port, opts, locals)
+end
+
+--- The address of a unix socket.
+local function unix_address(path, n, name)
+  if type(path) ~= "string" then check.fail(n, name, "path", path, 3) end
+  local what
+  if path == "" then
+    what = "a path that isn't empty expected"
+  elseif path:find("\0", path:sub(1, 1) == "\0" and #path + 1 or 1, true) then
+    what = "path with a zero byte"
+  elseif #path > core.longest_path then
+    what = ("the path of a unix socket has %d bytes at most, got %d"):format(core.longest_path, #path)
+  end
+  if what then error(("bad argument #%d to '%s' (%s)"):format(n, name, what), 3) end
+  return { family = "unix", path = path }
+end
+
+--- Connects to a server's unix socket. While the server's backlog is full it waits.
+-- Raises OSError (FileNotFoundError, ConnectionRefusedError, PermissionError, ...) when that fails.
+-- @tparam string path on Linux one that begins with a zero byte is an abstract name
+-- @tparam[opt] table opts `limit` (65536)
+-- @treturn StreamReader
+-- @treturn StreamWriter
+function streams.open_unix_connection(path, opts)
+  opts = check.options(opts, 2, "open_unix_connection")
+  local address, pause = unix_address(path, 1, "open_unix_connection"), 0.001
+  core.get_running_loop()
+  while true do
+    local ok, reader, writer = pcall(core.connect_unix, address, opts)
+    if ok then return reader, writer end
+    if not core.isinstance(reader, core.OSError) or reader.code ~= "EAGAIN" then error(reader, 0) end
+    core.sleep(pause)
+    pause = math.min(2 * pause, 0.05)
+  end
 end
 
 --- The distinct addresses of one host, several, or (nil) all of this machine.
@@ -159,6 +214,20 @@ function streams.start_server(handler, host, port, opts)
   local addresses = listen_addresses(core.get_running_loop(), host, port, opts.family)
   if #addresses == 0 then error(core.GaiError "no address to listen on", 2) end
   return core.listen(handler, addresses, opts)
+end
+
+--- Starts a server on a unix socket, otherwise as `start_server`.
+-- The file of a server that is gone is replaced; where one listens it raises AddressInUseError. Closing
+-- the server removes its file.
+-- @tparam function handler
+-- @tparam string path on Linux one that begins with a zero byte is an abstract name
+-- @tparam[opt] table opts `limit` (65536), `backlog` (128), `start_serving` (true), `close_timeout` (30),
+-- `cleanup_socket` (true: closing removes the file)
+-- @treturn Server
+function streams.start_unix_server(handler, path, opts)
+  opts = check.options(opts, 3, "start_unix_server")
+  check.callable(handler, 1, "start_unix_server")
+  return core.listen(handler, { unix_address(path, 2, "start_unix_server") }, opts)
 end
 
 --- The process's standard input as a stream.
