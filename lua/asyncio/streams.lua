@@ -152,7 +152,7 @@ local function unix_address(path, n, name)
   local what
   if path == "" then
     what = "a path that isn't empty expected"
-  elseif path:find("\0", path:sub(1, 1) == "\0" and #path + 1 or 1, true) then
+  elseif path:byte() ~= 0 and path:find("\0", 1, true) then
     what = "path with a zero byte"
   elseif #path > core.longest_path then
     what = ("the path of a unix socket has %d bytes at most, got %d"):format(core.longest_path, #path)
