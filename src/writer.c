@@ -242,8 +242,8 @@ static int raise_write_error(lua_State *L, Stream *s, int status) {
 
 /* Raises unless something can be written. */
 static void check_writable(lua_State *L, Stream *s) {
-  if (s->write_error) raise_write_error(L, s, s->write_error);
   if (s->closing || !s->handle.open) asy_error(L, ASY_CLOSED, "the stream is closed");
+  if (s->write_error) raise_write_error(L, s, s->write_error);
   if (s->eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
   if (s->read_error == UV_ECONNRESET) raise_write_error(L, s, s->read_error);
 }
