@@ -43,13 +43,16 @@ local function deaf_port()
   t.skip "a full line of waiting connections still answers here"
 end
 
---- Calls fn while the name "some.test" has these addresses. open_connection asks the loop for them.
+--- Calls fn while every name has these addresses: a list, or a function of the name. open_connection asks
+-- the loop for them.
 local function with_addresses(addresses, fn)
   local real = core.get_running_loop
   local _ <close> = setmetatable({}, { __close = function() core.get_running_loop = real end })
   local loop = real()
   core.get_running_loop = function()
-    return setmetatable({ getaddrinfo = function() return addresses end }, {
+    return setmetatable({ getaddrinfo = function(_, host)
+      return type(addresses) == "function" and addresses(host) or addresses
+    end }, {
       __index = function(_, name)
         return function(_, ...) return loop[name](loop, ...) end
       end,
@@ -237,6 +240,23 @@ function TestOptions:test_local_addr_of_another_machine_raises()
       local_addr = { host = "192.0.2.1" },
     })
     t.assertEquals(err.code, "EADDRNOTAVAIL")
+  end)
+end
+
+function TestOptions:test_local_addr_may_be_a_name_with_addresses_of_both_families()
+  t.run(function()
+    local server <close> = peers.serve(echo)
+    local names = { ["from.test"] = { address("::1", 0), address("127.0.0.1", 0) },
+      ["to.test"] = { server:sockets()[1] } }
+    local _, writer = with_addresses(function(host) return names[host] end, function()
+      return asyncio.open_connection("to.test", 80, { local_addr = { host = "from.test" } })
+    end)
+    local _ <close> = writer
+    t.assertEquals(writer:get_extra_info("sockname").host, "127.0.0.1")
+    local err = t.assert_raises(asyncio.OSError, asyncio.open_connection, "127.0.0.1", peers.port(server), {
+      local_addr = { host = "::1" },
+    })
+    t.assertStrContains(tostring(err), "no local address of family inet")
   end)
 end
 

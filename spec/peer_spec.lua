@@ -1,4 +1,4 @@
--- peer_spec.lua - real programs at the other end: nc, Python's asyncio; many clients, bad clients.
+-- peer_spec.lua - real programs at the other end: nc, socat, Python's asyncio; many clients, bad clients.
 local t = require "helper"
 local peers = require "peers"
 
@@ -111,6 +111,98 @@ function TestNc:test_as_the_server_hears_our_client()
   t.assertEquals(peers.content(output.name), "from us\n")
 end
 
+TestSocat = {}
+
+--- A path where there is no file, for the scope: place.path
+local function free_path()
+  local name = os.tmpname()
+  os.remove(name)
+  return setmetatable({ path = name }, { __close = function() os.remove(name) end })
+end
+
+--- Waits until a connection can be made, and returns it.
+local function eventually(open, ...)
+  for _ = 1, 1000 do
+    local ok, reader, writer = pcall(open, ...)
+    if ok then return reader, writer end
+    asyncio.sleep(0.005)
+  end
+  return open(...)
+end
+
+function TestSocat:test_as_a_client_gets_everything_back_over_tcp_and_unix()
+  peers.need "socat"
+  local input <close> = peers.file(peers.text(t.count(3) * 1000000))
+  local place <close> = free_path()
+  t.run(function()
+    local tcp <close> = peers.serve(shout_pieces)
+    local unix <close> = asyncio.start_unix_server(shout_pieces, place.path)
+    local expected = peers.content(input.name):upper()
+    for _, address in ipairs { "TCP4:127.0.0.1:" .. peers.port(tcp), "UNIX-CONNECT:" .. place.path } do
+      local output <close> = peers.file()
+      local _, errors, status = peers.background(("socat -t 30 STDIO %s <'%s' >'%s'"):format(
+        address, input.name, output.name))()
+      t.assertEquals(errors, "")
+      t.assertEquals(status, 0)
+      t.assertTrue(peers.content(output.name) == expected, address)
+    end
+  end)
+end
+
+function TestSocat:test_as_an_echo_server_on_a_unix_socket()
+  peers.need "socat"
+  local place <close> = free_path()
+  t.run(function()
+    local wait = peers.background(("socat UNIX-LISTEN:%s EXEC:cat"):format(place.path))
+    local reader, writer <close> = eventually(asyncio.open_unix_connection, place.path)
+    local text = peers.text(t.count(3) * 1000000)
+    local sender = asyncio.create_task(function()
+      writer:send(text)
+      writer:write_eof()
+    end)
+    t.assertTrue(reader:read(-1) == text)
+    asyncio.await(sender)
+    writer:close()
+    t.assertEquals(select(2, wait()), "")
+  end)
+end
+
+function TestSocat:test_joins_our_tcp_client_to_our_unix_server()
+  peers.need "socat"
+  local place <close> = free_path()
+  t.run(function()
+    local socket = peers.luasocket()
+    local unix <close> = asyncio.start_unix_server(shout, place.path)
+    local free = assert(socket.bind("127.0.0.1", 0))
+    local _, port = free:getsockname()
+    free:close()
+    local wait = peers.background(("socat TCP4-LISTEN:%s,bind=127.0.0.1,reuseaddr UNIX-CONNECT:%s"):format(
+      port, place.path))
+    local reader, writer <close> = eventually(asyncio.open_connection, "127.0.0.1", tonumber(port))
+    writer:write "through two\nkinds\n"
+    writer:write_eof()
+    t.assertEquals(reader:read(-1), "THROUGH TWO\nKINDS\n")
+    writer:close()
+    wait()
+  end)
+end
+
+function TestSocat:test_that_resets_is_told_as_such()
+  peers.need "socat"
+  t.run(function()
+    local socket = peers.luasocket()
+    local free = assert(socket.bind("127.0.0.1", 0))
+    local _, port = free:getsockname()
+    free:close()
+    local wait = peers.background(("socat -u OPEN:/dev/null TCP4-LISTEN:%s,bind=127.0.0.1,reuseaddr,linger=0"):format(port))
+    local reader, writer <close> = eventually(asyncio.open_connection, "127.0.0.1", tonumber(port))
+    local ok, err = pcall(reader.read, reader, 1)
+    t.assertTrue(ok and err == nil or asyncio.isinstance(err, asyncio.ConnectionResetError), tostring(err))
+    writer:close()
+    wait()
+  end)
+end
+
 TestPython = {}
 
 --- Runs a Python program in the background. %PORT% in it is the port.
@@ -205,6 +297,67 @@ asyncio.run(main())
     t.assertTrue(reader:read(-1) == text:upper())
     writer:close()
     wait()
+  end)
+end
+
+function TestPython:test_asyncio_as_client_and_server_on_unix_sockets()
+  peers.need "python3"
+  local ours <close> = free_path()
+  local theirs <close> = free_path()
+  t.run(function()
+    local server <close> = asyncio.start_unix_server(shout, ours.path)
+    local wait = python(([[
+import asyncio
+async def shout(reader, writer):
+    while line := await reader.readline():
+        writer.write(line.upper())
+        await writer.drain()
+    writer.close()
+    done.set()
+async def main():
+    global done
+    done = asyncio.Event()
+    server = await asyncio.start_unix_server(shout, "%s")
+    reader, writer = await asyncio.open_unix_connection("%s")
+    writer.write(b"hello\nfrom python")
+    writer.write_eof()
+    print((await reader.read()).decode())
+    writer.close()
+    await done.wait()
+    server.close()
+asyncio.run(main())
+]]):format(theirs.path, ours.path), 0)
+    local reader, writer <close> = eventually(asyncio.open_unix_connection, theirs.path)
+    local text = ("a line\n"):rep(t.count(50000))
+    writer:write(text)
+    writer:write_eof()
+    t.assertTrue(reader:read(-1) == text:upper())
+    writer:close()
+    t.assertEquals((wait()), "HELLO\nFROM PYTHON\n")
+  end)
+end
+
+function TestPython:test_asyncio_client_that_is_cut_off_sees_the_reset_and_ours_serves_on()
+  peers.need "python3"
+  t.run(function()
+    local server <close> = peers.serve(function(reader, writer)
+      reader:readline()
+      writer:abort()
+    end)
+    for _ = 1, 2 do
+      local output = python([[
+import asyncio
+async def main():
+    reader, writer = await asyncio.open_connection("127.0.0.1", %PORT%)
+    writer.write(b"x\n" + 100000 * b"y")
+    try:
+        print(await reader.read())
+    except ConnectionResetError:
+        print("reset")
+asyncio.run(main())
+]], peers.port(server))()
+      t.assertTrue(output == "reset\n" or output == "b''\n", output)
+    end
   end)
 end
 

@@ -1,4 +1,4 @@
--- stdio_spec.lua - asyncio.stdin, stdout and stderr, whatever they are: in processes of their own.
+-- standard_spec.lua - asyncio.stdin, stdout and stderr, whatever they are: in processes of their own.
 local t = require "helper"
 local peers = require "peers"
 
@@ -256,6 +256,58 @@ function TestStderr:test_writes_to_a_file_and_to_a_pipe()
   t.assertEquals(output, "")
   t.assertEquals(errors, "oh\n")
   assert_prints("oh\n", body, "%s 2>&1 | cat")
+end
+
+TestClosed = {}
+
+--- What a program prints to stderr that was started without some of its standard streams.
+local function without(redirections, body)
+  local _, errors = run(body, "%s " .. redirections)
+  return errors
+end
+
+function TestClosed:test_ones_raise_and_say_which()
+  t.assertEquals(without("<&- >&-", [[
+    for _, name in ipairs { "stdin", "stdout" } do
+      local ok, err = pcall(asyncio[name])
+      io.stderr:write(tostring(ok), " ", tostring(asyncio.isinstance(err, asyncio.OSError)), " ", tostring(err), "\n")
+    end
+    local writer = asyncio.stderr()
+    writer:send "fine\n"
+  ]]), "false true [EBADF] bad file descriptor: open stdin\n" ..
+    "false true [EBADF] bad file descriptor: open stdout\nfine\n")
+end
+
+function TestClosed:test_ones_do_not_become_sockets_that_print_writes_to()
+  t.assertEquals(without("<&- >&-", [[
+    local server <close> = asyncio.start_server(function(reader, writer)
+      print "secret"
+      io.stdout:flush()
+      writer:write(reader:readline())
+    end, "127.0.0.1", 0)
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    writer:send "hello\n"
+    io.stderr:write(reader:read(-1))
+  ]]), "hello\n")
+end
+
+TestWriteEof = {}
+
+function TestWriteEof:test_of_stdout_on_a_pipe_or_a_file_ends_it()
+  local file <close> = peers.file()
+  local body = [[
+    local writer = asyncio.stdout()
+    assert(writer:can_write_eof())
+    writer:write "all\n"
+    writer:write_eof()
+    writer:write_eof()
+    writer:wait_closed()
+    local ok, err = pcall(writer.write, writer, "more")
+    io.stderr:write(tostring(asyncio.isinstance(err, asyncio.ClosedError)))
+  ]]
+  t.assertEquals({ run(body, "%s | cat") }, { "all\n", "true", 0 })
+  t.assertEquals({ run(body, "%s >" .. file.name) }, { "", "true", 0 })
+  t.assertEquals(peers.content(file.name), "all\n")
 end
 
 TestAll = {}

@@ -348,11 +348,11 @@ static int writer_write_eof(lua_State *L) {
   if (s->eof_wanted) return 0;
   check_writable(L, s);
   if (!can_end(s)) return asy_error(L, ASY_ERROR, "a terminal has no half to close");
+  s->eof_wanted = true;
   if (s->one_way) {
     stream_close(L, s, 0);
     return 0;
   }
-  s->eof_wanted = true;
   if (!list_linked(&s->send.link)) list_append(&s->handle.loop->turn_end, &s->send.link);
   return 0;
 }
