@@ -6,6 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KEEP(n) 0 /* so that it sees each one being freed */
+#endif
+#endif
+#if !defined(KEEP)
+#define KEEP(n) (n)
+#endif
+
+static const int MAX_BLOCKS[BUFFER_CLASSES] = {KEEP(512), KEEP(128), KEEP(64)}; /* 5.5 MiB at most */
+
 char *buffer_reserve(Buffer *b, size_t n) {
   size_t length = buffer_length(b), size = b->size;
   if (size - b->end >= n) return b->data ? b->data + b->end : NULL;
@@ -45,4 +56,48 @@ void buffer_consume(Buffer *b, size_t n) {
 void buffer_free(Buffer *b) {
   free(b->data);
   *b = (Buffer){NULL, 0, 0, 0};
+}
+
+typedef struct FreeBlock {
+  struct FreeBlock *next;
+} FreeBlock;
+
+/* The class of blocks of that size; -1: none. */
+static int class_of(size_t size) {
+  if (size == BUFFER_BLOCK) return 0;
+  return size == 8 * BUFFER_BLOCK ? 1 : size == 64 * BUFFER_BLOCK ? 2 : -1;
+}
+
+bool buffer_take_block(Buffer *b, BlockPool *pool, size_t size) {
+  int c = class_of(size);
+  FreeBlock *block = c < 0 ? NULL : pool->of[c].first;
+  if (block) {
+    pool->of[c].first = block->next;
+    pool->of[c].n--;
+  } else if (!(block = malloc(size)))
+    return false;
+  *b = (Buffer){(char *)block, 0, 0, size};
+  return true;
+}
+
+void buffer_give_back(Buffer *b, BlockPool *pool) {
+  int c = class_of(b->size);
+  if (c >= 0 && pool->of[c].n < MAX_BLOCKS[c]) {
+    FreeBlock *block = (void *)b->data;
+    block->next = pool->of[c].first;
+    pool->of[c].first = block;
+    pool->of[c].n++;
+  } else
+    free(b->data);
+  *b = (Buffer){NULL, 0, 0, 0};
+}
+
+void block_pool_free(BlockPool *pool) {
+  for (int c = 0; c < BUFFER_CLASSES; c++) {
+    for (FreeBlock *block; (block = pool->of[c].first);) {
+      pool->of[c].first = block->next;
+      free(block);
+    }
+    pool->of[c].n = 0;
+  }
 }

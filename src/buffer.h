@@ -32,6 +32,26 @@ void buffer_consume(Buffer *b, size_t n);
 /* Gives the memory back; the content is gone. */
 void buffer_free(Buffer *b);
 
+#define BUFFER_CLASSES 3
+#define BUFFER_BLOCK ((size_t)1024) /* the smallest block; the others are 8 and 64 times as large */
+
+/* Blocks of memory kept to be used again: a busy connection needs two for each message, and malloc would
+** give large ones back to the system and fetch them again, page by page. */
+typedef struct BlockPool {
+  struct {
+    struct FreeBlock *first;
+    int n;
+  } of[BUFFER_CLASSES];
+} BlockPool;
+
+/* Gives an unallocated buffer a block of one of the sizes. False when there is no memory. */
+bool buffer_take_block(Buffer *b, BlockPool *pool, size_t size);
+
+/* As buffer_free; a block goes to the pool. */
+void buffer_give_back(Buffer *b, BlockPool *pool);
+
+void block_pool_free(BlockPool *pool);
+
 ASY_HIDDEN_END
 
 #endif

@@ -520,6 +520,7 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   while (uv_run(&loop->uv, UV_RUN_NOWAIT));
   uv_loop_close(&loop->uv);
   timer_heap_free(&loop->timers);
+  block_pool_free(&loop->blocks);
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);

@@ -16,6 +16,7 @@
 
 #include <uv.h>
 
+#include "buffer.h"
 #include "inbox.h"
 #include "list.h"
 #include "timer.h"
@@ -130,6 +131,7 @@ typedef struct Loop {
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */
   ListNode guests;         /* Guests that have something to tell it */
+  BlockPool blocks;        /* small buffers of the streams */
   struct Watches *watches; /* descriptors of other libraries (poll.c), or NULL */
   ListNode pumps;          /* threads that copy output (standard.c) */
   ListNode lost;           /* failed futures nobody has looked at (future.c) */

@@ -14,13 +14,18 @@
 #include "address.h"
 #include "error.h"
 
-#define SMALLEST_READ 1024 /* what a read offers: grows and shrinks by 8 with what comes */
-#define LARGEST_READ 65536
+#define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
+
+static ReaderBox *check_box(lua_State *L) {
+  ReaderBox *box = stream_test(L, 1, &stream_reader_kind);
+  if (!box) luaL_typeerror(L, 1, "asyncio.StreamReader");
+  return box;
+}
 
 static Stream *check_reader(lua_State *L) {
-  Stream ***box = asy_check(L, ASY_RUNTIME(L), 1, ASY_READER, "asyncio.StreamReader");
-  if (!**box) asy_error(L, ASY_CLOSED, "the stream is closed");
-  return **box;
+  Stream *s = check_box(L)->writer->stream;
+  if (!s) asy_error(L, ASY_CLOSED, "the stream is closed");
+  return s;
 }
 
 /* Receiving */
@@ -28,6 +33,7 @@ static Stream *check_reader(lua_State *L) {
 void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
   Stream *s = asy_container(h, Stream, uv);
   (void)suggested;
+  if (!s->in.data) buffer_take_block(&s->in, &s->handle.loop->blocks, s->read_size);
   char *room = buffer_reserve(&s->in, s->read_size);
   size_t n = room ? s->in.size - s->in.end : 0;
   *buf = uv_buf_init(room, (unsigned)(n < LARGEST_READ ? n : LARGEST_READ));
@@ -36,7 +42,7 @@ void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
 static void adapt_read_size(Stream *s, size_t got, size_t offered) {
   if (got == offered) {
     if (s->read_size < LARGEST_READ) s->read_size *= 8;
-  } else if (got < s->read_size / 32 && s->read_size > SMALLEST_READ)
+  } else if (got < s->read_size / 32 && s->read_size > BUFFER_BLOCK)
     s->read_size /= 8;
   if (s->read_size > LARGEST_READ) s->read_size = LARGEST_READ;
 }
@@ -113,8 +119,8 @@ static void begin(lua_State *L, Stream *s) {
 /* Parks until `want` bytes lie there or `byte` has come. */
 static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
   Task *t = stream_waiting_task(L, s);
-  if (!buffer_length(&s->in)) buffer_free(&s->in);
-  resume_reading(s);
+  if (s->in.data && !buffer_length(&s->in)) buffer_give_back(&s->in, &t->loop->blocks);
+  if (!s->reading) resume_reading(s);
   s->want = want;
   s->want_byte = byte;
   s->reader = t;
@@ -122,8 +128,9 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
 }
 
 /* Whether the call should give way first; the budget counts only what is at hand. */
-static Task *spent(lua_State *L) {
-  Task *t = asy_current_or_null(L);
+static Task *spent(lua_State *L, const Stream *s) {
+  Loop *loop = s->handle.loop;
+  Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
   return t && asy_spent(t) ? t : NULL;
 }
 
@@ -137,30 +144,32 @@ static int raise_read_error(lua_State *L, Stream *s) {
 
 /* read */
 
-static int read_some(lua_State *L, Stream *s);
+static int read_some(lua_State *L, Stream *s, lua_Integer n);
 
 static int read_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
   s->reader = NULL;
-  return read_some(L, s);
+  return read_some(L, s, lua_tointeger(L, 2));
 }
 
 static const WaitKind READ = {"read", read_resumed, read_abort, NULL, read_giveback};
 
-/* stack: reader, n */
-static int read_some(lua_State *L, Stream *s) {
-  lua_Integer n = lua_tointeger(L, 2);
+static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   size_t length = buffer_length(&s->in);
+  if (n > 0 && length) return take(L, s, (size_t)n < length ? (size_t)n : length);
   if (n == 0) {
     lua_pushliteral(L, "");
     return 1;
   }
-  if (n > 0 && length) return take(L, s, (size_t)n < length ? (size_t)n : length);
   if (s->read_error) return raise_read_error(L, s);
-  if (!s->eof) return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
-  if (n < 0) return take(L, s, length);
-  lua_pushnil(L);
-  return 1;
+  if (s->eof) {
+    if (n < 0) return take(L, s, length);
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_settop(L, 1);
+  lua_pushinteger(L, n); /* for read_resumed */
+  return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
 }
 
 /// Reads up to n bytes, as soon as there are any.
@@ -173,10 +182,8 @@ static int reader_read(lua_State *L) {
   lua_Integer n = luaL_optinteger(L, 2, -1);
   Task *t;
   begin(L, s);
-  lua_settop(L, 1);
-  lua_pushinteger(L, n);
-  if ((t = spent(L))) return asy_give_way(L, t, reader_read);
-  return read_some(L, s);
+  if ((t = spent(L, s))) return asy_give_way(L, t, reader_read);
+  return read_some(L, s, n);
 }
 
 /* readexactly */
@@ -229,7 +236,7 @@ static int reader_readexactly(lua_State *L) {
   luaL_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
   begin(L, s);
   lua_settop(L, 2);
-  if ((t = spent(L))) return asy_give_way(L, t, reader_readexactly);
+  if ((t = spent(L, s))) return asy_give_way(L, t, reader_readexactly);
   return read_exactly(L, s);
 }
 
@@ -355,7 +362,7 @@ static int reader_readuntil(lua_State *L) {
     lua_replace(L, 2);
   } else if (lua_isnumber(L, 2))
     lua_tostring(L, 2);
-  if ((t = spent(L))) return asy_give_way(L, t, reader_readuntil);
+  if ((t = spent(L, s))) return asy_give_way(L, t, reader_readuntil);
   return read_until(L, s);
 }
 
@@ -396,7 +403,7 @@ static int reader_readline(lua_State *L) {
   begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
-  if ((t = spent(L))) return asy_give_way(L, t, reader_readline);
+  if ((t = spent(L, s))) return asy_give_way(L, t, reader_readline);
   return read_line(L, s);
 }
 
@@ -432,7 +439,7 @@ static int next_line(lua_State *L) {
   begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
-  if ((t = spent(L))) return asy_give_way(L, t, next_line);
+  if ((t = spent(L, s))) return asy_give_way(L, t, next_line);
   return stripped_line(L, s);
 }
 
@@ -457,7 +464,7 @@ static int reader_at_eof(lua_State *L) {
 }
 
 static int reader__tostring(lua_State *L) {
-  Stream ***box = asy_check(L, ASY_RUNTIME(L), 1, ASY_READER, "asyncio.StreamReader"), *s = **box;
+  Stream *s = check_box(L)->writer->stream;
   lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
                   !s || s->handle.closed ? "closed"
                   : s->read_error    ? "broken"

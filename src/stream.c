@@ -23,6 +23,8 @@
 #define DRAIN_PAUSE 10000000     /* ns between two looks at what the kernel has still to send */
 #define DRAIN_LIMIT 30000000000  /* ns without progress after which the peer is given up */
 
+const char stream_writer_kind = 0, stream_reader_kind = 0; /* their addresses count */
+
 static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle); }
 
 void stream_set_peer(Stream *s, const struct sockaddr *sa) {
@@ -49,7 +51,10 @@ size_t stream_pending(const Stream *s) {
 }
 
 Task *stream_waiting_task(lua_State *L, const Stream *s) {
-  Task *t = asy_current(L);
+  Loop *loop = s->handle.loop;
+  Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
+  if (ASY_LIKELY(t && t->loop == loop)) return t;
+  t = asy_current(L); /* raises, unless it is another loop's */
   if (t->loop != s->handle.loop)
     asy_error(L, s->handle.loop ? ASY_ERROR : ASY_CLOSED, "the stream belongs to another event loop");
   return t;
@@ -206,11 +211,11 @@ static size_t block_size(uv_handle_type type) {
 
 /* Pushes a writer with a block that libuv doesn't know yet. */
 static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
-  Stream **box = lua_newuserdatauv(L, sizeof *box, 0);
-  *box = NULL;
+  WriterBox *box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = (WriterBox){&stream_writer_kind, NULL};
   asy_pushmeta(L, loop->rt, ASY_WRITER);
   lua_setmetatable(L, -2);
-  Stream *s = *box = calloc(1, block_size(type));
+  Stream *s = box->stream = calloc(1, block_size(type));
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.on_close = on_close;
@@ -220,7 +225,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   s->limit = limit;
   s->high = STREAM_LIMIT;
   s->low = STREAM_LIMIT / 4;
-  s->read_size = 1024;
+  s->read_size = BUFFER_BLOCK;
   s->file = -1;
   s->want_byte = -1;
   list_init(&s->send.link);
@@ -252,11 +257,11 @@ Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
 
 void stream_push_reader(lua_State *L, int writer) {
   writer = lua_absindex(L, writer);
-  Stream ***box = lua_newuserdatauv(L, sizeof *box, 1);
-  *box = lua_touserdata(L, writer);
+  ReaderBox *box = lua_newuserdatauv(L, sizeof *box, 1);
+  *box = (ReaderBox){&stream_reader_kind, lua_touserdata(L, writer)};
   lua_pushvalue(L, writer);
   lua_setiuservalue(L, -2, 1);
-  asy_pushmeta(L, (**box)->handle.loop->rt, ASY_READER);
+  asy_pushmeta(L, box->writer->stream->handle.loop->rt, ASY_READER);
   lua_setmetatable(L, -2);
 }
 
@@ -268,9 +273,10 @@ void stream_start(Stream *s) {
 
 /* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
 static int writer__gc(lua_State *L) {
-  Stream **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_WRITER), *s = box ? *box : NULL;
+  WriterBox *box = stream_test(L, 1, &stream_writer_kind);
+  Stream *s = box ? box->stream : NULL;
   if (!s) return 0;
-  *box = NULL;
+  box->stream = NULL;
   if (s->reader) { /* only where a stranger closed the task's coroutine */
     s->reader->on = NULL;
     s->reader = NULL;

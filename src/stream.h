@@ -92,6 +92,26 @@ typedef struct Stream {
   } uv; /* last: only its kind's part is allocated */
 } Stream;
 
+/* The userdata of a writer and of a reader. The first field tells them from any other userdata: a look
+** at the metatable costs four times as much, and each call of the busiest path needs one. */
+typedef struct WriterBox {
+  const char *kind; /* &stream_writer_kind */
+  Stream *stream;   /* NULL once it has been finalised */
+} WriterBox;
+
+typedef struct ReaderBox {
+  const char *kind;  /* &stream_reader_kind */
+  WriterBox *writer; /* which user value 1 keeps alive */
+} ReaderBox;
+
+extern const char stream_writer_kind, stream_reader_kind;
+
+/* The box at idx, if it is one of that kind, else NULL. */
+static inline void *stream_test(lua_State *L, int idx, const char *kind) {
+  const WriterBox *box = lua_touserdata(L, idx);
+  return box && lua_rawlen(L, idx) == sizeof *box && box->kind == kind ? (void *)box : NULL;
+}
+
 /* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE: a unix socket, too), or raises. */
 Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
 

@@ -27,8 +27,7 @@ static Task *check_task(lua_State *L) {
 void asy_task_push(lua_State *L, Task *t) { asy_held_push(L, t->loop, t->slot); }
 
 Task *asy_current_or_null(lua_State *L) {
-  Task *t = ASY_RUNTIME(L)->current;
-  return t && t->top == L && lua_isyieldable(L) ? t : NULL;
+  return asy_current_or_null_in(L, ASY_RUNTIME(L));
 }
 
 Task *asy_current(lua_State *L) {

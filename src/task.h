@@ -94,6 +94,10 @@ static inline Task *asy_current_in(lua_State *L, const Runtime *rt) {
 
 /* As above, but NULL instead of raising. */
 Task *asy_current_or_null(lua_State *L);
+static inline Task *asy_current_or_null_in(lua_State *L, const Runtime *rt) {
+  Task *t = rt->current;
+  return t && t->top == L && lua_isyieldable(L) ? t : NULL;
+}
 
 /* Suspends. Return its value from the C function. */
 int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on);

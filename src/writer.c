@@ -21,10 +21,16 @@
 #define CLOSE_LINGER 30     /* seconds that <close> waits for a peer that takes nothing */
 #define NS 1000000000
 
+static WriterBox *check_box(lua_State *L) {
+  WriterBox *box = stream_test(L, 1, &stream_writer_kind);
+  if (!box) luaL_typeerror(L, 1, "asyncio.StreamWriter");
+  return box;
+}
+
 static Stream *check_writer(lua_State *L) {
-  Stream **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_WRITER, "asyncio.StreamWriter");
-  if (!*box) asy_error(L, ASY_CLOSED, "the stream is closed");
-  return *box;
+  Stream *s = check_box(L)->stream;
+  if (!s) asy_error(L, ASY_CLOSED, "the stream is closed");
+  return s;
 }
 
 /* The bytes on their way out */
@@ -44,7 +50,9 @@ static void out_free(Out *out) {
 
 static void out_clear(lua_State *L, Loop *loop, Out *out) {
   out_release(L, loop, out);
-  out_free(out);
+  buffer_give_back(&out->small, &loop->blocks);
+  free(out->refs);
+  *out = (Out){.refs = NULL};
 }
 
 static bool out_reserve_refs(Out *out, size_t n) {
@@ -74,12 +82,10 @@ static void out_add_ref(lua_State *L, Loop *loop, Out *out, int idx, size_t n) {
   out->bytes += n;
 }
 
-static void out_add_small(lua_State *L, Out *out, const char *bytes, size_t n) {
-  if (!out->small.data && !buffer_reserve(&out->small, n < 256 ? 256 : SMALL)) {
+static void out_add_small(lua_State *L, Loop *loop, Out *out, const char *bytes, size_t n) {
+  if ((!out->small.data && !buffer_take_block(&out->small, &loop->blocks, BUFFER_BLOCK)) ||
+      !buffer_append(&out->small, bytes, n))
     luaL_error(L, "not enough memory");
-    return;
-  }
-  if (!buffer_append(&out->small, bytes, n)) luaL_error(L, "not enough memory");
   out->bytes += n;
 }
 
@@ -250,10 +256,10 @@ static void check_writable(lua_State *L, Stream *s) {
 
 static void write_string(lua_State *L, Stream *s, int idx) {
   size_t n;
-  const char *bytes = luaL_checklstring(L, idx, &n);
+  const char *bytes = lua_tolstring(L, idx, &n);
   if (!n) return;
   if (n <= SMALL)
-    out_add_small(L, &s->out, bytes, n);
+    out_add_small(L, s->handle.loop, &s->out, bytes, n);
   else
     out_add_ref(L, s->handle.loop, &s->out, idx, n);
 }
@@ -271,7 +277,8 @@ static void schedule_send(Stream *s) {
 static int writer_write(lua_State *L) {
   Stream *s = check_writer(L);
   int n = lua_gettop(L);
-  for (int i = 2; i <= n; i++) luaL_checkstring(L, i);
+  for (int i = 2; i <= n; i++)
+    if (lua_type(L, i) != LUA_TSTRING) luaL_checkstring(L, i);
   check_writable(L, s);
   for (int i = 2; i <= n; i++) write_string(L, s, i);
   schedule_send(s);
@@ -302,7 +309,7 @@ static int writer_writelines(lua_State *L) {
 }
 
 static int drained(lua_State *L, Task *t) {
-  Stream *s = *(Stream **)lua_touserdata(L, 1);
+  Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
   (void)t;
   if (s->write_error) return raise_write_error(L, s, s->write_error);
   if (s->aborted) return asy_error(L, ASY_CLOSED, "the stream was aborted");
@@ -325,7 +332,8 @@ static int writer_drain(lua_State *L) {
     if (stream_pending(s) > s->high)
       return waitq_park(L, stream_waiting_task(L, s), &s->drainers, &DRAIN, s);
   }
-  if ((t = asy_current_or_null(L)) && asy_spent(t)) return asy_give_way(L, t, writer_drain);
+  if (s->handle.loop && (t = asy_current_or_null_in(L, s->handle.loop->rt)) && asy_spent(t))
+    return asy_give_way(L, t, writer_drain);
   return 0;
 }
 
@@ -501,7 +509,7 @@ static int writer_get_extra_info(lua_State *L) {
 }
 
 static int writer__tostring(lua_State *L) {
-  Stream **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_WRITER, "asyncio.StreamWriter"), *s = *box;
+  Stream *s = check_box(L)->stream;
   char peer[ASY_ADDRESS_TEXT] = "";
   if (s) stream_peer(s, peer);
   lua_pushfstring(L, "asyncio.StreamWriter: %s%s%s, %I bytes not sent (%p)",
