@@ -8,8 +8,10 @@
 */
 #include "stream.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "address.h"
 #include "error.h"
@@ -33,6 +35,10 @@ static Stream *check_reader(lua_State *L) {
 void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
   Stream *s = asy_container(h, Stream, uv);
   (void)suggested;
+  if (s->direct && s->reader) {
+    *buf = uv_buf_init(NULL, 0);
+    return;
+  }
   if (!s->in.data) buffer_take_block(&s->in, &s->handle.loop->blocks, s->read_size);
   char *room = buffer_reserve(&s->in, s->read_size);
   size_t n = room ? s->in.size - s->in.end : 0;
@@ -51,6 +57,16 @@ void stream_wake_reader(Stream *s, int code) {
   if (s->reader && s->reader->phase == TASK_PARKED) asy_wake(s->reader, code);
 }
 
+/* The input has ended: UV_EOF, or an error. */
+static void stop_reading(Stream *s, int status) {
+  if (status == UV_EOF)
+    s->eof = s->peer_ended = true;
+  else
+    s->read_error = status;
+  uv_read_stop(&s->uv.stream);
+  s->reading = false;
+}
+
 static bool satisfied(const Stream *s, const char *fresh, size_t n) {
   return buffer_length(&s->in) >= s->want || (s->want_byte >= 0 && memchr(fresh, s->want_byte, n));
 }
@@ -59,12 +75,7 @@ void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
   Stream *s = asy_container(h, Stream, uv);
   if (n == 0) return;
   if (n < 0) {
-    if (n == UV_EOF)
-      s->eof = s->peer_ended = true;
-    else
-      s->read_error = n == UV_ENOBUFS ? UV_ENOMEM : (int)n;
-    uv_read_stop(h);
-    s->reading = false;
+    if (n != UV_ENOBUFS || !s->direct) stop_reading(s, n == UV_ENOBUFS ? UV_ENOMEM : (int)n);
     stream_wake_reader(s, 0);
     if (s->draining) stream_end(s);
     return;
@@ -84,12 +95,19 @@ static void resume_reading(Stream *s) {
   if (!s->reading && !s->eof && !s->read_error && s->handle.open) stream_start(s);
 }
 
+/* Nobody knows how long it stays empty. */
+static void free_if_empty(Stream *s) {
+  if (s->in.data && s->in.start == s->in.end && s->handle.loop)
+    buffer_give_back(&s->in, &s->handle.loop->blocks);
+}
+
 /* Pushes n bytes off the front of the buffer. */
 static int take(lua_State *L, Stream *s, size_t n) {
   size_t length = buffer_length(&s->in);
   lua_pushlstring(L, buffer_bytes(&s->in), n);
   if (buffer_length(&s->in) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
   buffer_consume(&s->in, n);
+  free_if_empty(s);
   s->searched = 0;
   if (buffer_length(&s->in) <= s->limit) resume_reading(s);
   return 1;
@@ -100,7 +118,10 @@ static int take(lua_State *L, Stream *s, size_t n) {
 static Abort read_abort(lua_State *L, Task *t) {
   Stream *s = t->on;
   (void)L;
-  if (s) s->reader = NULL;
+  if (s) {
+    s->reader = NULL;
+    s->direct = false;
+  }
   return ASY_DETACHED;
 }
 
@@ -116,10 +137,30 @@ static void begin(lua_State *L, Stream *s) {
   s->searched = 0;
 }
 
+/* What libuv would have done, in the reader's step. */
+static void fill(Stream *s) {
+  int fd;
+  ssize_t n;
+  s->direct = false;
+  if (!s->reading || s->in.data || uv_fileno(&s->uv.handle, &fd)) return;
+  if (!buffer_take_block(&s->in, &s->handle.loop->blocks, s->read_size)) {
+    stop_reading(s, UV_ENOMEM);
+    return;
+  }
+  do n = read(fd, s->in.data, s->in.size);
+  while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    buffer_added(&s->in, (size_t)n);
+    adapt_read_size(s, (size_t)n, s->in.size);
+  } else if (n == 0 || errno != EAGAIN)
+    stop_reading(s, n == 0 ? UV_EOF : -errno);
+  free_if_empty(s);
+}
+
 /* Parks until `want` bytes lie there or `byte` has come. */
 static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
   Task *t = stream_waiting_task(L, s);
-  if (s->in.data && !buffer_length(&s->in)) buffer_give_back(&s->in, &t->loop->blocks);
+  free_if_empty(s);
   if (!s->reading) resume_reading(s);
   s->want = want;
   s->want_byte = byte;
@@ -149,6 +190,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n);
 static int read_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
   s->reader = NULL;
+  if (s->direct) fill(s);
   return read_some(L, s, lua_tointeger(L, 2));
 }
 
@@ -169,6 +211,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   }
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
+  s->direct = n > 0;
   return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
 }
 

@@ -61,6 +61,8 @@ typedef struct Stream {
   Task *reader;     /* who waits for data, or for the connection; until it has run again */
   int read_error;   /* a libuv status */
   bool eof, reading;
+  bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
+                    /* ... hands them on while the cache has them; libuv only says that some are there */
   bool peer_ended;  /* eof came from the peer */
   /* writing */
   bool eof_wanted, eof_sent, closing, aborted, draining;
