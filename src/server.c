@@ -39,6 +39,11 @@ typedef struct Listener {
   ino_t ino;
 } Listener;
 
+typedef struct Accepted {
+  int fd;
+  IpAddress peer; /* family AF_UNIX: without its path */
+} Accepted;
+
 typedef struct Server {
   Loop *loop;
   uint32_t loop_id;
@@ -48,7 +53,7 @@ typedef struct Server {
   Waitq closers;        /* wait_closed, <close>, serve_forever */
   Ready spawn;          /* makes streams of what was accepted */
   Timer retry;          /* after descriptors ran out */
-  int accepted[ACCEPTS];
+  Accepted accepted[ACCEPTS];
   int naccepted;
   size_t limit;
   uint64_t linger_ns;   /* close_timeout */
@@ -85,14 +90,15 @@ static void listen_stop(Server *sv) {
     if (l->handle.open) uv_poll_stop(&l->poll);
 }
 
-static int accept_one(int fd) {
+static bool accept_one(int fd, Accepted *a) {
+  socklen_t len = sizeof a->peer;
 #if defined(__linux__)
-  return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  a->fd = accept4(fd, &a->peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 #else
-  int conn = accept(fd, NULL, NULL);
-  if (conn >= 0) fcntl(conn, F_SETFD, FD_CLOEXEC);
-  return conn;
+  a->fd = accept(fd, &a->peer.any, &len);
+  if (a->fd >= 0) fcntl(a->fd, F_SETFD, FD_CLOEXEC);
 #endif
+  return a->fd >= 0;
 }
 
 static void starve(Server *sv) {
@@ -109,9 +115,8 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
   (void)status;
   (void)events;
   while (sv->naccepted < ACCEPTS) {
-    int fd = accept_one(asy_container(poll, Listener, poll)->fd);
-    if (fd >= 0) {
-      sv->accepted[sv->naccepted++] = fd;
+    if (accept_one(asy_container(poll, Listener, poll)->fd, &sv->accepted[sv->naccepted])) {
+      sv->naccepted++;
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) starve(sv);
@@ -164,29 +169,34 @@ static void handler_ended(lua_State *L, Task *t) {
   asy_release(L, t->loop, s->slot); /* last: now the writer may be collected, and the stream be freed */
 }
 
-static void set_option(int fd, int level, int name) {
+#if defined(__linux__)
+#define INHERITED true /* an accepted socket has the options of the listening one */
+#else
+#define INHERITED false
+#endif
+
+static void set_options(const Server *sv, int fd, bool ip) {
   int on = 1;
-  setsockopt(fd, level, name, &on, sizeof on); /* refused by unix sockets: no matter */
+  if (ip && sv->nodelay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (ip && sv->keepalive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
-/* stack: server → server, task; a stream for the descriptor, and its handler */
-static void serve(lua_State *L, Server *sv, int fd) {
-  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-  socklen_t len = sizeof sa;
-  bool unix_socket = getpeername(fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family == AF_UNIX;
+/* stack: server → server, task; a stream for the last that was accepted, and its handler */
+static void serve(lua_State *L, Server *sv) {
+  Accepted a = sv->accepted[sv->naccepted - 1];
+  bool unix_socket = a.peer.any.sa_family == AF_UNIX;
   lua_pushboolean(L, 0);
   uint32_t slot = asy_hold(L, sv->loop); /* for the writer; what can fail comes first */
   lua_getiuservalue(L, 1, HANDLER_UV);
   Stream *s = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
-  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
+  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, a.fd) : uv_tcp_open(&s->uv.tcp, a.fd);
   if (status) {
     stream_abort(L, s);
     asy_oserror(L, status, "accept", NULL);
   }
-  sv->accepted[--sv->naccepted] = -1; /* the descriptor is the stream's now */
-  if (sv->nodelay && !unix_socket) set_option(fd, IPPROTO_TCP, TCP_NODELAY);
-  if (sv->keepalive) set_option(fd, SOL_SOCKET, SO_KEEPALIVE);
-  stream_set_peer(s, (struct sockaddr *)&sa);
+  sv->naccepted--; /* the descriptor is the stream's now */
+  if (!INHERITED) set_options(sv, a.fd, !unix_socket);
+  stream_set_peer(s, &a.peer.any);
   asy_held_table(L, sv->loop);
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, slot);
@@ -205,9 +215,9 @@ static void serve(lua_State *L, Server *sv, int fd) {
   stream_start(s);
 }
 
-/* args: server, descriptor */
+/* args: server */
 static int serve_protected(lua_State *L) {
-  serve(L, lua_touserdata(L, 1), (int)lua_tointeger(L, 2));
+  serve(L, lua_touserdata(L, 1));
   return 0;
 }
 
@@ -232,15 +242,10 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
   } else if (!sv->retry.place)
     sv->starved = false;
   for (int n; (n = sv->naccepted) > 0;) {
-    int fd = sv->accepted[n - 1];
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_protected);
     lua_pushvalue(L, top + 1);
-    lua_pushinteger(L, fd);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-      if (sv->naccepted == n) {
-        sv->naccepted--;
-        close(fd);
-      }
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+      if (sv->naccepted == n) close(sv->accepted[--sv->naccepted].fd);
       asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
       lua_settop(L, top + 2);
     }
@@ -320,6 +325,7 @@ static int listen_on(const Server *sv, const struct sockaddr *sa, socklen_t len)
   if (ip && sv->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (ip && sv->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (INHERITED) set_options(sv, fd, ip);
   int status = bind(fd, sa, len);
   if (status && errno == EADDRINUSE && is_stale(sa, len)) {
     unlink(((const struct sockaddr_un *)sa)->sun_path);
@@ -442,7 +448,7 @@ static int server_start_serving(lua_State *L) {
 
 /* Accepted and not served yet: closed with the server. */
 static void refuse_accepted(Server *sv) {
-  while (sv->naccepted > 0) close(sv->accepted[--sv->naccepted]);
+  while (sv->naccepted > 0) close(sv->accepted[--sv->naccepted].fd);
 }
 
 static void close_server(Server *sv) {

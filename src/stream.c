@@ -136,8 +136,8 @@ static void on_drain(Timer *timer) { stream_end(asy_container(timer, Stream, lin
 /* A peer that says more than is read makes the kernel reset the connection when it is closed, and
 ** forget what it has still to send. So while it has something to send the peer is listened to. */
 static bool drain(Stream *s) {
-  int left = unacknowledged(s);
-  if (!left || s->peer_ended || s->read_error || s->write_error) return false;
+  int left = s->peer_ended || s->read_error || s->write_error ? 0 : unacknowledged(s);
+  if (!left) return false;
   uint64_t now = asy_now(s->handle.loop);
   if (!s->draining) {
     int fd;

@@ -41,6 +41,13 @@ typedef struct Flight {
   bool landed; /* libuv has called back: `tidy` frees it */
 } Flight;
 
+/* The address of an IP peer; room for no other. */
+typedef union IpAddress {
+  struct sockaddr any;
+  struct sockaddr_in in;
+  struct sockaddr_in6 in6;
+} IpAddress;
+
 struct Server;
 struct Pump;
 
@@ -80,11 +87,7 @@ typedef struct Stream {
   Task *handler;    /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
   uint32_t slot;    /* ... that has no use for it is connected all the same */
   void (*on_gone)(struct Stream *s); /* tells the server; C only */
-  union {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-  } peer; /* family 0: none */
+  IpAddress peer; /* family 0: none */
   union {
     uv_handle_t handle;
     uv_stream_t stream;
