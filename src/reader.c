@@ -16,6 +16,7 @@
 #include "address.h"
 #include "error.h"
 
+#define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
 static ReaderBox *check_box(lua_State *L) {
@@ -161,6 +162,7 @@ static void fill(Stream *s) {
 static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
   Task *t = stream_waiting_task(L, s);
   free_if_empty(s);
+  if (s->out.bytes >= EARLY) stream_flush(L, s);
   if (!s->reading) resume_reading(s);
   s->want = want;
   s->want_byte = byte;

@@ -17,7 +17,6 @@
 
 #define SMALL 1024          /* strings up to that are copied: 64 writes of 16 bytes cost 3.9 us so, 6.1 by writev */
 #define MAX_PIECE ((size_t)1 << 30) /* libuv counts a buffer's bytes in 32 bits */
-#define EARLY 8192          /* a drain sends so much at once, while the cache has it */
 #define MAX_PIECES 64       /* buffers of one system call */
 #define CLOSE_LINGER 30     /* seconds that <close> waits for a peer that takes nothing */
 #define NS 1000000000
@@ -327,7 +326,7 @@ static int writer_drain(lua_State *L) {
   Task *t;
   lua_settop(L, 1);
   if (s->write_error) return raise_write_error(L, s, s->write_error);
-  if (s->out.bytes >= EARLY || stream_pending(s) > s->high) {
+  if (stream_pending(s) > s->high) {
     stream_flush(L, s);
     if (s->write_error) return raise_write_error(L, s, s->write_error);
     if (stream_pending(s) > s->high)
