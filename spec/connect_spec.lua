@@ -418,6 +418,28 @@ function TestSeveralAddresses:test_the_next_is_tried_when_one_does_not_answer_in
   end)
 end
 
+function TestSeveralAddresses:test_those_that_lose_are_closed()
+  t.run(function()
+    local here, ended = 0, 0
+    local function handler(reader, writer)
+      here = here + 1
+      local ok, line = pcall(reader.readline, reader)
+      ended = ended + 1
+      if ok and line then writer:write(line) end
+    end
+    local one <close> = peers.serve(handler)
+    local two <close> = peers.serve(handler)
+    local reader, writer = with_addresses({ one:sockets()[1], two:sockets()[1] }, function()
+      return asyncio.open_connection("some.test", 80, { happy_eyeballs_delay = 0 })
+    end)
+    local _ <close> = writer
+    t.wait_until(function() return ended == here - 1 end) -- the loser, if it got so far
+    writer:write "hello\n"
+    t.assertEquals(reader:readline(), "hello\n")
+    t.assertEquals(ended, here)
+  end)
+end
+
 function TestSeveralAddresses:test_the_families_take_turns()
   t.run(function()
     local four, six = closed_port(), closed_port()

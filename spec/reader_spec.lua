@@ -46,6 +46,33 @@ function TestRead:test_leaves_what_was_not_asked_for()
   end)
 end
 
+function TestRead:test_in_small_pieces_gives_all_of_a_long_message()
+  local text = peers.text(200000)
+  fed("", function(reader, peer)
+    local got, sender = {}, asyncio.create_task(function()
+      for at = 1, #text, 50000 do
+        asyncio.wait_writable(peer)
+        local sent = 0
+        while sent < 50000 do
+          local last, err, partial = peer:send(text, at + sent, at + 49999)
+          sent = (last or partial) - at + 1
+          if err then asyncio.wait_writable(peer) end
+        end
+      end
+      peer:shutdown "send"
+    end)
+    local sizes, i = { 1, 7, 1000, 65536, 3 }, 0
+    repeat
+      i = i + 1
+      local piece = reader:read(sizes[i % #sizes + 1])
+      if piece then t.assertTrue(#piece <= sizes[i % #sizes + 1]) end
+      got[#got + 1] = piece
+    until not piece
+    asyncio.await(sender)
+    t.assertTrue(table.concat(got) == text)
+  end)
+end
+
 function TestRead:test_waits_until_something_comes()
   fed("", function(reader, peer)
     local task = asyncio.create_task(reader.read, reader, 10)
@@ -494,6 +521,26 @@ function TestCancelledRead:test_leaves_the_stream_to_the_next_reader()
     peer:send "for you\n"
     t.assertEquals(asyncio.await(other), "for you\n")
   end)
+end
+
+--- `read(n)` takes what comes from the kernel itself; the others leave that to libuv.
+function TestCancelledRead:test_leaves_the_stream_to_each_other_way()
+  for name, way in pairs(WAYS) do
+    fed("", function(reader, peer)
+      local task = asyncio.create_task(reader.read, reader, 10)
+      asyncio.sleep(0)
+      task:cancel()
+      t.assert_raises(asyncio.CancelledError, asyncio.await, task)
+      local other = asyncio.create_task(way, reader)
+      asyncio.sleep(0)
+      peer:send "abc"
+      asyncio.sleep(0.002)
+      t.assertFalse(other:done(), name)
+      other:cancel()
+      t.assert_raises(asyncio.CancelledError, asyncio.await, other)
+      t.assertEquals(reader:readexactly(3), "abc", name)
+    end)
+  end
 end
 
 function TestCancelledRead:test_by_a_timeout_loses_nothing()

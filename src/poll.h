@@ -1,5 +1,5 @@
 /*
-** poll.h - Loop:add_reader and add_writer: descriptors of other libraries.
+** poll.h - wait_readable, Loop:add_reader and the like: descriptors of other libraries.
 */
 #ifndef ASY_POLL_H
 #define ASY_POLL_H

@@ -246,6 +246,35 @@ function asyncio.open_connection(host, port, opts) end
 ---@return asyncio.Server
 function asyncio.start_server(handler, host, port, opts) end
 
+---Connects to a server's unix socket. While the server's backlog is full it waits.
+---@param path string on Linux one that begins with a zero byte is an abstract name
+---@param opts? { limit?: integer }
+---@return asyncio.StreamReader
+---@return asyncio.StreamWriter
+function asyncio.open_unix_connection(path, opts) end
+
+---@class asyncio.UnixServerOptions
+---@field limit? integer (65536)
+---@field backlog? integer (128)
+---@field start_serving? boolean (true)
+---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
+---@field cleanup_socket? boolean closing the server removes the file (true)
+
+---Starts a server on a unix socket. The file of a server that is gone is replaced.
+---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
+---@param path string on Linux one that begins with a zero byte is an abstract name
+---@param opts? asyncio.UnixServerOptions
+---@return asyncio.Server
+function asyncio.start_unix_server(handler, path, opts) end
+
+---Waits until a descriptor can be read, or has an end or error to tell of.
+---@param fd integer | { getfd: fun(self): integer }
+function asyncio.wait_readable(fd) end
+
+---Waits until a descriptor can be written, or has an error to tell of.
+---@param fd integer | { getfd: fun(self): integer }
+function asyncio.wait_writable(fd) end
+
 ---The process's standard input as a stream.
 ---@param opts? { limit?: integer }
 ---@return asyncio.StreamReader
