@@ -10,6 +10,7 @@
 #include "connect.h"
 #include "context.h"
 #include "coro.h"
+#include "editor.h"
 #include "error.h"
 #include "future.h"
 #include "lock.h"
@@ -73,6 +74,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_executor(L);
   asy_open_channel(L);
   asy_open_remote(L);
+  asy_open_editor(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;

@@ -45,6 +45,7 @@ typedef enum Kind {
   ASY_CANCEL,
   ASY_CHANNEL,
   ASY_REMOTE,
+  ASY_EDITOR,
   ASY_NKINDS
 } Kind;
 
@@ -69,12 +70,16 @@ typedef struct Runtime {
   struct Loop *closing;         /* the loop that is being closed, and its held table's place */
   int closing_ref;
   unsigned plugged;      /* standard descriptors that were closed, by bit: /dev/null is there now */
+  int place_ref;         /* registry: where the step under way was slow (debug.c) */
+  bool watching, placed; /* a watched step is under way; its place is known */
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
   lua_Hook old_hook;     /* the hook that was there before */
   int old_mask, old_count;
   void (*prepare_tasks)(lua_State *L, int idx); /* task.c; idx: a new held table */
   void (*abandon_tasks)(lua_State *L, struct Loop *loop, int idx); /* task.c; idx: the held table */
   void (*report_lost)(lua_State *L, struct Loop *loop);            /* future.c */
+  void (*report_streams)(lua_State *L, struct Loop *loop);         /* stream.c: never closed */
+  void (*report_servers)(lua_State *L, struct Loop *loop);         /* server.c */
   void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
 } Runtime;
 

@@ -1,0 +1,156 @@
+--- The REPL: each input runs as a task, and the loop lives on between them.
+-- @module asyncio.console
+local asyncio = require "asyncio"
+local core = require "asyncio.core"
+local terminal = require "asyncio.terminal"
+
+local console = {}
+
+--- One that runs.
+local Console = {}
+Console.__index = Console
+
+local function prompt(first)
+  local text
+  if first then text = rawget(_G, "_PROMPT") else text = rawget(_G, "_PROMPT2") end
+  if text == nil then return first and "> " or ">> " end
+  return tostring(text)
+end
+
+local function complain(text) io.stderr:write(text, "\n") end
+
+--- Reads a line. nil at the end; false when Ctrl-C gave it up.
+local function read_line(self, first)
+  self.reading = true
+  local ok, line = pcall(self.terminal.read, self.terminal, prompt(first))
+  self.reading = false
+  if ok then return line end
+  if not self.given_up then error(line, 0) end
+  self.given_up = false
+  self.main:uncancel()
+  self.terminal:interrupted()
+  return false
+end
+
+--- Whether the text might be completed by more lines.
+local function incomplete(message) return message:sub(-5) == "<eof>" end
+
+--- Reads an input, which may take several lines, as lua does: an expression if it can be one.
+-- Its function; nil and a message when it is none; nil at the end, false when Ctrl-C gave it up.
+local function read_input(self)
+  local text = read_line(self, true)
+  if not text then return text end
+  text = text:gsub("^=", "return ")
+  local chunk, message = load("return " .. text, "=stdin", "t"), nil
+  while not chunk do
+    chunk, message = load(text, "=stdin", "t")
+    if chunk or not incomplete(message) then break end
+    local more = read_line(self, false)
+    if more == false then return false end
+    if more == nil then break end
+    text = text .. "\n" .. more
+  end
+  self.terminal:remember(text)
+  return chunk, message
+end
+
+local function print_results(n, ...)
+  if n == 0 then return end
+  local ok, err = pcall(print, ...)
+  if not ok then complain("error calling 'print' (" .. tostring(err) .. ")") end
+end
+
+--- An error in words, as lua puts it.
+local function described(err)
+  if type(err) == "string" or type(err) == "number" then return tostring(err) end
+  local meta = debug.getmetatable(err)
+  if type(meta) == "table" and meta.__tostring then return tostring(err) end
+  return ("(error object is a %s value)"):format(type(err))
+end
+
+local function print_error(err, traceback)
+  complain(described(err) .. (traceback and "\n" .. traceback or ""))
+end
+
+--- Runs an input as a task, waits for it and tells what came of it.
+local function run_input(self, chunk)
+  self.inputs = self.inputs + 1
+  local task = asyncio.create_task { chunk, name = "input " .. self.inputs }
+  self.input = task
+  asyncio.wait { task }
+  self.input = nil
+  if task:cancelled() then
+    complain(self.terminal.tty and "\ninterrupted" or "interrupted")
+    return
+  end
+  local err, failed = task:exception()
+  if failed then return print_error(err, task:traceback()) end
+  local results = table.pack(task:result())
+  print_results(results.n, table.unpack(results, 1, results.n))
+end
+
+local function main(self)
+  self.main = asyncio.current_task()
+  self.terminal = self.terminal or terminal.open()
+  if self.terminal.tty and not self.greeted then
+    print(("%s, %s. Inputs may await; Ctrl-C cancels one, Ctrl-D leaves."):format(_VERSION, asyncio._VERSION))
+    self.greeted = true
+  end
+  while true do
+    local chunk, message = read_input(self)
+    if chunk then
+      run_input(self, chunk)
+    elseif message then
+      complain(message)
+    elseif chunk == nil then
+      break
+    end
+  end
+  self.left = true
+  self.terminal:close()
+end
+
+--- Ctrl-C: the running input is cancelled; at the prompt the line is given up.
+local function on_interrupt(self)
+  if self.input and not self.input:done() then
+    self.input:cancel()
+  elseif self.reading and not self.given_up then
+    self.given_up = true
+    self.main:cancel()
+  end
+end
+
+--- What is reported is written above the prompt.
+local function on_report(self, loop, context)
+  if not self.terminal then return loop:default_exception_handler(context) end
+  self.terminal:aside(loop.default_exception_handler, loop, context)
+end
+
+--- In the loop: SIGINT is its own only now.
+local function begin_run(self, loop)
+  loop:add_signal_handler("SIGINT", on_interrupt, self)
+  if self.broken and self.terminal then self.terminal:aside(complain, "interrupted") end
+end
+
+--- Runs a REPL until the user leaves it. `asyncio` is a global in it.
+-- Raises where a loop runs already.
+function console.run()
+  local runner <close> = asyncio.Runner {}
+  local loop = runner:get_loop()
+  local self = setmetatable({ inputs = 0 }, Console)
+  _G.asyncio = asyncio
+  loop:set_exception_handler(function(_, context) on_report(self, loop, context) end)
+  local task
+  repeat -- a second Ctrl-C breaks what doesn't await, and leaves the run: the loop then goes on
+    if not task or task:done() then
+      task = loop:create_task { main, self, name = "REPL" }
+      task:add_done_callback(function() self.reading, self.given_up = false, false end)
+    end
+    loop:call_soon(begin_run, self, loop)
+    local ok, err = pcall(runner.run, runner, task)
+    if not ok and not core.isinstance(err, core.KeyboardInterrupt) then error(err, 0) end
+    self.broken = not ok and not self.input
+  until self.left
+end
+
+return console

@@ -1,0 +1,167 @@
+--- Where the REPL reads from: the terminal, with line editing if there is a library for it, or plain
+-- standard input. Both read without holding up the loop.
+-- @module asyncio.terminal
+local completion = require "asyncio.completion"
+local core = require "asyncio.core"
+local streams = require "asyncio.streams"
+
+local HISTORY_LINES = 1000
+local LINE_LIMIT = 1 << 24 -- bytes; pasted lines can be long
+
+--- Plain input
+local Plain = {}
+Plain.__index = Plain
+
+local function open_plain() return setmetatable({ tty = core.isatty(0) }, Plain) end
+
+--- Reads a line; nil at the end.
+function Plain:read(prompt)
+  self.reader = self.reader or streams.stdin { limit = LINE_LIMIT }
+  if self.tty then
+    io.stdout:write(prompt)
+    io.stdout:flush()
+  end
+  self.prompt = prompt
+  local _ <close> = setmetatable({}, { __close = function() self.prompt = nil end })
+  local line = self.reader:readline()
+  if not line then
+    if self.tty then print() end
+    return nil
+  end
+  return (line:gsub("\r?\n$", ""))
+end
+
+--- What the user sees when the line is given up.
+function Plain:interrupted()
+  if self.tty then print() end
+end
+
+--- Calls fn, which writes lines.
+function Plain:aside(fn, ...)
+  if self.tty and self.prompt then print() end
+  fn(...)
+  if self.tty and self.prompt then
+    io.stdout:write(self.prompt)
+    io.stdout:flush()
+  end
+end
+
+function Plain:remember() end
+
+function Plain:close() end
+
+--- Edited lines
+local Edited = {}
+Edited.__index = Edited
+
+local function history_file()
+  local file, home = os.getenv "ASYNCIO_HISTORY", os.getenv "HOME"
+  if file == "" then return nil end
+  return file or home and home .. "/.asyncio_history"
+end
+
+--- Puts prompt and line back where they were, below what has been written.
+local function show(self)
+  self.showing = false
+  if not self.at_line_start then self.write(io.stdout, "\n") end
+  self.at_line_start = true
+  self.editor:show()
+end
+
+--- Takes prompt and line away until the loop turns.
+local function hide(self)
+  if not self.waits or self.showing then return end
+  self.showing = true
+  self.editor:hide()
+  core.get_running_loop():call_soon(show, self)
+end
+
+--- print and io.write take the prompt away while they write.
+local function replace_output(self)
+  local former_print, former_write = print, io.write
+  self.write, self.at_line_start = io.stdout.write, true
+  local function new_print(...)
+    hide(self)
+    self.at_line_start = true
+    return former_print(...)
+  end
+  local function new_write(...)
+    if io.output() == io.stdout then
+      hide(self)
+      local last = tostring((select(select("#", ...) + 1, "", ...)))
+      if last ~= "" then self.at_line_start = last:sub(-1) == "\n" end
+    end
+    return former_write(...)
+  end
+  local library = io -- the REPL's own; left as it was found
+  _G.print, library.write = new_print, new_write
+  return function()
+    if print == new_print then _G.print = former_print end
+    if io.write == new_write then library.write = former_write end
+  end
+end
+
+local function open_edited()
+  local editor, why = core.open_editor(function(line, from, to)
+    return completion.words(line:sub(from, to), _G)
+  end)
+  if not editor then return nil, why end
+  local self = setmetatable({ editor = editor, history = history_file(), tty = true }, Edited)
+  if self.history then editor:recall(self.history, HISTORY_LINES) end
+  self.restore_output = replace_output(self)
+  local loop = core.get_running_loop()
+  loop:add_signal_handler("SIGCONT", function() editor:resumed() end)
+  loop:add_signal_handler("SIGWINCH", function() editor:resized() end)
+  return self
+end
+
+function Edited:read(prompt)
+  local loop, editor = core.get_running_loop(), self.editor
+  local typed = loop:create_future()
+  if not self.at_line_start then io.stdout:write "\n" end
+  self.at_line_start = true
+  local _ <close> = setmetatable({}, { __close = function()
+    self.waits = false
+    loop:remove_reader(editor)
+    editor:stop "^C\n"
+  end })
+  self.waits = true
+  editor:start(prompt)
+  loop:add_reader(editor, function()
+    if self.showing then show(self) end
+    local finished, line = editor:feed()
+    if finished and not typed:done() then
+      self.waits = false
+      typed:set_result(line)
+    end
+  end)
+  return core.await(typed)
+end
+
+function Edited:interrupted() end
+
+function Edited:aside(fn, ...)
+  hide(self)
+  fn(...)
+end
+
+function Edited:remember(text)
+  if text ~= self.last and text:find "%S" then self.editor:remember(text, self.history) end
+  self.last = text
+end
+
+function Edited:close()
+  self.restore_output()
+  local loop = core.get_running_loop()
+  loop:remove_signal_handler "SIGCONT"
+  loop:remove_signal_handler "SIGWINCH"
+  self.editor:close()
+end
+
+local terminal = {}
+
+--- Opens it; in a task.
+-- @return an object with `read(prompt)`, `interrupted()`, `aside(fn, ...)`, `remember(text)`, `close()`
+function terminal.open() return open_edited() or open_plain() end
+
+return terminal
