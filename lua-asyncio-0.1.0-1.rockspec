@@ -24,6 +24,7 @@ build = {
     ["asyncio.context"] = "lua/asyncio/context.lua",
     ["asyncio.coroutine"] = "lua/asyncio/coroutine.lua",
     ["asyncio.errors"] = "lua/asyncio/errors.lua",
+    ["asyncio.graph"] = "lua/asyncio/graph.lua",
     ["asyncio.repl"] = "lua/asyncio/repl.lua",
     ["asyncio.runner"] = "lua/asyncio/runner.lua",
     ["asyncio.streams"] = "lua/asyncio/streams.lua",
@@ -37,7 +38,7 @@ build = {
       sources = {
         "src/address.c", "src/asyncio.c", "src/await.c", "src/barrier.c", "src/buffer.c",
         "src/callback.c", "src/channel.c", "src/codec.c", "src/condition.c", "src/connect.c",
-        "src/context.c", "src/coro.c", "src/editor.c", "src/error.c", "src/event.c",
+        "src/context.c", "src/coro.c", "src/debug.c", "src/editor.c", "src/error.c", "src/event.c",
         "src/executor.c", "src/future.c", "src/handle.c", "src/impasse.c", "src/inbox.c",
         "src/lock.c", "src/loop.c", "src/names.c", "src/options.c", "src/parcel.c", "src/poll.c",
         "src/pollset.c", "src/pool.c", "src/queue.c", "src/reader.c", "src/remote.c",

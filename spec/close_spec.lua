@@ -332,7 +332,7 @@ local METHODS = [[
   local LEFT_OUT = { -- what writes, what never ends, and what has a finaliser that Lua won't call any more
     default_exception_handler = true, call_exception_handler = true, set_exception_handler = true,
     run_forever = true, new_event_loop = true, add_reader = true, add_writer = true, add_signal_handler = true,
-    stdin = true, stdout = true, stderr = true, run = true,
+    stdin = true, stdout = true, stderr = true, run = true, print_call_graph = true,
   }
   local calls, odd
   local function fits(err)

@@ -246,6 +246,20 @@ end
 
 -- code that spins
 
+function TestInterruptOfRunningCode:test_in_debug_mode_whose_hook_stands_aside()
+  assert_prints("false true\nnil\n", [[
+    local runner <close> = asyncio.Runner { debug = true }
+    local ok, err = pcall(runner.run, runner, function()
+      runner:get_loop().slow_callback_duration = 1000
+      asyncio.sleep(0)
+      interrupt_twice()
+      spin()
+    end)
+    print(ok, asyncio.isinstance(err, asyncio.KeyboardInterrupt))
+    print((debug.gethook()))
+  ]])
+end
+
 function TestInterruptOfRunningCode:test_the_second_breaks_an_endless_loop()
   assert_prints("run raised KeyboardInterrupt\n", [[
     run(function()

@@ -48,8 +48,8 @@ function TestAsync:test_too_long_fails_with_what_each_task_waits_for()
     asyncio.await(future())
   end, { timeout = 0.05 })
   t.assertStrContains(err, "the test took longer than 0.05 s")
-  t.assertStrContains(err, "'idler': waits (sleep)")
-  t.assertStrContains(err, "'test': waits (await)")
+  t.assertStrContains(err, "'idler' waits (sleep)")
+  t.assertStrContains(err, "'test' awaits")
   t.assertStrContains(err, "testing_spec.lua:")
 end
 
@@ -73,7 +73,7 @@ function TestAsync:test_a_task_left_over_fails()
     sleep(0)
   end)
   t.assertStrContains(err, "the test left 1 task that had not ended")
-  t.assertStrContains(err, "'leftover': waits (sleep)")
+  t.assertStrContains(err, "'leftover' waits (sleep)")
 end
 
 function TestAsync:test_an_open_handle_fails()
@@ -211,7 +211,7 @@ function TestVirtualClock:test_a_deadlock_fails_at_once()
   end, { clock = "virtual", timeout = 3600 })
   t.assertTrue(os.time() - began < 1800)
   t.assertStrContains(err, "deadlock")
-  t.assertStrContains(err, "'starving': waits (lock)")
+  t.assertStrContains(err, "'starving' waits (lock, which 'test' holds)")
 end
 
 TestBlocked = {}

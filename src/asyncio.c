@@ -10,6 +10,7 @@
 #include "connect.h"
 #include "context.h"
 #include "coro.h"
+#include "debug.h"
 #include "editor.h"
 #include "error.h"
 #include "future.h"
@@ -74,6 +75,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_executor(L);
   asy_open_channel(L);
   asy_open_remote(L);
+  asy_open_debug(L);
   asy_open_editor(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

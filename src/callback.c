@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "context.h"
+#include "debug.h"
 #include "error.h"
 #include "report.h"
 
@@ -41,7 +42,10 @@ static void report_slow(lua_State *L, Loop *loop, uint64_t ns, int idx) {
   char text[80];
   lua_Number s = (lua_Number)ns / 1e9;
   snprintf(text, sizeof text, "a callback took %.3f s", s);
-  asy_report(L, loop, (Report){.message = text, .key = "handle", .object = idx});
+  asy_watch_push(L, loop);
+  asy_report(L, loop, (Report){.message = text, .key = "handle", .object = idx,
+                               .traceback = lua_tostring(L, -1)});
+  lua_pop(L, 1);
 }
 
 void asy_callback_call(lua_State *L, Loop *loop, int idx) {
@@ -55,10 +59,13 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   }
   lua_pushcfunction(L, asy_traceback_handler);
   for (int i = 1; i <= cb->nargs + 1; i++) lua_getiuservalue(L, idx, i);
+  bool watched = loop->debug;
+  if (watched) asy_watch_begin(loop, L); /* before SIGINT could set a hook there */
   loop->L = L;
   int status = lua_pcall(L, cb->nargs, 0, top + 1);
   loop->L = NULL;
   if (loop->rt->armed) asy_interrupt_disarm(loop->rt);
+  if (watched) asy_watch_end(loop, L);
   if (status != LUA_OK) failed(L, loop, idx);
   uint64_t slow = asy_step_ended(loop);
   if (slow) report_slow(L, loop, slow, idx);
@@ -223,11 +230,14 @@ static int callback__tostring(lua_State *L) {
   lua_getiuservalue(L, 1, 1);
   if (lua_isfunction(L, -1)) {
     lua_getinfo(L, ">S", &ar);
-    lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+    if (*ar.what == 'C')
+      lua_pushliteral(L, "a C function");
+    else
+      lua_pushfstring(L, "function at %s:%d", ar.short_src, ar.linedefined);
   } else
     luaL_tolstring(L, -1, NULL);
   lua_pushfstring(L, "asyncio.Handle: %s%s (%p)", lua_tostring(L, -1),
-                  cb->cancelled ? ", cancelled" : "", (void *)cb);
+                  cb->cancelled ? ", cancelled" : cb->slot ? "" : ", done", (void *)cb);
   return 1;
 }
 

@@ -193,8 +193,9 @@ static int condition__gc(lua_State *L) {
 
 static int condition__tostring(lua_State *L) {
   Condition *c = check_condition(L);
-  lua_pushfstring(L, "asyncio.Condition: %s, %d waiting (%p)", c->lock->owner ? "locked" : "free",
-                  waitq_length(&c->q), (void *)c);
+  asy_lock_push_state(L, c->lock);
+  lua_pushfstring(L, "asyncio.Condition: %s, %d waiting (%p)", lua_tostring(L, -1), waitq_length(&c->q),
+                  (void *)c);
   return 1;
 }
 

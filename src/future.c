@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "callback.h"
+#include "debug.h"
 #include "error.h"
 #include "report.h"
 
@@ -123,8 +124,11 @@ static void lost_report(lua_State *L, Loop *loop, Lost *lost) {
     bool task = asy_test(L, loop->rt, top + 1, ASY_TASK) != NULL;
     f->looked = true;
     asy_future_extras(L, top + 1, false);
-    if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING)
-      traceback = lua_tostring(L, -1);
+    if (lua_istable(L, -1)) {
+      lua_getfield(L, -1, "traceback");
+      lua_getfield(L, -2, "made_at");
+      traceback = asy_debug_join(L, lua_tostring(L, -2), "made at", lua_tostring(L, -1));
+    }
     lua_getiuservalue(L, top + 1, FUTURE_UV_VALUE);
     asy_report(L, loop,
                (Report){.message = task ? "the error of a task was never looked at"
@@ -482,6 +486,7 @@ static int loop_create_future(lua_State *L) {
   Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
   asy_loop_checkopen(L, loop);
   asy_future_new(L, loop);
+  if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
   return 1;
 }
 

@@ -75,6 +75,10 @@ static void giveback(lua_State *L, Task *t) {
 
 static const WaitKind ACQUIRE = {"lock", acquired, waitq_abort, NULL, giveback};
 
+uint32_t asy_lock_waited_for(const Task *t) {
+  return t->phase == TASK_PARKED && t->kind == &ACQUIRE ? ((const Lock *)t->on)->owner : 0;
+}
+
 /// A lock that one task at a time holds.
 // @function Lock
 // @treturn Lock
@@ -152,10 +156,30 @@ static int lock__gc(lua_State *L) {
   return 0;
 }
 
+void asy_lock_push_state(lua_State *L, const Lock *lock) {
+  Loop *loop = lock->owner ? asy_loop_find(asy_runtime(L), lock->loop_id) : NULL;
+  int top = lua_gettop(L);
+  if (!loop) {
+    lua_pushstring(L, lock->owner ? "locked" : "free");
+    return;
+  }
+  asy_task_find(L, loop, lock->owner);
+  Task *t = lua_touserdata(L, -1);
+  if (!t)
+    lua_pushliteral(L, "locked");
+  else if (asy_task_name(L, t, top + 1), lock->line > 0)
+    lua_pushfstring(L, "locked by '%s' at %s:%d", lua_tostring(L, -1), lock->source, lock->line);
+  else
+    lua_pushfstring(L, "locked by '%s'", lua_tostring(L, -1));
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
+}
+
 static int lock__tostring(lua_State *L) {
   Lock *lock = asy_checklock(L, 1);
-  lua_pushfstring(L, "asyncio.Lock: %s, %d waiting (%p)", lock->owner ? "locked" : "free",
-                  waitq_length(&lock->q), (void *)lock);
+  asy_lock_push_state(L, lock);
+  lua_pushfstring(L, "asyncio.Lock: %s, %d waiting (%p)", lua_tostring(L, -1), waitq_length(&lock->q),
+                  (void *)lock);
   return 1;
 }
 

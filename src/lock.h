@@ -28,6 +28,11 @@ int asy_lock_take(lua_State *L, Lock *lock, lua_CFunction again);
 
 /* What the end of its block does. */
 int asy_lock_leave(lua_State *L, Lock *lock);
+/* The number of the task that holds the lock for which t waits; 0: it waits for none. */
+uint32_t asy_lock_waited_for(const Task *t);
+
+/* Pushes "free", or "locked by" whom, and where. */
+void asy_lock_push_state(lua_State *L, const Lock *lock);
 
 /* Hands the lock to the first that waits, or frees it. */
 void asy_lock_pass(Lock *lock);

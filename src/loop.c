@@ -485,6 +485,8 @@ static int close_lua_part(lua_State *L) {
   asy_held_table(L, loop);
   loop->rt->abandon_tasks(L, loop, 2);
   loop->rt->report_lost(L, loop);
+  loop->rt->report_servers(L, loop);
+  loop->rt->report_streams(L, loop);
   return 0;
 }
 

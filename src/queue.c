@@ -611,10 +611,13 @@ static int queue__gc(lua_State *L) {
 static int queue__tostring(lua_State *L) {
   static const char *const NAMES[] = {"Queue", "LifoQueue", "PriorityQueue"};
   Queue *q = check_queue(L);
-  lua_pushfstring(L, "asyncio.%s: %I items, maxsize %I, %d getting, %d putting%s (%p)",
-                  NAMES[q->order], (LUAI_UACINT)q->count, (LUAI_UACINT)q->maxsize,
-                  waitq_length(&q->getters), waitq_length(&q->putters), q->shut ? ", shut down" : "",
-                  (void *)q);
+  if (q->maxsize > 0)
+    lua_pushfstring(L, "%I of %I items", (LUAI_UACINT)q->count, (LUAI_UACINT)q->maxsize);
+  else
+    lua_pushfstring(L, q->count == 1 ? "%I item" : "%I items", (LUAI_UACINT)q->count);
+  lua_pushfstring(L, "asyncio.%s: %s, %d getting, %d putting%s (%p)", NAMES[q->order],
+                  lua_tostring(L, -1), waitq_length(&q->getters), waitq_length(&q->putters),
+                  q->shut ? ", shut down" : "", (void *)q);
   return 1;
 }
 

@@ -20,6 +20,7 @@
 
 #include "address.h"
 #include "context.h"
+#include "debug.h"
 #include "error.h"
 #include "options.h"
 #include "report.h"
@@ -61,6 +62,7 @@ typedef struct Server {
   bool nodelay, keepalive, reuse_address, reuse_port;
   bool cleanup_socket;  /* a unix socket's file goes with the server */
   bool serving, closed;
+  char *site;           /* debug mode: where it was started; or NULL */
   bool starved;         /* out of descriptors, and that has been reported */
 } Server;
 
@@ -413,6 +415,7 @@ static int server_listen(lua_State *L) {
   list_init(&sv->clients);
   list_init(&sv->spawn.link);
   waitq_init(&sv->closers);
+  sv->site = asy_debug_site(L, loop);
   asy_pushmeta(L, loop->rt, ASY_SERVER);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, 1);
@@ -432,6 +435,30 @@ static int server_listen(lua_State *L) {
   sv->slot = asy_hold(L, loop);
   if (sv->serving) listen_start(sv);
   return 1;
+}
+
+/* The servers of a loop that closes, in debug mode, each once: by its first listener. */
+typedef struct Leaks {
+  lua_State *L;
+  Loop *loop;
+} Leaks;
+
+static void report_open(uv_handle_t *h, void *arg) {
+  Leaks *leaks = arg;
+  lua_State *L = leaks->L;
+  Shutter *shutter = h->data;
+  if (!shutter || shutter->shut != listener_shut || uv_is_closing(h)) return;
+  Listener *l = asy_container(asy_container(shutter, Handle, shutter), Listener, handle);
+  Server *sv = l->server;
+  if (!sv || !sv->site || sv->listeners != l) return;
+  asy_debug_join(L, NULL, "started at", sv->site);
+  asy_report(L, leaks->loop, (Report){.message = "a server was not closed", .traceback = lua_tostring(L, -1)});
+  lua_pop(L, 1);
+}
+
+static void report_servers(lua_State *L, Loop *loop) {
+  Leaks leaks = {L, loop};
+  if (loop->debug) uv_walk(&loop->uv, report_open, &leaks);
 }
 
 /* Methods */
@@ -599,6 +626,8 @@ static int server__gc(lua_State *L) {
   close_listeners(sv);
   refuse_accepted(sv);
   list_each(n, &sv->clients) asy_container(n, Stream, link)->server = NULL;
+  free(sv->site);
+  sv->site = NULL;
   return 0;
 }
 
@@ -615,7 +644,9 @@ static int server__tostring(lua_State *L) {
     lua_remove(L, -2);
     lua_concat(L, 3);
   }
-  lua_pushfstring(L, "%s (%p)", lua_tostring(L, -1), (void *)sv);
+  n = 0;
+  list_each(node, &sv->clients) n++;
+  lua_pushfstring(L, "%s, %d connection%s (%p)", lua_tostring(L, -1), n, n == 1 ? "" : "s", (void *)sv);
   return 1;
 }
 
@@ -639,6 +670,7 @@ static const luaL_Reg functions[] = {{"listen", server_listen}, {NULL, NULL}};
 /* stack: module */
 void asy_open_server(lua_State *L) {
   static const luaL_Reg protected[] = {{"serve", serve_protected}, {NULL, NULL}};
+  asy_runtime(L)->report_servers = report_servers;
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
   lua_newtable(L);

@@ -203,6 +203,7 @@ static int stream_open_standard(lua_State *L) {
     s = stream_new(L, loop, UV_NAMED_PIPE, limit);
     s->file = copy;
     s->one_way = true;
+    stream_forget_site(s); /* the process closes it */
     return 1;
   }
   int own = type == UV_TTY || type == UV_NAMED_PIPE ? opened_anew(fd, fd == 0) : -1;
@@ -211,6 +212,7 @@ static int stream_open_standard(lua_State *L) {
   else
     s = open_piped(L, loop, fd, own, limit);
   s->one_way = true;
+  stream_forget_site(s); /* the process closes it */
   if (fd != 0) return 1;
   stream_start(s);
   stream_push_reader(L, 3);

@@ -18,12 +18,16 @@
 #endif
 
 #include "address.h"
+#include "callback.h"
+#include "debug.h"
 #include "error.h"
+#include "report.h"
 
 #define DRAIN_PAUSE 10000000     /* ns between two looks at what the kernel has still to send */
 #define DRAIN_LIMIT 30000000000  /* ns without progress after which the peer is given up */
 
 const char stream_writer_kind = 0, stream_reader_kind = 0; /* their addresses count */
+static const char report_later_key = 0; /* registry: what reports a collected stream */
 
 static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle); }
 
@@ -73,6 +77,7 @@ static void destroy(Handle *h) {
   stream_free_output(s);
   if (s->file >= 0) close(s->file);
   buffer_free(&s->in);
+  free(s->site);
   free(s);
 }
 
@@ -222,6 +227,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   s->send.run = stream_send_run;
   s->tidy.run = tidy_run;
   s->linger.fire = on_linger;
+  s->site = asy_debug_site(L, loop);
   s->limit = limit;
   s->high = STREAM_LIMIT;
   s->low = STREAM_LIMIT / 4;
@@ -271,6 +277,71 @@ void stream_start(Stream *s) {
   if (status && !s->read_error) s->read_error = status;
 }
 
+/* Never closed, in debug mode */
+
+void stream_forget_site(Stream *s) {
+  free(s->site);
+  s->site = NULL;
+}
+
+/* Reports that text, with where the stream was opened. */
+static void report_unclosed(lua_State *L, Loop *loop, const char *text, const char *site) {
+  asy_debug_join(L, NULL, "opened at", site);
+  asy_report(L, loop, (Report){.message = text, .traceback = lua_tostring(L, -1)});
+  lua_pop(L, 1);
+}
+
+/* args: text, site; called by the loop */
+static int report_later(lua_State *L) {
+  Loop *loop = ASY_RUNTIME(L)->running;
+  if (loop) report_unclosed(L, loop, lua_tostring(L, 1), lua_tostring(L, 2));
+  return 0;
+}
+
+/* From a finaliser: the report waits for a turn, when there will be one. stack: ..., text */
+static void report_collected(lua_State *L, Stream *s) {
+  Loop *loop = s->handle.loop;
+  asy_loop_push(L, loop);
+  bool dying = lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (dying) {
+    report_unclosed(L, loop, lua_tostring(L, -1), s->site);
+    return;
+  }
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &report_later_key);
+  lua_pushvalue(L, -2);
+  lua_pushstring(L, s->site);
+  Callback *cb = asy_callback_new(L, loop, 2);
+  asy_callback_hold(L, loop, cb, -1);
+  asy_callback_schedule(loop, cb);
+  lua_pop(L, 1);
+}
+
+typedef struct Leaks {
+  lua_State *L;
+  Loop *loop;
+} Leaks;
+
+static void report_open(uv_handle_t *h, void *arg) {
+  Leaks *leaks = arg;
+  Shutter *shutter = h->data;
+  char peer[ASY_ADDRESS_TEXT];
+  if (!shutter || shutter->shut != shut || uv_is_closing(h)) return;
+  Stream *s = from_handle(asy_container(shutter, Handle, shutter));
+  if (!s->site || s->closing) return;
+  stream_peer(s, peer);
+  lua_pushfstring(leaks->L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
+  report_unclosed(leaks->L, leaks->loop, lua_tostring(leaks->L, -1), s->site);
+  lua_pop(leaks->L, 1);
+  stream_forget_site(s);
+}
+
+/* When the loop closes: those that are still open. */
+static void report_streams(lua_State *L, Loop *loop) {
+  Leaks leaks = {L, loop};
+  if (loop->debug) uv_walk(&loop->uv, report_open, &leaks);
+}
+
 /* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
 static int writer__gc(lua_State *L) {
   WriterBox *box = stream_test(L, 1, &stream_writer_kind);
@@ -288,6 +359,7 @@ static int writer__gc(lua_State *L) {
                     *peer ? ", peer " : "", peer);
     lua_warning(L, lua_tostring(L, -1), 0);
     stream_abort(L, s);
+    if (s->site) report_collected(L, s);
   }
   asy_handle_unbox(&s->handle);
   return 0;
@@ -313,6 +385,13 @@ static const luaL_Reg loop_methods[] = {{"_unsent", loop_unsent}, {NULL, NULL}};
 static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}};
 
 void asy_open_stream(lua_State *L) {
+  const luaL_Reg later[] = {{"report", report_later}, {NULL, NULL}};
+  asy_runtime(L)->report_streams = report_streams;
+  lua_newtable(L);
+  asy_setfuncs(L, later);
+  lua_getfield(L, -1, "report");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &report_later_key);
+  lua_pop(L, 1);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", NULL, writer_metamethods);
 }

@@ -71,6 +71,7 @@ typedef struct Stream {
   bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
                     /* ... hands them on while the cache has them; libuv only says that some are there */
   bool peer_ended;  /* eof came from the peer */
+  char *site;       /* debug mode: where it was opened; or NULL */
   /* writing */
   bool eof_wanted, eof_sent, closing, aborted, draining;
   int write_error;
@@ -135,6 +136,9 @@ void stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 
 /* Closes at once; what is not sent is dropped. */
 void stream_abort(lua_State *L, Stream *s);
+
+/* A stream that nobody is expected to close: it is not reported. */
+void stream_forget_site(Stream *s);
 
 /* Bytes written and not with the kernel yet. */
 size_t stream_pending(const Stream *s);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "context.h"
+#include "debug.h"
 #include "error.h"
 #include "impasse.h"
 #include "report.h"
@@ -49,6 +50,14 @@ static void waiter_wake(Waiter *w, int code) { asy_wake(asy_container(w, Task, w
 
 static void on_deadline(Timer *timer) { asy_wake(asy_container(timer, Task, timer), 0); }
 
+/* Debug mode: notes in the task's extras where L stands. */
+static void note_place(lua_State *L, Task *t, const char *key, int level) {
+  luaL_checkstack(L, 2, NULL);
+  asy_task_push(L, t);
+  asy_debug_note(L, -1, key, level);
+  lua_pop(L, 1);
+}
+
 /* Pushes the first undelivered request and takes it off the queue. */
 static void take_request(lua_State *L, Task *t) {
   luaL_checkstack(L, 6, NULL);
@@ -69,6 +78,7 @@ static void take_request(lua_State *L, Task *t) {
 }
 
 int asy_task_raise(lua_State *L, Task *t) {
+  if (t->loop->debug) note_place(L, t, "raised_at", 0);
   take_request(L, t);
   return lua_error(L);
 }
@@ -200,6 +210,7 @@ static int task_sleep(lua_State *L) {
 /* stack: ..., request → ...; queues it, without a word to anybody */
 static void queue_request(lua_State *L, Task *t) {
   if (t->requests == UINT16_MAX) luaL_error(L, "too many cancellations");
+  if (t->loop->debug) note_place(L, t, "cancelled_at", 1);
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
   if (lua_getfield(L, -1, "requests") == LUA_TNIL) {
@@ -425,7 +436,8 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
     lua_pop(L, 1);
     take_request(L, t);
     state = FUTURE_CANCELLED;
-  }
+  } else if (loop->debug)
+    asy_debug_returned(L, loop, t, -2);
   settle(L, loop, t, state, state == FUTURE_RESULT && t->packed);
   list_remove(&t->ready.link);
   if (t->own_coro) {
@@ -501,8 +513,9 @@ static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
   char text[80];
   snprintf(text, sizeof text, "a task held the loop for %.3f s", (double)ns / 1e9);
   asy_task_push(L, t);
-  asy_report(L, loop, (Report){.message = text, .key = "task", .object = -1});
-  lua_pop(L, 1);
+  asy_watch_push(L, loop);
+  asy_report(L, loop, (Report){.message = text, .key = "task", .object = -2, .traceback = lua_tostring(L, -1)});
+  lua_pop(L, 2);
 }
 
 static bool resumable(Task *t) {
@@ -555,15 +568,18 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
     }
     n = lua_gettop(t->co) - 1;
   }
+  bool watched = loop->debug;
+  if (watched) asy_watch_begin(loop, t->co); /* before SIGINT could set a hook there */
   rt->current = t;
   t->top = t->co;
   t->budget = ASY_BUDGET;
   t->phase = TASK_RUNNING;
   status = resume(L, t, rt, n);
   rt->current = NULL;
+  if (rt->armed) asy_interrupt_disarm(rt);
+  if (watched) asy_watch_end(loop, t->co);
   uint64_t slow = asy_step_ended(loop);
   if (slow) report_slow(L, loop, t, slow);
-  if (rt->armed) asy_interrupt_disarm(rt);
   if (ASY_LIKELY(status == LUA_YIELD && t->phase != TASK_RUNNING)) return;
   if (status == LUA_YIELD) {
     task_break(L, loop, t, "the task called coroutine.yield outside of a coroutine of its own: "
@@ -720,10 +736,11 @@ static void create_task(lua_State *L, Loop *loop, int from) {
     asy_task_new(L, loop, lua_gettop(L) - from - 1);
     if (!lua_isnil(L, from)) set_name(L, from + 1, from);
     lua_remove(L, from);
-    return;
+  } else {
+    if (lua_istable(L, from)) lua_pop(L, 1);
+    asy_task_new(L, loop, lua_gettop(L) - from);
   }
-  if (lua_istable(L, from)) lua_pop(L, 1);
-  asy_task_new(L, loop, lua_gettop(L) - from);
+  if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
 }
 
 /// Starts a task: it takes its first step at the next turn of the loop.
@@ -786,6 +803,22 @@ static int task_all(lua_State *L) {
   }
   lua_pop(L, 1);
   return 1;
+}
+
+void asy_task_find(lua_State *L, Loop *loop, uint32_t number) {
+  luaL_checkstack(L, 5, NULL);
+  asy_held_table(L, loop);
+  for (uint32_t i = ASY_SLOT_FIRST; lua_istable(L, -1) && i <= loop->held; i++) {
+    lua_rawgeti(L, -1, i);
+    Task *t = asy_test(L, loop->rt, -1, ASY_TASK);
+    if (t && t->number == number && t->phase != TASK_ENDED) {
+      lua_replace(L, -2);
+      return;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  lua_pushnil(L);
 }
 
 /* Fills the reserved slots of a new loop's held table. */
@@ -981,7 +1014,7 @@ static int task_traceback(lua_State *L) {
     if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
     return 1;
   }
-  luaL_traceback(L, t->co, NULL, t->phase == TASK_RUNNING && t->co == L ? 1 : 0);
+  asy_debug_traceback(L, t);
   return 1;
 }
 
@@ -1001,12 +1034,18 @@ static void push_place(lua_State *L, Task *t, int idx) {
     } else if (level > 0 && lua_getstack(t->co, level - 1, &ar)) {
       lua_getinfo(t->co, "f", &ar);
       lua_xmove(t->co, L, 1);
+    } else if (level == 0 && lua_isfunction(t->co, 1)) { /* it has just returned */
+      lua_pushvalue(t->co, 1);
+      lua_xmove(t->co, L, 1);
     }
   }
   if (lua_isfunction(L, -1)) {
     lua_pushvalue(L, -1);
     lua_getinfo(L, ">S", &ar);
-    lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+    if (*ar.what == 'C')
+      lua_pushliteral(L, "[C]");
+    else
+      lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
   } else
     lua_pushliteral(L, "?");
 }

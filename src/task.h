@@ -125,6 +125,9 @@ void asy_task_push(lua_State *L, Task *t);
 /* stack: ..., fn, n arguments → ..., task */
 Task *asy_task_new(lua_State *L, Loop *loop, int n);
 
+/* Pushes the live task with that number; nil when there is none. */
+void asy_task_find(lua_State *L, Loop *loop, uint32_t number);
+
 /* Pushes its name. idx: its userdata. */
 void asy_task_name(lua_State *L, Task *t, int idx);
 

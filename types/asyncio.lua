@@ -164,6 +164,15 @@ function asyncio.wait_for(aw, timeout) end
 ---@return any ... its results
 function asyncio.move_on_after(delay, fn, ...) end
 
+---Who awaits whom, as text: each task with the places where it stands, and below it what it awaits.
+---@param what? asyncio.Future | "all" nil: the running task, or all
+---@return string
+function asyncio.format_call_graph(what) end
+
+---Prints it.
+---@param what? asyncio.Future | "all"
+function asyncio.print_call_graph(what) end
+
 -- Coordination
 
 ---@return asyncio.Lock

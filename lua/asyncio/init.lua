@@ -10,6 +10,7 @@
 -- @module asyncio
 local core = require "asyncio.core"
 require "asyncio.errors"
+local graph = require "asyncio.graph"
 local runner = require "asyncio.runner"
 local streams = require "asyncio.streams"
 local tasks = require "asyncio.tasks"
@@ -48,6 +49,10 @@ local asyncio = {
   timeout_at = timeouts.timeout_at,
   wait_for = timeouts.wait_for,
   move_on_after = timeouts.move_on_after,
+
+  -- looking at them
+  format_call_graph = graph.format_call_graph,
+  print_call_graph = graph.print_call_graph,
 
   -- coordination
   Lock = core.Lock,

@@ -140,6 +140,11 @@ function Runner:close()
   if not ok then error(err, 0) end
 end
 
+function Runner:__tostring()
+  local state = self.closed and "closed" or self.loop and tostring(self.loop) or "not used yet"
+  return "asyncio.Runner: " .. state
+end
+
 function Runner:__close()
   if core.in_run() then -- the state is being closed beneath a task: the loop's finaliser does the rest
     self.closed = true

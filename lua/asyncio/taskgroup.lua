@@ -79,7 +79,7 @@ local function wait_for_children(group)
   local interruptions = {}
   while group.n > 0 do
     group.idle = core.get_running_loop():create_future()
-    local ok, err = pcall(core.await, group.idle)
+    local ok, err = pcall(core.await, core.set_parts(group.idle, group.tasks))
     if not ok then
       cancel_children(group)
       if not isinstance(err, core.CancelledError) then error(err, 0) end -- where nothing can wait
@@ -136,7 +136,7 @@ function TaskGroup:__close(err)
 end
 
 function TaskGroup:__tostring()
-  return ("asyncio.TaskGroup: %d tasks%s"):format(self.n,
+  return ("asyncio.TaskGroup: %d task%s%s"):format(self.n, self.n == 1 and "" or "s",
     self.closed and ", ended" or self.aborting and ", cancelling" or "")
 end
 

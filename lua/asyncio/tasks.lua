@@ -4,7 +4,7 @@ local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local await, create_task, isfuture = core.await, core.create_task, core.isfuture
-local get_running_loop = core.get_running_loop
+local get_running_loop, set_parts = core.get_running_loop, core.set_parts
 
 local tasks = {
   FIRST_COMPLETED = "FIRST_COMPLETED",
@@ -124,7 +124,7 @@ local function await_all(futures, return_exceptions)
     for _, future in ipairs(each) do asked = future:cancel(msg) or asked end
     return true -- when all have ended already, their callbacks are to come: the results win
   end)
-  if left > 0 then await(outer) end
+  if left > 0 then await(set_parts(outer, futures)) end
 end
 
 --- Runs several at once and waits for all.
@@ -186,7 +186,7 @@ local function wait_for_enough(futures, when, timeout)
   end
   settle_first(outer, enough, settle)
   if timeout then handle = loop:call_later(timeout, settle) end
-  local ok, err = pcall(await, outer)
+  local ok, err = pcall(await, set_parts(outer, futures))
   if handle then handle:cancel() end
   for _, future in ipairs(each) do future:remove_done_callback(ended) end
   if not ok then error(err, 0) end
@@ -264,7 +264,7 @@ function tasks.as_completed(list, opts)
       local outer = loop:create_future()
       waiting[#waiting + 1] = outer
       settle_first(outer, one_is_done, function() outer:set_result() end)
-      await(outer)
+      await(set_parts(outer, futures))
     end
     if left == 0 then return nil end
     local future = finished[first]
@@ -292,7 +292,7 @@ function tasks.shield(aw)
   if not awaitable(aw) then check.fail(1, "shield", EXPECTED, aw) end
   local inner = ensure_future(aw)
   if inner:done() then return inner end
-  local outer = inner:get_loop():create_future()
+  local outer = set_parts(inner:get_loop():create_future(), { inner })
   local function settle()
     if outer:done() then return end
     outer:_on_cancel(nil)

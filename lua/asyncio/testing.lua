@@ -9,6 +9,7 @@
 -- @module asyncio.testing
 local check = require "asyncio.check"
 local core = require "asyncio.core"
+local graph = require "asyncio.graph"
 local runner = require "asyncio.runner"
 
 local testing = {}
@@ -18,13 +19,7 @@ local CLOSING_LOOKS = 200   -- ... and how many of them
 local SLOW_STEPS = { "^a task held the loop", "^a callback took" } -- a busy machine's fault, not the test's
 
 --- What every task of the loop waits for, and where.
-local function blocked_tasks(loop)
-  local lines = {}
-  for _, task in ipairs(core.all_tasks(loop)) do
-    lines[#lines + 1] = ("%s\n%s"):format(task, task:traceback())
-  end
-  return table.concat(lines, "\n")
-end
+local function blocked_tasks(loop) return graph.of_loop(loop) end
 
 local function slow_step(context)
   for _, pattern in ipairs(SLOW_STEPS) do

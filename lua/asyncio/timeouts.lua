@@ -99,7 +99,7 @@ end
 
 function Timeout:__tostring()
   return "asyncio.Timeout: " .. (self.request and "expired" or self.closed and "ended"
-    or self.deadline and ("at %.3f s"):format(self.deadline) or "no limit")
+    or self.deadline and ("%.3f s left"):format(self.deadline - self.loop:time()) or "no limit")
 end
 
 local function call(fn) return fn() end

@@ -1,0 +1,157 @@
+--- The call graph: who awaits whom, and where.
+-- @module asyncio.graph
+local core = require "asyncio.core"
+
+local graph = {}
+
+--- The futures that a future stands for (`gather`, `wait`, a task group): a list or a set.
+local function parts_of(future, parts)
+  if type(parts) ~= "table" then return { future } end
+  local list = {}
+  if #parts > 0 then
+    for i, part in ipairs(parts) do list[i] = part end
+  else
+    for part in pairs(parts) do list[#list + 1] = part end
+    table.sort(list, function(a, b) return tostring(a) < tostring(b) end)
+  end
+  return list
+end
+
+--- What a task waits for: in words, and the futures and tasks that could wake it.
+local function inspect(task, by_number)
+  local kind, future, parts, owner = core.task_wait(task)
+  if not kind then return nil, {} end
+  if future then
+    local list = {}
+    for _, part in ipairs(parts_of(future, parts)) do
+      if not part:done() then list[#list + 1] = part end
+    end
+    return parts and "waits for several" or "awaits", list
+  end
+  local holder = owner and by_number[owner]
+  if holder then return ("waits (%s, which '%s' holds)"):format(kind, holder:get_name()), { holder } end
+  return ("waits (%s)"):format(kind), {}
+end
+
+--- Everything about the tasks that live: their edges, and who awaits whom the other way round.
+local function survey(tasks)
+  local nodes, by_number = {}, {}
+  for _, task in ipairs(tasks) do by_number[select(5, core.task_wait(task))] = task end
+  for _, task in ipairs(tasks) do
+    local words, awaited = inspect(task, by_number)
+    nodes[task] = { words = words, awaited = awaited, awaiters = {} }
+  end
+  for _, task in ipairs(tasks) do
+    for _, other in ipairs(nodes[task].awaited) do
+      if nodes[other] then table.insert(nodes[other].awaiters, task) end
+    end
+  end
+  return nodes
+end
+
+local function name_of(future)
+  if future.get_name then return ("Task '%s'"):format(future:get_name()) end
+  return tostring(future)
+end
+
+local function state_of(task, node)
+  if node.words then return node.words end
+  return tostring(task):match("^: (%a+)", #"asyncio.Task ''" + #task:get_name() + 1)
+end
+
+local HERE = debug.getinfo(1, "S").short_src
+
+--- The lines "file:line: in function ..." of where it stands, innermost first.
+local function add_frames(lines, task, depth)
+  for line in (task:traceback() or ""):gmatch "\n\t([^\n]+)" do
+    if not line:find "^%[C%]" and not line:find "^%(?%.%.%." and line:sub(1, #HERE + 1) ~= HERE .. ":" then
+      lines[#lines + 1] = (" "):rep(4 * depth + 4) .. line
+    end
+  end
+end
+
+--- Adds a task and, below it, what it awaits. path: the tasks above it; told: those told at length.
+local function add_task(lines, task, nodes, depth, path, told)
+  local node = nodes[task]
+  local lead = depth > 0 and (" "):rep(4 * depth - 2) .. "- " or ""
+  if not node then -- a plain future
+    lines[#lines + 1] = lead .. name_of(task)
+    return
+  end
+  local head = ("%s%s %s"):format(lead, name_of(task), state_of(task, node))
+  if path[task] then
+    lines[#lines + 1] = head .. ": a cycle, it waits for itself"
+    return
+  elseif told[task] then
+    lines[#lines + 1] = head .. " (see above)"
+    return
+  end
+  lines[#lines + 1] = head
+  add_frames(lines, task, depth)
+  path[task], told[task] = true, true
+  for _, other in ipairs(node.awaited) do add_task(lines, other, nodes, depth + 1, path, told) end
+  path[task] = nil
+end
+
+local function all_tasks(loop)
+  local tasks = core.all_tasks(loop)
+  table.sort(tasks, function(a, b) return select(5, core.task_wait(a)) < select(5, core.task_wait(b)) end)
+  return tasks
+end
+
+local function format_all(tasks, nodes)
+  local lines, told = {}, {}
+  for _, task in ipairs(tasks) do -- those that nobody awaits, first; then what cycles have left
+    if #nodes[task].awaiters == 0 then add_task(lines, task, nodes, 0, {}, told) end
+  end
+  for _, task in ipairs(tasks) do
+    if not told[task] then add_task(lines, task, nodes, 0, {}, told) end
+  end
+  return table.concat(lines, "\n")
+end
+
+local function format_one(task, nodes)
+  local lines = {}
+  add_task(lines, task, nodes, 0, {}, {})
+  local node = nodes[task]
+  for _, awaiter in ipairs(node and node.awaiters or {}) do
+    lines[#lines + 1] = "awaited by " .. name_of(awaiter)
+  end
+  return table.concat(lines, "\n")
+end
+
+-- Every task of a loop, which need not run.
+function graph.of_loop(loop)
+  local tasks = all_tasks(loop)
+  return format_all(tasks, survey(tasks))
+end
+
+--- Who awaits whom, as text: each task with the places where it stands, and below it what it awaits.
+-- Cycles are marked. A task that waits for a lock waits for the one that holds it.
+-- @param[opt] what a Task; `"all"`: every task of the running loop; nil: the running task, or all
+-- @treturn string
+function graph.format_call_graph(what)
+  local is_task = core.isfuture(what)
+  if what ~= nil and what ~= "all" and not is_task then
+    error(("bad argument #1 to 'format_call_graph' (task or \"all\" expected, got %s)"):format(type(what)), 2)
+  end
+  local loop = is_task and what:get_loop() or core.get_running_loop()
+  local tasks = all_tasks(loop)
+  local nodes = survey(tasks)
+  if what == nil then what = core.current_task() or "all" end
+  if what == "all" then
+    return ("%d task%s\n%s"):format(#tasks, #tasks == 1 and "" or "s", format_all(tasks, nodes))
+  end
+  return nodes[what] and format_one(what, nodes) or tostring(what)
+end
+
+--- Prints it.
+-- @param[opt] what as for `format_call_graph`
+function graph.print_call_graph(what)
+  if what ~= nil and what ~= "all" and not core.isfuture(what) then
+    error(("bad argument #1 to 'print_call_graph' (task or \"all\" expected, got %s)"):format(type(what)), 2)
+  end
+  print(graph.format_call_graph(what))
+end
+
+return graph
