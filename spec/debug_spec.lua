@@ -111,6 +111,24 @@ function TestSlow:test_the_place_may_be_in_a_coroutine_of_the_task()
   end
 end
 
+function TestSlow:test_the_place_may_be_in_a_coroutine_from_before_debug_mode()
+  run(function(reports, loop)
+    loop:set_debug(false)
+    asyncio.sleep(0)
+    local inner = asyncio.coroutine.wrap(function()
+      asyncio.coroutine.yield()
+      spin(loop, 3 * THRESHOLD)
+    end)
+    inner()
+    loop:set_debug(true)
+    loop.slow_callback_duration = THRESHOLD
+    asyncio.sleep(0)
+    inner()
+    asyncio.sleep(0)
+    t.assertStrContains(t.take_report(reports, "a task held the loop for").source_traceback, "'spin'")
+  end)
+end
+
 function TestSlow:test_a_quick_step_after_a_slow_one_has_no_place()
   run(function(reports, loop)
     loop.slow_callback_duration = THRESHOLD

@@ -89,8 +89,9 @@ local function in_terminal(command, steps)
   end
   local script, driver = file_with(table.concat(lines, "\n") .. "\n"), file_with(DRIVER)
   local out, err = os.tmpname(), os.tmpname()
-  local _, how, code = os.execute(("PATH=/usr/bin:$PATH python3 '%s' '%s' '%s' %d >'%s' 2>'%s' </dev/null"):format(driver, script,
-    command:gsub("'", "'\\''"), t.slow and 300 or 60, out, err))
+  local quoted = command:gsub("'", "'\\''")
+  local _, how, code = os.execute(("PATH=/usr/bin:$PATH python3 '%s' '%s' '%s' %d >'%s' 2>'%s' </dev/null"):format(
+    driver, script, quoted, t.slow and 300 or 60, out, err))
   local output, errors = content(out), content(err)
   for _, name in ipairs { script, driver, out, err } do os.remove(name) end
   if errors ~= "" then t.fail(errors .. "\n" .. output) end

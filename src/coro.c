@@ -10,6 +10,7 @@
 */
 #include "coro.h"
 
+#include "debug.h"
 #include "error.h"
 #include "impasse.h"
 
@@ -139,6 +140,7 @@ static int drive(lua_State *L, lua_State *co, int nargs, Mode mode) {
   Runtime *rt = ASY_RUNTIME(L);
   Task *t = asy_current_or_null(L); /* NULL: not in a task, or where it can't wait */
   int n, status;
+  if (rt->watching) asy_watch_inner(co);
   if (t) t->top = co;
   status = lua_resume(co, L, nargs, &n);
   if (rt->armed == co) { /* what is broken is the task, not this coroutine alone */

@@ -101,11 +101,14 @@ static void on_watch(lua_State *L, lua_Debug *ar) {
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->place_ref);
 }
 
+void asy_watch_inner(lua_State *co) {
+  if (lua_gethook(co) == NULL) lua_sethook(co, on_watch, HOOK_MASK, HOOK_COUNT);
+}
+
 void asy_watch_begin(Loop *loop, lua_State *co) {
-  lua_Hook hook = lua_gethook(co);
   loop->rt->watching = true;
   loop->rt->placed = false;
-  if (hook == NULL || hook == on_watch) lua_sethook(co, on_watch, HOOK_MASK, HOOK_COUNT);
+  asy_watch_inner(co);
 }
 
 void asy_watch_end(Loop *loop, lua_State *co) {

@@ -13,6 +13,8 @@ ASY_HIDDEN
 /* Around what may be slow: a task's step in its coroutine, a callback in L. A hook looks at the clock
 ** meanwhile; a hook of the user's there stays, and then nothing is known of the place. */
 void asy_watch_begin(Loop *loop, lua_State *co);
+/* A coroutine that such a step drives. */
+void asy_watch_inner(lua_State *co);
 void asy_watch_end(Loop *loop, lua_State *co);
 
 /* Pushes where the code was when it had taken too long, or nil; it is forgotten. */

@@ -93,11 +93,11 @@ local function replace_output(self)
     end
     return former_write(...)
   end
-  local library = io -- the REPL's own; left as it was found
-  _G.print, library.write = new_print, new_write
+  _G.print = new_print
+  rawset(io, "write", new_write)
   return function()
     if print == new_print then _G.print = former_print end
-    if io.write == new_write then library.write = former_write end
+    if io.write == new_write then rawset(io, "write", former_write) end
   end
 end
 
