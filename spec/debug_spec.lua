@@ -42,10 +42,29 @@ end
 
 local THRESHOLD = 0.02
 
+--- The same for slow steps: on a busy machine another step may be slow, or another place of this one, so each
+-- test has several tries.
+local function run_slow(fn)
+  local ok, err
+  for _ = 1, 5 do
+    ok, err = pcall(run, fn)
+    if ok then return end
+  end
+  error(err, 0)
+end
+
+--- Takes the report of a slow step out whose place has that in it.
+local function take_slow(reports, needle)
+  for i, context in ipairs(reports) do
+    if (context.source_traceback or ""):find(needle, 1, true) then return table.remove(reports, i) end
+  end
+  t.fail(("none of %d reports has %q"):format(#reports, needle))
+end
+
 -- slow steps
 
 function TestSlow:test_a_task_is_reported_with_the_place_where_it_was_slow()
-  run(function(reports, loop)
+  run_slow(function(reports, loop)
     loop.slow_callback_duration = THRESHOLD
     local line
     local function slow() line = line_here() spin(loop, 3 * THRESHOLD) end
@@ -54,14 +73,14 @@ function TestSlow:test_a_task_is_reported_with_the_place_where_it_was_slow()
       slow()
       asyncio.sleep(0)
     end))
-    local report = t.take_report(reports, "a task held the loop for")
-    t.assertStrContains(report.source_traceback, "in upvalue 'spin'")
+    local report = take_slow(reports, "in upvalue 'spin'")
+    t.assertStrContains(report.message, "a task held the loop for")
     assert_names_line(report.source_traceback, line)
   end)
 end
 
 function TestSlow:test_a_task_whose_last_step_was_slow_is_named_with_its_function()
-  run(function(_, loop)
+  run_slow(function(_, loop)
     local text
     loop:set_exception_handler(function(_, context) text = tostring(context.task) end)
     loop.slow_callback_duration = THRESHOLD
@@ -72,31 +91,30 @@ function TestSlow:test_a_task_whose_last_step_was_slow_is_named_with_its_functio
 end
 
 function TestSlow:test_a_callback_is_too()
-  run(function(reports, loop)
+  run_slow(function(reports, loop)
     loop.slow_callback_duration = THRESHOLD
     loop:call_soon(spin, loop, 3 * THRESHOLD)
     asyncio.sleep(0.001)
-    t.assertStrContains(t.take_report(reports, "a callback took").source_traceback, "debug_spec.lua")
+    t.assertStrContains(take_slow(reports, "in function <spec/debug_spec.lua").message, "a callback took")
   end)
 end
 
 function TestSlow:test_a_C_function_that_blocks_is_named()
-  run(function(reports, loop)
+  run_slow(function(reports, loop)
     loop.slow_callback_duration = THRESHOLD
     local line
     local function blocks() line = line_here() os.execute "sleep 0.1" end
     asyncio.sleep(0)
     blocks()
     asyncio.sleep(0)
-    local report = t.take_report(reports, "a task held the loop for")
-    t.assertStrContains(report.source_traceback, "in function 'os.execute'")
+    local report = take_slow(reports, "in function 'os.execute'")
     assert_names_line(report.source_traceback, line)
   end)
 end
 
 function TestSlow:test_the_place_may_be_in_a_coroutine_of_the_task()
   for _, library in ipairs { coroutine, asyncio.coroutine } do
-    run(function(reports, loop)
+    run_slow(function(reports, loop)
       loop.slow_callback_duration = THRESHOLD
       asyncio.sleep(0)
       local line
@@ -104,15 +122,14 @@ function TestSlow:test_the_place_may_be_in_a_coroutine_of_the_task()
       local function outer() line = line_here() inner() end
       outer()
       asyncio.sleep(0)
-      local report = t.take_report(reports, "a task held the loop for")
-      t.assertStrContains(report.source_traceback, "'spin'")
+      local report = take_slow(reports, "'spin'")
       assert_names_line(report.source_traceback, line)
     end)
   end
 end
 
 function TestSlow:test_the_place_may_be_in_a_coroutine_from_before_debug_mode()
-  run(function(reports, loop)
+  run_slow(function(reports, loop)
     loop:set_debug(false)
     asyncio.sleep(0)
     local inner = asyncio.coroutine.wrap(function()
@@ -125,12 +142,12 @@ function TestSlow:test_the_place_may_be_in_a_coroutine_from_before_debug_mode()
     asyncio.sleep(0)
     inner()
     asyncio.sleep(0)
-    t.assertStrContains(t.take_report(reports, "a task held the loop for").source_traceback, "'spin'")
+    take_slow(reports, "'spin'")
   end)
 end
 
 function TestSlow:test_a_quick_step_after_a_slow_one_has_no_place()
-  run(function(reports, loop)
+  run_slow(function(reports, loop)
     loop.slow_callback_duration = THRESHOLD
     asyncio.sleep(0)
     spin(loop, 2 * THRESHOLD)
@@ -145,7 +162,7 @@ function TestSlow:test_a_quick_step_after_a_slow_one_has_no_place()
 end
 
 function TestSlow:test_a_hook_of_the_users_stays_and_works()
-  run(function(reports, loop)
+  run_slow(function(reports, loop)
     loop.slow_callback_duration = THRESHOLD
     local calls = 0
     local function hook() calls = calls + 1 end
@@ -164,7 +181,7 @@ function TestSlow:test_a_hook_of_the_users_stays_and_works()
 end
 
 function TestSlow:test_no_hook_is_left_when_a_step_has_ended()
-  run(function(_, loop)
+  run_slow(function(_, loop)
     local co = coroutine.create(function() while true do coroutine.yield(debug.gethook()) end end)
     coroutine.resume(co) -- made and begun in a watched step
     local task = asyncio.create_task(function() asyncio.sleep(1000) end)

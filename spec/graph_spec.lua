@@ -71,11 +71,18 @@ function TestCallGraph:test_goes_through_gather_wait_groups_and_shield()
       start("as_completed", function() for _ in asyncio.as_completed { a, b } do break end end),
     }
     local shield = start("shield", function() asyncio.await(asyncio.shield(a)) end)
+    local child
     local group = start("group", function()
       local g <close> = asyncio.TaskGroup()
-      g:create_task { sleeps, name = "child" }
+      child = g:create_task { sleeps, name = "child" }
     end)
-    t.wait_until(function() return tostring(group):find "waits" and tostring(shield):find "waits" end)
+    local all = { a, b, shield, group, table.unpack(waiters) }
+    t.wait_until(function()
+      for _, task in ipairs(all) do
+        if not tostring(task):find "waits" then return false end
+      end
+      return tostring(child):find "waits"
+    end)
     for _, task in ipairs(waiters) do
       t.assertStrContains(graph(task), [[
 

@@ -98,7 +98,10 @@ local function in_terminal(command, steps)
   return output, how == "exit" and code
 end
 
-local EDITING = "TERM=xterm INPUTRC=/dev/null ASYNCIO_HISTORY= exec "
+local gc = os.getenv "SPEC_GC" -- the collector of the processes, too
+local COLLECTOR = gc == "incremental" and 'LUA_INIT="collectgarbage([[incremental]], 1, 1000, 1)" '
+  or gc and 'LUA_INIT="collectgarbage([[generational]])" ' or ""
+local EDITING = COLLECTOR .. "TERM=xterm INPUTRC=/dev/null ASYNCIO_HISTORY= exec "
 local PLAIN = "TERM=dumb exec "
 local CTRL_C, CTRL_D = "\3", "\4"
 
@@ -114,7 +117,7 @@ end
 local function both_ways(name, fn, class, prefix)
   class = class or TestRepl
   class["test_" .. name] = function() fn(EDITING) end
-  if not t.slow then TestPlainRepl["test_" .. (prefix or "") .. name] = function() fn(PLAIN) end end
+  if not t.slow and not gc then TestPlainRepl["test_" .. (prefix or "") .. name] = function() fn(PLAIN) end end
 end
 
 both_ways("prints_the_results_of_expressions_as_lua_does", function(environment)
