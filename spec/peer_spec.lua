@@ -314,6 +314,7 @@ async def shout(reader, writer):
         writer.write(line.upper())
         await writer.drain()
     writer.close()
+    await writer.wait_closed()
     done.set()
 async def main():
     global done
