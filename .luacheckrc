@@ -1,7 +1,7 @@
 std = "lua54"
 self = false -- methods need not use theirs
 max_line_length = 110
-include_files = { "lua", "spec", "examples", "bench/*.lua", "bench/servers/*.lua", "bin", "types", "*.rockspec" }
+include_files = { "lua", "spec/**/*.lua", "examples/**/*.lua", "bench/*.lua", "bin", "types", "*.rockspec" }
 
 files["spec"] = {
   max_line_length = 120, -- what a test compares stands on one line
