@@ -314,6 +314,75 @@ function TestSockets:test_the_old_client_asks_for_a_page()
     "Server response:\nGET /index.html HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n\n")
 end
 
+TestThreads = {}
+
+--- A copy of a program in which a second is shorter.
+local function hurried(name, second)
+  local source = program.content(path_of(name))
+  return program.file_with("io.stdout:setvbuf 'line'\n" .. source:gsub("sleep%((%d+)%)", function(n)
+    return ("sleep(%g)"):format(n * second)
+  end))
+end
+
+local HEAVY = "^(Starting heavy computation 'task%d'\nStarting heavy computation 'task%d'\n)"
+  .. "This is the result of 'task1': We want this to be printed first.\n"
+  .. "This is the result of 'task2': We want this to be printed second.\n"
+  .. "Total duration: ([%d.]+)s\n$"
+
+function TestThreads:test_two_heavy_computations_take_as_long_as_one()
+  local script = hurried("41_executor", 0.2)
+  local duration
+  for _ = 1, 5 do -- one of these times the machine will have two cores for us
+    local output = program.shell("timeout %d %s %s 2>&1", program.PATIENCE, program.lua, script)
+    t.assertStrMatches(output, HEAVY)
+    duration = tonumber((select(2, output:match(HEAVY))))
+    if duration < 1.1 then break end
+  end
+  os.remove(script)
+  t.assertTrue(duration >= 0.5 and duration < 1.1, duration .. " s")
+end
+
+--- Starts a copy of a program for a user, and calls fn with it.
+local function with_user(name, second, fn)
+  local script = hurried(name, second)
+  do
+    local user <close> = program.start("%s %s", program.lua, script)
+    fn(user)
+  end
+  os.remove(script)
+end
+
+function TestThreads:test_a_line_of_the_user()
+  with_user("solutions/mu4_user_input", 1, function(user)
+    user:expect "^Enter something:\n"
+    user:type "hello"
+    user:expect "^User input is: hello\n%[status 0%]\n"
+  end)
+end
+
+function TestThreads:test_no_line()
+  local output = program.shell("%s %s </dev/null 2>&1", program.lua, path_of "solutions/mu4_user_input")
+  t.assertEquals(output, "Enter something:\nUser input is: nil\n")
+end
+
+function TestThreads:test_a_countdown_that_numbers_make_longer()
+  with_user("solutions/exercise_0_countdown", 0.1, function(user)
+    user:type "3\nsoon\n-1"
+    user:expect "^Type a number and Enter to get more time%.\nCountdown A: 10 s\n"
+    local output = user:expect "^(.-)Countdown A elapsed!\n%[status 0%]\n" -- though the user may still type
+    local answers, seconds = 0, 1
+    for line in output:gmatch "[^\n]+" do
+      if line == "A whole number of seconds, please." then
+        answers = answers + 1
+      else
+        t.assertStrMatches(line, "Countdown A: %d+ s")
+        seconds = seconds + 1
+      end
+    end
+    t.assertEquals({ answers, seconds }, { 1, 12 })
+  end)
+end
+
 TestWholeFolder = {}
 
 --- The programs in a folder of the lecture.
