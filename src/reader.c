@@ -9,12 +9,12 @@
 #include "stream.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "address.h"
 #include "error.h"
+#include "search.h"
 
 #define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
@@ -181,7 +181,7 @@ static int raise_read_error(lua_State *L, Stream *s) {
   char peer[ASY_ADDRESS_TEXT];
   int status = s->read_error;
   stream_peer(s, peer);
-  if (status == UV_ENOMEM) s->read_error = 0; /* the next read may do better */
+  if (status == UV_ENOMEM && !s->eof) s->read_error = 0; /* the next read may do better */
   return asy_oserror(L, status, "read", *peer ? peer : NULL);
 }
 
@@ -287,39 +287,22 @@ static int reader_readexactly(lua_State *L) {
 
 /* readline, readuntil, lines */
 
-/* Where the first occurrence of a separator ends, 0 when there is none in `in` from `from` on. */
-static size_t find(const Stream *s, size_t from, const char *sep, size_t n) {
-  const char *bytes = buffer_bytes(&s->in), *at;
-  size_t length = buffer_length(&s->in);
-  if (from >= length) return 0;
-  at = n == 1 ? memchr(bytes + from, *sep, length - from)
-              : memmem(bytes + from, length - from, sep, n);
-  return at ? (size_t)(at - bytes) + n : 0;
-}
-
-static size_t overlap(size_t searched, size_t n) { return searched >= n ? searched - n + 1 : 0; }
-
-/* The same for the string, or the first-ending one of the list of strings, at idx. Notes the length
-** of the separator that was found; when none was, of the longest. */
-static size_t find_any(lua_State *L, const Stream *s, int idx, size_t *found) {
-  size_t n, best = 0;
+/* Looks for the string, or the strings of the list, at idx. */
+static Search look(lua_State *L, const Stream *s, int idx) {
+  Search search = search_begin(buffer_bytes(&s->in), buffer_length(&s->in), s->searched);
+  size_t n;
   if (lua_type(L, idx) == LUA_TSTRING) {
-    const char *sep = lua_tolstring(L, idx, found);
-    return find(s, overlap(s->searched, *found), sep, *found);
+    const char *separator = lua_tolstring(L, idx, &n);
+    search_for(&search, separator, n);
+    return search;
   }
-  *found = 1;
   for (int i = 1; lua_rawgeti(L, idx, i) == LUA_TSTRING; i++) {
-    const char *sep = lua_tolstring(L, -1, &n);
-    size_t end = find(s, overlap(s->searched, n), sep, n);
-    if (end && (!best || end < best)) {
-      best = end;
-      *found = n;
-    } else if (!best && n > *found)
-      *found = n;
+    const char *separator = lua_tolstring(L, -1, &n);
+    search_for(&search, separator, n);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
-  return best;
+  return search;
 }
 
 static int overrun(lua_State *L, Stream *s, size_t consumed) {
@@ -339,14 +322,11 @@ static int last_byte(lua_State *L, int idx, size_t *n) {
 
 /* stack: reader, separators. Returns the length of the next piece; -1: it has to wait. */
 static ptrdiff_t next_piece(lua_State *L, Stream *s) {
-  size_t found, end = find_any(L, s, 2, &found), length = buffer_length(&s->in);
-  if (end) {
-    if (end - found > s->limit) overrun(L, s, end - found);
-    return (ptrdiff_t)end;
-  }
-  s->searched = length;
-  if (length + 1 > s->limit + found) overrun(L, s, length + 1 - found); /* so much holds no separator */
-  return -1;
+  Search search = look(L, s, 2);
+  size_t before = search_overrun(&search, s->limit);
+  if (!search.end) s->searched = search.length;
+  if (before) overrun(L, s, before);
+  return search.end ? (ptrdiff_t)search.end : -1;
 }
 
 static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
