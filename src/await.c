@@ -57,6 +57,7 @@ static int tell_future_later(lua_State *L) {
   push_cancel(L);
   lua_pushvalue(L, -2);
   Callback *cb = asy_callback_new(L, loop, 1);
+  cb->vital = true;
   asy_callback_hold(L, loop, cb, -1);
   asy_callback_schedule(loop, cb);
   return 0;

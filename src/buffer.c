@@ -3,8 +3,9 @@
 */
 #include "buffer.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "alloc.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -25,11 +26,11 @@ char *buffer_reserve(Buffer *b, size_t n) {
     memmove(b->data, b->data + b->start, length);
   } else {
     while (size < length + n) size = size ? size * 2 : n;
-    char *data = b->start ? malloc(size) : realloc(b->data, size); /* large blocks just move */
+    char *data = b->start ? asy_malloc(size) : asy_realloc(b->data, size); /* large blocks just move */
     if (!data) return NULL;
     if (b->start) {
       memcpy(data, b->data + b->start, length);
-      free(b->data);
+      asy_free(b->data);
     }
     b->data = data;
     b->size = size;
@@ -54,7 +55,7 @@ void buffer_consume(Buffer *b, size_t n) {
 }
 
 void buffer_free(Buffer *b) {
-  free(b->data);
+  asy_free(b->data);
   *b = (Buffer){NULL, 0, 0, 0};
 }
 
@@ -74,7 +75,7 @@ bool buffer_take_block(Buffer *b, BlockPool *pool, size_t size) {
   if (block) {
     pool->of[c].first = block->next;
     pool->of[c].n--;
-  } else if (!(block = malloc(size)))
+  } else if (!(block = asy_malloc(size)))
     return false;
   *b = (Buffer){(char *)block, 0, 0, size};
   return true;
@@ -88,7 +89,7 @@ void buffer_give_back(Buffer *b, BlockPool *pool) {
     pool->of[c].first = block;
     pool->of[c].n++;
   } else
-    free(b->data);
+    asy_free(b->data);
   *b = (Buffer){NULL, 0, 0, 0};
 }
 
@@ -96,7 +97,7 @@ void block_pool_free(BlockPool *pool) {
   for (int c = 0; c < BUFFER_CLASSES; c++) {
     for (FreeBlock *block; (block = pool->of[c].first);) {
       pool->of[c].first = block->next;
-      free(block);
+      asy_free(block);
     }
     pool->of[c].n = 0;
   }

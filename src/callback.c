@@ -27,14 +27,15 @@ static void forget(lua_State *L, Loop *loop, Callback *cb) {
 }
 
 /* stack: ..., callback at idx, error → ...; what a failed callback leaves */
-static void failed(lua_State *L, Loop *loop, int idx) {
+static void failed(lua_State *L, Loop *loop, const Callback *cb, int idx) {
   if (asy_isinstance(L, -1, ASY_KEYBOARD_INTERRUPT)) {
     asy_loop_setfield(L, loop, "fatal");
     loop->fatal = true;
     return;
   }
-  asy_report(L, loop,
-             (Report){.message = "a callback failed", .key = "handle", .exception = -1, .object = idx});
+  if (cb->vital || !asy_report(L, loop, (Report){.message = "a callback failed", .key = "handle",
+                                                 .exception = -1, .object = idx}))
+    lua_error(L);
   lua_pop(L, 1);
 }
 
@@ -66,7 +67,7 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   loop->L = NULL;
   if (loop->rt->armed) asy_interrupt_disarm(loop->rt);
   if (watched) asy_watch_end(loop, L);
-  if (status != LUA_OK) failed(L, loop, idx);
+  if (status != LUA_OK) failed(L, loop, cb, idx);
   uint64_t slow = asy_step_ended(loop);
   if (slow) report_slow(L, loop, slow, idx);
   lua_settop(L, top);
@@ -156,15 +157,21 @@ static int loop_call_soon(lua_State *L) {
   return 1;
 }
 
-static int call_at(lua_State *L, uint64_t deadline) {
+static int call_at(lua_State *L, uint64_t deadline, bool vital) {
   Loop *loop;
   Callback *cb = new_call(L, &loop, 3);
   cb->when = deadline;
+  cb->vital = vital;
   if (!timer_set(&loop->timers, &cb->timer, deadline)) {
     forget(L, loop, cb);
     return luaL_error(L, "not enough memory");
   }
   return 1;
+}
+
+static uint64_t later(lua_State *L) {
+  const Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  return asy_deadline(loop, asy_checkseconds(L, 2));
 }
 
 /// Calls a function after a delay.
@@ -173,9 +180,15 @@ static int call_at(lua_State *L, uint64_t deadline) {
 // @tparam function fn must not await
 // @param ... its arguments
 // @treturn Handle
-static int loop_call_later(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  return call_at(L, asy_deadline(loop, asy_checkseconds(L, 2)));
+static int loop_call_later(lua_State *L) { return call_at(L, later(L), false); }
+
+/* For the Lua layer: somebody waits for what the function does. */
+static int loop_call_later_vital(lua_State *L) { return call_at(L, later(L), true); }
+
+static uint64_t moment(lua_State *L) {
+  lua_Number when = asy_checkseconds(L, 2);
+  asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  return when <= 0 ? 1 : when < 9e9 ? (uint64_t)(when * 1e9) : TIMER_NEVER;
 }
 
 /// Calls a function at a moment of the loop's clock.
@@ -184,11 +197,9 @@ static int loop_call_later(lua_State *L) {
 // @tparam function fn must not await
 // @param ... its arguments
 // @treturn Handle
-static int loop_call_at(lua_State *L) {
-  lua_Number when = asy_checkseconds(L, 2);
-  asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  return call_at(L, when <= 0 ? 1 : when < 9e9 ? (uint64_t)(when * 1e9) : TIMER_NEVER);
-}
+static int loop_call_at(lua_State *L) { return call_at(L, moment(L), false); }
+
+static int loop_call_at_vital(lua_State *L) { return call_at(L, moment(L), true); }
 
 /* Methods of the handle */
 
@@ -244,6 +255,8 @@ static int callback__tostring(lua_State *L) {
 static const luaL_Reg loop_methods[] = {{"call_soon", loop_call_soon},
                                         {"call_later", loop_call_later},
                                         {"call_at", loop_call_at},
+                                        {"_call_later", loop_call_later_vital},
+                                        {"_call_at", loop_call_at_vital},
                                         {NULL, NULL}};
 
 static const luaL_Reg methods[] = {{"cancel", callback_cancel},

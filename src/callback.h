@@ -18,6 +18,7 @@ typedef struct Callback {
   int nargs;
   bool cancelled;
   bool context;   /* user value nargs + 2 is the context to run in */
+  bool vital;     /* somebody waits for what it does: an error in it ends the run */
 } Callback;
 
 /* stack: ..., fn, n arguments → ..., callback. Not scheduled yet. */
@@ -32,7 +33,9 @@ void asy_callback_schedule(Loop *loop, Callback *cb);
 /* Whether the function of the callback at idx is the value at fn. */
 bool asy_callback_is(lua_State *L, int idx, int fn);
 
-/* Calls the function of the callback at idx now; reports what fails. */
+/* Calls the function of the callback at idx now; reports what fails. Raises when nobody can be told: an
+** error in a vital callback, or no memory for the report. The run ends then, instead of waiting for what
+** the callback should have done. */
 void asy_callback_call(lua_State *L, Loop *loop, int idx);
 
 void asy_open_callback(lua_State *L);

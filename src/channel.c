@@ -11,8 +11,8 @@
 
 #include <limits.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
+#include "alloc.h"
 #include "codec.h"
 #include "error.h"
 #include "parcel.h"
@@ -65,7 +65,7 @@ static Channel *check_channel(lua_State *L) {
 static void item_free(Item *item) {
   if (!item) return;
   parcel_free(&item->parcel);
-  free(item);
+  asy_free(item);
 }
 
 static void channel_unref(void *record) {
@@ -73,7 +73,7 @@ static void channel_unref(void *record) {
   if (atomic_fetch_sub(&c->refs, 1) != 1) return;
   for (ListNode *node; (node = list_take(&c->items));) item_free(asy_container(node, Item, link));
   uv_mutex_destroy(&c->lock);
-  free(c);
+  asy_free(c);
 }
 
 static void *channel_ref(void *box) {
@@ -86,7 +86,7 @@ static void *channel_ref(void *box) {
 static Item *new_item(lua_State *L) {
   Buffer parcel = {NULL, 0, 0, 0};
   codec_encode(L, lua_gettop(L), 1, "item", &parcel);
-  Item *item = malloc(sizeof *item);
+  Item *item = asy_malloc(sizeof *item);
   if (!item) {
     parcel_free(&parcel);
     luaL_error(L, "not enough memory");
@@ -101,7 +101,7 @@ static Item *new_item(lua_State *L) {
 /* Pushes the value. */
 static int push_item(lua_State *L, Item *item) {
   Buffer parcel = item->parcel;
-  free(item);
+  asy_free(item);
   return parcel_unpack(L, &parcel);
 }
 
@@ -178,7 +178,7 @@ static void unlock_and_unref(Channel *c, Wait *w) {
   item_free(w->item);
   inbox_unref(w->inbox);
   channel_unref(w->channel);
-  free(w);
+  asy_free(w);
 }
 
 static void wait_unref(Wait *w) {
@@ -265,7 +265,7 @@ static const WaitKind PUT = {"channel put", put_finish, wait_abort, NULL, wait_g
 
 /* Puts a task into a line; NULL without memory. Under the lock. */
 static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {
-  Wait *w = calloc(1, sizeof *w);
+  Wait *w = asy_calloc(1, sizeof *w);
   if (!w) return NULL;
   w->refs = 1;
   w->item = item;
@@ -534,10 +534,10 @@ static int channel_new(lua_State *L) {
   if (!lua_isnil(L, -1)) max = lua_tointegerx(L, -1, &isint);
   luaL_argcheck(L, isint, 1, "a number of items expected");
   Box *box = new_box(L);
-  Channel *c = calloc(1, sizeof *c);
+  Channel *c = asy_calloc(1, sizeof *c);
   if (!c) return luaL_error(L, "not enough memory");
   if (uv_mutex_init(&c->lock)) {
-    free(c);
+    asy_free(c);
     return luaL_error(L, "not enough memory");
   }
   atomic_store(&c->refs, 1);

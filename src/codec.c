@@ -13,13 +13,13 @@
 */
 #include "codec.h"
 
+#include "alloc.h"
 #include "error.h"
 #include "names.h"
 
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_DEPTH = 1000 }; /* tables in tables; the stack of a thread may be as small as 512 KiB */
@@ -237,13 +237,13 @@ static Seen *seen_slot(const Encoder *e, const void *object) {
 
 static bool grow_seen(Encoder *e) {
   size_t size = e->seen_size;
-  Seen *old = e->seen, *new = calloc(size * 4, sizeof *new);
+  Seen *old = e->seen, *new = asy_calloc(size * 4, sizeof *new);
   if (!new) return false;
   e->seen = new;
   e->seen_size = size * 4;
   for (size_t i = 0; i < size; i++)
     if (old[i].object) *seen_slot(e, old[i].object) = old[i];
-  if (old != e->few) free(old);
+  if (old != e->few) asy_free(old);
   return true;
 }
 
@@ -564,7 +564,7 @@ void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out)
     lua_pushglobaltable(L);
     e.globals = lua_topointer(L, -1);
     ok = encode_all(&e, first, n, what);
-    if (e.seen != e.few) free(e.seen);
+    if (e.seen != e.few) asy_free(e.seen);
     if (!ok) {
       release_records(out->data, e.last_record);
       buffer_free(out);

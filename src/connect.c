@@ -6,10 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "address.h"
+#include "alloc.h"
 #include "error.h"
 #include "options.h"
 
@@ -21,7 +21,7 @@ typedef struct Connect {
 static void on_connect(uv_connect_t *req, int status) {
   Connect *c = asy_container(req, Connect, req);
   if (c->stream && status != UV_ECANCELED) stream_wake_reader(c->stream, status);
-  free(c);
+  asy_free(c);
 }
 
 /* stack: address, opts, writer */
@@ -92,12 +92,12 @@ static int stream_connect(lua_State *L) {
   Stream *s = stream_new(L, t->loop, UV_TCP, limit);
   asy_address_text((struct sockaddr *)&sa, len, text);
   bind_local(L, s);
-  Connect *c = malloc(sizeof *c);
+  Connect *c = asy_malloc(sizeof *c);
   if (!c) return fail(L, s, UV_ENOMEM, "connect", text);
   c->stream = s;
   int status = uv_tcp_connect(&c->req, &s->uv.tcp, (struct sockaddr *)&sa, on_connect);
   if (status) {
-    free(c);
+    asy_free(c);
     return fail(L, s, status, "connect", text);
   }
   set_options(L, s);

@@ -8,6 +8,8 @@
 */
 #include "debug.h"
 
+#include "alloc.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +32,7 @@ void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
 char *asy_debug_site(lua_State *L, const Loop *loop) {
   if (!loop->debug) return NULL;
   luaL_traceback(L, L, NULL, 1);
-  char *site = strdup(lua_tostring(L, -1));
+  char *site = asy_strdup(lua_tostring(L, -1));
   lua_pop(L, 1);
   return site;
 }

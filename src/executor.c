@@ -9,10 +9,10 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "alloc.h"
 #include "callback.h"
 #include "codec.h"
 #include "error.h"
@@ -192,7 +192,7 @@ static WorkerFunction *keep_function(lua_State *L, Pool *pool, int fn) {
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
-  kept->fn = calloc(1, sizeof *kept->fn);
+  kept->fn = asy_calloc(1, sizeof *kept->fn);
   if (!kept->fn) luaL_error(L, "not enough memory");
   atomic_store(&kept->fn->refs, 1);
   kept->fn->id = pool_function_id(pool);
@@ -442,7 +442,7 @@ typedef struct CancelBox {
 static void cancel_unref(Cancel *c) {
   if (atomic_fetch_sub(&c->refs, 1) != 1) return;
   inbox_unref(c->inbox);
-  free(c);
+  asy_free(c);
 }
 
 static void on_told(Message *msg) {
@@ -507,7 +507,7 @@ static int catch_cancel(lua_State *L) {
   lua_setiuservalue(L, -2, 1);
   lua_pushvalue(L, -1);
   asy_loop_setfield(L, loop, "thread_cancel");
-  Cancel *c = box->cancel = calloc(1, sizeof *c);
+  Cancel *c = box->cancel = asy_calloc(1, sizeof *c);
   if (!c) return luaL_error(L, "not enough memory");
   atomic_store(&c->refs, 1);
   c->told.arrive = on_told;

@@ -15,8 +15,8 @@
 #include "report.h"
 
 typedef struct Lost {
-  Ready ready;     /* reports, at a turn of the loop */
-  ListNode link;   /* in Loop.lost until reported */
+  Ready ready;   /* reports, at a turn of the loop, which holds it then: in no other list may it stand, */
+  bool pending;  /* since without memory finalisers don't run. pending: not reported yet */
   uint32_t loop_id;
   uint32_t slot;   /* the loop holds it while it is ready */
 } Lost; /* user value 1: the future */
@@ -117,7 +117,7 @@ void asy_cancelled_push(lua_State *L, int msg) {
 static void lost_report(lua_State *L, Loop *loop, Lost *lost) {
   const char *traceback = NULL;
   int top = lua_gettop(L);
-  list_remove(&lost->link);
+  lost->pending = false;
   lua_getiuservalue(L, top, 1);
   Future *f = lua_touserdata(L, -1);
   if (!f->looked) {
@@ -153,8 +153,8 @@ static void lost_run(lua_State *L, Loop *loop, Ready *self) {
 static int lost__gc(lua_State *L) {
   Lost *lost = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOST);
   Loop *loop = lost ? asy_loop_find(ASY_RUNTIME(L), lost->loop_id) : NULL;
-  if (!loop || !list_linked(&lost->link)) return 0;
-  list_remove(&lost->link); /* should memory run out below */
+  if (!loop || !lost->pending) return 0;
+  lost->pending = false; /* should memory run out below */
   asy_loop_push(L, loop);
   bool dying = lua_isnil(L, -1);
   lua_settop(L, 1);
@@ -162,14 +162,14 @@ static int lost__gc(lua_State *L) {
     lost_report(L, loop, lost);
   else {
     lost->slot = asy_hold(L, loop);
-    list_append(&loop->lost, &lost->link);
+    lost->pending = true;
     asy_ready(loop, &lost->ready);
   }
   return 0;
 }
 
 /* What close does with those still there. Keys of the weak table stay until after their finalisers
-** have run, so all are found that are in the loop's list. */
+** have run, so all are found that haven't been reported. */
 static void report_all_lost(lua_State *L, Loop *loop) {
   int top = lua_gettop(L), n = 0;
   lua_newtable(L);
@@ -181,7 +181,7 @@ static void report_all_lost(lua_State *L, Loop *loop) {
   for (int i = 1; i <= n; i++) {
     lua_rawgeti(L, top + 1, i);
     Lost *lost = lua_touserdata(L, -1);
-    if (lost->loop_id == loop->id && list_linked(&lost->link)) {
+    if (lost->loop_id == loop->id && lost->pending) {
       list_remove(&lost->ready.link);
       lost_report(L, loop, lost);
     }
@@ -197,7 +197,6 @@ static void watch_lost(lua_State *L, Loop *loop, int idx) {
   Lost *lost = lua_newuserdatauv(L, sizeof *lost, 1);
   *lost = (Lost){.ready.run = lost_run, .loop_id = loop->id};
   list_init(&lost->ready.link);
-  list_init(&lost->link);
   lua_pushvalue(L, idx);
   lua_setiuservalue(L, -2, 1);
   asy_pushmeta(L, loop->rt, ASY_LOST);
@@ -209,7 +208,7 @@ static void watch_lost(lua_State *L, Loop *loop, int idx) {
   lua_pop(L, 1);
   lua_setfield(L, -2, "lost");
   lua_pop(L, 1);
-  list_append(&loop->lost, &lost->link);
+  lost->pending = true;
   asy_loop_hunt(loop);
 }
 
@@ -382,10 +381,9 @@ static int future_exception(lua_State *L) {
   return 2;
 }
 
-/// Has `fn(future)` called by the loop once the future is done; in the order of registration.
-// @function Future:add_done_callback
-// @tparam function fn must not await
-static int future_add_done_callback(lua_State *L) {
+/* stack: future, fn */
+/* stack: future, fn */
+static int add_callback(lua_State *L, bool vital) {
   Future *f = check_future(L);
   Loop *loop = asy_loop_find(ASY_RUNTIME(L), f->loop_id);
   luaL_checkany(L, 2);
@@ -396,6 +394,7 @@ static int future_add_done_callback(lua_State *L) {
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 1);
   Callback *cb = asy_callback_new(L, loop, 1); /* stack: future, fn, callback */
+  cb->vital = vital;
   if (f->state != FUTURE_PENDING) {
     asy_callback_hold(L, loop, cb, 3);
     asy_callback_schedule(loop, cb);
@@ -413,6 +412,14 @@ static int future_add_done_callback(lua_State *L) {
   f->callbacks = true;
   return 0;
 }
+
+/// Has `fn(future)` called by the loop once the future is done; in the order of registration.
+// @function Future:add_done_callback
+// @tparam function fn must not await
+static int future_add_done_callback(lua_State *L) { return add_callback(L, false); }
+
+/* The same for the Lua layer: somebody waits for what `fn` does. */
+static int future_on_done(lua_State *L) { return add_callback(L, true); }
 
 /// Takes back every registration of `fn`.
 // @function Future:remove_done_callback
@@ -518,6 +525,7 @@ static const luaL_Reg methods[] = {{"set_result", future_set_result},
                                    {"get_loop", future_get_loop},
                                    {"traceback", future_traceback},
                                    {"_on_cancel", future_on_cancel},
+                                   {"_on_done", future_on_done},
                                    {"_failed", future_failed},
                                    {NULL, NULL}};
 

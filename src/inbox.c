@@ -4,7 +4,8 @@
 #include "inbox.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
+
+#include "alloc.h"
 
 struct Inbox {
   atomic_int refs;
@@ -14,10 +15,10 @@ struct Inbox {
 };
 
 Inbox *inbox_new(uv_async_t *async) {
-  Inbox *box = calloc(1, sizeof *box);
+  Inbox *box = asy_calloc(1, sizeof *box);
   if (!box) return NULL;
   if (uv_mutex_init(&box->lock)) {
-    free(box);
+    asy_free(box);
     return NULL;
   }
   atomic_store(&box->refs, 1);
@@ -34,7 +35,7 @@ Inbox *inbox_ref(Inbox *box) {
 void inbox_unref(Inbox *box) {
   if (atomic_fetch_sub(&box->refs, 1) != 1) return;
   uv_mutex_destroy(&box->lock);
-  free(box);
+  asy_free(box);
 }
 
 bool inbox_post(Inbox *box, Message *msg) {

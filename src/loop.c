@@ -455,9 +455,10 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
   lua_pushboolean(L, 0);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->loop_ref);
-  if (status != LUA_OK) lua_error(L);
-  if (!loop->fatal) return;
+  bool fatal = loop->fatal;
   loop->fatal = false;
+  if (status != LUA_OK) lua_error(L);
+  if (!fatal) return;
   asy_loop_getfield(L, loop, "fatal");
   lua_pushnil(L);
   asy_loop_setfield(L, loop, "fatal");
@@ -479,11 +480,12 @@ static void forget_nodes(ListNode *list) {
   while (list_take(list)) continue;
 }
 
-/* The part that may run Lua: tasks give back what they own, lost errors are reported. */
+/* The part that may fail: lost errors are reported. args: loop (light), its userdata */
 static int close_lua_part(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
-  asy_held_table(L, loop);
-  loop->rt->abandon_tasks(L, loop, 2);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key); /* which has lost it when it is being collected */
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, loop->id);
   loop->rt->report_lost(L, loop);
   loop->rt->report_servers(L, loop);
   loop->rt->report_streams(L, loop);
@@ -498,17 +500,17 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   loop->open = false;
   if (rt->running == loop) rt->running = NULL, rt->current = NULL;
   rt->release_interrupt(loop);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key); /* which has lost it when it is being collected */
-  lua_pushvalue(L, idx);
-  lua_rawseti(L, -2, loop->id);
-  lua_pop(L, 1);
   rt->closing = loop;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->closing_ref); /* of the outer one */
   lua_getiuservalue(L, idx, ASY_UV_HELD);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
+  asy_held_table(L, loop);
+  rt->abandon_tasks(L, loop, lua_gettop(L));
+  lua_pop(L, 1);
   lua_pushcfunction(L, close_lua_part);
   lua_pushlightuserdata(L, loop);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
+  lua_pushvalue(L, idx);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
   rt->closing = outer;
   list_remove(&loop->link);
@@ -523,10 +525,10 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   uv_loop_close(&loop->uv);
   timer_heap_free(&loop->timers);
   block_pool_free(&loop->blocks);
+  rt->forget_pumps(loop);
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);
-  forget_nodes(&loop->lost);
   forget_nodes(&loop->idle);
   for (int i = ASY_UV_HELD; i <= ASY_UV_FIELDS; i++) {
     lua_pushnil(L);
@@ -600,7 +602,6 @@ static int loop_new(lua_State *L) {
   list_init(&loop->ready);
   list_init(&loop->batch);
   list_init(&loop->turn_end);
-  list_init(&loop->lost);
   list_init(&loop->pumps);
   list_init(&loop->idle);
   list_init(&loop->alarmed.link);

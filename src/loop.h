@@ -81,6 +81,7 @@ typedef struct Runtime {
   void (*report_streams)(lua_State *L, struct Loop *loop);         /* stream.c: never closed */
   void (*report_servers)(lua_State *L, struct Loop *loop);         /* server.c */
   void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
+  void (*forget_pumps)(struct Loop *loop);                         /* standard.c */
 } Runtime;
 
 typedef struct Ready {
@@ -139,7 +140,6 @@ typedef struct Loop {
   BlockPool blocks;        /* small buffers of the streams */
   struct Watches *watches; /* descriptors of other libraries (poll.c), or NULL */
   ListNode pumps;          /* threads that copy output (standard.c) */
-  ListNode lost;           /* failed futures nobody has looked at (future.c) */
   lua_State *L;            /* where a callback runs now, or NULL */
   Ready *on_interrupt;     /* runs after `interrupted` was set; signal.c's */
   atomic_int interrupted;  /* set by the SIGINT handler */

@@ -8,9 +8,9 @@
 #include "poll.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
+#include "alloc.h"
 #include "callback.h"
 #include "error.h"
 #include "handle.h"
@@ -140,7 +140,7 @@ static void destroy(Handle *h) {
   Watches *all = asy_container(h, Watches, handle);
   list_remove(&all->ready.link);
   close(all->set);
-  free(all);
+  asy_free(all);
 }
 
 /* The loop closes. */
@@ -155,7 +155,7 @@ static Watches *watches_of(lua_State *L, Loop *loop) {
   if (loop->watches) return loop->watches;
   lua_newtable(L);
   uint32_t slot = asy_hold(L, loop);
-  Watches *all = calloc(1, sizeof *all);
+  Watches *all = asy_calloc(1, sizeof *all);
   int status = all ? all->set = pollset_open() : UV_ENOMEM;
   if (status >= 0) {
     asy_handle_init(&all->handle, loop, (uv_handle_t *)&all->poll, destroy, shut);
@@ -166,7 +166,7 @@ static Watches *watches_of(lua_State *L, Loop *loop) {
     if (status) close(all->set);
   }
   if (status) {
-    free(all);
+    asy_free(all);
     asy_release(L, loop, slot);
     asy_oserror(L, status, "poll", NULL);
   }

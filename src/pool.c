@@ -13,11 +13,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <uv.h>
 
+#include "alloc.h"
 #include "parcel.h"
 
 #define STREAK 3 /* jobs done since a thread slept, from which on it counts as busy */
@@ -48,7 +48,7 @@ struct Pool {
 static const char NO_MEMORY[] = "not enough memory for a worker's Lua state";
 
 Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup) {
-  Pool *pool = calloc(1, sizeof *pool);
+  Pool *pool = asy_calloc(1, sizeof *pool);
   if (!pool) return NULL;
   if (uv_mutex_init(&pool->lock)) goto no_lock;
   if (uv_cond_init(&pool->work)) goto no_work;
@@ -65,7 +65,7 @@ no_ended:
 no_work:
   uv_mutex_destroy(&pool->lock);
 no_lock:
-  free(pool);
+  asy_free(pool);
   return NULL;
 }
 
@@ -80,8 +80,8 @@ void pool_unref(Pool *pool) {
   uv_cond_destroy(&pool->work);
   uv_mutex_destroy(&pool->lock);
   worker_setup_free(&pool->setup);
-  free(pool->broken);
-  free(pool);
+  asy_free(pool->broken);
+  asy_free(pool);
 }
 
 lua_Integer pool_function_id(Pool *pool) {
@@ -94,7 +94,7 @@ lua_Integer pool_function_id(Pool *pool) {
 /* Jobs */
 
 Job *job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *)) {
-  Job *job = calloc(1, sizeof *job);
+  Job *job = asy_calloc(1, sizeof *job);
   if (!job) return NULL;
   atomic_store(&job->refs, 1);
   job->pool = pool_ref(pool);
@@ -115,7 +115,7 @@ void job_unref(Job *job) {
   worker_function_unref(job->fn);
   inbox_unref(job->inbox);
   pool_unref(job->pool);
-  free(job);
+  asy_free(job);
 }
 
 /* Back to its loop, with the pool's reference. */
@@ -216,9 +216,9 @@ static void break_pool(Pool *pool, char *why) {
   pool->starting--;
   pool->queued = 0;
   if (!pool->broken)
-    pool->broken = why ? why : strdup(NO_MEMORY);
+    pool->broken = why ? why : asy_strdup(NO_MEMORY);
   else
-    free(why);
+    asy_free(why);
   if (!pool->broken) pool->shut = true;
   list_each(node, &pool->queue)
     set_broken(asy_container(node, Job, link), pool->broken ? pool->broken : NO_MEMORY);

@@ -15,6 +15,7 @@
 #include <limits.h>
 
 #include "error.h"
+#include "report.h"
 #include "waitq.h"
 
 #define ITEMS 1   /* user values */
@@ -365,6 +366,26 @@ static void serve(lua_State *L, Queue *q, int queue) {
   }
 }
 
+/* args: queue, item */
+static int untake_protected(lua_State *L) {
+  untake_item(L, lua_touserdata(L, 1), 1);
+  return 0;
+}
+
+/* args: queue */
+static int serve_protected(lua_State *L) {
+  serve(L, lua_touserdata(L, 1), 1);
+  return 0;
+}
+
+/* Calls one of them with n arguments. Code of the user's may fail in it: a comparison. */
+static void call_protected(lua_State *L, Loop *loop, int n) {
+  if (lua_pcall(L, n, 0, 0) == LUA_OK) return;
+  asy_report(L, loop, (Report){.message = "a task that was abandoned could not give back what it had",
+                               .exception = -1});
+  lua_pop(L, 1);
+}
+
 /* Its task will never run: the item is the queue's again, and so are those of others that won't: the last
 ** first, so that their order is as before. */
 static void get_giveback(lua_State *L, Task *t) {
@@ -381,10 +402,16 @@ static void get_giveback(lua_State *L, Task *t) {
     waitq_took(other);
     other->on = NULL;
     if (other->code != GOT) continue;
+    lua_pushcfunction(L, untake_protected);
+    lua_pushvalue(L, queue);
     take_from(L, other);
-    untake_item(L, q, queue);
+    call_protected(L, t->loop, 2);
   }
-  if (t->loop->open && lua_isuserdata(L, queue)) serve(L, q, queue);
+  if (t->loop->open && lua_isuserdata(L, queue)) {
+    lua_pushcfunction(L, serve_protected);
+    lua_pushvalue(L, queue);
+    call_protected(L, t->loop, 1);
+  }
   lua_pop(L, 2);
 }
 

@@ -7,8 +7,8 @@
 #include "thread.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 
+#include "alloc.h"
 #include "callback.h"
 #include "codec.h"
 #include "error.h"
@@ -37,7 +37,7 @@ static void remote_unref(void *record) {
   Remote *r = record;
   if (atomic_fetch_sub(&r->refs, 1) != 1) return;
   inbox_unref(r->inbox);
-  free(r);
+  asy_free(r);
 }
 
 static void *remote_ref(void *box) {
@@ -51,7 +51,7 @@ static void call_free(Call *call) {
   list_remove(&call->ready.link);
   parcel_free(&call->parcel);
   remote_unref(call->remote);
-  free(call);
+  asy_free(call);
 }
 
 static void on_dropped(Guest *guest) { call_free(asy_container(guest, Call, guest)); }
@@ -99,7 +99,7 @@ static int remote_call(lua_State *L) {
   Buffer parcel = {NULL, 0, 0, 0};
   luaL_checktype(L, 2, LUA_TFUNCTION);
   codec_encode(L, 2, lua_gettop(L) - 1, "call", &parcel);
-  Call *call = calloc(1, sizeof *call);
+  Call *call = asy_calloc(1, sizeof *call);
   if (!call) {
     parcel_free(&parcel);
     return luaL_error(L, "not enough memory");
@@ -146,7 +146,7 @@ static int loop_remote(lua_State *L) {
   Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
   asy_loop_checkopen(L, loop);
   Box *box = new_box(L);
-  Remote *r = calloc(1, sizeof *r);
+  Remote *r = asy_calloc(1, sizeof *r);
   if (!r) return luaL_error(L, "not enough memory");
   atomic_store(&r->refs, 1);
   r->inbox = inbox_ref(loop->inbox);

@@ -96,12 +96,12 @@ static int report_body(lua_State *L) {
   return 0;
 }
 
-void asy_report(lua_State *L, Loop *loop, Report r) {
+bool asy_report(lua_State *L, Loop *loop, Report r) {
   int exception = r.exception ? lua_absindex(L, r.exception) : 0;
   int object = r.object ? lua_absindex(L, r.object) : 0;
   if (!lua_checkstack(L, 10)) {
     lua_writestringerror("asyncio: %s\n", r.message);
-    return;
+    return false;
   }
   lua_pushcfunction(L, report_body);
   lua_pushlightuserdata(L, loop);
@@ -114,10 +114,11 @@ void asy_report(lua_State *L, Loop *loop, Report r) {
     lua_pushvalue(L, object);
   else
     lua_pushnil(L);
-  if (lua_pcall(L, 4, 0, 0) != LUA_OK) {
-    lua_writestringerror("asyncio: %s\n", r.message);
-    lua_pop(L, 1);
-  }
+  int status = lua_pcall(L, 4, 0, 0);
+  if (status == LUA_OK) return true;
+  lua_writestringerror("asyncio: %s\n", r.message);
+  lua_pop(L, 1);
+  return status != LUA_ERRMEM;
 }
 
 int asy_traceback_handler(lua_State *L) {

@@ -9,7 +9,8 @@
 ASY_HIDDEN
 
 /*
-** Reports to the loop's handler, or to stderr; never raises. `exception` is the stack index of an
+** Reports to the loop's handler, or to stderr; never raises. False: there was no memory for more than
+** the message. `exception` is the stack index of an
 ** error, 0 for none; `object` is that of what it is about, under `key`: "task", "future", "handle".
 ** `traceback` may be NULL.
 */
@@ -18,7 +19,7 @@ typedef struct Report {
   int exception, object;
 } Report;
 
-void asy_report(lua_State *L, Loop *loop, Report r);
+bool asy_report(lua_State *L, Loop *loop, Report r);
 
 /* The message handler of callbacks: adds a traceback to string errors. */
 int asy_traceback_handler(lua_State *L);

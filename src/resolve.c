@@ -9,13 +9,13 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <netdb.h>
 #include <netinet/in.h>
 
 #include "address.h"
+#include "alloc.h"
 #include "error.h"
 
 typedef struct Lookup {
@@ -48,7 +48,7 @@ static bool reverse_lookup(Lookup *l) {
 static void lookup_free(Lookup *l) {
   if (l->result) freeaddrinfo(l->result);
   if (l->inbox) inbox_unref(l->inbox);
-  free(l);
+  asy_free(l);
 }
 
 /* On the loop's thread: the lookup is the waiting task's now, if there still is one. */
@@ -156,7 +156,7 @@ static int lookup_finish(lua_State *L, Task *t) { return finish_lookup(L, t->on)
 static const WaitKind LOOKUP = {"name lookup", lookup_finish, lookup_abort, NULL, lookup_giveback};
 
 static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
-  Lookup *l = calloc(1, sizeof *l);
+  Lookup *l = asy_calloc(1, sizeof *l);
   if (!l) luaL_error(L, "not enough memory");
   l->work = work;
   l->done.arrive = on_done;

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "address.h"
+#include "alloc.h"
 #include "context.h"
 #include "debug.h"
 #include "error.h"
@@ -104,8 +104,8 @@ static bool accept_one(int fd, Accepted *a) {
 }
 
 static void starve(Server *sv) {
-  listen_stop(sv);
-  if (!sv->retry.place) timer_set(&sv->loop->timers, &sv->retry, asy_now(sv->loop) + RETRY_NS);
+  if (sv->retry.place || timer_set(&sv->loop->timers, &sv->retry, asy_now(sv->loop) + RETRY_NS))
+    listen_stop(sv); /* without a timer it tries again at once */
 }
 
 static void wake_spawn(Server *sv) {
@@ -183,27 +183,32 @@ static void set_options(const Server *sv, int fd, bool ip) {
   if (ip && sv->keepalive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
-/* stack: server → server, task; a stream for the last that was accepted, and its handler */
-static void serve(lua_State *L, Server *sv) {
-  Accepted a = sv->accepted[sv->naccepted - 1];
-  bool unix_socket = a.peer.any.sa_family == AF_UNIX;
+/* A connection on its way from the kernel to a handler. */
+typedef struct Arrival {
+  Accepted from;
+  bool taken;     /* the descriptor is the stream's */
+  uint32_t slot;  /* 0: none yet */
+  Stream *stream; /* NULL: none yet */
+} Arrival;
+
+/* stack: server → server, task; a stream for what was accepted, and its handler */
+static void serve(lua_State *L, Server *sv, Arrival *a) {
+  int fd = a->from.fd;
+  bool unix_socket = a->from.peer.any.sa_family == AF_UNIX;
   lua_pushboolean(L, 0);
-  uint32_t slot = asy_hold(L, sv->loop); /* for the writer; what can fail comes first */
+  a->slot = asy_hold(L, sv->loop); /* for the writer */
   lua_getiuservalue(L, 1, HANDLER_UV);
-  Stream *s = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
-  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, a.fd) : uv_tcp_open(&s->uv.tcp, a.fd);
-  if (status) {
-    stream_abort(L, s);
-    asy_oserror(L, status, "accept", NULL);
-  }
-  sv->naccepted--; /* the descriptor is the stream's now */
-  if (!INHERITED) set_options(sv, a.fd, !unix_socket);
-  stream_set_peer(s, &a.peer.any);
+  Stream *s = a->stream = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
+  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
+  if (status) asy_oserror(L, status, "accept", NULL);
+  a->taken = true;
+  if (!INHERITED) set_options(sv, fd, !unix_socket);
+  stream_set_peer(s, &a->from.peer.any);
   asy_held_table(L, sv->loop);
   lua_pushvalue(L, -2);
-  lua_rawseti(L, -2, slot);
+  lua_rawseti(L, -2, a->slot);
   lua_pop(L, 1);
-  s->slot = slot;
+  s->slot = a->slot;
   stream_push_reader(L, -1);
   lua_insert(L, -2); /* handler, reader, writer */
   Task *t = asy_task_new(L, sv->loop, 2);
@@ -217,10 +222,19 @@ static void serve(lua_State *L, Server *sv) {
   stream_start(s);
 }
 
-/* args: server */
+/* args: server, arrival (light) */
 static int serve_protected(lua_State *L) {
-  serve(L, lua_touserdata(L, 1));
+  serve(L, lua_touserdata(L, 1), lua_touserdata(L, 2));
   return 0;
+}
+
+/* It came to nothing: its peer is told so. stack: ..., error → ... */
+static void turn_away(lua_State *L, Loop *loop, Arrival *a) {
+  if (!a->taken) close(a->from.fd);
+  if (a->stream) stream_abort(L, a->stream);
+  if (a->slot) asy_release(L, loop, a->slot);
+  asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
+  lua_pop(L, 1);
 }
 
 static void let_go(lua_State *L, Server *sv) {
@@ -243,14 +257,12 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
     lua_settop(L, top + 2);
   } else if (!sv->retry.place)
     sv->starved = false;
-  for (int n; (n = sv->naccepted) > 0;) {
+  while (sv->naccepted > 0) {
+    Arrival a = {.from = sv->accepted[--sv->naccepted]};
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_protected);
     lua_pushvalue(L, top + 1);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-      if (sv->naccepted == n) close(sv->accepted[--sv->naccepted].fd);
-      asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
-      lua_settop(L, top + 2);
-    }
+    lua_pushlightuserdata(L, &a);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, &a);
   }
   asy_context_swap(L, loop->rt);
   if (idle(sv)) let_go(L, sv);
@@ -262,8 +274,8 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
 static void listener_destroy(Handle *h) {
   Listener *l = asy_container(h, Listener, handle);
   if (l->fd >= 0) close(l->fd);
-  free(l->path);
-  free(l);
+  asy_free(l->path);
+  asy_free(l);
 }
 
 static void listener_shut(Shutter *shutter) {
@@ -292,7 +304,7 @@ static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
   struct stat st;
   if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
   size_t n = len - offsetof(struct sockaddr_un, sun_path);
-  if (!(l->path = calloc(1, n + 1))) return;
+  if (!(l->path = asy_calloc(1, n + 1))) return;
   memcpy(l->path, un->sun_path, n);
   l->dev = st.st_dev;
   l->ino = st.st_ino;
@@ -343,7 +355,7 @@ static int listen_on(const Server *sv, const struct sockaddr *sa, socklen_t len)
 
 /* A listener for an address, not in the server's list yet; NULL with a status. */
 static Listener *new_listener(Server *sv, const struct sockaddr *sa, socklen_t len, int *status) {
-  Listener *l = calloc(1, sizeof *l);
+  Listener *l = asy_calloc(1, sizeof *l);
   *status = UV_ENOMEM;
   if (!l) return NULL;
   l->server = sv;
@@ -626,7 +638,7 @@ static int server__gc(lua_State *L) {
   close_listeners(sv);
   refuse_accepted(sv);
   list_each(n, &sv->clients) asy_container(n, Stream, link)->server = NULL;
-  free(sv->site);
+  asy_free(sv->site);
   sv->site = NULL;
   return 0;
 }

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include <sys/syscall.h>
 #endif
 
+#include "alloc.h"
 #include "callback.h"
 #include "error.h"
 #include "handle.h"
@@ -131,7 +131,7 @@ static int signal_catch(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
-  asy_callback_new(L, loop, 0);
+  asy_callback_new(L, loop, 0)->vital = true;
   Interrupt *it = lua_newuserdatauv(L, sizeof *it, 1);
   memset(it, 0, sizeof *it);
   it->ready.run = interrupt_run;
@@ -185,7 +185,7 @@ typedef struct Signal {
   int signum;
 } Signal; /* boxed; user value 1 of the box: the callback */
 
-static void destroy(Handle *h) { free(asy_container(h, Signal, handle)); }
+static void destroy(Handle *h) { asy_free(asy_container(h, Signal, handle)); }
 
 static void shut(Shutter *s) { asy_handle_close(asy_container(s, Handle, shutter)); }
 
@@ -240,7 +240,7 @@ static Signal *new_signal(lua_State *L, Loop *loop, int signum) {
   *box = NULL;
   asy_pushmeta(L, loop->rt, ASY_SIGNAL);
   lua_setmetatable(L, -2);
-  Signal *s = *box = calloc(1, sizeof *s);
+  Signal *s = *box = asy_calloc(1, sizeof *s);
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
   s->ready.run = signal_run;

@@ -12,13 +12,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "alloc.h"
 #include "error.h"
 #include "options.h"
 #include "stream.h"
@@ -34,7 +34,7 @@ typedef struct Pump {
 } Pump;
 
 static void pump_unref(Pump *p) {
-  if (atomic_fetch_sub(&p->refs, 1) == 1) free(p);
+  if (atomic_fetch_sub(&p->refs, 1) == 1) asy_free(p);
 }
 
 /* Whether there is output that it hasn't written yet. */
@@ -83,7 +83,7 @@ static int pump_start(Pump **pump, int from, int to, int our_end) {
   sigset_t all, old;
   pthread_attr_t attr;
   pthread_t thread;
-  Pump *p = calloc(1, sizeof *p);
+  Pump *p = asy_calloc(1, sizeof *p);
   if (!p) return UV_ENOMEM;
   p->from = from;
   p->to = to;
@@ -98,7 +98,7 @@ static int pump_start(Pump **pump, int from, int to, int our_end) {
   pthread_attr_destroy(&attr);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   if (status)
-    free(p);
+    asy_free(p);
   else
     *pump = p;
   return -status;
@@ -140,7 +140,7 @@ static void standard_gone(Stream *s) {
   if (!p) return;
   p->our_end = -1;
   s->pump = NULL;
-  if (!s->handle.loop->open) pump_forget(p);
+  if (!s->handle.loop->open || !list_linked(&p->link)) pump_forget(p); /* else loop_unpumped does */
 }
 
 /* How many copying threads have output of ours to write. */
@@ -159,24 +159,53 @@ static int loop_unpumped(lua_State *L) {
   return 1;
 }
 
+/* The loop closes: threads that still copy do so for nobody. */
+static void forget_pumps(Loop *loop) {
+  while (!list_empty(&loop->pumps)) pump_forget(asy_container(loop->pumps.next, Pump, link));
+}
+
 static const char *const NAMES[] = {"stdin", "stdout", "stderr"};
 
+static void fail(lua_State *L, Stream *s, int status, int fd) {
+  stream_abort(L, s);
+  asy_oserror(L, status, "open", NAMES[fd]);
+}
+
 /* Pushes a writer on a pipe: the descriptor's own, opened anew, or one that a thread serves. */
-static Stream *open_piped(lua_State *L, Loop *loop, int fd, int own, size_t limit) {
-  Pump *pump = NULL;
-  if (own < 0) own = pumped(&pump, fd, fd == 0);
-  if (own < 0) asy_oserror(L, own, "open", NAMES[fd]);
-  Stream *s = stream_new(L, loop, UV_NAMED_PIPE, limit);
+static Stream *open_piped(lua_State *L, Loop *loop, int fd, bool anew, size_t limit) {
+  Stream *s = stream_new(L, loop, UV_NAMED_PIPE, limit); /* first: what follows must not be left behind */
+  int own = anew ? opened_anew(fd, fd == 0) : -1;
+  if (own < 0) own = pumped(&s->pump, fd, fd == 0);
+  if (own < 0) fail(L, s, own, fd);
+  s->on_gone = standard_gone;
+  if (s->pump && fd != 0) list_append(&loop->pumps, &s->pump->link);
   int status = uv_pipe_open(&s->uv.pipe, own);
   if (status) {
     close(own);
-    stream_abort(L, s);
-    asy_oserror(L, status, "open", NAMES[fd]);
+    fail(L, s, status, fd);
   }
-  s->on_gone = standard_gone;
-  s->pump = pump;
-  if (pump && fd != 0) list_append(&loop->pumps, &pump->link);
   return s;
+}
+
+/* Pushes a writer on a file, which never blocks. */
+static Stream *open_file(lua_State *L, Loop *loop, int fd, size_t limit) {
+  Stream *s = stream_new(L, loop, UV_NAMED_PIPE, limit);
+  s->file = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* shares the offset, as others that write there need */
+  if (s->file < 0) fail(L, s, -errno, fd);
+  return s;
+}
+
+/* Pushes a writer on a terminal, opened anew where that can be done. */
+static Stream *open_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
+  Stream *s = stream_new_tty(L, loop, limit);
+  int own = opened_anew(fd, fd == 0);
+  if (own >= 0) {
+    int status = stream_open_tty(s, own);
+    if (status) asy_oserror(L, status, "open", NAMES[fd]);
+    return s;
+  }
+  lua_pop(L, 1);
+  return open_piped(L, loop, fd, false, limit);
 }
 
 /* Whether the process was started without it: we have put /dev/null there since. */
@@ -197,20 +226,12 @@ static int stream_open_standard(lua_State *L) {
   Stream *s;
   lua_settop(L, 2);
   if (is_closed(loop, fd)) return asy_oserror(L, UV_EBADF, "open", NAMES[fd]);
-  if (type == UV_FILE && fd != 0) {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* shares the offset, as others that write there need */
-    if (copy < 0) return asy_oserror(L, -errno, "open", NAMES[fd]);
-    s = stream_new(L, loop, UV_NAMED_PIPE, limit);
-    s->file = copy;
-    s->one_way = true;
-    stream_forget_site(s); /* the process closes it */
-    return 1;
-  }
-  int own = type == UV_TTY || type == UV_NAMED_PIPE ? opened_anew(fd, fd == 0) : -1;
-  if (type == UV_TTY && own >= 0)
-    s = stream_new_tty(L, loop, own, limit);
+  if (type == UV_FILE && fd != 0)
+    s = open_file(L, loop, fd, limit);
+  else if (type == UV_TTY)
+    s = open_tty(L, loop, fd, limit);
   else
-    s = open_piped(L, loop, fd, own, limit);
+    s = open_piped(L, loop, fd, type == UV_NAMED_PIPE, limit);
   s->one_way = true;
   stream_forget_site(s); /* the process closes it */
   if (fd != 0) return 1;
@@ -224,6 +245,7 @@ static const luaL_Reg loop_methods[] = {{"_unpumped", loop_unpumped}, {NULL, NUL
 
 /* stack: module */
 void asy_open_standard(lua_State *L) {
+  asy_runtime(L)->forget_pumps = forget_pumps;
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
 }

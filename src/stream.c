@@ -7,7 +7,6 @@
 */
 #include "stream.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #endif
 
 #include "address.h"
+#include "alloc.h"
 #include "callback.h"
 #include "debug.h"
 #include "error.h"
@@ -77,8 +77,8 @@ static void destroy(Handle *h) {
   stream_free_output(s);
   if (s->file >= 0) close(s->file);
   buffer_free(&s->in);
-  free(s->site);
-  free(s);
+  asy_free(s->site);
+  asy_free(s);
 }
 
 static void schedule_tidy(Stream *s) {
@@ -163,20 +163,30 @@ void stream_end(Stream *s) {
   if (s->handle.open && !drain(s)) close_handle(s);
 }
 
+static void give_up(Stream *s) {
+  s->aborted = true;
+  schedule_tidy(s);
+}
+
+/* Without memory for the timer nobody would notice that the peer takes nothing: it is given up at once. */
 static void arm_linger(Stream *s) {
   s->linger_pending = stream_pending(s);
-  if (!timer_set(&s->handle.loop->timers, &s->linger, asy_now(s->handle.loop) + s->linger_ns))
-    s->linger_ns = 0;
+  if (!timer_set(&s->handle.loop->timers, &s->linger, asy_now(s->handle.loop) + s->linger_ns)) give_up(s);
 }
 
 static void on_linger(Timer *timer) {
   Stream *s = asy_container(timer, Stream, linger);
   if (stream_pending(s) < s->linger_pending)
     arm_linger(s);
-  else {
-    s->aborted = true;
-    schedule_tidy(s);
-  }
+  else
+    give_up(s);
+}
+
+void stream_break(Stream *s, int status) {
+  if (!s->read_error) s->read_error = status;
+  s->eof = true;
+  stream_wake_reader(s, 0);
+  give_up(s);
 }
 
 static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
@@ -220,7 +230,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   *box = (WriterBox){&stream_writer_kind, NULL};
   asy_pushmeta(L, loop->rt, ASY_WRITER);
   lua_setmetatable(L, -2);
-  Stream *s = box->stream = calloc(1, block_size(type));
+  Stream *s = box->stream = asy_calloc(1, block_size(type));
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.on_close = on_close;
@@ -254,11 +264,15 @@ Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) 
                                      : uv_pipe_init(&loop->uv, &s->uv.pipe, 0), "socket");
 }
 
-Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
-  Stream *s = new_block(L, loop, UV_TTY, limit);
-  int status = uv_tty_init(&loop->uv, &s->uv.tty, fd, 0);
-  if (status) close(fd);
-  return opened(L, s, status, "open");
+Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_block(L, loop, UV_TTY, limit); }
+
+int stream_open_tty(Stream *s, int fd) {
+  int status = uv_tty_init(&s->handle.loop->uv, &s->uv.tty, fd, 0);
+  if (status)
+    close(fd);
+  else
+    asy_handle_opened(&s->handle);
+  return status;
 }
 
 void stream_push_reader(lua_State *L, int writer) {
@@ -280,7 +294,7 @@ void stream_start(Stream *s) {
 /* Never closed, in debug mode */
 
 void stream_forget_site(Stream *s) {
-  free(s->site);
+  asy_free(s->site);
   s->site = NULL;
 }
 
@@ -299,18 +313,17 @@ static int report_later(lua_State *L) {
 }
 
 /* From a finaliser: the report waits for a turn, when there will be one. stack: ..., text */
-static void report_collected(lua_State *L, Stream *s) {
-  Loop *loop = s->handle.loop;
+static void report_collected(lua_State *L, Loop *loop, const char *site) {
   asy_loop_push(L, loop);
   bool dying = lua_isnil(L, -1);
   lua_pop(L, 1);
   if (dying) {
-    report_unclosed(L, loop, lua_tostring(L, -1), s->site);
+    report_unclosed(L, loop, lua_tostring(L, -1), site);
     return;
   }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &report_later_key);
   lua_pushvalue(L, -2);
-  lua_pushstring(L, s->site);
+  lua_pushstring(L, site);
   Callback *cb = asy_callback_new(L, loop, 2);
   asy_callback_hold(L, loop, cb, -1);
   asy_callback_schedule(loop, cb);
@@ -352,16 +365,20 @@ static int writer__gc(lua_State *L) {
     s->reader->on = NULL;
     s->reader = NULL;
   }
-  if (s->handle.open && !s->closing) {
-    char peer[ASY_ADDRESS_TEXT];
+  bool forgotten = s->handle.open && !s->closing;
+  char peer[ASY_ADDRESS_TEXT], site[1000] = "";
+  Loop *loop = s->handle.loop;
+  if (forgotten) {
     stream_peer(s, peer);
-    lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s",
-                    *peer ? ", peer " : "", peer);
-    lua_warning(L, lua_tostring(L, -1), 0);
+    if (s->site) snprintf(site, sizeof site, "%s", s->site);
     stream_abort(L, s);
-    if (s->site) report_collected(L, s);
   }
   asy_handle_unbox(&s->handle);
+  if (!forgotten) return 0;
+  lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s", *peer ? ", peer " : "",
+                  peer); /* may raise, and so may what follows: last */
+  lua_warning(L, lua_tostring(L, -1), 0);
+  if (*site) report_collected(L, loop, site);
   return 0;
 }
 

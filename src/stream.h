@@ -77,6 +77,7 @@ typedef struct Stream {
   int write_error;
   Out out;
   Flight *flight;   /* or NULL */
+  uv_shutdown_t *ending; /* what write_eof will send; NULL before it, and once libuv has it */
   size_t high, low; /* water marks of drain */
   Waitq drainers, closers;
   struct Pump *pump; /* the thread that copies for a standard stream, or NULL */
@@ -121,8 +122,9 @@ static inline void *stream_test(lua_State *L, int idx, const char *kind) {
 /* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE: a unix socket, too), or raises. */
 Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
 
-/* Pushes a writer for an open tty descriptor of our own, which it takes over. */
-Stream *stream_new_tty(lua_State *L, Loop *loop, int fd, size_t limit);
+/* Pushes a writer for a tty; then opens it on a descriptor of our own, which it takes over. */
+Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit);
+int stream_open_tty(Stream *s, int fd);
 
 /* Pushes a reader for the stream of the writer at idx: it points to the writer's box, which it keeps
 ** alive, and which is empty once the writer has been finalised. */
@@ -139,6 +141,8 @@ void stream_abort(lua_State *L, Stream *s);
 
 /* A stream that nobody is expected to close: it is not reported. */
 void stream_forget_site(Stream *s);
+/* Output is lost for lack of memory: a connection with a hole in it must not go on. C only. */
+void stream_break(Stream *s, int status);
 
 /* Bytes written and not with the kernel yet. */
 size_t stream_pending(const Stream *s);

@@ -108,6 +108,22 @@ static bool abort_wait(lua_State *L, Task *t) {
   return outcome == ASY_DETACHED && t->phase == TASK_PARKED;
 }
 
+/* arg: task (light) */
+static int cancel_protected(lua_State *L) {
+  asy_task_cancel(L, lua_touserdata(L, 1), 0);
+  return 0;
+}
+
+/* A request goes on to the task that t is about to wait for. If that fails, t doesn't wait. */
+static void pass_on(lua_State *L, Task *t, Task *next) {
+  lua_pushcfunction(L, cancel_protected);
+  lua_pushlightuserdata(L, next);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
+  list_remove(&t->waiter.link);
+  t->phase = TASK_RUNNING;
+  lua_error(L);
+}
+
 /* The rest of asy_park: t->kind says how it waits. */
 static int park(lua_State *L, Task *t) {
   t->code = 0;
@@ -116,7 +132,7 @@ static int park(lua_State *L, Task *t) {
   if (t->requests) {
     Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
     if (next)
-      asy_task_cancel(L, next, 0);
+      pass_on(L, t, next);
     else if (abort_wait(L, t)) {
       t->phase = TASK_RUNNING;
       return asy_task_raise(L, t);
@@ -453,45 +469,31 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   lua_pop(L, 1);
 }
 
-/* args: task (light), its userdata */
-static int giveback_protected(lua_State *L) {
-  Task *t = lua_touserdata(L, 1);
-  t->kind->giveback(L, t);
-  return 0;
-}
-
-/* A task that was woken and will never run gives back what it was woken with: code of the user's may
-** fail then (a queue's comparison). stack: ..., task */
-static void give_back(lua_State *L, Loop *loop, Task *t) {
-  if (!t->kind->giveback || t->code == ASY_WOKEN_CANCELLED) return;
-  lua_pushcfunction(L, giveback_protected);
-  lua_pushlightuserdata(L, t);
-  lua_pushvalue(L, -3);
-  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
-  asy_report(L, loop, (Report){.message = "a task that was abandoned could not give back what it had",
-                               .exception = -1});
-  lua_pop(L, 1);
-}
-
 /* The coroutine can't go on: strangers resumed or closed it, or it yielded to the loop. */
-static void task_break(lua_State *L, Loop *loop, Task *t, const char *why) {
+static void task_break(lua_State *L, Loop *loop, Ready *self) {
+  Task *t = asy_container(self, Task, ready);
+  bool yielded = t->phase == TASK_RUNNING;
   lua_Debug ar;
-  asy_task_push(L, t);
-  if (t->phase == TASK_WOKEN) give_back(L, loop, t);
   list_remove(&t->waiter.link);
-  asy_error_push(L, ASY_ERROR, "%s", why);
-  if (t->phase == TASK_RUNNING) {
+  list_prepend(&loop->ready, &t->ready.link); /* should memory run out below, it is tried again */
+  t->ready.run = task_break;
+  asy_task_push(L, t);
+  asy_error_push(L, ASY_ERROR, yielded ? "the task called coroutine.yield outside of a coroutine of its own: "
+                                         "to give way, call asyncio.sleep(0)"
+                                       : "the task's coroutine was resumed or closed by something else");
+  if (yielded) {
     luaL_traceback(L, t->co, NULL, 0);
     lua_setfield(L, -2, "traceback");
   }
   if (lua_status(t->co) == LUA_YIELD || !lua_getstack(t->co, 0, &ar)) asy_killthread(t->co, L);
   t->own_coro = false;
   settle(L, loop, t, FUTURE_ERROR, false);
+  list_remove(&t->ready.link);
   lua_pop(L, 1);
 }
 
 /* A task cancelled before its first step never runs. */
-static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
+static void task_stillborn(lua_State *L, Loop *loop, Task *t) { /* tried again like task_finish */
   list_prepend(&loop->ready, &t->ready.link);
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
@@ -558,7 +560,8 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
   Runtime *rt = loop->rt;
   int n = 0, status;
   if (!resumable(t)) {
-    task_break(L, loop, t, "the task's coroutine was resumed or closed by something else");
+    if (t->phase == TASK_WOKEN && t->code != ASY_WOKEN_CANCELLED && t->kind->giveback) t->kind->giveback(L, t);
+    task_break(L, loop, self);
     return;
   }
   if (t->phase == TASK_NEW) {
@@ -582,8 +585,7 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
   if (slow) report_slow(L, loop, t, slow);
   if (ASY_LIKELY(status == LUA_YIELD && t->phase != TASK_RUNNING)) return;
   if (status == LUA_YIELD) {
-    task_break(L, loop, t, "the task called coroutine.yield outside of a coroutine of its own: "
-                           "to give way, call asyncio.sleep(0)");
+    task_break(L, loop, self);
     return;
   }
   if (status != LUA_OK) { /* the body's own frame ran out of memory or stack */
@@ -843,14 +845,14 @@ static void abandon(lua_State *L, Loop *loop, Task *t) {
   timer_cancel(&loop->timers, &t->timer);
   if (phase == TASK_PARKED && !t->kind->forward)
     t->kind->abort(L, t);
-  else if (phase == TASK_WOKEN)
-    give_back(L, loop, t);
+  else if (phase == TASK_WOKEN && t->kind->giveback && t->code != ASY_WOKEN_CANCELLED)
+    t->kind->giveback(L, t);
   list_remove(&t->waiter.link);
   while (list_take(&t->guards)) continue;
   t->loop = NULL;
 }
 
-/* When its loop closes. idx: the held table */
+/* When its loop closes: never raises. idx: the held table */
 static void abandon_tasks(lua_State *L, Loop *loop, int idx) {
   for (uint32_t i = ASY_SLOT_FIRST; i <= loop->held; i++) {
     lua_rawgeti(L, idx, i);

@@ -37,7 +37,8 @@ typedef struct WaitKind {
   Abort (*abort)(lua_State *L, struct Task *t);
   /* The task that a cancellation goes on to, or NULL: then abort is called. May be NULL itself. */
   struct Task *(*forward)(struct Task *t);
-  /* The task was woken but will never run (its loop closes): gives back what waking gave. Or NULL. */
+  /* The task was woken but will never run (its loop closes): gives back what waking gave; must not
+  ** raise. Or NULL. */
   void (*giveback)(lua_State *L, struct Task *t);
 } WaitKind;
 

@@ -44,7 +44,7 @@ static int testing_set_alarm(lua_State *L) {
   luaL_argcheck(L, ms > 0, 2, "a time above 0 expected");
   luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
-  asy_callback_new(L, loop, 0);
+  asy_callback_new(L, loop, 0)->vital = true;
   asy_loop_setfield(L, loop, "alarm");
   loop->alarmed.run = alarm_run;
   uv_update_time(&loop->uv);

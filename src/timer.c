@@ -4,7 +4,7 @@
 */
 #include "timer.h"
 
-#include <stdlib.h>
+#include "alloc.h"
 
 #define ARITY 4 /* children of a node share a cache line or two */
 
@@ -42,7 +42,7 @@ static void sift_down(TimerHeap *h, size_t i, TimerEntry e) {
 }
 
 static bool resize(TimerHeap *h, size_t size) {
-  TimerEntry *entries = realloc(h->entries, size * sizeof *entries);
+  TimerEntry *entries = asy_realloc(h->entries, size * sizeof *entries);
   if (!entries) return false;
   h->entries = entries;
   h->size = size;
@@ -79,7 +79,7 @@ void timer_fire_due(TimerHeap *h, uint64_t now) {
 }
 
 void timer_heap_free(TimerHeap *h) {
-  free(h->entries);
+  asy_free(h->entries);
   h->entries = NULL;
   h->n = h->size = 0;
 }

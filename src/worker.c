@@ -7,11 +7,11 @@
 #include "worker.h"
 
 #include <dlfcn.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <lualib.h>
 
+#include "alloc.h"
 #include "codec.h"
 #include "error.h"
 #include "loop.h"
@@ -30,7 +30,7 @@ WorkerFunction *worker_function_ref(WorkerFunction *fn) {
 void worker_function_unref(WorkerFunction *fn) {
   if (!fn || atomic_fetch_sub(&fn->refs, 1) != 1) return;
   parcel_free(&fn->message);
-  free(fn);
+  asy_free(fn);
 }
 
 /* The parent's side: what a state is made from */
@@ -386,7 +386,7 @@ bool worker_open(Worker *w, const WorkerSetup *setup, char **why) {
   }
   lua_pushcfunction(L, failure_text);
   lua_insert(L, -2);
-  if (lua_pcall(L, 1, 1, 0) == LUA_OK) *why = strdup(lua_tostring(L, -1));
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK) *why = asy_strdup(lua_tostring(L, -1));
   worker_close(w);
   return false;
 }

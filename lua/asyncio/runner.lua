@@ -83,12 +83,12 @@ local function wait_for_end(loop, tasks, seconds)
     local left, all_done = 0, loop:create_future()
     for _, task in ipairs(tasks) do
       left = left + 1
-      task:add_done_callback(function()
+      task:_on_done(function()
         left = left - 1
         if left == 0 and not all_done:done() then all_done:set_result() end
       end)
     end
-    local handle = loop:call_later(seconds, function()
+    local handle = loop:_call_later(seconds, function()
       if not all_done:done() then all_done:set_result() end
     end)
     core.await(all_done)

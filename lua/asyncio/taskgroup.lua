@@ -54,6 +54,13 @@ local function on_done(group, task)
   if group.n == 0 and group.idle and not group.idle:done() then group.idle:set_result() end
 end
 
+-- What may fail comes first: a task that is counted is told of.
+local function adopt(group, task)
+  group.tasks[task] = group.started + 1
+  task:_on_done(function() on_done(group, task) end)
+  group.started, group.n = group.started + 1, group.n + 1
+end
+
 --- Starts a task in the group.
 -- Raises when the group has ended or is being cancelled.
 -- @param fn as for `asyncio.create_task`
@@ -63,10 +70,10 @@ function TaskGroup:create_task(fn, ...)
   if self.closed then error(core.InvalidStateError "the task group has ended", 2) end
   if self.aborting then error(core.InvalidStateError "the task group is being cancelled", 2) end
   local task = core.create_task(fn, ...)
-  self.started, self.n = self.started + 1, self.n + 1
-  self.tasks[task] = self.started
-  task:add_done_callback(function() on_done(self, task) end)
-  return task
+  local ok, err = pcall(adopt, self, task)
+  if ok then return task end
+  task:cancel() -- out of memory: no task without its group
+  error(err, 0)
 end
 
 --- Cancels the tasks of the group; the body goes on, and may start no more.

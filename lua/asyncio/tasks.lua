@@ -119,7 +119,7 @@ local function await_all(futures, return_exceptions)
       outer:set_result()
     end
   end
-  for _, future in ipairs(each) do future:add_done_callback(callback) end
+  for _, future in ipairs(each) do future:_on_done(callback) end
   outer:_on_cancel(function(msg)
     for _, future in ipairs(each) do asked = future:cancel(msg) or asked end
     return true -- when all have ended already, their callbacks are to come: the results win
@@ -181,11 +181,11 @@ local function wait_for_enough(futures, when, timeout)
   for _, future in ipairs(each) do
     if not future:done() then
       left = left + 1
-      future:add_done_callback(ended)
+      future:_on_done(ended)
     end
   end
   settle_first(outer, enough, settle)
-  if timeout then handle = loop:call_later(timeout, settle) end
+  if timeout then handle = loop:_call_later(timeout, settle) end
   local ok, err = pcall(await, set_parts(outer, futures))
   if handle then handle:cancel() end
   for _, future in ipairs(each) do future:remove_done_callback(ended) end
@@ -244,14 +244,14 @@ function tasks.as_completed(list, opts)
     finished[ended], called[future] = future, true
     wake()
   end
-  for _, future in ipairs(each) do future:add_done_callback(on_end) end
+  for _, future in ipairs(each) do future:_on_done(on_end) end
   local function one_is_done()
     for _, future in ipairs(each) do
       if future:done() and not called[future] then return true end
     end
   end
   if opts.timeout then
-    handle = loop:call_later(opts.timeout, function()
+    handle = loop:_call_later(opts.timeout, function()
       timed_out = true
       wake()
     end)
@@ -304,7 +304,7 @@ function tasks.shield(aw)
       outer:set_result(inner:result())
     end
   end
-  inner:add_done_callback(settle)
+  inner:_on_done(settle)
   settle_first(outer, function() return inner:done() end, settle)
   return outer
 end

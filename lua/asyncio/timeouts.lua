@@ -13,6 +13,7 @@ local Timeout = {}
 Timeout.__index, Timeout.__name = Timeout, "asyncio.Timeout"
 
 local function expire(scope)
+  if scope.stillborn then return end
   scope.handle = nil
   scope.request = core.CancelledError("the time is up")
   scope.task:_request(scope.request)
@@ -23,7 +24,7 @@ local function arm(scope)
     scope.handle:cancel()
     scope.handle = nil
   end
-  if scope.deadline then scope.handle = scope.loop:call_at(scope.deadline, expire, scope) end
+  if scope.deadline then scope.handle = scope.loop:_call_at(scope.deadline, expire, scope) end
 end
 
 local function open(loop, deadline)
@@ -36,7 +37,9 @@ end
 
 --- For scopes in users' hands: one that is never closed is reported when its task ends.
 local function entered(scope)
+  scope.stillborn = true -- should memory run out below
   scope.task:_enter(scope, 2)
+  scope.stillborn = false
   return scope
 end
 

@@ -1,0 +1,39 @@
+/*
+** alloc.h - the one place where memory that is not Lua's comes from.
+**
+** What a lua_State must not own (libuv, threads or a closed state may outlive it) is allocated here.
+** With ASY_FAIL_MALLOC the functions are the program's that links these sources (tools/oom/host.c):
+** it counts blocks and lets calls fail.
+*/
+#ifndef ASY_ALLOC_H
+#define ASY_ALLOC_H
+
+#include "asy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(ASY_FAIL_MALLOC)
+
+void *asy_malloc(size_t size);
+void *asy_calloc(size_t n, size_t size);
+void *asy_realloc(void *block, size_t size);
+void asy_free(void *block);
+
+#else
+
+static inline void *asy_malloc(size_t size) { return malloc(size); }
+static inline void *asy_calloc(size_t n, size_t size) { return calloc(n, size); }
+static inline void *asy_realloc(void *block, size_t size) { return realloc(block, size); }
+static inline void asy_free(void *block) { free(block); }
+
+#endif
+
+/* A copy of a text; NULL when there is no memory. */
+static inline char *asy_strdup(const char *text) {
+  size_t n = strlen(text) + 1;
+  char *copy = asy_malloc(n);
+  return copy ? memcpy(copy, text, n) : NULL;
+}
+
+#endif
