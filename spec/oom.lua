@@ -1,0 +1,21 @@
+-- oom.lua - for specs about memory that runs out: runs tools/oom/host.c.
+local t = require "helper"
+local oom = {}
+
+local root = arg[0]:match "^(.*/)spec/" or "./"
+
+--- Runs the program with these arguments; fails when one of its runs does. It has its own checkers.
+function oom.run(arguments)
+  if os.getenv "SPEC_LUA" or os.getenv "SPEC_GC" then t.skip "make oom does this under its own checkers" end
+  local source = io.open(root .. "tools/oom/host.c")
+  if not source then t.skip "tools/oom is not here" end
+  source:close()
+  local command = ([[cd '%s' && make -s build/oom/host >&2 && build/oom/host -j 2 %s tools/oom/scenario.lua 2>&1]])
+  local pipe <close> = assert(io.popen(command:format(root, arguments)))
+  local output = pipe:read "a"
+  local failed = output:match "\n%d+ passed, (%d+) failed, 0 skipped\n$"
+  if failed ~= "0" then t.fail(output) end
+  return output
+end
+
+return oom

@@ -1,0 +1,13 @@
+-- Every allocation may fail: a random sample of what `make oom` does in full.
+local t = require "helper"
+local oom = require "oom"
+
+TestOom = {}
+
+function TestOom:test_a_sample_of_all_failures_ends_well()
+  local seed = os.getenv "OOM_SEED" or tostring(os.time() % 100000)
+  print("# seed " .. seed .. " (the same again: OOM_SEED=" .. seed .. ")")
+  oom.run("-s 2 -r " .. seed)
+end
+
+t.finish()

@@ -1,0 +1,457 @@
+/*
+** host.c - lets allocations fail, one after the other, and sees what comes of it.
+**
+**   host [-p PART] [-m MODE] [-n N] [-s SAMPLES] [-r SEED] [-j JOBS] [-l LIMIT] [-v] scenario.lua
+**
+** Every part of the scenario runs in a process of its own for each n of each mode:
+**   lua-once   Lua's allocator fails at its n-th call, and at the retry that follows an emergency
+**              collection
+**   lua-rest   it fails at every call from the n-th on, until control is back here
+**   c-once, c-rest   the same for the allocations of our C (alloc.h)
+** Each must end by itself, with or without an error; then the same state must run a program, and be
+** closed without leaving a block of either allocator, or a descriptor, behind. Lua never calls a
+** finaliser again that it had no memory to call: then our blocks and descriptors may be left.
+** -n N: that n only. -s: so many n of each part and mode, chosen at random. -l: up to that n.
+*/
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <uv.h>
+
+#include "../../src/alloc.h"
+
+int luaopen_asyncio_core(lua_State *L);
+
+#define LIMIT_SECONDS 20 /* what takes longer hangs */
+#define MAX_JOBS 16
+#define LOG_LINES 40     /* shown of what a failed run wrote */
+
+enum { LEAK = 90, DESCRIPTORS, UNHEALTHY, HANG };
+
+/* Failing */
+
+typedef struct Failer {
+  atomic_long calls, at, live; /* at: the call that fails; 0: none */
+  atomic_bool rest;            /* ... and all after it */
+} Failer;
+
+static Failer in_lua, in_c;
+static bool retrying; /* Lua's next call is the retry */
+
+static bool fails(Failer *f) {
+  long call = atomic_fetch_add(&f->calls, 1) + 1, at = atomic_load(&f->at);
+  return at && (call == at || (call > at && atomic_load(&f->rest)));
+}
+
+static void fail_at(Failer *f, long at, bool rest) {
+  atomic_store(&f->calls, 0);
+  atomic_store(&f->rest, rest);
+  atomic_store(&f->at, at);
+}
+
+static void *lua_allocator(void *ud, void *block, size_t old, size_t size) {
+  (void)ud;
+  if (!size) {
+    if (block) atomic_fetch_sub(&in_lua.live, 1);
+    free(block);
+    return NULL;
+  }
+  if (!block || size > old) {
+    bool retry = retrying;
+    retrying = false;
+    if (retry) return NULL;
+    if (fails(&in_lua)) {
+      retrying = !atomic_load(&in_lua.rest);
+      return NULL;
+    }
+  }
+  void *got = realloc(block, size);
+  if (got && !block) atomic_fetch_add(&in_lua.live, 1);
+  return got;
+}
+
+void *asy_malloc(size_t size) {
+  if (fails(&in_c)) return NULL;
+  atomic_fetch_add(&in_c.live, 1);
+  return malloc(size);
+}
+
+void *asy_calloc(size_t n, size_t size) {
+  if (fails(&in_c)) return NULL;
+  atomic_fetch_add(&in_c.live, 1);
+  return calloc(n, size);
+}
+
+void *asy_realloc(void *block, size_t size) {
+  if (fails(&in_c)) return NULL;
+  if (!block) atomic_fetch_add(&in_c.live, 1);
+  return realloc(block, size);
+}
+
+void asy_free(void *block) {
+  if (block) atomic_fetch_sub(&in_c.live, 1);
+  free(block);
+}
+
+/* What the scenario needs of the system */
+
+static int pipes[8], npipes; /* closed at the end */
+
+static int host_pipe(lua_State *L) {
+  int *ends = pipes + npipes;
+  if (npipes + 2 > 8 || pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return luaL_error(L, "no pipe");
+  npipes += 2;
+  lua_pushinteger(L, ends[0]);
+  lua_pushinteger(L, ends[1]);
+  return 2;
+}
+
+static int host_write(lua_State *L) {
+  size_t n;
+  const char *bytes = luaL_checklstring(L, 2, &n);
+  lua_pushinteger(L, write((int)luaL_checkinteger(L, 1), bytes, n));
+  return 1;
+}
+
+static int host_read(lua_State *L) {
+  char bytes[256];
+  ssize_t n = read((int)luaL_checkinteger(L, 1), bytes, sizeof bytes);
+  lua_pushlstring(L, bytes, n > 0 ? (size_t)n : 0);
+  return 1;
+}
+
+static int host_raise(lua_State *L) {
+  raise((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
+static const luaL_Reg host_functions[] = {{"pipe", host_pipe},   {"write", host_write}, {"read", host_read},
+                                          {"raise", host_raise}, {NULL, NULL}};
+
+static int open_host(lua_State *L) {
+  luaL_newlib(L, host_functions);
+  lua_pushinteger(L, SIGUSR1);
+  lua_setfield(L, -2, "SIGUSR1");
+  lua_pushinteger(L, SIGINT);
+  lua_setfield(L, -2, "SIGINT");
+  return 1;
+}
+
+/* One run, in its own process */
+
+static const char *scenario, *part;
+static lua_State *state; /* NULL once it is closed */
+static int descriptors;
+static bool finished_well, verbose;
+
+static int count_entries(const char *folder) {
+  int n = 0;
+  DIR *dir = opendir(folder);
+  if (!dir) return 0;
+  while (readdir(dir)) n++;
+  closedir(dir);
+  return n;
+}
+
+static void end(int status, const char *format, ...) {
+  va_list ap;
+  va_start(ap, format);
+  vfprintf(stderr, format, ap);
+  va_end(ap);
+  alarm(0);
+  finished_well = true;
+  exit(status); /* LeakSanitizer, if it is there, says more */
+}
+
+static int count_descriptors(void) { return count_entries("/proc/self/fd"); }
+static bool has_threads(void) { return count_entries("/proc/self/task") > 3; }
+
+static const char DUMP[] = "local asyncio = require 'asyncio'\n"
+                           "for _, task in ipairs(asyncio.all_tasks()) do\n"
+                           "  io.stderr:write(tostring(task), '\\n', task:traceback(), '\\n')\n"
+                           "end\n";
+
+/* It hangs in the poll, where nothing of Lua is under way: good enough for a look. */
+static void on_alarm(int signum) {
+  (void)signum;
+  fail_at(&in_lua, 0, false);
+  fail_at(&in_c, 0, false);
+  fprintf(stderr, "it hangs (calls: Lua %ld, C %ld)\n", in_lua.calls, in_c.calls);
+  if (state && luaL_dostring(state, DUMP)) fprintf(stderr, "%s\n", lua_tostring(state, -1));
+  _exit(HANG);
+}
+
+static bool finaliser_lost;
+
+/* "error in ", "__gc", ... in pieces */
+static void on_warning(void *ud, const char *message, int to_be_continued) {
+  (void)ud;
+  (void)to_be_continued;
+  if (strstr(message, "__gc")) finaliser_lost = true;
+}
+
+static int open_all(lua_State *L) {
+  lua_setwarnf(L, on_warning, NULL);
+  luaL_openlibs(L);
+  luaL_requiref(L, "asyncio.core", luaopen_asyncio_core, 0);
+  luaL_requiref(L, "host", open_host, 0);
+  if (luaL_dofile(L, scenario)) return lua_error(L);
+  return 1;
+}
+
+/* stack: the scenario's table at 1 */
+static int run_part(lua_State *L) {
+  if (lua_isnoneornil(L, 1)) return open_all(L);
+  lua_getfield(L, 1, "run");
+  lua_pushstring(L, part);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+static void check_blocks(void) {
+  for (int i = 0; has_threads() && i < 10000; i++) usleep(1000); /* they are about to end */
+  while (npipes > 0) close(pipes[--npipes]);
+  if (finaliser_lost && !in_lua.live) _exit(0); /* nothing to find for LeakSanitizer */
+  if (in_lua.live || in_c.live)
+    end(LEAK, "blocks left: %ld of Lua, %ld of C\n", in_lua.live, in_c.live);
+  if (count_descriptors() != descriptors)
+    end(DESCRIPTORS, "descriptors: %d before, %d after\n", descriptors, count_descriptors());
+}
+
+/* os.exit(code, true) has closed the state. */
+static void at_exit(void) {
+  if (finished_well) return;
+  state = NULL;
+  fail_at(&in_lua, 0, false);
+  fail_at(&in_c, 0, false);
+  check_blocks();
+}
+
+/* fd 0, 1: sockets, which cannot be opened anew; 2: a file. */
+static void redirect(FILE *log) {
+  int in[2], out[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, in) || socketpair(AF_UNIX, SOCK_STREAM, 0, out)) exit(2);
+  if (write(in[1], "first\nsecond\n", 13) != 13) exit(2);
+  close(in[1]);
+  dup2(in[0], 0);
+  dup2(out[0], 1);
+  close(in[0]);
+  close(out[0]);
+  if (log) dup2(fileno(log), 2);
+}
+
+static void child(lua_State *L, FILE *log, Failer *f, long n, bool rest) {
+  redirect(log);
+  atexit(at_exit);
+  signal(SIGALRM, on_alarm);
+  alarm(LIMIT_SECONDS);
+  if (strcmp(part, "load") == 0) {
+    lua_close(L);
+    L = NULL;
+  }
+  descriptors = count_descriptors();
+  state = L;
+  fail_at(f, n, rest);
+  if (!L) L = lua_newstate(lua_allocator, NULL);
+  if (L) {
+    int top = lua_gettop(L);
+    lua_checkstack(L, 10);
+    lua_pushcfunction(L, run_part);
+    lua_pushvalue(L, 1);
+    int status = lua_pcall(L, 1, 0, 0);
+    fail_at(f, 0, false);
+    if (status) fprintf(stderr, "it ended with: %s\n", luaL_tolstring(L, -1, NULL));
+    lua_settop(L, top);
+    if (top) {
+      alarm(LIMIT_SECONDS);
+      lua_getfield(L, 1, "healthy");
+      if (lua_pcall(L, 0, 0, 0)) end(UNHEALTHY, "afterwards: %s\n", lua_tostring(L, -1));
+    }
+    state = NULL;
+    lua_close(L);
+  }
+  check_blocks();
+  finished_well = true;
+  exit(0);
+}
+
+/* All runs */
+
+static const struct {
+  const char *name;
+  Failer *failer;
+  bool rest;
+} MODES[] = {{"lua-once", &in_lua, false}, {"lua-rest", &in_lua, true}, {"c-once", &in_c, false}, {"c-rest", &in_c, true}};
+
+typedef struct Job {
+  pid_t pid; /* 0: free */
+  const char *part, *mode;
+  long n;
+  FILE *log;
+} Job;
+
+static Job jobs[MAX_JOBS];
+static int njobs = 1;
+static long runs, failures;
+
+static void copy_log(FILE *log) {
+  char line[512];
+  rewind(log);
+  for (int n = 0; n < LOG_LINES && fgets(line, sizeof line, log); n++) printf("     %s", line);
+}
+
+static void judge(Job *job, int status) {
+  bool bad = !WIFEXITED(status) || WEXITSTATUS(status);
+  runs++;
+  failures += bad;
+  if (bad || verbose) {
+    printf("%s -p %s -m %s -n %ld: ", bad ? "FAIL" : "ok  ", job->part, job->mode, job->n);
+    if (WIFSIGNALED(status))
+      printf("signal %d\n", WTERMSIG(status));
+    else
+      printf("status %d\n", WEXITSTATUS(status));
+    copy_log(job->log);
+    fflush(stdout);
+  }
+  fclose(job->log);
+  job->pid = 0;
+}
+
+static void reap_one(void) {
+  int status;
+  pid_t pid = wait(&status);
+  for (int i = 0; i < njobs; i++)
+    if (jobs[i].pid == pid) judge(&jobs[i], status);
+}
+
+static Job *free_job(void) {
+  for (;;) {
+    for (int i = 0; i < njobs; i++)
+      if (!jobs[i].pid) return &jobs[i];
+    reap_one();
+  }
+}
+
+static void reap_all(void) {
+  for (int i = 0; i < njobs; i++)
+    while (jobs[i].pid) reap_one();
+}
+
+static void try(lua_State *L, int mode, long n) {
+  Job *job = free_job();
+  *job = (Job){.part = part, .mode = MODES[mode].name, .n = n, .log = tmpfile()};
+  fflush(stdout);
+  job->pid = fork();
+  if (job->pid == 0) child(L, job->log, MODES[mode].failer, n, MODES[mode].rest);
+  if (job->pid < 0) exit(2);
+}
+
+/* How many calls the part makes when none fails; in shared memory. */
+static long count_calls(lua_State *L, Failer *f) {
+  long *count = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    lua_State *own = strcmp(part, "load") ? L : lua_newstate(lua_allocator, NULL);
+    redirect(NULL);
+    state = own;
+    signal(SIGALRM, on_alarm);
+    alarm(LIMIT_SECONDS);
+    fail_at(f, 0, false);
+    lua_pushcfunction(own, run_part);
+    if (own == L) lua_pushvalue(L, 1); else lua_pushnil(own);
+    *count = -1;
+    if (strcmp(part, "exit in task") == 0) *count = 700;
+    if (lua_pcall(own, 1, 0, 0) && strcmp(part, "interrupted") != 0)
+      fprintf(stderr, "%s\n", lua_tostring(own, -1));
+    else
+      *count = f->calls;
+    _exit(0);
+  }
+  waitpid(pid, NULL, 0);
+  long n = *count;
+  munmap(count, sizeof *count);
+  if (n < 0) {
+    printf("FAIL %s fails by itself\n", part);
+    failures++;
+    n = 0;
+  }
+  return n;
+}
+
+static long random_below(long n) { return (long)(random() % n); }
+
+static void try_part(lua_State *L, const char *mode, long only, long samples, long limit) {
+  for (int m = 0; m < 4; m++) {
+    if (mode && strcmp(mode, MODES[m].name)) continue;
+    long calls = count_calls(L, MODES[m].failer) + 5, before = runs, failed = failures;
+    if (calls > limit) calls = limit;
+    if (only)
+      try(L, m, only);
+    else if (samples && samples < calls)
+      for (long i = 0; i < samples; i++) try(L, m, 1 + random_below(calls));
+    else
+      for (long n = 1; n <= calls; n++) try(L, m, n);
+    reap_all();
+    printf("%-16s %-9s %5ld calls, %5ld tried, %ld failed\n", part, MODES[m].name, calls - 5, runs - before,
+           failures - failed);
+    fflush(stdout);
+  }
+}
+
+int main(int argc, char **argv) {
+  const char *only_part = NULL, *mode = NULL;
+  long only = 0, samples = 0, limit = 2000, seed = (long)time(NULL) % 100000;
+  for (int c; (c = getopt(argc, argv, "p:m:n:s:r:j:l:v")) != -1;) {
+    if (c == 'p') only_part = optarg;
+    else if (c == 'm') mode = optarg;
+    else if (c == 'n') only = atol(optarg);
+    else if (c == 's') samples = atol(optarg);
+    else if (c == 'r') seed = atol(optarg);
+    else if (c == 'j') njobs = atoi(optarg) < MAX_JOBS ? atoi(optarg) : MAX_JOBS;
+    else if (c == 'l') limit = atol(optarg);
+    else if (c == 'v') verbose = true;
+    else return 2;
+  }
+  scenario = argv[optind];
+  if (!scenario) return 2;
+  srandom((unsigned)seed);
+  uv_loop_t loop; /* libuv keeps two descriptors from the first loop on */
+  if (uv_loop_init(&loop) || uv_loop_close(&loop)) return 2;
+  if (samples) printf("seed %ld (the same again: -r %ld)\n", seed, seed);
+  lua_State *L = lua_newstate(lua_allocator, NULL);
+  lua_pushcfunction(L, open_all);
+  if (lua_pcall(L, 0, 1, 0)) {
+    fprintf(stderr, "%s\n", lua_tostring(L, -1));
+    return 2;
+  }
+  lua_getfield(L, 1, "names");
+  for (int i = 1; lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
+    part = lua_tostring(L, -1);
+    if (!only_part || strcmp(part, only_part) == 0) {
+      lua_settop(L, 1); /* as in a run of its own; the name stays in the table */
+      try_part(L, mode, only, samples, limit);
+      lua_getfield(L, 1, "names");
+    } else
+      lua_pop(L, 1);
+  }
+  printf("%ld passed, %ld failed, 0 skipped\n", runs - failures, failures);
+  return failures != 0;
+}
