@@ -1,7 +1,10 @@
 std = "lua54"
 self = false -- methods need not use theirs
 max_line_length = 110
-include_files = { "lua", "spec/**/*.lua", "examples/**/*.lua", "bench/*.lua", "bin", "types", "*.rockspec" }
+include_files = {
+  "lua", "spec/**/*.lua", "examples/**/*.lua", "bench/*.lua", "bench/servers/*.lua", "bin", "types", "tools/**/*.lua",
+  "*.rockspec",
+}
 
 files["spec"] = {
   max_line_length = 120, -- what a test compares stands on one line

@@ -1,5 +1,6 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
+# make oom fuzz soak            all that can fail, any input, ten minutes of traffic
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
 # make dist   what a release consists of, in dist/
@@ -12,6 +13,7 @@ LUA     ?= lua5.4
 PREFIX  ?= /usr/local
 BUILD   ?= build
 LUA_INC := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
+LUA_LIB := $(shell pkg-config --libs lua5.4 2>/dev/null || echo -llua5.4)
 UV_INC  := $(if $(LIBUV_INCDIR),-I$(LIBUV_INCDIR)) $(if $(LIBUV_DIR),-I$(LIBUV_DIR)/include)
 UV_LIB  := $(if $(LIBUV_LIBDIR),-L$(LIBUV_LIBDIR)) $(if $(LIBUV_DIR),-L$(LIBUV_DIR)/lib) -luv
 SHARED  := $(if $(filter Darwin,$(shell uname -s)),-bundle -undefined dynamic_lookup,-shared)
@@ -23,7 +25,7 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint doc env clean
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom fuzz soak doc env clean
 .PHONY: install uninstall dist setup-bench
 
 all: build
@@ -51,6 +53,12 @@ $(BUILD)/%.o: src/%.c
 
 -include $(OBJ:.o=.d)
 
+# For the specs about memory that runs out: a program with all of it, whose allocations can fail.
+$(BUILD)/oom/host: tools/oom/host.c $(SRC) $(wildcard src/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(LUA_INC) $(UV_INC) -o $@ tools/oom/host.c $(SRC) \
+	  $(LUA_LIB) $(UV_LIB) -lpthread -ldl -lm $(LDFLAGS)
+
 demo: build
 	@$(LUA) examples/tour.lua
 
@@ -72,6 +80,12 @@ gc: setup-check build
 	@sh tools/check gc
 lint: setup-check
 	@sh tools/check lint
+oom: setup-check
+	@sh tools/check oom
+fuzz: setup-check
+	@sh tools/check fuzz
+soak: setup build
+	@sh tools/check soak
 
 doc:
 	@sh tools/doc doc/api
