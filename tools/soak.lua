@@ -12,7 +12,7 @@ local SLOPE = 0.01          -- of the memory, an hour
 local BOUND = 64 * 1024     -- KB that a short run may take
 local WARM_UP = 0.1         -- of the time, before the first sample that counts
 
-local sleep, create_task = asyncio.sleep, asyncio.create_task
+local sleep = asyncio.sleep
 local counts = {}
 
 local function count(what) counts[what] = (counts[what] or 0) + 1 end

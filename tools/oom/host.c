@@ -298,7 +298,10 @@ static const struct {
   const char *name;
   Failer *failer;
   bool rest;
-} MODES[] = {{"lua-once", &in_lua, false}, {"lua-rest", &in_lua, true}, {"c-once", &in_c, false}, {"c-rest", &in_c, true}};
+} MODES[] = {{"lua-once", &in_lua, false},
+             {"lua-rest", &in_lua, true},
+             {"c-once", &in_c, false},
+             {"c-rest", &in_c, true}};
 
 typedef struct Job {
   pid_t pid; /* 0: free */

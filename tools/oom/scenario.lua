@@ -591,7 +591,8 @@ function scenario.healthy()
   local result = asyncio.run(function()
     local queue = asyncio.Queue(1)
     create_task(function() for i = 1, 3 do queue:put(i) end end)
-    local server <close> = asyncio.start_server(function(reader, writer) writer:write(reader:readline()) end, "127.0.0.1", 0)
+    local function answer(reader, writer) writer:write(reader:readline()) end
+    local server <close> = asyncio.start_server(answer, "127.0.0.1", 0)
     local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     local _ <close> = writer
     writer:write "well\n"
