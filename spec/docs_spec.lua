@@ -192,20 +192,30 @@ local function expect(expected, ...)
   t.assertEquals(table.concat(values, "  "), (expected:gsub("  +", "  ")))
 end
 
---- A program of its own, or the body of a main task: that one runs on the virtual clock.
+local PROGRAM = [[
+local asyncio = require "asyncio"
+local function __expect(expected, ...)
+  local values = table.pack(...)
+  for i = 1, values.n do values[i] = tostring(values[i]) end
+  local actual = table.concat(values, "  ")
+  if actual ~= expected:gsub("  +", "  ") then error(("%q expected, got %q"):format(expected, actual), 2) end
+end
+asyncio.run(function() ]]
+
+local function run_program(source, name)
+  local _, err, code = t.lua(source)
+  if code ~= 0 then t.fail(("%s ends with %s: %s"):format(name, code, err)) end
+end
+
+--- A program of its own, or the body of a main task: on the virtual clock, unless it has threads.
 local function run_block(source, name)
-  if source:find("asyncio.run", 1, true) then
-    local _, err, code = t.lua(source)
-    if code ~= 0 then t.fail(("%s ends with %s: %s"):format(name, code, err)) end
-    return
+  if source:find("asyncio.run", 1, true) then return run_program(source, name) end
+  for _, word in ipairs { "thread", "executor", "Executor", "Channel" } do
+    if source:find(word, 1, true) then return run_program(PROGRAM .. checked(source) .. "\nend)", name) end
   end
   local environment = setmetatable({ asyncio = asyncio, __expect = expect, print = function() end }, { __index = _G })
   local chunk = assert(load(checked(source), "=" .. name, "t", environment))
-  if source:find "thread" or source:find "executor" then -- real time
-    t.run(chunk)
-  else
-    t.virtual(chunk)()
-  end
+  t.virtual(chunk)()
 end
 
 for _, guide in ipairs(GUIDES) do
