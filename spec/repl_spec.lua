@@ -107,6 +107,9 @@ local CTRL_C, CTRL_D = "\3", "\4"
 
 --- Types the steps into a REPL, leaves it, and sees that it ended well; what appeared.
 local function session(steps, environment)
+  if not steps[#steps]:find "[>:] $" then -- typed before the prompt is there, Ctrl-D would be lost
+    table.move({ "", "> " }, 1, 2, #steps + 1, steps)
+  end
   steps[#steps + 1] = CTRL_D
   local output, code = in_terminal((environment or EDITING) .. COMMAND, steps)
   t.assertEquals(code, 0, output)
