@@ -31,10 +31,10 @@ for _, file in ipairs { "lock", "event", "condition", "semaphore", "barrier", "q
   end
 end
 
---- All that a schedule does, without addresses.
+--- All that a schedule does, without addresses and the running numbers of tasks.
 local function trace_of(class, n)
   local lines = {}
-  run(class, n, function(line) lines[#lines + 1] = line:gsub("0x%x+", "") end)
+  run(class, n, function(line) lines[#lines + 1] = line:gsub("0x%x+", ""):gsub("Task%-%d+", "Task") end)
   return table.concat(lines, "\n")
 end
 
