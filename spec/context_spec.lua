@@ -164,6 +164,43 @@ function TestContextVar:test_reset()
   end)
 end
 
+function TestContextVar:test_goes_along_to_a_thread_and_changes_nothing_here()
+  t.run(function()
+    local var, unset, socket = asyncio.ContextVar "var", asyncio.ContextVar("unset", "default"), asyncio.ContextVar "s"
+    var:set { 1 }
+    socket:set(io.stdout) -- cannot cross: left out
+    local seen, changed, default, missing = asyncio.to_thread(function()
+      local before = var:get()[1]
+      var:set "there"
+      return before, var:get(), unset:get(), not pcall(socket.get, socket)
+    end)
+    t.assertEquals({ seen, changed, default, missing }, { 1, "there", "default", true })
+    t.assertEquals(var:get(), { 1 })
+    t.assertIs(asyncio.to_thread(function() return var end), var)
+    t.assertEquals(asyncio.to_thread(function(x) return x end, 5), 5)
+    local pool <close> = asyncio.ThreadPoolExecutor(1)
+    local loop = asyncio.get_running_loop()
+    loop:set_default_executor(pool)
+    asyncio.to_thread(function() return var:get() end)
+    local function left() return pcall(var.get, var) end
+    t.assertFalse((await(loop:run_in_executor(pool, left)))) -- the next job has nothing of it
+  end)
+end
+
+function TestContextVar:test_is_refused_in_a_message_that_is_not_trusted()
+  local core = require "asyncio.core"
+  local bytes = core.codec_encode(asyncio.ContextVar "var")
+  t.assertStrContains(t.error_of(core.codec_decode, bytes, false), "not trusted")
+end
+
+function TestContextVar:test_a_refusal_names_the_argument_as_ever()
+  t.run(function()
+    asyncio.ContextVar "var":set(1)
+    local err = t.error_of(asyncio.to_thread, print, 1, coroutine.create(print))
+    t.assertStrContains(err, "cannot send a coroutine at argument 2")
+  end)
+end
+
 function TestContextVar:test_arguments_and_names()
   t.assertStrContains(t.error_of(asyncio.ContextVar), "string expected, got nil")
   local var = asyncio.ContextVar "var"

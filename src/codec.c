@@ -50,6 +50,7 @@ typedef enum Tag {
   T_MEMBER, /* name of the module, name of the function */
   T_REF,    /* offset of what was sent before */
   T_RECORD, /* Record: of a userdata that crosses as a reference */
+  T_MADE,   /* function, T_TABLE: what the function makes of that table */
   T_LAST,
   SHARED = 0x80
 } Tag;
@@ -86,7 +87,7 @@ typedef struct Encoder {
   lua_State *L;
   Buffer *out;
   const void *globals;
-  int names;              /* stack index: what asy_name_find needs, "super", "__tostring" */
+  int names;              /* stack index: what asy_name_find needs, then what prepare() pushes */
   Seen *seen;             /* a hash table of what was sent; its size is a power of two */
   size_t nseen, seen_size;
   size_t last_record;     /* offset of its tag, or 0 */
@@ -365,6 +366,17 @@ static bool encode_named(Encoder *e, const void *object) {
   return !member || put_string(e, -1);
 }
 
+/* A table whose metatable has __remake, which is on the top: it is called with a plain copy there. */
+static bool encode_made(Encoder *e, int idx, const Path *at) {
+  const Path at_class = {at, AT_CLASS, 0, at->depth + 1, NULL};
+  const Counts counts = {0, 0};
+  First first = meet(e, lua_topointer(e->L, idx), T_REF);
+  if (first != FIRST) return first == AGAIN;
+  if (!put_tag(e, T_MADE) || !encode_value(e, lua_gettop(e->L), &at_class)) return false;
+  size_t counts_at = e->out->end + 1;
+  return put(e, T_TABLE, &counts, sizeof counts) && encode_content(e, idx, at, counts_at);
+}
+
 static bool encode_table(Encoder *e, int idx, const Path *at) {
   lua_State *L = e->L;
   const void *object = lua_topointer(L, idx);
@@ -378,7 +390,11 @@ static bool encode_table(Encoder *e, int idx, const Path *at) {
   if (has_class) {
     const char *id = asy_class_id(L, idx, &length);
     if (id) return encode_class(e, idx, id, length, at);
-    if (!asy_class_id(L, -1, &length)) return refuse(e, at, "table with a metatable");
+    if (!asy_class_id(L, -1, &length)) {
+      lua_pushvalue(L, e->names + ASY_NAMES_SLOTS + 3);
+      if (lua_rawget(L, -2) == LUA_TFUNCTION) return encode_made(e, idx, at);
+      return refuse(e, at, "table with a metatable");
+    }
   }
   First first = meet(e, object, T_REF);
   if (first != FIRST) return first == AGAIN;
@@ -537,6 +553,7 @@ static void prepare(lua_State *L, bool anew) {
   lua_pushliteral(L, "super");
   lua_pushliteral(L, "__tostring");
   lua_pushliteral(L, "__name");
+  lua_pushliteral(L, "__remake");
   luaL_checkstack(L, 12, NULL);
 }
 
@@ -825,6 +842,14 @@ static void decode_named(Decoder *d, bool member, int shared, size_t offset) {
   keep_if(d, shared, offset);
 }
 
+static void decode_made(Decoder *d, int shared, size_t offset, int depth) {
+  if (!d->trusted) luaL_error(d->L, "a call in a message that is not trusted");
+  decode_value(d, depth);
+  decode_value(d, depth);
+  lua_call(d->L, 1, 1);
+  keep_if(d, shared, offset);
+}
+
 static void decode_record(Decoder *d, int shared, size_t offset) {
   Record r;
   if (!d->trusted) luaL_error(d->L, "a reference in a message that is not trusted");
@@ -844,6 +869,7 @@ static void decode_object(Decoder *d, int byte, size_t offset, int depth) {
   case T_FUNCTION: decode_function(d, shared, offset, depth + 1); break;
   case T_GLOBALS: lua_pushglobaltable(d->L); break;
   case T_RECORD: decode_record(d, shared, offset); break;
+  case T_MADE: decode_made(d, shared, offset, depth + 1); break;
   case T_MODULE:
   case T_MEMBER: decode_named(d, tag == T_MEMBER, shared, offset); break;
   default: malformed(d);

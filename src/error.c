@@ -446,8 +446,17 @@ static void open_ids(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &ids_key);
 }
 
-static const luaL_Reg functions[] = {
-    {"isinstance", error_isinstance}, {"pcall", error_pcall}, {"xpcall", error_xpcall}, {NULL, NULL}};
+/* new_id() → a string that nothing in this process has as an id, or will have */
+static int error_new_id(lua_State *L) {
+  push_new_id(L);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"isinstance", error_isinstance},
+                                     {"pcall", error_pcall},
+                                     {"xpcall", error_xpcall},
+                                     {"new_id", error_new_id},
+                                     {NULL, NULL}};
 
 void asy_open_error(lua_State *L) {
   luaL_setfuncs(L, functions, 0);

@@ -5,6 +5,8 @@ local core = require "asyncio.core"
 local ContextVar = {}
 ContextVar.__index, ContextVar.__name = ContextVar, "asyncio.ContextVar"
 
+local known = setmetatable({}, { __mode = "v" }) -- by their ids, which threads have in common
+
 --- What `set` returns: gives the variable its former value back.
 -- @type ContextToken
 local Token = {}
@@ -18,8 +20,18 @@ local function new(name, ...)
   if type(name) ~= "string" then
     error(("bad argument #1 to 'ContextVar' (string expected, got %s)"):format(type(name)), 2)
   end
-  return setmetatable({ name = name, has_default = select("#", ...) > 0, default = (...) }, ContextVar)
+  local var = { name = name, has_default = select("#", ...) > 0, default = (...), id = core.new_id() }
+  known[var.id] = var
+  return setmetatable(var, ContextVar)
 end
+
+--- What a variable is in a thread that it is sent to: the same one each time, and on its way back.
+local function remake(copy)
+  local var = known[copy.id] or setmetatable(copy, ContextVar)
+  known[var.id] = var
+  return var
+end
+ContextVar.__remake = remake -- the codec's
 
 local function is_context_var(value) return getmetatable(value) == ContextVar end
 
@@ -82,4 +94,28 @@ function Token:__tostring()
   return ("asyncio.ContextToken of '%s'%s"):format(self.var.name, self.used and ", used" or "")
 end
 
-return new
+-- For `to_thread`
+
+--- Calls a function with these values, in the thread.
+local function call_with(vars, values, fn, ...)
+  local context = {}
+  for i, var in ipairs(vars) do context[var] = { value = values[i] } end
+  core.set_context(context)
+  local _ <close> = setmetatable({}, { __close = function() core.set_context {} end }) -- for the next job
+  return fn(...)
+end
+
+--- The function, with the values that the variables have here; what cannot cross is left out.
+local function bound(fn)
+  local vars, values = {}, {}
+  for var, box in pairs(core.get_context() or {}) do
+    if pcall(core.codec_encode, var, box.value) then
+      vars[#vars + 1] = var
+      values[#vars] = box.value
+    end
+  end
+  if #vars == 0 then return fn end
+  return function(...) return call_with(vars, values, fn, ...) end
+end
+
+return { ContextVar = new, remake = remake, bound = bound, call_with = call_with }

@@ -1,6 +1,7 @@
 --- Functions on other threads: ThreadPoolExecutor, to_thread.
 -- @module asyncio.threads
 local check = require "asyncio.check"
+local context = require "asyncio.context"
 local core = require "asyncio.core"
 
 local threads = {}
@@ -78,13 +79,14 @@ function core.executor_class.__close(self)
 end
 
 --- Calls a function in a worker of the loop's default executor, and waits for it.
+-- ContextVars have the values there that they have here, if those can cross.
 -- @function to_thread
 -- @tparam function fn
 -- @param ... its arguments
 -- @return its results
 function threads.to_thread(fn, ...)
   if type(fn) ~= "function" then check.fail(1, "to_thread", "function", fn, 2) end
-  return core.await(core.get_running_loop():run_in_executor(nil, fn, ...))
+  return core.await(core.get_running_loop():run_in_executor(nil, context.bound(fn), ...))
 end
 
 --- For the end of a run: no job any more, and so many seconds for those that there are.
