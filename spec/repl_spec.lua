@@ -177,7 +177,8 @@ both_ways("reports_lost_errors_and_goes_on", function(environment)
 end)
 
 both_ways("uses_the_prompts_that_are_set", function(environment)
-  session({ "> ", "_PROMPT = 'one: '; _PROMPT2 = 'two: '\r", "\none: ", "do\r", "\ntwo: ", "end\r", "end\none: " }, environment)
+  session({ "> ", "_PROMPT = 'one: '; _PROMPT2 = 'two: '\r", "\none: ", "do\r", "\ntwo: ",
+    "end\r", "end\none: " }, environment)
 end)
 
 -- Ctrl-C
