@@ -51,17 +51,7 @@ static bool unstarted(lua_State *co) {
 
 /* Message handler: keeps the traceback of this level for the levels around it. */
 static int on_error(lua_State *L) {
-  Task *t = asy_runtime(L)->current;
-  if (!t || asy_isinterruption(L, 1)) return 1;
-  lua_settop(L, 1);
-  luaL_traceback(L, L, NULL, 1);
-  asy_task_push(L, t);
-  asy_future_extras(L, -1, true); /* stack: err, traceback, task, extras */
-  lua_getfield(L, 4, "inner_error");
-  if (lua_rawequal(L, 1, -1) && lua_getfield(L, 4, "inner_traceback") == LUA_TSTRING) {
-    lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, 2));
-    lua_replace(L, 2);
-  }
+  if (!asy_task_trace(L)) return 1;
   lua_pushvalue(L, 2);
   lua_setfield(L, 4, "inner_traceback");
   lua_pushvalue(L, 1);

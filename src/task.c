@@ -298,10 +298,9 @@ static bool withdraw(lua_State *L, Task *t, int idx) {
 
 /* The body of a task */
 
-/* Message handler: the traceback of an error that leaves the task. Cancellations go without. */
-static int on_error(lua_State *L) {
+bool asy_task_trace(lua_State *L) {
   Task *t = asy_runtime(L)->current;
-  if (!t || asy_isinterruption(L, 1)) return 1;
+  if (!t || asy_isinterruption(L, 1)) return false;
   lua_settop(L, 1);
   luaL_traceback(L, L, NULL, 1);
   asy_task_push(L, t);
@@ -311,6 +310,12 @@ static int on_error(lua_State *L) {
     lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, 2));
     lua_replace(L, 2);
   }
+  return true;
+}
+
+/* Message handler: the traceback of an error that leaves the task. Cancellations go without. */
+static int on_error(lua_State *L) {
+  if (!asy_task_trace(L)) return 1;
   lua_pushvalue(L, 2);
   lua_setfield(L, 4, "traceback");
   if (asy_isinstance(L, 1, ASY_ERROR)) {
