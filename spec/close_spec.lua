@@ -333,6 +333,7 @@ local METHODS = [[
     default_exception_handler = true, call_exception_handler = true, set_exception_handler = true,
     run_forever = true, new_event_loop = true, add_reader = true, add_writer = true, add_signal_handler = true,
     stdin = true, stdout = true, stderr = true, run = true, print_call_graph = true,
+    ThreadPoolExecutor = true, Channel = true, remote = true,
   }
   local calls, odd
   local function fits(err)

@@ -71,17 +71,17 @@ local STANDARD = { -- the standard library's own
   ["coroutine.create"] = true, ["coroutine.running"] = true, ["coroutine.isyieldable"] = true,
 }
 
-local C_SOURCES = all_of "src/*.c"
+--- The names in the C sources → the comments that are theirs.
+local C_DOCS = {}
+for block in ("\n" .. all_of "src/*.c"):gmatch "\n(/// [^\n]*\n[^\n].-\n)[^/\n]" do
+  local name = block:match "\n// @function ([^\n]+)\n"
+  if name then C_DOCS[name] = block end
+end
 
 --- The comment above the definition of a function of ours, or nil.
 local function doc_of(name, fn)
   local info = debug.getinfo(fn, "S")
-  if info.what == "C" then
-    for block in ("\n" .. C_SOURCES):gmatch "\n(/// [^\n]*\n[^\n].-\n)[^/\n]" do
-      if block:find("\n// @function " .. name:gsub("[%-]", "%%-") .. "\n") then return block end
-    end
-    return nil
-  end
+  if info.what == "C" then return C_DOCS[name] end
   local lines, block = {}, {}
   for line in io.lines(info.source:sub(2)) do lines[#lines + 1] = line end
   for i = info.linedefined - 1, 1, -1 do
@@ -218,17 +218,24 @@ local function run_block(source, name)
   t.virtual(chunk)()
 end
 
-for _, guide in ipairs(GUIDES) do
-  TestExamples["test_of_" .. guide:gsub("[/.-]", "_")] = function()
-    local line = 1
-    for before, info, source in ("\n" .. read(guide)):gmatch "(.-)\n```lua([^\n]*)\n(.-)\n```" do
-      line = line + select(2, before:gsub("\n", ""))
-      local name = guide .. ":" .. line + 1
-      assert(load(checked(source), "=" .. name))
-      if not info:find "norun" then run_block(source, name) end
-      line = line + 3 + select(2, source:gsub("\n", ""))
-    end
+--- Runs the blocks of a guide that are Lua; those marked `norun` are only compiled.
+local function run_blocks(guide)
+  local text, at, line = "\n" .. read(guide), 1, 0
+  while true do
+    local from, _, info = text:find("\n```lua([^\n]*)\n", at)
+    if not from then return end
+    local _, last, source = text:find("\n(.-)\n```", from + 1)
+    line = line + select(2, text:sub(at, from):gsub("\n", ""))
+    local name = guide .. ":" .. line
+    assert(load(checked(source), "=" .. name))
+    if not info:find "norun" then run_block(source, name) end
+    line = line + select(2, text:sub(from + 1, last):gsub("\n", ""))
+    at = last + 1
   end
+end
+
+for _, guide in ipairs(GUIDES) do
+  TestExamples["test_of_" .. guide:gsub("[/.-]", "_")] = function() run_blocks(guide) end
 end
 
 -- Links
