@@ -814,4 +814,6 @@ function TestOutOfDescriptors:test_accepting_pauses_and_resumes_and_nothing_is_l
   t.assertTrue(code == 0 or code == nil)
 end
 
+-- valgrind keeps a few descriptors more than the limit, and closes what is accepted above it.
+t.leave_out(TestOutOfDescriptors, "valgrind")
 t.finish()
