@@ -817,6 +817,8 @@ static void decode_function(Decoder *d, int shared, size_t offset, int depth) {
   Dump dump = {NULL, take_word(d)};
   dump.bytes = take(d, dump.length);
   if (lua_load(L, read_dump, &dump, "=message", "b") != LUA_OK) lua_error(L);
+  lua_pushliteral(L, ""); /* lua_load lets the collector do nothing, this does */
+  lua_pop(L, 1);
   keep_if(d, shared, offset);
   int n = (unsigned char)*take(d, 1);
   for (int i = 1; i <= n; i++) decode_upvalue(d, i, depth);
