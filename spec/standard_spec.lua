@@ -26,6 +26,14 @@ local function run(body, shell)
   return output, t.unhurried(peers.content(errors.name)), code or 0
 end
 
+--- Calls fn with the name of a file that isn't there, and a shell command that waits until it is.
+local function with_signal(fn)
+  local name = os.tmpname()
+  os.remove(name)
+  fn(name, ("until [ -e %s ]; do sleep 0.02; done"):format(name))
+  os.remove(name)
+end
+
 local function assert_prints(expected, body, shell)
   local output, errors, code = run(body, shell)
   t.assertEquals(errors, "")
@@ -74,18 +82,21 @@ function TestStdin:test_takes_a_limit()
 end
 
 function TestStdin:test_waits_while_other_tasks_go_on()
-  assert_prints("late\ttrue\n", [[
-    local turns = 0
-    local ticker = asyncio.create_task(function()
-      while true do
-        asyncio.sleep(0.01)
-        turns = turns + 1
-      end
-    end)
-    local line = asyncio.stdin():readline()
-    ticker:cancel()
-    print(line:sub(1, -2), turns >= 3)
-  ]], "(sleep 0.2; echo late) | %s")
+  with_signal(function(name, wait)
+    assert_prints("late\ttrue\n", ([[
+      local turns = 0
+      local ticker = asyncio.create_task(function()
+        while true do
+          asyncio.sleep(0.01)
+          turns = turns + 1
+          if turns == 3 then io.open("%s", "w"):close() end
+        end
+      end)
+      local line = asyncio.stdin():readline()
+      ticker:cancel()
+      print(line:sub(1, -2), turns >= 3)
+    ]]):format(name), "(" .. wait .. "; echo late) | %s")
+  end)
 end
 
 function TestStdin:test_that_says_nothing_does_not_keep_the_program()
@@ -120,9 +131,11 @@ end
 
 function TestStdin:test_leaves_the_flags_to_a_program_that_shares_it()
   -- the next program of the shell script reads the same pipe: it would get EAGAIN
-  assert_prints("one\nrest\n", [[
-    print((asyncio.stdin():readline():sub(1, -2)))
-  ]], "(echo one; sleep 0.3; echo rest) | (%s; cat)")
+  with_signal(function(name, wait)
+    assert_prints("one\nrest\n", [[
+      print((asyncio.stdin():readline():sub(1, -2)))
+    ]], ("(echo one; %s; echo rest) | (%%s; touch %s; cat)"):format(wait, name))
+  end)
 end
 
 TestStdout = {}
@@ -186,16 +199,19 @@ function TestStdout:test_loses_nothing_to_a_pipe_that_is_read_slowly()
 end
 
 function TestStdout:test_drain_waits_for_a_reader()
-  local _, errors = run([[
-    local writer = asyncio.stdout()
-    writer:write(("x"):rep(1000000))
-    local task = asyncio.create_task(writer.drain, writer)
-    asyncio.sleep(0.05)
-    io.stderr:write(tostring(task:done()), "\n")
-    asyncio.await(task)
-    io.stderr:write(tostring(task:done()), "\n")
-  ]], "%s | (sleep 0.3; cat) >/dev/null")
-  t.assertEquals(errors, "false\ntrue\n")
+  with_signal(function(name, wait)
+    local _, errors = run(([[
+      local writer = asyncio.stdout()
+      writer:write(("x"):rep(1000000))
+      local task = asyncio.create_task(writer.drain, writer)
+      asyncio.sleep(0.05)
+      io.stderr:write(tostring(task:done()), "\n")
+      io.open("%s", "w"):close()
+      asyncio.await(task)
+      io.stderr:write(tostring(task:done()), "\n")
+    ]]):format(name), "%s | (" .. wait .. "; cat) >/dev/null")
+    t.assertEquals(errors, "false\ntrue\n")
+  end)
 end
 
 function TestStdout:test_whose_reader_is_gone_raises()
