@@ -105,7 +105,7 @@ static void say(Encoder *e, const char *fmt, ...) {
   size_t room = sizeof e->text - e->length;
   if (room == 1) return;
   va_start(ap, fmt);
-  int n = vsnprintf(e->text + e->length, room, fmt, ap);
+  int n = vsnprintf(e->text + e->length, room, fmt, ap); // NOLINT(clang-analyzer-valist.Uninitialized)
   va_end(ap);
   if (n >= 0 && (size_t)n < room) {
     e->length += (size_t)n;

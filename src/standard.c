@@ -161,7 +161,7 @@ static int loop_unpumped(lua_State *L) {
 
 /* The loop closes: threads that still copy do so for nobody. */
 static void forget_pumps(Loop *loop) {
-  while (!list_empty(&loop->pumps)) pump_forget(asy_container(loop->pumps.next, Pump, link));
+  for (ListNode *node; (node = list_take(&loop->pumps));) pump_unref(asy_container(node, Pump, link));
 }
 
 static const char *const NAMES[] = {"stdin", "stdout", "stderr"};
