@@ -53,8 +53,10 @@ for line in open(sys.argv[1]):
         break
     place = clean().index(text, place) + len(text)
 if failed is None:
-    while more(float(sys.argv[3])):
-        pass
+    deadline = time.monotonic() + float(sys.argv[3])
+    while not ended and time.monotonic() < deadline:
+        if not more(5) and not ended and text == b"\x04":
+            os.write(fd, text) # what is typed while the terminal changes its mode may be lost
     if not ended:
         failed = "its end"
 if failed is not None:
