@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "alloc.h"
+#include "detached.h"
 #include "parcel.h"
 
 #define STREAK 3 /* jobs done since a thread slept, from which on it counts as busy */
@@ -263,18 +264,8 @@ static void *thread_main(void *arg) {
   return NULL;
 }
 
-/* A detached thread that blocks all signals. */
 static int start_thread(Pool *pool) {
-  sigset_t all, old;
-  pthread_attr_t attr;
-  pthread_t thread;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &old);
-  pthread_attr_init(&attr);
-  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  int status = pthread_create(&thread, &attr, thread_main, pool_ref(pool));
-  pthread_attr_destroy(&attr);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  int status = asy_thread_start(thread_main, pool_ref(pool));
   if (status) atomic_fetch_sub(&pool->refs, 1); /* not the last */
   return -status;
 }

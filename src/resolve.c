@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 
 #include "address.h"
+#include "detached.h"
 #include "alloc.h"
 #include "error.h"
 
@@ -66,21 +67,6 @@ static void *thread_main(void *arg) {
   l->work(l);
   if (!inbox_post(l->inbox, &l->done)) lookup_free(l);
   return NULL;
-}
-
-/* A detached thread that blocks all signals. */
-static int start_thread(Lookup *l) {
-  sigset_t all, old;
-  pthread_attr_t attr;
-  pthread_t thread;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &old);
-  pthread_attr_init(&attr);
-  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  int status = pthread_create(&thread, &attr, thread_main, l);
-  pthread_attr_destroy(&attr);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  return status;
 }
 
 /* EAI_* as libuv numbers them, so that they have names and texts. */
@@ -168,7 +154,7 @@ static int run_lookup(lua_State *L, Task *t, Lookup *l) {
   l->task = t;
   l->loop = t->loop;
   l->inbox = inbox_ref(t->loop->inbox);
-  int status = start_thread(l);
+  int status = asy_thread_start(thread_main, l);
   if (status) {
     lookup_free(l);
     return asy_oserror(L, -status, "thread", lua_tostring(L, -1));

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 
 #include "alloc.h"
+#include "detached.h"
 #include "error.h"
 #include "options.h"
 #include "stream.h"
@@ -80,9 +81,6 @@ static void *pump_main(void *arg) {
 
 /* Copies in a detached thread that blocks all signals; it closes both ends. */
 static int pump_start(Pump **pump, int from, int to, int our_end) {
-  sigset_t all, old;
-  pthread_attr_t attr;
-  pthread_t thread;
   Pump *p = asy_calloc(1, sizeof *p);
   if (!p) return UV_ENOMEM;
   p->from = from;
@@ -90,13 +88,7 @@ static int pump_start(Pump **pump, int from, int to, int our_end) {
   p->our_end = our_end;
   list_init(&p->link);
   atomic_store(&p->refs, 2);
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &old);
-  pthread_attr_init(&attr);
-  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  int status = pthread_create(&thread, &attr, pump_main, p);
-  pthread_attr_destroy(&attr);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  int status = asy_thread_start(pump_main, p);
   if (status)
     asy_free(p);
   else

@@ -18,9 +18,6 @@ local CLOSING_PAUSE = 0.005 -- seconds between two looks at what is being closed
 local CLOSING_LOOKS = 200   -- ... and how many of them
 local SLOW_STEPS = { "^a task held the loop", "^a callback took" } -- a busy machine's fault, not the test's
 
---- What every task of the loop waits for, and where.
-local function blocked_tasks(loop) return graph.of_loop(loop) end
-
 local function slow_step(context)
   for _, pattern in ipairs(SLOW_STEPS) do
     if tostring(context.message):find(pattern) then return true end
@@ -54,7 +51,7 @@ local function fail_for_tasks(loop)
   local left = core.all_tasks(loop)
   if #left == 0 then return end
   error(("the test left %d task%s that had not ended:\n%s"):format(#left, #left > 1 and "s" or "",
-    blocked_tasks(loop)), 0)
+    graph.of_loop(loop)), 0)
 end
 
 --- What is being closed may need a few turns.
@@ -78,7 +75,7 @@ end
 local function run_body(self, loop, fn, timeout, ...)
   local timed_out
   core.testing.set_alarm(loop, timeout, function()
-    timed_out = ("the test took longer than %g s; its tasks:\n%s"):format(timeout, blocked_tasks(loop))
+    timed_out = ("the test took longer than %g s; its tasks:\n%s"):format(timeout, graph.of_loop(loop))
     loop:stop()
   end)
   local task = loop:create_task(fn, ...)
@@ -87,7 +84,7 @@ local function run_body(self, loop, fn, timeout, ...)
   core.testing.set_alarm(loop, nil)
   if not results[1] and not task:done() and not timed_out then -- a deadlock, or Ctrl-C
     if core.isinstance(results[2], core.Error) then
-      error(("%s:\n%s"):format(results[2], blocked_tasks(loop)), 0)
+      error(("%s:\n%s"):format(results[2], graph.of_loop(loop)), 0)
     end
   elseif results[1] then
     fail_for_tasks(loop)
