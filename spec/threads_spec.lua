@@ -230,6 +230,65 @@ function TestRunInExecutor:test_checks_its_arguments()
   end)
 end
 
+--- What is small goes another way than the rest, from a function's second call on.
+function TestRunInExecutor:test_sends_small_values_as_exactly_as_large_ones()
+  local function same(...) return ... end
+  t.run(function()
+    local values = { 0, -1, math.maxinteger, math.mininteger, 0.0, -0.0, 1.5, 1 / 0, -1 / 0, 2 ^ 53, true, false, "",
+      "a\0b", ("x"):rep(63), ("x"):rep(64), ("x"):rep(65), ("x"):rep(96), ("x"):rep(5000), { 1 }, print }
+    for round = 1, 3 do
+      for i, value in ipairs(values) do
+        local got = await(loop():run_in_executor(nil, same, value))
+        t.assertEquals(got, value, "value " .. i .. ", round " .. round)
+        t.assertEquals(math.type(got), math.type(value))
+        if value == 0 then t.assertEquals(1 / got, 1 / value) end
+      end
+      local nan = await(loop():run_in_executor(nil, same, 0 / 0))
+      t.assertTrue(nan ~= nan)
+      for length = 28, 64 do -- up to more than the room that is there at first
+        local a, b, c = ("a"):rep(length), ("b"):rep(length), ("c"):rep(length)
+        t.assertEquals({ await(loop():run_in_executor(nil, same, a, b, c)) }, { a, b, c })
+      end
+      for _, n in ipairs { 0, 1, 2, 7, 8, 9, 10, 11, 31, 32, 33, 34, 100 } do
+        local sent = table.pack(table.unpack({}, 1, n))
+        for i = 2, n, 2 do sent[i] = i % 3 == 0 and i or ("%d"):format(i) end
+        t.assertEquals(table.pack(await(loop():run_in_executor(nil, same, table.unpack(sent, 1, n)))), sent)
+      end
+    end
+  end)
+end
+
+function TestRunInExecutor:test_serves_one_loop_after_the_other()
+  local pool = asyncio.ThreadPoolExecutor { max_workers = 2 }
+  for round = 1, 4 do
+    t.run(function()
+      for i = 1, 5 do t.assertEquals(await(loop():run_in_executor(pool, add, round, i)), round + i) end
+      local futures = {}
+      for i = 1, 5 do futures[i] = loop():run_in_executor(pool, add, i, i) end
+      t.assertEquals({ asyncio.gather(table.unpack(futures)) }, { 2, 4, 6, 8, 10 })
+    end)
+  end
+  pool:shutdown()
+end
+
+--- A job's memory is used again: nothing of its past may show.
+function TestRunInExecutor:test_goes_on_after_errors_and_cancellations()
+  local function fail_on(i, limit)
+    if i % limit == 0 then error("number " .. i, 0) end
+    return i
+  end
+  t.run(function()
+    for i = 1, 30 do
+      local future = loop():run_in_executor(nil, fail_on, i, 3)
+      local dropped = loop():run_in_executor(nil, fail_on, i, 2)
+      dropped:cancel()
+      local ok, got = pcall(await, future)
+      t.assertEquals({ ok, got }, i % 3 == 0 and { false, "number " .. i } or { true, i })
+      t.assertTrue(dropped:cancelled())
+    end
+  end)
+end
+
 function TestRunInExecutor:test_of_a_loop_that_does_not_run_is_done_when_it_does()
   local other = asyncio.new_event_loop()
   local future = other:run_in_executor(nil, add, 20, 3)

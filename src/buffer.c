@@ -7,16 +7,7 @@
 
 #include "alloc.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define KEEP(n) 0 /* so that it sees each one being freed */
-#endif
-#endif
-#if !defined(KEEP)
-#define KEEP(n) (n)
-#endif
-
-static const int MAX_BLOCKS[BUFFER_CLASSES] = {KEEP(512), KEEP(128), KEEP(64)}; /* 5.5 MiB at most */
+static const int MAX_BLOCKS[BUFFER_CLASSES] = {ASY_KEEP(512), ASY_KEEP(128), ASY_KEEP(64)}; /* 5.5 MiB at most */
 
 char *buffer_reserve(Buffer *b, size_t n) {
   size_t length = buffer_length(b), size = b->size;

@@ -568,13 +568,54 @@ static void begin(Encoder *e, lua_State *L, Buffer *out, int names, bool objects
   e->length = 0;
 }
 
+/* A scalar or a short string at p; where it ends, or NULL: it is another, or there is no room. */
+static char *encode_plain_value(lua_State *L, int idx, char *p, const char *end) {
+  size_t length;
+  if (end - p < 1 + (ptrdiff_t)sizeof(lua_Integer)) return NULL;
+  switch (lua_type(L, idx)) {
+  case LUA_TNIL: *p = T_NIL; return p + 1;
+  case LUA_TBOOLEAN: *p = lua_toboolean(L, idx) ? T_TRUE : T_FALSE; return p + 1;
+  case LUA_TNUMBER:
+    if (lua_isinteger(L, idx)) {
+      lua_Integer i = lua_tointeger(L, idx);
+      *p = T_INTEGER;
+      return (char *)memcpy(p + 1, &i, sizeof i) + sizeof i;
+    } else {
+      lua_Number x = lua_tonumber(L, idx);
+      *p = T_FLOAT;
+      return (char *)memcpy(p + 1, &x, sizeof x) + sizeof x;
+    }
+  case LUA_TSTRING: {
+    const char *s = lua_tolstring(L, idx, &length);
+    if (length >= LONG_STRING || (size_t)(end - p) < length + 2) return NULL;
+    p[0] = T_STRING;
+    p[1] = (char)length;
+    return (char *)memcpy(p + 2, s, length) + length;
+  }
+  default: return NULL;
+  }
+}
+
+bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
+  if (n > FEW || !out->size) return false;
+  char *p = out->data;
+  const char *end = p + out->size;
+  *p++ = (char)(n * 2);
+  for (int i = 0; i < n; i++)
+    if (!(p = encode_plain_value(L, first + i, p, end))) return false;
+  out->start = 0;
+  out->end = (size_t)(p - out->data);
+  return true;
+}
+
 void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out) {
   Encoder e;
   int top = lua_gettop(L);
   first = lua_absindex(L, first);
+  out->start = out->end = 0; /* offsets count from there */
+  if (codec_encode_plain(L, first, n, out)) return;
   bool ok, again = false, objects = has_objects(L, first, n);
   luaL_checkstack(L, 2, NULL);
-  out->start = out->end = 0; /* offsets count from there */
   do { /* a second time with the names as they are now, if something was refused */
     if (objects) prepare(L, again);
     begin(&e, L, out, top + 1, objects);
@@ -906,7 +947,44 @@ static void decode_value(Decoder *d, int depth) {
   }
 }
 
+/* Pushes a scalar and returns where it ends; NULL: it is another, or the message ends within it. */
+static const char *decode_plain_value(lua_State *L, const char *p, const char *end) {
+  lua_Integer i;
+  lua_Number x;
+  if (p == end) return NULL;
+  switch (*p++) {
+  case T_NIL: lua_pushnil(L); return p;
+  case T_FALSE: lua_pushboolean(L, 0); return p;
+  case T_TRUE: lua_pushboolean(L, 1); return p;
+  case T_INTEGER:
+    if (end - p < (ptrdiff_t)sizeof i) return NULL;
+    memcpy(&i, p, sizeof i);
+    lua_pushinteger(L, i);
+    return p + sizeof i;
+  case T_FLOAT:
+    if (end - p < (ptrdiff_t)sizeof x) return NULL;
+    memcpy(&x, p, sizeof x);
+    lua_pushnumber(L, x);
+    return p + sizeof x;
+  default: return NULL;
+  }
+}
+
+int codec_decode_plain(lua_State *L, const char *bytes, size_t length) {
+  const char *p = bytes, *end = bytes + length;
+  unsigned char head = length ? (unsigned char)*p++ : 1;
+  int n = head / 2, pushed = 0;
+  if (head & 1 || n > CODEC_PLAIN) return -1;
+  while (pushed < n && (p = decode_plain_value(L, p, end))) pushed++;
+  if (p == end) return n;
+  lua_pop(L, pushed);
+  return -1;
+}
+
 int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted) {
+  luaL_checkstack(L, CODEC_PLAIN, NULL);
+  int plain = codec_decode_plain(L, bytes, length);
+  if (plain >= 0) return plain;
   Decoder d = {L, bytes, bytes, bytes + length, length, lua_gettop(L) + 1, trusted};
   size_t size = take_size(&d), n = size / 2;
   if (size & 1) { /* the offset of the last record */

@@ -22,12 +22,14 @@
 #include "task.h"
 
 #define MAX_WORKERS 1000000
-#define ROOM 96 /* bytes that a job has for its message at first: results as small need no memory then */
 #define DEFAULT_WORKERS 32 /* at most, and not more than four above the number of cores: as in Python */
 
-/* User value 1 of an executor: function → WorkerFunction, or true when it was seen once; weak keys. */
+/* User value 1 of an executor: function → WorkerFunction, or true when it was seen once; weak keys.
+** User value 2: the last function that was found there. */
 typedef struct Executor {
   Pool *pool;
+  const void *last;        /* its address, or NULL */
+  WorkerFunction *last_fn; /* what it was found as; lives as long */
 } Executor;
 
 /* What holds a WorkerFunction for that table. */
@@ -40,11 +42,13 @@ typedef struct JobFuture {
   Job *job;            /* NULL: it has come back, or was cancelled */
 } JobFuture;
 
-static Pool *check_pool(lua_State *L, int idx) {
+static Executor *check_executor(lua_State *L, int idx) {
   Executor *e = asy_check(L, ASY_RUNTIME(L), idx, ASY_EXECUTOR, "asyncio.ThreadPoolExecutor");
   if (!e->pool) asy_error(L, ASY_CLOSED, "the executor has been collected"); /* a finaliser uses it */
-  return e->pool;
+  return e;
 }
+
+static Pool *check_pool(lua_State *L, int idx) { return check_executor(L, idx)->pool; }
 
 /* A job and its loop */
 
@@ -56,7 +60,7 @@ static void job_detach(Job *job) {
   if (job->loop) job->loop->jobs--;
   job->future = NULL;
   job->loop = NULL;
-  job_unref(job);
+  job_recycle(job);
 }
 
 /* From libuv, on the loop's thread. */
@@ -114,24 +118,40 @@ static int settle(lua_State *L) {
   return 0;
 }
 
-/* Its turn in the loop. Should memory run out, it stays on the list and is tried again. A finaliser that
-** runs meanwhile may cancel the job: then it is detached. */
+/* The same where nothing can raise: one number or so for a future without callbacks. */
+static bool settle_plain(lua_State *L, Loop *loop, Job *job, Future *f, int idx) {
+  if (job->outcome != JOB_RESULT || f->callbacks) return false;
+  int n = codec_decode_plain(L, buffer_bytes(&job->message), buffer_length(&job->message));
+  if (n == 1) asy_future_settle(L, loop->rt, f, idx, FUTURE_RESULT, false);
+  else if (n > 0) lua_pop(L, n);
+  return n == 1;
+}
+
+/* stack: ..., future. Should memory run out, the job stays on the list and is tried again. A finaliser that
+** runs meanwhile may cancel the job: then it is detached, and this is false. */
+static bool settle_any(lua_State *L, Loop *loop, Job *job, Future *f) {
+  int future = lua_gettop(L);
+  list_prepend(&loop->ready, &job->ready.link);
+  lua_pushcfunction(L, settle);
+  lua_pushlightuserdata(L, job);
+  lua_pushvalue(L, future);
+  atomic_fetch_add(&job->refs, 1);
+  bool failed = lua_pcall(L, 2, 0, 0) != LUA_OK, attached = job->loop;
+  job_unref(job);
+  if (attached && failed && f->state == FUTURE_PENDING)
+    asy_future_settle(L, loop->rt, f, future, FUTURE_ERROR, false);
+  return attached;
+}
+
+/* Its turn in the loop. */
 static void job_run(lua_State *L, Loop *loop, Ready *self) {
   Job *job = asy_container(self, Job, ready);
   int top = lua_gettop(L);
-  luaL_checkstack(L, 10, NULL);
-  list_prepend(&loop->ready, &self->link);
-  asy_held_push(L, loop, job->slot);
+  luaL_checkstack(L, CODEC_PLAIN + 4, NULL);
+  lua_rawgeti(L, ASY_HELD, job->slot);
   Future *f = lua_touserdata(L, -1);
-  lua_pushcfunction(L, settle);
-  lua_pushlightuserdata(L, job);
-  lua_pushvalue(L, top + 1);
-  atomic_fetch_add(&job->refs, 1);
-  bool failed = lua_pcall(L, 2, 0, 0) != LUA_OK, detached = !job->loop;
-  job_unref(job);
-  if (!detached) {
-    if (failed && f->state == FUTURE_PENDING) asy_future_settle(L, loop->rt, f, top + 1, FUTURE_ERROR, false);
-    asy_release(L, loop, job->slot);
+  if (settle_plain(L, loop, job, f, top + 1) || settle_any(L, loop, job, f)) {
+    asy_release_in(L, loop, ASY_HELD, job->slot);
     job_detach(job);
   }
   lua_settop(L, top);
@@ -206,9 +226,10 @@ static WorkerFunction *keep_function(lua_State *L, Pool *pool, int fn) {
 }
 
 /* The function at `fn` as the workers keep it, from its second call on; NULL: it goes with the job. */
-static WorkerFunction *kept_function(lua_State *L, Pool *pool, int executor, int fn) {
+static WorkerFunction *kept_function(lua_State *L, Executor *e, int executor, int fn) {
   WorkerFunction *found = NULL;
   if (!self_contained(L, fn)) return NULL;
+  if (lua_topointer(L, fn) == e->last) return e->last_fn;
   lua_getiuservalue(L, executor, 1);
   lua_pushvalue(L, fn);
   switch (lua_rawget(L, -2)) {
@@ -220,35 +241,47 @@ static WorkerFunction *kept_function(lua_State *L, Pool *pool, int executor, int
     break;
   default:
     lua_pop(L, 1);
-    found = keep_function(L, pool, fn);
+    found = keep_function(L, e->pool, fn);
     lua_pushnil(L);
   }
   lua_pop(L, 2);
+  if (!found) return NULL;
+  lua_pushvalue(L, fn);
+  lua_setiuservalue(L, executor, 2);
+  e->last = lua_topointer(L, fn);
+  e->last_fn = found;
   return found;
 }
 
 /* Submitting */
 
-/* stack: [executor], ..., [fn] function, arguments → [fn] future */
+/* Puts the function, unless that is kept, and its arguments into the job's message.
+** stack: ..., [fn] function, arguments, future → [fn] anything, ..., future; false: ..., error */
+static bool pack_call(lua_State *L, Job *job, WorkerFunction *kept, int fn) {
+  int n = lua_gettop(L) - fn - 1;
+  if (kept && codec_encode_plain(L, fn + 1, n, &job->message)) return true;
+  lua_insert(L, fn);
+  if (kept) lua_remove(L, fn + 1);
+  return parcel_pack(L, n + !kept, kept ? "argument" : "call", &job->message);
+}
+
+/* stack: [executor], ..., [fn] function, arguments → ..., future */
 static int submit(lua_State *L, Loop *loop, int executor, int fn) {
-  Pool *pool = check_pool(L, executor);
-  int n = lua_gettop(L) - fn;
+  Executor *e = check_executor(L, executor);
   luaL_checktype(L, fn, LUA_TFUNCTION);
   asy_loop_checkopen(L, loop);
   luaL_checkstack(L, 12, NULL);
-  WorkerFunction *kept = kept_function(L, pool, executor, fn);
-  Job *job = new_job(L, loop, pool);
-  lua_insert(L, fn); /* future, function, arguments */
-  if (kept) {
-    job->fn = worker_function_ref(kept);
-    lua_remove(L, fn + 1);
+  WorkerFunction *kept = kept_function(L, e, executor, fn);
+  Job *job = new_job(L, loop, e->pool);
+  if (job->fn != kept) {
+    worker_function_unref(job->fn);
+    job->fn = kept ? worker_function_ref(kept) : NULL;
   }
-  buffer_reserve(&job->message, ROOM);
-  if (!parcel_pack(L, n + !kept, kept ? "argument" : "call", &job->message)) {
+  if (!pack_call(L, job, kept, fn)) {
     abandon_job(L, job);
     return lua_error(L);
   }
-  int status = pool_push(pool, job);
+  int status = pool_push(e->pool, job);
   if (!status) return 1;
   abandon_job(L, job);
   if (status == POOL_SHUT) return asy_error(L, ASY_CLOSED, "the executor has been shut down");
@@ -342,6 +375,7 @@ static int executor__gc(lua_State *L) {
   Executor *e = asy_test(L, ASY_RUNTIME(L), 1, ASY_EXECUTOR);
   if (!e || !e->pool) return 0;
   pool_shutdown(e->pool, false);
+  pool_retire(e->pool);
   pool_unref(e->pool);
   e->pool = NULL;
   return 0;
@@ -370,8 +404,8 @@ static int default_workers(void) {
 /* stack: ..., initializer or nil → ..., executor. max_workers 0: the default */
 static void new_executor(lua_State *L, int max_workers, const char *name) {
   WorkerSetup setup;
-  Executor *e = lua_newuserdatauv(L, sizeof *e, 1);
-  e->pool = NULL;
+  Executor *e = lua_newuserdatauv(L, sizeof *e, 2);
+  *e = (Executor){NULL, NULL, NULL};
   asy_pushmeta(L, asy_runtime(L), ASY_EXECUTOR);
   lua_setmetatable(L, -2);
   lua_newtable(L);

@@ -23,8 +23,16 @@
 
 #define STREAK 3 /* jobs done since a thread slept, from which on it counts as busy */
 #define YIELDS 3
+#define ROOM 96 /* bytes that a job has for its message at first: results as small need no memory then */
+#define MAX_SPARE ASY_KEEP(128)
 
 struct Pool {
+  /* of the thread that makes its jobs, and on cache lines of its own */
+  ListNode spare; /* Jobs to be used again */
+  int nspare;
+  bool retired;   /* no more jobs are made */
+  char apart[64];
+
   atomic_int refs;
   uv_mutex_t lock;
   uv_cond_t work;    /* there is a job, or an end to it */
@@ -55,6 +63,7 @@ Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup) {
   if (uv_cond_init(&pool->work)) goto no_work;
   if (uv_cond_init(&pool->ended)) goto no_ended;
   atomic_store(&pool->refs, 1);
+  list_init(&pool->spare);
   list_init(&pool->queue);
   list_init(&pool->watchers);
   pool->max = max_workers;
@@ -94,7 +103,20 @@ lua_Integer pool_function_id(Pool *pool) {
 
 /* Jobs */
 
+static Job *used_job(Pool *pool, Inbox *inbox) {
+  Job *job = asy_container(list_take(&pool->spare), Job, link);
+  pool->nspare--;
+  if (job->inbox != inbox) {
+    inbox_unref(job->inbox);
+    job->inbox = inbox_ref(inbox);
+  }
+  job->outcome = JOB_RESULT;
+  job->cancelled = job->watches = false;
+  return job;
+}
+
 Job *job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *)) {
+  if (!list_empty(&pool->spare)) return used_job(pool, inbox);
   Job *job = asy_calloc(1, sizeof *job);
   if (!job) return NULL;
   atomic_store(&job->refs, 1);
@@ -104,6 +126,7 @@ Job *job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *)) {
   list_init(&job->link);
   list_init(&job->guest.link);
   list_init(&job->ready.link);
+  buffer_reserve(&job->message, ROOM); /* without memory it is tried again later */
   return job;
 }
 
@@ -117,6 +140,23 @@ void job_unref(Job *job) {
   inbox_unref(job->inbox);
   pool_unref(job->pool);
   asy_free(job);
+}
+
+void job_recycle(Job *job) {
+  Pool *pool = job->pool;
+  bool alone = atomic_load(&job->refs) == 1, sound = job->outcome != JOB_BROKEN;
+  if (!alone || !sound || pool->retired || pool->nspare >= MAX_SPARE) {
+    job_unref(job);
+    return;
+  }
+  parcel_clear(&job->message);
+  list_append(&pool->spare, &job->link);
+  pool->nspare++;
+}
+
+void pool_retire(Pool *pool) {
+  pool->retired = true;
+  for (ListNode *node; (node = list_take(&pool->spare));) job_unref(asy_container(node, Job, link));
 }
 
 /* Back to its loop, with the pool's reference. */

@@ -41,7 +41,7 @@ typedef struct Job {
   bool watches;       /* it is no call, but waits for the pool's end */
 
   /* the pool's, under its lock */
-  ListNode link;      /* in its queue, or among those that wait for its end */
+  ListNode link;      /* in its queue, among those that wait for its end, or to be used again */
   Worker *worker;     /* who runs it */
 
   /* its loop's; on the loop's thread only, but for the posting */
@@ -62,9 +62,15 @@ void pool_unref(Pool *pool);
 /* A number for a function, of its own in this pool. */
 lua_Integer pool_function_id(Pool *pool);
 
-/* A job with one reference, of that pool; NULL when there is no memory. */
+/* A job with one reference, of that pool; NULL when there is no memory. It may be one that was used before. */
 Job *job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *));
 void job_unref(Job *job);
+
+/* As job_unref, by the thread that makes the pool's jobs: keeps it for the next call. */
+void job_recycle(Job *job);
+
+/* By that thread: no more jobs will be made. */
+void pool_retire(Pool *pool);
 
 /* Puts a job into the queue, with a reference of the pool's; starts a thread if none is idle. It
 ** comes back through `done`. Otherwise the job is the caller's alone: POOL_SHUT, or negative when no
