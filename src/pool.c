@@ -144,8 +144,8 @@ void job_unref(Job *job) {
 
 void job_recycle(Job *job) {
   Pool *pool = job->pool;
-  bool alone = atomic_load(&job->refs) == 1, sound = job->outcome != JOB_BROKEN;
-  if (!alone || !sound || pool->retired || pool->nspare >= MAX_SPARE) {
+  bool keep = atomic_load(&job->refs) == 1 && !pool->retired && pool->nspare < MAX_SPARE;
+  if (!keep || job->outcome == JOB_BROKEN) { /* with others, the outcome is not ours to look at */
     job_unref(job);
     return;
   }
