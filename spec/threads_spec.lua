@@ -271,6 +271,33 @@ function TestRunInExecutor:test_serves_one_loop_after_the_other()
   pool:shutdown()
 end
 
+--- The loop takes results without a poll, but not for ever.
+function TestRunInExecutor:test_leaves_time_for_sockets_however_many_results_come()
+  t.run(function()
+    local server <close> = asyncio.start_server(function(reader, writer)
+      for line in reader:lines() do writer:send(line .. "\n") end
+    end, "127.0.0.1", 0)
+    local ended, calls = false, 0
+    local group <close> = asyncio.TaskGroup()
+    for _ = 1, 64 do
+      group:create_task(function()
+        while not ended do
+          await(loop():run_in_executor(nil, add, 1, 2))
+          calls = calls + 1
+        end
+      end)
+    end
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    local lines = 0
+    repeat
+      lines = lines + 1
+      writer:send(lines .. "\n")
+      t.assertEquals(reader:readline(), lines .. "\n")
+    until lines >= 50 and calls >= 500
+    ended = true
+  end)
+end
+
 --- A job's memory is used again: nothing of its past may show.
 function TestRunInExecutor:test_goes_on_after_errors_and_cancellations()
   local function fail_on(i, limit)

@@ -15,6 +15,7 @@
 #include "alloc.h"
 #include "codec.h"
 #include "error.h"
+#include "mutex.h"
 #include "parcel.h"
 #include "task.h"
 #include "waitq.h"
@@ -536,7 +537,7 @@ static int channel_new(lua_State *L) {
   Box *box = new_box(L);
   Channel *c = asy_calloc(1, sizeof *c);
   if (!c) return luaL_error(L, "not enough memory");
-  if (uv_mutex_init(&c->lock)) {
+  if (asy_mutex_init(&c->lock)) {
     asy_free(c);
     return luaL_error(L, "not enough memory");
   }

@@ -6,18 +6,20 @@
 #include <stdatomic.h>
 
 #include "alloc.h"
+#include "mutex.h"
 
 struct Inbox {
   atomic_int refs;
   uv_mutex_t lock; /* guards all below */
   uv_async_t *async; /* NULL once closed */
   Message *first, **last;
+  atomic_bool filled; /* there are some; to be read without the lock */
 };
 
 Inbox *inbox_new(uv_async_t *async) {
   Inbox *box = asy_calloc(1, sizeof *box);
   if (!box) return NULL;
-  if (uv_mutex_init(&box->lock)) {
+  if (asy_mutex_init(&box->lock)) {
     asy_free(box);
     return NULL;
   }
@@ -46,15 +48,21 @@ bool inbox_post(Inbox *box, Message *msg) {
     msg->next = NULL;
     *box->last = msg;
     box->last = &msg->next;
-    if (first) uv_async_send(box->async);
+    if (first) {
+      atomic_store_explicit(&box->filled, true, memory_order_relaxed);
+      uv_async_send(box->async);
+    }
   }
   uv_mutex_unlock(&box->lock);
   return open;
 }
 
+bool inbox_filled(const Inbox *box) { return atomic_load_explicit(&box->filled, memory_order_relaxed); }
+
 void inbox_deliver(Inbox *box) {
   uv_mutex_lock(&box->lock);
   Message *msg = box->first;
+  atomic_store_explicit(&box->filled, false, memory_order_relaxed);
   box->first = NULL;
   box->last = &box->first;
   uv_mutex_unlock(&box->lock);

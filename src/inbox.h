@@ -28,6 +28,9 @@ void inbox_unref(Inbox *box);
 /* From any thread. False when the loop is gone: the message stays the caller's. */
 bool inbox_post(Inbox *box, Message *msg);
 
+/* Whether something has been posted, as far as can be seen without waiting for who posts. */
+bool inbox_filled(const Inbox *box);
+
 /* On the loop's thread: hands over what has been posted. */
 void inbox_deliver(Inbox *box);
 

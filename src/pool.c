@@ -19,6 +19,7 @@
 
 #include "alloc.h"
 #include "detached.h"
+#include "mutex.h"
 #include "parcel.h"
 
 #define STREAK 3 /* jobs done since a thread slept, from which on it counts as busy */
@@ -59,7 +60,7 @@ static const char NO_MEMORY[] = "not enough memory for a worker's Lua state";
 Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup) {
   Pool *pool = asy_calloc(1, sizeof *pool);
   if (!pool) return NULL;
-  if (uv_mutex_init(&pool->lock)) goto no_lock;
+  if (asy_mutex_init(&pool->lock)) goto no_lock;
   if (uv_cond_init(&pool->work)) goto no_work;
   if (uv_cond_init(&pool->ended)) goto no_ended;
   atomic_store(&pool->refs, 1);

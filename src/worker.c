@@ -15,6 +15,7 @@
 #include "codec.h"
 #include "error.h"
 #include "loop.h"
+#include "mutex.h"
 #include "parcel.h"
 
 #define MAX_FUNCTIONS 256 /* kept ready in a worker */
@@ -372,7 +373,7 @@ bool worker_open(Worker *w, const WorkerSetup *setup, char **why) {
   *why = NULL;
   lua_State *L = w->L = luaL_newstate();
   if (!L) return false;
-  if (uv_mutex_init(&w->lock)) {
+  if (asy_mutex_init(&w->lock)) {
     lua_close(L);
     return false;
   }
