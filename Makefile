@@ -26,7 +26,7 @@ export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom fuzz soak doc env clean
-.PHONY: install uninstall dist setup-bench
+.PHONY: install uninstall dist setup-bench setup-doc
 
 all: build
 
@@ -38,9 +38,11 @@ setup-check:
 	@sh tools/setup check
 setup-bench:
 	@sh tools/setup bench
+setup-doc:
+	@sh tools/setup doc
 
 build: setup
-	@$(MAKE) --no-print-directory $(CORE)
+	@$(MAKE) --no-print-directory -q $(CORE) || $(MAKE) --no-print-directory $(CORE)
 
 $(CORE): $(OBJ)
 	@mkdir -p $(@D)
@@ -87,7 +89,7 @@ fuzz: setup-check
 soak: setup build
 	@sh tools/check soak
 
-doc:
+doc: setup-doc
 	@sh tools/doc doc/api
 env:
 	@echo "export LUA_PATH='$(LUA_PATH)' LUA_CPATH='$(LUA_CPATH)'"

@@ -1,7 +1,8 @@
--- What the project says of itself: every public name has its documentation and its types, the examples in the
--- README and the guides run and print what they say, and no relative link is dead.
+-- What the project says of itself: every public name has its documentation, its place in the manual and its
+-- types, the examples in the README, the guides and the manual run and print what they say, and no relative link
+-- is dead.
 local t = require "helper"
-local asyncio = t.asyncio
+local asyncio, testing = t.asyncio, t.testing
 
 local ROOT = arg[0]:match "^(.*)/spec/[^/]*$" or "."
 
@@ -61,6 +62,7 @@ local function public_functions()
     if type(value) == "function" then functions[name] = value end
   end
   for name, value in pairs(asyncio.coroutine) do functions["coroutine." .. name] = value end
+  for name, value in pairs(testing) do functions["testing." .. name] = value end
   for class, methods in pairs(public_methods()) do
     for name, fn in pairs(methods) do functions[class .. ":" .. name] = fn end
   end
@@ -95,8 +97,8 @@ end
 local function parameters_of(fn, doc)
   local info, names = debug.getinfo(fn, "Su"), {}
   if info.what == "C" then
-    for tag, rest in doc:gmatch "// @(t?param)([^\n]*)" do
-      rest = rest:gsub("^%b[]", ""):gsub("^ +", "")
+    for tag, tagged in doc:gmatch "// @(t?param)([^\n]*)" do
+      local rest = tagged:gsub("^%b[]", ""):gsub("^ +", "")
       if tag == "tparam" then rest = rest:gsub("^{[^}]*} *", ""):gsub("^%S+ +", "", rest:find "^{" and 0 or 1) end
       names[#names + 1] = rest:match "^[%w_.]+"
     end
@@ -113,7 +115,8 @@ end
 --- "Queue:get" → its parameters, in the annotations.
 local function annotated_functions()
   local functions = {}
-  for name, parameters in read "types/asyncio.lua":gmatch "\nfunction ([%w_.:]+)(%b())" do
+  local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua"
+  for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end
   return functions
@@ -177,7 +180,8 @@ local GUIDES = list "README.md doc/*.md examples/lecture/README.md 2>/dev/null |
 --- Has each `print(…) --> values` compare what it prints; values stand two spaces apart.
 local function checked(source)
   local lines = {}
-  for line in (source .. "\n"):gmatch "(.-)\n" do
+  for text in (source .. "\n"):gmatch "(.-)\n" do
+    local line = text
     local indent, args, expected = line:match "^(%s*)print(%b())%s*%-%->%s*(.-)%s*$"
     if not args then indent, args, expected = line:match "^(%s*)print (%b\"\")%s*%-%->%s*(.-)%s*$" end
     if args then line = ("%s__expect(%q, %s)"):format(indent, expected, args:gsub("^%((.*)%)$", "%1")) end
@@ -192,15 +196,14 @@ local function expect(expected, ...)
   t.assertEquals(table.concat(values, "  "), (expected:gsub("  +", "  ")))
 end
 
-local PROGRAM = [[
-local asyncio = require "asyncio"
+local EXPECT = [[
 local function __expect(expected, ...)
   local values = table.pack(...)
   for i = 1, values.n do values[i] = tostring(values[i]) end
   local actual = table.concat(values, "  ")
   if actual ~= expected:gsub("  +", "  ") then error(("%q expected, got %q"):format(expected, actual), 2) end
-end
-asyncio.run(function() ]]
+end ]]
+local PROGRAM = EXPECT .. "local asyncio = require 'asyncio' asyncio.run(function() "
 
 local function run_program(source, name)
   local _, err, code = t.lua(source)
@@ -209,7 +212,7 @@ end
 
 --- A program of its own, or the body of a main task: on the virtual clock, unless it has threads.
 local function run_block(source, name)
-  if source:find("asyncio.run", 1, true) then return run_program(source, name) end
+  if source:find 'local asyncio = require "asyncio"\n' then return run_program(EXPECT .. checked(source), name) end
   for _, word in ipairs { "thread", "executor", "Executor", "Channel" } do
     if source:find(word, 1, true) then return run_program(PROGRAM .. checked(source) .. "\nend)", name) end
   end
@@ -237,6 +240,84 @@ end
 for _, guide in ipairs(GUIDES) do
   TestExamples["test_of_" .. guide:gsub("[/.-]", "_")] = function() run_blocks(guide) end
 end
+
+-- The manual
+
+TestManual = {}
+
+--- Page → its text, as LDoc gets it.
+local MANUAL = {}
+do
+  local folder = os.tmpname()
+  os.remove(folder)
+  local lua = os.getenv "LUA" or "lua5.4"
+  local made = os.execute(("mkdir '%s' && %s '%s/tools/manual.lua' '%s'"):format(folder, lua, ROOT, folder))
+  for _, name in ipairs(made and list(("'%s'"):format(folder)) or {}) do
+    local file <close> = assert(io.open(folder .. "/" .. name))
+    MANUAL[name:match "^(.*)%.lua$"] = file:read "a"
+  end
+  os.execute(("rm -rf '%s'"):format(folder))
+end
+
+function TestManual:test_has_every_public_function_and_no_other()
+  local expected, shown = public_functions(), {}
+  for _, page in pairs(MANUAL) do
+    for name in page:gmatch "\n%-%- @function (%S+)" do
+      local class, method = name:match "^(%u%w*):(.*)$"
+      local has = class and (type(asyncio[class]) == "table" and asyncio[class] or debug.getregistry()["asyncio." .. class]) -- an heir's, too
+      t.assertTrue(expected[name] ~= nil or has and (has.methods or has)[method] ~= nil, name)
+      t.assertNil(shown[name], name .. " stands there twice")
+      shown[name] = true
+    end
+  end
+  local missing = {}
+  for name in pairs(expected) do
+    if not shown[name] and not STANDARD[name] then missing[#missing + 1] = name end
+  end
+  table.sort(missing)
+  t.assertEquals(missing, {})
+end
+
+function TestManual:test_has_every_class_and_value()
+  for class in pairs(public_methods()) do t.assertStrContains(MANUAL[class] or "", "@classmod " .. class) end
+  for name, value in pairs(asyncio) do
+    local page = type(value) == "table" and value.__name and "Error" or "asyncio"
+    if type(value) ~= "function" then t.assertStrContains(MANUAL[page], name) end
+  end
+end
+
+--- The examples of a page, and the sections of it that have none.
+local function examples_of(page)
+  local examples, bare, section = {}, {}, nil
+  for block in page:gmatch "%-%-%- .-\n\n" do
+    if block:find "\n%-%- @section" then
+      section = block:match "%-%-%- ([^\n]*)"
+      bare[section] = true
+    end
+    for text in (block:gsub("\n%-%- ?", "\n") .. "@"):gmatch "\n@usage\n(.-)%f[@]" do
+      examples[#examples + 1] = text
+      bare[section or ""] = nil
+    end
+  end
+  return examples, next(bare)
+end
+
+-- In the section of the classes' constructors the examples stand on the classes' pages.
+function TestManual:test_has_an_example_on_every_page_and_in_every_section()
+  for name, page in pairs(MANUAL) do
+    local examples, bare = examples_of(page:gsub("%-%-%- Coordination\n%-%- @section [^\n]*\n", ""))
+    t.assertTrue(#examples > 0, name .. " has no example")
+    t.assertNil(bare, name)
+  end
+end
+
+for name, page in pairs(MANUAL) do
+  TestManual["test_example_of_" .. name:gsub("%.", "_")] = function()
+    for i, example in ipairs((examples_of(page))) do run_block(example, ("%s, example %d"):format(name, i)) end
+  end
+end
+
+function TestManual:test_there_is_one() t.assertNotNil(next(MANUAL)) end
 
 -- Links
 

@@ -70,12 +70,14 @@ end
 
 function TestShield:test_whose_waiter_is_cancelled_leaves_the_task_running()
   t.run(function()
-    local task = after(0.01, "x")
+    local event = asyncio.Event()
+    local task = asyncio.create_task(function() return event:wait() and "x" end)
     local waiter = asyncio.create_task(function() asyncio.await(asyncio.shield(task)) end)
-    asyncio.sleep(0.002)
+    asyncio.sleep(0)
     waiter:cancel()
     t.assert_raises(asyncio.CancelledError, asyncio.await, waiter)
     t.assertFalse(task:done())
+    event:set()
     t.assertEquals(asyncio.await(task), "x")
   end)
 end

@@ -198,18 +198,19 @@ function TestFile:test_that_is_no_socket_is_not_replaced()
   t.assertEquals(peers.content(file.name), "precious")
 end
 
+-- root may write everywhere, unless that right is taken away; another user could not read a tree below /root
 function TestFile:test_in_a_folder_that_cannot_be_written_raises()
   local place <close> = free_path()
-  if not peers.has "setpriv" then t.skip "setpriv is not installed" end
-  os.execute(("mkdir -m 755 '%s'"):format(place.path))
+  local root = os.execute 'test "$(id -u)" = 0'
+  if root and not peers.has "setpriv" then t.skip "setpriv is not installed" end
+  os.execute(("mkdir -m 555 '%s'"):format(place.path))
   local command, file = peers.lua_command(([[
     local asyncio = require "asyncio"
     local ok, err = asyncio.run(function() return pcall(asyncio.start_unix_server, print, "%s/x") end)
     print(ok, asyncio.isinstance(err, asyncio.PermissionError), err)
   ]]):format(place.path))
   local _ <close> = file
-  os.execute("chmod a+r " .. file.name)
-  local pipe = io.popen(("setpriv --reuid 65534 --clear-groups %s 2>&1"):format(command))
+  local pipe = io.popen(("%s %s 2>&1"):format(root and "setpriv --bounding-set -dac_override" or "", command))
   local output = pipe:read "a"
   pipe:close()
   t.assertEquals(output, ("false\ttrue\t[EACCES] permission denied: listen %s/x\n"):format(place.path))

@@ -134,6 +134,13 @@ static int awaited(lua_State *L, int status, lua_KContext ctx) {
 // @param x a Task, a Future, a coroutine (run to its end as part of the current task), or a value
 // whose metatable has `__await` (a function called with the value, which may wait)
 // @return its results
+// @usage
+// local function answer()
+//   asyncio.sleep(1)
+//   return "forty", "two"
+// end
+// print(asyncio.await(asyncio.create_task(answer))) --> forty  two
+// print(asyncio.await(coroutine.create(answer))) --> forty  two
 static int await(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Future *f = asy_tofuture(L, rt, 1);

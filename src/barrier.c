@@ -137,6 +137,19 @@ static int barrier__tostring(lua_State *L) {
   return 1;
 }
 
+/// A place where tasks wait until enough of them have come; `asyncio.Barrier` makes it.
+// @type Barrier
+// @usage
+// local barrier = asyncio.Barrier(3)
+// local function runner(name)
+//   asyncio.sleep(#name) -- each gets ready in its own time
+//   barrier:wait() -- and all start together
+//   return asyncio.get_running_loop():time()
+// end
+// local ann, eve, carol = asyncio.gather(
+//   function() return runner "ann" end, function() return runner "eve" end, function() return runner "carol" end)
+// print(ann == eve, eve == carol) --> true  true
+
 static const luaL_Reg methods[] = {{"wait", barrier_wait},
                                    {"abort", barrier_abort},
                                    {"reset", barrier_reset},

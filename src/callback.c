@@ -259,6 +259,14 @@ static const luaL_Reg loop_methods[] = {{"call_soon", loop_call_soon},
                                         {"_call_at", loop_call_at_vital},
                                         {NULL, NULL}};
 
+/// A call that the loop will make; `Loop:call_soon`, `Loop:call_later` and `Loop:call_at` give it.
+// @type Handle
+// @usage
+// local alarm = asyncio.get_running_loop():call_later(60, print, "too late")
+// asyncio.sleep(1)
+// alarm:cancel()
+// print(alarm:cancelled()) --> true
+
 static const luaL_Reg methods[] = {{"cancel", callback_cancel},
                                    {"cancelled", callback_cancelled},
                                    {"when", callback_when},

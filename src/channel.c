@@ -550,6 +550,19 @@ static int channel_new(lua_State *L) {
   return 1;
 }
 
+/// A queue between threads; `asyncio.Channel` makes it, and it can be sent to them.
+// In a loop its methods suspend the task, elsewhere they block the thread.
+// @type Channel
+// @usage
+// local jobs, results = asyncio.Channel(10), asyncio.Channel()
+// local worker = asyncio.create_task(asyncio.to_thread, function()
+//   for _, job in jobs:iter() do results:put(job * 2) end
+// end)
+// jobs:put(21)
+// print(results:get()) --> 42
+// jobs:close()
+// asyncio.await(worker)
+
 static const luaL_Reg methods[] = {{"get", channel_get},
                                    {"get_nowait", channel_get_nowait},
                                    {"put", channel_put},

@@ -199,6 +199,24 @@ static int condition__tostring(lua_State *L) {
   return 1;
 }
 
+/// Tasks that wait until something about shared data has changed; `asyncio.Condition` makes it.
+// Who waits or notifies holds the lock.
+// @type Condition
+// @usage
+// local condition, stock = asyncio.Condition(), 0
+// local buyer = asyncio.create_task(function()
+//   local _ <close> = condition:acquire()
+//   condition:wait_for(function() return stock >= 3 end)
+//   stock = stock - 3
+// end)
+// for _ = 1, 4 do
+//   local _ <close> = condition:acquire()
+//   stock = stock + 1
+//   condition:notify_all()
+// end
+// asyncio.await(buyer)
+// print(stock) --> 1
+
 static const luaL_Reg methods[] = {{"wait", condition_wait},
                                    {"wait_for", condition_wait_for},
                                    {"notify", condition_notify},

@@ -374,6 +374,9 @@ void asy_class_publish(lua_State *L, const char *id, size_t length) {
 // @param value anything
 // @tparam table class one of the error classes
 // @treturn boolean
+// @usage
+// local ok, err = pcall(asyncio.open_connection, "127.0.0.1", 1) -- where nobody listens
+// print(asyncio.isinstance(err, asyncio.OSError), err.code) --> true  ECONNREFUSED
 static int error_isinstance(lua_State *L) {
   luaL_checkany(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -397,6 +400,20 @@ static int pcall_done(lua_State *L, int status, lua_KContext first) {
 // @tparam function f may await
 // @param ... its arguments
 // @return true and the results, or false and the error
+// @usage
+// local task = asyncio.create_task(function()
+//   while true do -- goes on after errors, and can be cancelled
+//     local ok, err = asyncio.pcall(function()
+//       asyncio.sleep(1)
+//       error "try again"
+//     end)
+//     assert(not ok and err:find "try again")
+//   end
+// end)
+// asyncio.sleep(3.5)
+// task:cancel()
+// asyncio.wait { task }
+// print(task:cancelled()) --> true
 static int error_pcall(lua_State *L) {
   luaL_checkany(L, 1);
   lua_pushboolean(L, 1);
@@ -451,6 +468,31 @@ static int error_new_id(lua_State *L) {
   push_new_id(L);
   return 1;
 }
+
+/// The errors of this library: tables whose metatable is their class. `asyncio.isinstance` asks for it.
+// A class is called to make an error: `asyncio.Error "a message"`, `asyncio.Error { message = "...", field = 1 }`.
+// All have `message`, and `traceback` where it is known; `tostring` is a sentence for people.
+//
+// - `Error`: the root. Below it:
+// - `TimeoutError`: the time is up
+// - `InvalidStateError`: a future has a result already, or none yet
+// - `QueueEmpty`, `QueueFull`, `QueueShutDown`
+// - `IncompleteReadError`: the stream ended before `readexactly` or `readuntil` had it all; `partial`, `expected`
+// - `LimitOverrunError`: no separator within the limit; `consumed`
+// - `BrokenBarrierError`, `BrokenExecutorError`
+// - `BusyError`: another task uses it; `ClosedError`: it is closed
+// - `ExceptionGroup`: several errors, from a task group
+// - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`, `address`. Below it `ConnectionRefusedError`,
+//   `ConnectionResetError`, `BrokenPipeError`, `AddressInUseError`, `FileNotFoundError`, `PermissionError` and
+//   `GaiError` (names that could not be resolved)
+//
+// Two are no `Error`, so that who catches those lets them pass: `CancelledError` and `KeyboardInterrupt`.
+// @type Error
+// @usage
+// local NoTea = asyncio.Error:subclass "NoTea"
+// local ok, err = pcall(function() error(NoTea { message = "the pot is empty", pot = 3 }) end)
+// print(ok, asyncio.isinstance(err, asyncio.Error), err.pot) --> false  true  3
+// print(err) --> NoTea: the pot is empty
 
 static const luaL_Reg functions[] = {{"isinstance", error_isinstance},
                                      {"pcall", error_pcall},

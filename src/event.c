@@ -88,6 +88,17 @@ static int event__tostring(lua_State *L) {
   return 1;
 }
 
+/// A flag that tasks wait for; `asyncio.Event` makes it.
+// @type Event
+// @usage
+// local ready = asyncio.Event()
+// local task = asyncio.create_task(function()
+//   ready:wait()
+//   return "off we go"
+// end)
+// ready:set() -- wakes all that wait
+// print(asyncio.await(task)) --> off we go
+
 static const luaL_Reg methods[] = {{"wait", event_wait},
                                    {"set", event_set},
                                    {"clear", event_clear},

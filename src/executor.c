@@ -568,6 +568,19 @@ static int release_cancel(lua_State *L) {
   return 0;
 }
 
+/// Threads of the operating system that call functions; `asyncio.ThreadPoolExecutor` makes it.
+// @type ThreadPoolExecutor
+// @usage
+// local pool <close> = asyncio.ThreadPoolExecutor(2)
+// local function count(n)
+//   local sum = 0
+//   for i = 1, n do sum = sum + i end
+//   return sum
+// end
+// local first = pool:submit(count, 1000)
+// local second = asyncio.get_running_loop():run_in_executor(pool, count, 10)
+// print(asyncio.await(first), asyncio.await(second)) --> 500500  55
+
 static const luaL_Reg methods[] = {{"submit", executor_submit},
                                    {"_shutdown", executor_shutdown},
                                    {"_watch", executor_watch},

@@ -513,6 +513,15 @@ static int future_isfuture(lua_State *L) {
   return 1;
 }
 
+/// A result that comes later; `Loop:create_future` makes it. Whoever awaits it waits until somebody
+// sets its result or its error, or cancels it.
+// @type Future
+// @usage
+// local loop = asyncio.get_running_loop()
+// local future = loop:create_future()
+// loop:call_later(1, function() future:set_result("here", "I am") end)
+// print(asyncio.await(future)) --> here  I am
+
 static const luaL_Reg methods[] = {{"set_result", future_set_result},
                                    {"set_exception", future_set_exception},
                                    {"cancel", future_cancel},

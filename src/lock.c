@@ -183,6 +183,19 @@ static int lock__tostring(lua_State *L) {
   return 1;
 }
 
+/// What one task at a time holds; `asyncio.Lock` makes it. Who waits first has it first.
+// @type Lock
+// @usage
+// local lock, balance = asyncio.Lock(), 100
+// local function withdraw(amount)
+//   local _ <close> = lock:acquire() -- until the block ends, however it does
+//   local before = balance
+//   asyncio.sleep(0.1) -- nobody else comes in meanwhile
+//   balance = before - amount
+// end
+// asyncio.gather(function() withdraw(30) end, function() withdraw(50) end)
+// print(balance) --> 20
+
 static const luaL_Reg methods[] = {
     {"acquire", lock_acquire}, {"release", asy_lock_release}, {"locked", lock_locked}, {NULL, NULL}};
 

@@ -772,6 +772,19 @@ static int loop_in_run(lua_State *L) {
   return 1;
 }
 
+/// An event loop: it runs tasks, makes calls at their time, and waits for the operating system.
+// `asyncio.run` makes one; `get_running_loop` finds it. Its field `slow_callback_duration` (0.1 s, can be set) is how
+// long a step may take before it is reported; in debug mode with the place where it was slow.
+// @type Loop
+// @usage
+// local loop = asyncio.get_running_loop()
+// local began = loop:time()
+// loop:call_later(2, print, "called after two seconds")
+// loop:set_exception_handler(function(_, context) io.stderr:write(context.message, "\n") end)
+// loop.slow_callback_duration = 0.5
+// asyncio.sleep(3)
+// print(math.floor(loop:time() - began)) --> 3
+
 static const luaL_Reg methods[] = {{"run_forever", loop_run_forever},
                                    {"stop", loop_stop},
                                    {"close", loop_close},

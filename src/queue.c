@@ -698,6 +698,27 @@ static int queue_new_lifo(lua_State *L) { return new_queue(L, LIFO); }
 // @treturn Queue
 static int queue_new_priority(lua_State *L) { return new_queue(L, PRIORITY); }
 
+/// Values on their way from task to task; `asyncio.Queue`, `asyncio.LifoQueue` and `asyncio.PriorityQueue` make it.
+// Any value is an item, nil included.
+// @type Queue
+// @usage
+// local queue = asyncio.Queue(10)
+// local worker = asyncio.create_task(function()
+//   local sum = 0
+//   for _, item in queue:iter() do -- until the queue is shut down and empty
+//     sum = sum + item
+//   end
+//   return sum
+// end)
+// for i = 1, 100 do queue:put(i) end -- waits while the queue is full
+// queue:shutdown()
+// print(asyncio.await(worker)) --> 5050
+// @usage
+// local urgent = asyncio.PriorityQueue { compare = function(a, b) return a.level > b.level end }
+// urgent:put { level = 1, text = "later" }
+// urgent:put { level = 9, text = "now" }
+// print(urgent:get().text) --> now
+
 static const luaL_Reg methods[] = {{"put", queue_put},
                                    {"get", queue_get},
                                    {"put_nowait", queue_put_nowait},

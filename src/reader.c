@@ -499,6 +499,18 @@ static int reader__tostring(lua_State *L) {
   return 1;
 }
 
+/// The end of a connection that is read; `open_connection` gives it, and a server's handler gets it.
+// At the end of the stream `read(n)`, `readline` and `readuntil` return nil.
+// @type StreamReader
+// @usage
+// local server <close> = asyncio.start_server(function(_, writer)
+//   writer:send("HTTP/1.0 200 OK\r\n\r\n", ("x"):rep(1000))
+// end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// print((reader:readline():gsub("%s+$", ""))) --> HTTP/1.0 200 OK
+// reader:readuntil "\r\n"
+// print(#reader:readexactly(100), #reader:read(), reader:at_eof()) --> 100  900  true
+
 static const luaL_Reg methods[] = {{"read", reader_read},
                                    {"readexactly", reader_readexactly},
                                    {"readuntil", reader_readuntil},

@@ -155,6 +155,16 @@ static int loop_remote(lua_State *L) {
   return 1;
 }
 
+/// What other threads need to have functions called in a loop; `Loop:remote` gives it, and it can be sent.
+// @type Remote
+// @usage
+// local loop = asyncio.get_running_loop()
+// asyncio.to_thread(function(remote)
+//   remote:call_soon_threadsafe(function() TOLD = "from a thread" end)
+// end, loop:remote())
+// asyncio.sleep(0)
+// print(TOLD) --> from a thread
+
 static const luaL_Reg methods[] = {{"call_soon_threadsafe", remote_call}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__gc", remote__gc}, {NULL, NULL}};
 static const luaL_Reg loop_methods[] = {{"remote", loop_remote}, {NULL, NULL}};

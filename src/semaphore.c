@@ -119,6 +119,21 @@ static int semaphore__tostring(lua_State *L) {
   return 1;
 }
 
+/// So many tasks at a time; `asyncio.Semaphore` and `asyncio.BoundedSemaphore` make it.
+// @type Semaphore
+// @usage
+// local two = asyncio.Semaphore(2)
+// local function download(name)
+//   local _ <close> = two:acquire() -- until the function ends
+//   asyncio.sleep(1)
+//   return name
+// end
+// local loop = asyncio.get_running_loop()
+// local began, tasks = loop:time(), {}
+// for i = 1, 6 do tasks[i] = asyncio.create_task(download, i) end
+// asyncio.gather(tasks)
+// print(math.floor(loop:time() - began)) --> 3
+
 static const luaL_Reg methods[] = {{"acquire", semaphore_acquire},
                                    {"release", semaphore_release},
                                    {"locked", semaphore_locked},

@@ -662,6 +662,19 @@ static int server__tostring(lua_State *L) {
   return 1;
 }
 
+/// What listens and starts a task for each connection; `asyncio.start_server` and `asyncio.start_unix_server` make it.
+// A block that has it as `<close>` variable waits for its handlers at its end, or cancels them when an error leaves.
+// @type Server
+// @usage
+// local server <close> = asyncio.start_server(function(reader, writer)
+//   for line in reader:lines() do writer:send("you said ", line, "\n") end
+// end, "127.0.0.1", 0)
+// print(server:is_serving(), server:sockets()[1].host) --> true  127.0.0.1
+// local task = asyncio.create_task(server.serve_forever, server)
+// asyncio.sleep(3600)
+// task:cancel() -- as Ctrl-C would
+// asyncio.wait { task }
+
 static const luaL_Reg methods[] = {{"start_serving", server_start_serving},
                                    {"serve_forever", server_serve_forever},
                                    {"close", server_close},

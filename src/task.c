@@ -756,6 +756,15 @@ static void create_task(lua_State *L, Loop *loop, int from) {
 // @param fn a function, a callable, or a coroutine that has not started
 // @param ... its arguments
 // @treturn Task
+// @usage
+// local function count(n, step)
+//   for _ = 1, n do asyncio.sleep(step) end
+//   return n
+// end
+// local quick = asyncio.create_task(count, 3, 0.1)
+// local slow = asyncio.create_task { count, 3, 1, name = "slow" }
+// print(asyncio.await(quick), slow:done(), slow:get_name()) --> 3  false  slow
+// print(asyncio.await(slow)) --> 3
 static int task_create(lua_State *L) {
   create_task(L, asy_running(L, ASY_RUNTIME(L)), 1);
   return 1;
@@ -1095,6 +1104,19 @@ static int task__tostring(lua_State *L) {
                   lua_tostring(L, -1), (void *)t);
   return 1;
 }
+
+/// A function that runs in the loop, and the future of its results: it has the methods of `Future`, too.
+// `create_task` makes it.
+// @type Task
+// @usage
+// local task = asyncio.create_task(function()
+//   local _ <close> = setmetatable({}, { __close = function() asyncio.sleep(0.1) end }) -- may wait, too
+//   asyncio.sleep(3600)
+// end)
+// asyncio.sleep(1)
+// task:cancel()
+// asyncio.wait { task } -- until it has tidied up
+// print(task:cancelled()) --> true
 
 static const luaL_Reg methods[] = {{"cancel", task_cancel},
                                    {"cancelling", task_cancelling},

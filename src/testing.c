@@ -57,6 +57,14 @@ static const WaitKind BLOCKED = {"every task to be blocked", waitq_finish, waitq
 /// Waits until no other task can go on: each waits for a timer, for a stream, for another task.
 // What another process or a thread is about to send doesn't count: nobody here can know of it.
 // @function testing.wait_all_tasks_blocked
+// @usage
+// local testing = require "asyncio.testing"
+//
+// local queue, got = asyncio.Queue(), nil
+// asyncio.create_task(function() got = queue:get() end)
+// queue:put "item"
+// testing.wait_all_tasks_blocked()
+// print(got) --> item
 static int testing_wait_all_tasks_blocked(lua_State *L) {
   Task *t = asy_current(L);
   lua_settop(L, 0);

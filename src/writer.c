@@ -521,6 +521,20 @@ static int writer__tostring(lua_State *L) {
   return 1;
 }
 
+/// The end of a connection that is written; `open_connection` gives it, and a server's handler gets it.
+// `write` never waits, `drain` does while too much is unsent, `send` is both.
+// @type StreamWriter
+// @usage
+// local server <close> = asyncio.start_server(function(reader, writer)
+//   for line in reader:lines() do writer:send(line:upper(), "\n") end
+// end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// writer:write("hello ", "world\n")
+// writer:drain()
+// print((reader:readline():gsub("\n", ""))) --> HELLO WORLD
+// writer:close()
+// writer:wait_closed()
+
 static const luaL_Reg methods[] = {{"write", writer_write},
                                    {"writelines", writer_writelines},
                                    {"drain", writer_drain},

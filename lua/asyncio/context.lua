@@ -1,14 +1,32 @@
 --- ContextVar: values that each task has for itself, and passes on to what it starts.
--- @classmod ContextVar
+-- @module asyncio.context
 local core = require "asyncio.core"
 
+--- A variable that has a value of its own in each task, and passes it on to what the task starts: tasks,
+-- callbacks, threads. `ContextVar` makes it.
+-- @type ContextVar
+-- @usage
+-- local user = asyncio.ContextVar("user", "nobody")
+-- local function greet() return "hello, " .. user:get() end
+-- local task = asyncio.create_task(function()
+--   user:set "ann"
+--   return asyncio.await(asyncio.create_task(greet))
+-- end)
+-- print(asyncio.await(task), greet()) --> hello, ann  hello, nobody
 local ContextVar = {}
 ContextVar.__index, ContextVar.__name = ContextVar, "asyncio.ContextVar"
 
 local known = setmetatable({}, { __mode = "v" }) -- by their ids, which threads have in common
 
---- What `set` returns: gives the variable its former value back.
+--- What `ContextVar:set` returns: gives the variable its former value back.
 -- @type ContextToken
+-- @usage
+-- local level = asyncio.ContextVar("level", 0)
+-- do
+--   local _ <close> = level:set(1)
+--   print(level:get()) --> 1
+-- end
+-- print(level:get()) --> 0
 local Token = {}
 Token.__index, Token.__name = Token, "asyncio.ContextToken"
 
@@ -16,6 +34,7 @@ Token.__index, Token.__name = Token, "asyncio.ContextToken"
 -- @tparam string name for people
 -- @param[opt] default what `get` returns where nothing was set
 -- @treturn ContextVar
+-- @function ContextVar
 local function new(name, ...)
   if type(name) ~= "string" then
     error(("bad argument #1 to 'ContextVar' (string expected, got %s)"):format(type(name)), 2)

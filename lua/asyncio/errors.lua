@@ -5,8 +5,17 @@ local core = require "asyncio.core"
 
 local isinstance, ExceptionGroup = core.isinstance, core.ExceptionGroup
 
---- Several errors as one. `ExceptionGroup(message, errors)`; `errors` is the list.
+--- Several errors as one: what leaves a task group. `ExceptionGroup(message, errors)` makes it; `errors` is the
+-- list. `tostring` shows each with its traceback.
 -- @type ExceptionGroup
+-- @usage
+-- local ok, err = pcall(function()
+--   local group <close> = asyncio.TaskGroup()
+--   group:create_task(error, asyncio.TimeoutError "no answer")
+--   group:create_task(error, "sour milk")
+-- end)
+-- local late, others = err:split(asyncio.TimeoutError)
+-- print(ok, #late.errors, others.errors[1]) --> false  1  sour milk
 function ExceptionGroup:init(message, errors)
   if type(message) == "table" and errors == nil then return end -- ExceptionGroup{message=, errors=}
   check.table(errors, 2, "ExceptionGroup", "list of errors", 4)

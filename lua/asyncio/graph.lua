@@ -130,6 +130,12 @@ end
 -- Cycles are marked. A task that waits for a lock waits for the one that holds it.
 -- @param[opt] what a Task; `"all"`: every task of the running loop; nil: the running task, or all
 -- @treturn string
+-- @usage
+-- local event = asyncio.Event()
+-- local task = asyncio.create_task { function() event:wait() end, name = "sleeper" }
+-- asyncio.sleep(0)
+-- print((asyncio.format_call_graph(task):match "[^\n]*")) --> Task 'sleeper' waits (event)
+-- event:set()
 function graph.format_call_graph(what)
   local is_task = core.isfuture(what)
   if what ~= nil and what ~= "all" and not is_task then

@@ -1,13 +1,20 @@
 --- asyncio for Lua: an event loop, tasks on coroutines, futures, cancellation, TCP streams.
---
---     local asyncio = require "asyncio"
---
---     asyncio.run(function()
---       local task = asyncio.create_task(function() asyncio.sleep(1) return "done" end)
---       print(asyncio.await(task))
---     end)
---
+-- The classes, and the functions that make them (`asyncio.Queue`, ...), have pages of their own. `_VERSION` says
+-- which release this is. Times are seconds. Unless a script of its own is shown, examples stand in a task.
 -- @module asyncio
+-- @usage
+-- local asyncio = require "asyncio"
+--
+-- local function brew(what, seconds)
+--   asyncio.sleep(seconds)
+--   return what
+-- end
+--
+-- asyncio.run(function()
+--   local tea = asyncio.create_task(brew, "tea", 0.01)
+--   local coffee = asyncio.create_task(brew, "coffee", 0.02)
+--   print(asyncio.await(tea), asyncio.await(coffee)) --> tea  coffee
+-- end)
 local core = require "asyncio.core"
 require "asyncio.errors"
 local graph = require "asyncio.graph"

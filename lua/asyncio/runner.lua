@@ -9,8 +9,15 @@ local isinstance = core.isinstance
 local CANCEL_ROUNDS = 3 -- how often a task that goes on all the same is cancelled at the end
 local CANCEL_PAUSE = 1  -- seconds that each time it has to end
 
---- Runs functions on one loop, several times if need be.
+--- Runs functions on one loop, several times if need be; `asyncio.Runner` makes it.
 -- @type Runner
+-- @usage
+-- local asyncio = require "asyncio"
+--
+-- local runner <close> = asyncio.Runner { debug = true }
+-- local queue = asyncio.Queue()
+-- runner:run(function() queue:put "left for later" end)
+-- print(runner:run(function() return queue:get() end)) --> left for later
 local Runner = {}
 Runner.__index, Runner.__name = Runner, "asyncio.Runner"
 
@@ -20,6 +27,7 @@ Runner.__index, Runner.__name = Runner, "asyncio.Runner"
 -- `flush_timeout` (1): seconds that output has to leave at the end;
 -- `cancel_timeout` (1): seconds that a cancelled task has to end before it is cancelled again
 -- @treturn Runner
+-- @function Runner
 local function new_runner(opts)
   return setmetatable({ opts = check.options(opts, 1, "Runner") }, Runner)
 end
@@ -160,6 +168,16 @@ end
 -- @param main a function, or a coroutine that has not started
 -- @param ... its arguments
 -- @return its results
+-- @usage
+-- local asyncio = require "asyncio"
+--
+-- local function main(name)
+--   asyncio.sleep(0.1)
+--   return "hello, " .. name
+-- end
+--
+-- print(asyncio.run(main, "world")) --> hello, world
+-- @function run
 local function run(main, ...)
   if core.in_run() then error(core.Error "an event loop is already running in this Lua state", 2) end
   check_main(main)

@@ -129,6 +129,12 @@ end
 -- `happy_eyeballs_delay` (0.25 s), `nodelay` (true), `keepalive` (false)
 -- @treturn StreamReader
 -- @treturn StreamWriter
+-- @usage
+-- local server <close> = asyncio.start_server(function(_, writer) writer:send "welcome\n" end, "127.0.0.1", 0)
+-- local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+-- for line in reader:lines() do
+--   print(line) --> welcome
+-- end
 function streams.open_connection(host, port, opts)
   opts = check.options(opts, 3, "open_connection")
   if type(host) ~= "string" then check.fail(1, "open_connection", "host name", host) end
@@ -204,6 +210,14 @@ end
 -- `reuse_port` (false), `nodelay` (true), `keepalive` (false), `start_serving` (true),
 -- `close_timeout` (30 s without progress, then a connection that is being closed is aborted)
 -- @treturn Server
+-- @usage
+-- local function handler(reader, writer)
+--   for line in reader:lines() do writer:send(line:reverse(), "\n") end
+-- end
+-- local server <close> = asyncio.start_server(handler, "127.0.0.1", 0, { backlog = 500 })
+-- local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+-- writer:send "stressed\n"
+-- print((reader:readline():gsub("\n", ""))) --> desserts
 function streams.start_server(handler, host, port, opts)
   opts = check.options(opts, 4, "start_server")
   check.callable(handler, 1, "start_server")
@@ -233,6 +247,12 @@ end
 --- The process's standard input as a stream.
 -- @tparam[opt] table opts `limit` (65536)
 -- @treturn StreamReader
+-- @usage
+-- local asyncio = require "asyncio"
+--
+-- asyncio.run(function()
+--   for line in asyncio.stdin():lines() do asyncio.stdout():send(line:upper(), "\n") end
+-- end)
 function streams.stdin(opts) return core.open_standard(0, check.options(opts, 1, "stdin")) end
 
 --- The process's standard output as a stream.

@@ -1,15 +1,30 @@
 --- TaskGroup: tasks that end before the block does.
--- @classmod TaskGroup
+-- @module asyncio.taskgroup
 local core = require "asyncio.core"
 
 local isinstance = core.isinstance
 
+--- Tasks that end before the block does in which they were started; `asyncio.TaskGroup` makes it.
+-- @type TaskGroup
+-- @usage
+-- local pages = {}
+-- local function fetch(name)
+--   asyncio.sleep(1)
+--   pages[#pages + 1] = name
+-- end
+-- do
+--   local group <close> = asyncio.TaskGroup()
+--   for i = 1, 10 do group:create_task(fetch, "page " .. i) end
+-- end -- here all have ended; if one failed, the others were cancelled and an ExceptionGroup leaves
+-- print(#pages) --> 10
 local TaskGroup = {}
 TaskGroup.__index, TaskGroup.__name = TaskGroup, "asyncio.TaskGroup"
 
 --- Makes a group: `local g <close> = asyncio.TaskGroup()`.
 -- Leaving the block waits for all its tasks. The first failure cancels the rest and the body; the
 -- errors leave as one ExceptionGroup. A cancellation from outside goes to the tasks and on.
+-- @function TaskGroup
+-- @treturn TaskGroup
 local function new()
   local parent = core.current_task()
   if not parent then error(core.Error "a task group can only be used inside a task", 2) end

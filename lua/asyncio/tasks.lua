@@ -133,6 +133,15 @@ end
 -- once, and the others go on. Cancelling the caller cancels all that haven't ended.
 -- @param ... tasks, futures, coroutines, or functions, which are started as tasks
 -- @return the results
+-- @usage
+-- local function double(x)
+--   asyncio.sleep(1)
+--   return 2 * x
+-- end
+-- print(asyncio.gather(function() return double(1) end, function() return double(2) end)) --> 2  4
+--
+-- local list = asyncio.gather { double, function() return "fine" end, return_exceptions = true }
+-- print(type(list[1]), list[2]) --> string  fine
 function tasks.gather(...)
   local list, n, as_list, return_exceptions = { ... }, select("#", ...), false, false
   if n == 1 and plain_table((...)) then
@@ -198,6 +207,12 @@ end
 -- `FIRST_EXCEPTION` or `ALL_COMPLETED` (the default)
 -- @treturn table those that are done, in the order of the list
 -- @treturn table the others
+-- @usage
+-- local function sleeper(seconds) return asyncio.create_task(asyncio.sleep, seconds, seconds) end
+-- local done, pending = asyncio.wait({ sleeper(5), sleeper(1) }, { return_when = asyncio.FIRST_COMPLETED })
+-- print(#done, #pending, done[1]:result()) --> 1  1  1
+-- pending[1]:cancel()
+-- asyncio.wait(pending)
 function tasks.wait(list, opts)
   check.table(list, 1, "wait", "list")
   opts = check.options(opts, 2, "wait")
@@ -222,6 +237,11 @@ end
 -- @tparam table list tasks, futures; functions and coroutines are started as tasks
 -- @tparam[opt] table opts `timeout` in seconds, for all together
 -- @treturn function gives the finished tasks themselves
+-- @usage
+-- local tasks, order = {}, {}
+-- for i = 1, 3 do tasks[i] = asyncio.create_task(asyncio.sleep, 4 - i, i) end
+-- for task in asyncio.as_completed(tasks) do order[#order + 1] = task:result() end
+-- print(table.concat(order, " ")) --> 3 2 1
 function tasks.as_completed(list, opts)
   check.table(list, 1, "as_completed", "list")
   opts = check.options(opts, 2, "as_completed")
@@ -288,6 +308,10 @@ end
 -- Cancelling the future that is returned leaves `aw` running.
 -- @param aw a Task, a Future, a coroutine or a function, which are started as tasks
 -- @treturn Future
+-- @usage
+-- local saving = asyncio.create_task(asyncio.sleep, 2, "saved")
+-- local ok = pcall(asyncio.wait_for, asyncio.shield(saving), 1) -- gives up waiting; the saving goes on
+-- print(ok, asyncio.await(saving)) --> false  saved
 function tasks.shield(aw)
   if not awaitable(aw) then check.fail(1, "shield", EXPECTED, aw) end
   local inner = ensure_future(aw)

@@ -1,12 +1,20 @@
 --- Tests that wait: for luaunit, busted, or any other that calls functions.
 --
---     local testing = require "asyncio.testing"
---
---     it("sleeps for a day", testing.async(function()
---       asyncio.sleep(86400)
---     end, { clock = "virtual" }))
---
+-- With busted the function that `async` makes is handed to `it`, with luaunit it is the method of a test class.
 -- @module asyncio.testing
+-- @usage
+-- local asyncio = require "asyncio"
+-- local testing = require "asyncio.testing"
+--
+-- TestSleep = {}
+-- TestSleep.test_sleeps_for_a_day = testing.async(function()
+--   local loop = asyncio.get_running_loop()
+--   local began = loop:time()
+--   asyncio.sleep(86400)
+--   assert(loop:time() - began >= 86400)
+-- end, { clock = "virtual" })
+--
+-- TestSleep.test_sleeps_for_a_day() -- luaunit calls it; it takes a millisecond
 local check = require "asyncio.check"
 local core = require "asyncio.core"
 local graph = require "asyncio.graph"

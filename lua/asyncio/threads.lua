@@ -84,12 +84,15 @@ end
 -- @tparam function fn
 -- @param ... its arguments
 -- @return its results
+-- @usage
+-- local function fib(n) return n < 2 and n or fib(n - 1) + fib(n - 2) end
+-- print(asyncio.to_thread(fib, 20)) --> 6765
 function threads.to_thread(fn, ...)
   if type(fn) ~= "function" then check.fail(1, "to_thread", "function", fn, 2) end
   return core.await(core.get_running_loop():run_in_executor(nil, context.bound(fn), ...))
 end
 
---- For the end of a run: no job any more, and so many seconds for those that there are.
+-- For the end of a run: no job any more, and so many seconds for those that there are.
 function threads.shutdown_default(loop, timeout)
   local executor = loop:_get "executor"
   if not executor then return end

@@ -8,7 +8,16 @@ local core = require "asyncio.core"
 
 local timeouts = {}
 
---- @type Timeout
+--- A limit of time for a block; `asyncio.timeout` and `asyncio.timeout_at` make it. They nest.
+-- @type Timeout
+-- @usage
+-- local ok, err = pcall(function()
+--   local limit <close> = asyncio.timeout(2)
+--   asyncio.sleep(1)
+--   limit:reschedule(limit:when() + 3) -- it got interesting
+--   asyncio.sleep(3600)
+-- end)
+-- print(ok, asyncio.isinstance(err, asyncio.TimeoutError)) --> false  true
 local Timeout = {}
 Timeout.__index, Timeout.__name = Timeout, "asyncio.Timeout"
 
@@ -47,6 +56,12 @@ end
 -- What still waits then is cancelled, and TimeoutError leaves the block.
 -- @tparam ?number delay seconds; nil: no limit yet, see `Timeout:reschedule`
 -- @treturn Timeout
+-- @usage
+-- local function slow_answer()
+--   local _ <close> = asyncio.timeout(2)
+--   asyncio.sleep(3600)
+-- end
+-- print(asyncio.isinstance(select(2, pcall(slow_answer)), asyncio.TimeoutError)) --> true
 function timeouts.timeout(delay)
   check.seconds(delay, 1, "timeout")
   local loop = core.get_running_loop()
@@ -120,6 +135,10 @@ end
 -- @param aw a Task, a Future, a coroutine; or a function, which runs in the caller's own task
 -- @tparam ?number timeout seconds; nil: no limit
 -- @return its results
+-- @usage
+-- local queue = asyncio.Queue()
+-- local ok, err = pcall(asyncio.wait_for, function() return queue:get() end, 0.5)
+-- print(ok, err) --> false  TimeoutError: the time is up
 function timeouts.wait_for(aw, timeout)
   local run = runner_of(aw)
   if not run then check.fail(1, "wait_for", "task, future, coroutine or function", aw) end
@@ -134,6 +153,13 @@ end
 -- @tparam function fn runs in the current task
 -- @param ... its arguments
 -- @return true and its results, or false when the time ran out
+-- @usage
+-- local in_time, answer = asyncio.move_on_after(1, function()
+--   asyncio.sleep(0.5)
+--   return 42
+-- end)
+-- print(in_time, answer) --> true  42
+-- print(asyncio.move_on_after(1, asyncio.sleep, 3600)) --> false
 function timeouts.move_on_after(delay, fn, ...)
   check.seconds(delay, 1, "move_on_after")
   check.callable(fn, 2, "move_on_after")

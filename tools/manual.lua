@@ -1,0 +1,193 @@
+-- manual.lua FOLDER - what LDoc is to read: one file for each page, made of the comments in our sources.
+-- Only what is public is taken, and under its public name: the module asyncio in the order of
+-- lua/asyncio/init.lua, each class on a page of its own.
+--
+-- A block is public when its name is: from `@function NAME`, `@type CLASS`, or the definition below it.
+-- "Queue:get" belongs to the class Queue, "testing.async" to the module asyncio.testing.
+local ROOT = arg[0]:match "^(.*)/[^/]*$" .. "/.."
+
+local INTERNAL = { check = true, completion = true, console = true, terminal = true }
+
+local function list(pattern)
+  local names = {}
+  local pipe <close> = assert(io.popen(("cd '%s' && ls %s"):format(ROOT, pattern)))
+  for name in pipe:lines() do names[#names + 1] = name end
+  return names
+end
+
+-- Blocks: lists of lines without their comment marks
+
+local function blocks_of(name, mark)
+  local blocks, block = {}, nil
+  local first, more = ("^%s%s (.*)"):format(mark, mark:sub(-2)), ("^%s ?(.*)"):format(mark)
+  for line in io.lines(ROOT .. "/" .. name) do
+    local begins = line:match(first)
+    if begins then
+      block = { begins }
+      blocks[#blocks + 1] = block
+    elseif block and line:match(more) then
+      block[#block + 1] = line:match(more)
+    elseif block then
+      block.code, block = line, nil
+    end
+  end
+  return blocks
+end
+
+--- The value of a tag, "" if it has none; nil without the tag.
+local function tag_of(block, tag)
+  for _, line in ipairs(block) do
+    local value = line:match("^@" .. tag .. "%f[^%w](.*)$")
+    if value then return value:match "^%s*(.-)%s*$" end
+  end
+end
+
+--- The public name of what a block is about; nil when it is ours.
+local function name_of(block, file)
+  local name = tag_of(block, "function") or tag_of(block, "type")
+  if name then return name end
+  local holder, dot, method = (block.code or ""):match "^function ([%w_]+)([.:])([%w_]+)"
+  if not holder or method:find "^_" then return nil end
+  if dot == ":" then return holder ~= "Executor" and holder:find "^%u" and holder .. ":" .. method or nil end
+  if holder ~= file then return nil end
+  return file == "testing" and "testing." .. method or method
+end
+
+--- All public blocks by their names, and those that describe modules by theirs.
+local function read_sources()
+  local known, modules = {}, {}
+  local function add(path, mark)
+    local file = path:match "([%w_]+)%.%w+$"
+    for _, block in ipairs(blocks_of(path, mark)) do
+      local name, module = name_of(block, file), tag_of(block, "module")
+      if module then
+        modules[module] = block
+      elseif name and not INTERNAL[file] then
+        known[name] = known[name] or {}
+        table.insert(known[name], block)
+      end
+    end
+  end
+  for _, path in ipairs(list "lua/asyncio/*.lua") do add(path, "%-%-") end
+  for _, path in ipairs(list "src/*.c") do add(path, "%/%/") end
+  return known, modules
+end
+
+--- The groups of init.lua's table: { title, name, name, ... }.
+local function public_groups()
+  local groups = {}
+  for line in io.lines(ROOT .. "/lua/asyncio/init.lua") do
+    local title, name = line:match "^  %-%- (.*)", line:match "^  ([%w_]+) = "
+    if title then
+      groups[#groups + 1] = { title }
+    elseif name and groups[1] then
+      table.insert(groups[#groups], name)
+    end
+  end
+  return groups
+end
+
+-- Pages
+
+--- Adds a block to the page; `tag` stands in place of its own `@module`, `@function` or `@type`.
+local function add_block(page, block, tag)
+  for i, line in ipairs(block) do
+    local replaced = line:find "^@module" or line:find "^@function" or line:find "^@type"
+    if not replaced then page[#page + 1] = (i == 1 and "--- " or "-- ") .. line end
+  end
+  page[#page + 1] = "-- " .. tag
+  page[#page + 1] = ""
+end
+
+local function add_function(page, known, name)
+  for i, block in ipairs(known[name]) do
+    if not tag_of(block, "type") then
+      add_block(page, block, "@function " .. name)
+      table.remove(known[name], i)
+      return
+    end
+  end
+end
+
+local function save(folder, name, page)
+  local file <close> = assert(io.open(("%s/%s.lua"):format(folder, name), "w"))
+  file:write(table.concat(page, "\n"), "\n")
+end
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+local function has_function(blocks)
+  for _, block in ipairs(blocks or {}) do
+    if not tag_of(block, "type") then return true end
+  end
+  return false
+end
+
+local function write_asyncio(folder, known, modules)
+  local page = {}
+  add_block(page, modules.asyncio, "@module asyncio")
+  for n, group in ipairs(public_groups()) do
+    local functions = {}
+    for i = 2, #group do
+      if has_function(known[group[i]]) then functions[#functions + 1] = group[i] end
+    end
+    if functions[1] then
+      local title = group[1]:gsub("^%l", string.upper)
+      page[#page + 1] = ("--- %s\n-- @section s%d\n"):format(title, n)
+      for _, name in ipairs(functions) do add_function(page, known, name) end
+    end
+  end
+  save(folder, "asyncio", page)
+end
+
+--- The modules beside it: those whose names begin the names of functions.
+local function write_modules(folder, known, modules)
+  for _, module in ipairs { "coroutine", "testing", "repl" } do
+    local page = {}
+    add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)
+    for _, name in ipairs(sorted_keys(known)) do
+      if name:find("^" .. module .. "%.") then add_function(page, known, name) end
+    end
+    save(folder, "asyncio." .. module, page)
+  end
+end
+
+--- A page for each class that a `@type` block describes.
+local function write_classes(folder, known)
+  local pages = {}
+  for _, name in ipairs(sorted_keys(known)) do
+    local block = known[name][1]
+    if block and tag_of(block, "type") then
+      pages[name] = {}
+      add_block(pages[name], block, "@classmod " .. name)
+      known[name] = {}
+    end
+  end
+  for _, name in ipairs(sorted_keys(known)) do
+    local page = pages[name:match "^(%u%w*):"]
+    if page then add_function(page, known, name) end
+  end
+  for name, page in pairs(pages) do save(folder, name, page) end
+end
+
+--- What is public and was put nowhere.
+local function homeless(known)
+  local names = {}
+  for _, name in ipairs(sorted_keys(known)) do
+    if known[name][1] then names[#names + 1] = name end
+  end
+  return names
+end
+
+local folder = assert(arg[1], "usage: manual.lua FOLDER")
+local known, modules = read_sources()
+write_asyncio(folder, known, modules)
+write_modules(folder, known, modules)
+write_classes(folder, known)
+local left = homeless(known)
+if left[1] then error("on no page: " .. table.concat(left, ", "), 0) end
