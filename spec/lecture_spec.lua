@@ -244,8 +244,9 @@ end
 
 --- A server of the lecture on a free port. LuaSocket is not ours to check: the plain interpreter.
 local function serve_with_luasocket(name)
+  local path = path_of(name)
   program.needs_luasocket()
-  local server = program.start("%s %s localhost 0", program.plain_lua, path_of(name))
+  local server = program.start("%s %s localhost 0", program.plain_lua, path)
   server.port = server:expect "on 127%.0%.0%.1:(%d+)[^\n]*\n"
   return server
 end

@@ -136,6 +136,7 @@ end
 -- asyncio.sleep(0)
 -- print((asyncio.format_call_graph(task):match "[^\n]*")) --> Task 'sleeper' waits (event)
 -- event:set()
+-- asyncio.await(task)
 function graph.format_call_graph(what)
   local is_task = core.isfuture(what)
   if what ~= nil and what ~= "all" and not is_task then
