@@ -20,6 +20,7 @@ if pid == 0:
     os.execvp("sh", ["sh", "-c", sys.argv[2]])
 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
 seen, place, ended = b"", 0, False
+raw = sys.argv[2].startswith("RAW=1 ") # what goes back to the first column shows
 def more(limit):
     global seen, ended
     if not select.select([fd], [], [], limit)[0]:
@@ -36,7 +37,8 @@ def taken(): # a signal that is sent while the same one is pending is lost
     while re.search(rb"(?:SigPnd|ShdPnd):.*[1-9a-f]", open("/proc/%d/status" % pid, "rb").read()):
         time.sleep(0.01)
 def clean():
-    return re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|[\x07\r]", b"", seen)
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\x07", b"", seen)
+    return text.replace(b"\r\n" if raw else b"\r", b"\n" if raw else b"")
 failed = None
 for line in open(sys.argv[1]):
     word, text = line[:6], bytes.fromhex(line[6:])
@@ -197,6 +199,15 @@ interrupts("at_the_prompt_gives_the_line_up", function(environment)
     CTRL_C, "\n> ", "'still ' .. 'here'\r", "\nstill here\n" }, environment)
 end)
 
+-- what is typed belongs to who asks for it: a reader of standard input takes nothing in advance
+both_ways("shares_the_terminal_with_a_reader_of_an_input", function(environment)
+  session({ "> ", "input = asyncio.stdin()\r", "> ",
+    "print 'reads' for line in input:lines() do if line == 'stop' then break end print('got ' .. line) end\r",
+    "\nreads\n", "one\r", "got one\n", "stop\r", "\n> ", "'my ' .. 'own'\r", "\nmy own\n> ",
+    "print 'waits' input:readline()\r", "\nwaits\n", CTRL_C, "interrupted\n> ", "'my ' .. 'own'\r", "\nmy own\n> ",
+    "print 'again' return (input:readline())\r", "\nagain\n", "two\r", "two\n", "", "> " }, environment)
+end)
+
 interrupts("leaves_background_tasks_alone", function(environment)
   session({ "> ", "event = asyncio.Event()\r", "> ",
     "task = asyncio.create_task(function() event:wait() return 'lives ' end)\r", "> ",
@@ -223,6 +234,11 @@ function TestReplEditing:test_leaves_a_half_typed_line_as_it_is_while_tasks_prin
   session({ "> ", "event = asyncio.Event()\r", "> ",
     "asyncio.create_task(function() asyncio.sleep(0.3) print 'tick' event:set() end) and nil\r", "> ",
     "event:wait() and 'half ' ..", "tick\n> event:wait() and 'half ' ..", " 'typed'\r", "\nhalf typed\n> " })
+end
+
+function TestReplEditing:test_leaves_a_line_that_is_given_up_on_the_screen()
+  local output = session({ "> ", "'never '", "'never '", CTRL_C, "> " }, "RAW=1 " .. EDITING)
+  t.assertStrContains(output, "'never '^C")
 end
 
 function TestReplEditing:test_keeps_the_prompt_off_what_io_write_has_written()

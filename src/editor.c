@@ -302,16 +302,17 @@ static int editor_feed(lua_State *L) {
   return 2;
 }
 
-/* stop(text): ends the editing of a line that is not finished; text is left in its place */
+/* stop(text): ends the editing of a line that is not finished; text is left behind it. It is written first:
+** the library goes back to the first column when it gives the terminal back. */
 static int editor_stop(lua_State *L) {
   Editor *e = check_editor(L);
   const char *text = luaL_optstring(L, 2, "");
   if (!e->editing) return 0;
   if (e->rl.free_line_state) e->rl.free_line_state();
   if (e->rl.sigcleanup) e->rl.sigcleanup();
-  end_editing(e);
   fputs(text, stdout);
   fflush(stdout);
+  end_editing(e);
   return 0;
 }
 

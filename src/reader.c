@@ -58,14 +58,18 @@ void stream_wake_reader(Stream *s, int code) {
   if (s->reader && s->reader->phase == TASK_PARKED) asy_wake(s->reader, code);
 }
 
+static void pause_reading(Stream *s) {
+  uv_read_stop(&s->uv.stream);
+  s->reading = false;
+}
+
 /* The input has ended: UV_EOF, or an error. */
 static void stop_reading(Stream *s, int status) {
   if (status == UV_EOF)
     s->eof = s->peer_ended = true;
   else
     s->read_error = status;
-  uv_read_stop(&s->uv.stream);
-  s->reading = false;
+  pause_reading(s);
 }
 
 static bool satisfied(const Stream *s, const char *fresh, size_t n) {
@@ -86,10 +90,8 @@ void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
   adapt_read_size(s, (size_t)n, buf->len);
   bool enough = satisfied(s, buf->base, (size_t)n);
   if (enough) stream_wake_reader(s, 0);
-  if (buffer_length(&s->in) > 2 * s->limit && (enough || !s->reader)) {
-    uv_read_stop(h);
-    s->reading = false;
-  }
+  bool full = s->on_demand || buffer_length(&s->in) > 2 * s->limit;
+  if (full && (enough || !s->reader)) pause_reading(s);
 }
 
 static void resume_reading(Stream *s) {
@@ -110,7 +112,7 @@ static int take(lua_State *L, Stream *s, size_t n) {
   buffer_consume(&s->in, n);
   free_if_empty(s);
   s->searched = 0;
-  if (buffer_length(&s->in) <= s->limit) resume_reading(s);
+  if (buffer_length(&s->in) <= s->limit && !s->on_demand) resume_reading(s);
   return 1;
 }
 
@@ -122,6 +124,7 @@ static Abort read_abort(lua_State *L, Task *t) {
   if (s) {
     s->reader = NULL;
     s->direct = false;
+    if (s->on_demand && s->reading) pause_reading(s);
   }
   return ASY_DETACHED;
 }
@@ -213,7 +216,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   }
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
-  s->direct = n > 0;
+  s->direct = n > 0 && !s->on_demand;
   return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
 }
 

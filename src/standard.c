@@ -227,7 +227,8 @@ static int stream_open_standard(lua_State *L) {
   s->one_way = true;
   stream_forget_site(s); /* the process closes it */
   if (fd != 0) return 1;
-  stream_start(s);
+  s->on_demand = type == UV_TTY;
+  if (!s->on_demand) stream_start(s);
   stream_push_reader(L, 3);
   return 1;
 }

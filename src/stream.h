@@ -68,6 +68,7 @@ typedef struct Stream {
   Task *reader;     /* who waits for data, or for the connection; until it has run again */
   int read_error;   /* a libuv status */
   bool eof, reading;
+  bool on_demand;   /* read only while somebody waits: what lies in a terminal is whoever's that asks next */
   bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
                     /* ... hands them on while the cache has them; libuv only says that some are there */
   bool peer_ended;  /* eof came from the peer */

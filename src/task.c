@@ -1034,7 +1034,7 @@ static int task_traceback(lua_State *L) {
   return 1;
 }
 
-/* Pushes "file:line" of the task's function, or "?". idx: its userdata */
+/* Pushes where the task's function is. idx: its userdata */
 static void push_place(lua_State *L, Task *t, int idx) {
   lua_Debug ar;
   int type = lua_getiuservalue(L, idx, TASK_UV_CORO);
@@ -1059,11 +1059,13 @@ static void push_place(lua_State *L, Task *t, int idx) {
     lua_pushvalue(L, -1);
     lua_getinfo(L, ">S", &ar);
     if (*ar.what == 'C')
-      lua_pushliteral(L, "[C]");
+      lua_pushliteral(L, "function at [C]");
+    else if (*ar.what == 'm')
+      lua_pushfstring(L, "main chunk of %s", ar.short_src);
     else
-      lua_pushfstring(L, "%s:%d", ar.short_src, ar.linedefined);
+      lua_pushfstring(L, "function at %s:%d", ar.short_src, ar.linedefined);
   } else
-    lua_pushliteral(L, "?");
+    lua_pushliteral(L, "function at ?");
 }
 
 /* Pushes what the task does, or how it ended. */
@@ -1100,8 +1102,7 @@ static int task__tostring(lua_State *L) {
   push_state(L, t, 1);
   const char *state = lua_tostring(L, -1);
   push_place(L, t, 1);
-  lua_pushfstring(L, "asyncio.Task '%s': %s, function at %s (%p)", name, state,
-                  lua_tostring(L, -1), (void *)t);
+  lua_pushfstring(L, "asyncio.Task '%s': %s, %s (%p)", name, state, lua_tostring(L, -1), (void *)t);
   return 1;
 }
 
