@@ -107,7 +107,7 @@ function TestLoop:test_a_future()
 Type of the future is asyncio.Future
 Is the future already done? false
 Wait for future...
-Value of future: 42
+Value of future:  42
 Is the future already done? true
 Task completed.]])
 end

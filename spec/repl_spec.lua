@@ -301,6 +301,52 @@ function TestReplEditing:test_leaves_standard_input_to_the_running_input()
   session({ "> ", "print 'reads' return io.read()\r", "\nreads\n", "typed\r", "\ntyped\n> " })
 end
 
+-- the lecture's cells
+
+--- The notebook's cells in Lua, with what they print.
+local function cells()
+  local list = {}
+  for cell, output in content(ROOT .. "/examples/lecture/notebook.md")
+    :gmatch "\n```lua cell\n(.-\n)```\n\n```text\n(.-\n)```\n" do
+    list[#list + 1] = { (cell:gsub("sleep%((%d+)%)", "sleep(%1 * 0.02)")), output }
+  end
+  return list
+end
+
+--- Pastes them one after the other, and awaits the lines that each prints, without numbers of its own.
+local function paste_cells(list, environment, paste)
+  local program = require "program"
+  local server <close> = program.serve "lecture/01_async_tcp_server.lua"
+  local steps = { "> " }
+  for _, cell in ipairs(list) do
+    local text = cell[1]:gsub("12345", server.port)
+    table.insert(steps, paste(text))
+    for line in (cell[2]:gsub("%d+%.%d+s\n", ""):gsub("0x%x+.*", "")):gmatch "[^\n]+\n?" do
+      table.insert(steps, line) -- its end tells it from the cell's text
+      table.insert(steps, "")
+    end
+    table.insert(steps, "> ")
+  end
+  session(steps, environment)
+end
+
+TestNotebook = {}
+
+function TestNotebook:test_its_cells_can_be_pasted_one_after_the_other()
+  local list = cells()
+  t.assertTrue(#list >= 15)
+  paste_cells(list, EDITING, function(text) return "\27[200~" .. text:gsub("\n$", "") .. "\27[201~\r" end)
+end
+
+-- Each line is an input of its own then: not those with local variables, or whose tasks would begin earlier.
+function TestNotebook:test_its_cells_can_be_pasted_line_by_line_without_line_editing()
+  local list = {}
+  for _, cell in ipairs(cells()) do
+    if not ("\n" .. cell[1]):find "\nlocal" and not cell[1]:find "create_task" then list[#list + 1] = cell end
+  end
+  paste_cells(list, PLAIN, function(text) return text end)
+end
+
 -- as a module
 
 function TestRepl:test_starts_when_its_module_is_required()

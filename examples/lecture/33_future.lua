@@ -19,7 +19,7 @@ local function main()
 
   print "Wait for future..."
   local future_value = asyncio.await(future) -- until somebody calls set_result
-  print("Value of future: " .. future_value)
+  print("Value of future:  " .. future_value)
 
   print("Is the future already done? " .. tostring(future:done()))
 

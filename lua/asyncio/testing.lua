@@ -1,6 +1,6 @@
 --- Tests that wait: for luaunit, busted, or any other that calls functions.
 --
--- With busted the function that `async` makes is handed to `it`, with luaunit it is the method of a test class.
+-- What `async` makes is handed to busted's `it`, or is a method of a luaunit class.
 -- @module asyncio.testing
 -- @usage
 -- local asyncio = require "asyncio"
