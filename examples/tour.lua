@@ -208,6 +208,7 @@ end
 
 local function main()
   local loop = asyncio.get_running_loop()
+  loop.slow_callback_duration = 1 -- a busy machine needs no mention here
   local start = loop:time()
   local bold, plain = "", ""
   if os.execute "test -t 1" and not os.getenv "NO_COLOR" then bold, plain = "\27[1m", "\27[0m" end

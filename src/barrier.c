@@ -146,8 +146,9 @@ static int barrier__tostring(lua_State *L) {
 //   barrier:wait() -- and all start together
 //   return asyncio.get_running_loop():time()
 // end
-// local ann, eve, carol = asyncio.gather(
-//   function() return runner "ann" end, function() return runner "eve" end, function() return runner "carol" end)
+// local tasks = {}
+// for i, name in ipairs { "ann", "eve", "carol" } do tasks[i] = asyncio.create_task(runner, name) end
+// local ann, eve, carol = asyncio.gather(table.unpack(tasks))
 // print(ann == eve, eve == carol) --> true  true
 
 static const luaL_Reg methods[] = {{"wait", barrier_wait},

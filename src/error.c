@@ -469,24 +469,28 @@ static int error_new_id(lua_State *L) {
   return 1;
 }
 
-/// The errors of this library: tables whose metatable is their class. `asyncio.isinstance` asks for it.
-// A class is called to make an error: `asyncio.Error "a message"`, `asyncio.Error { message = "...", field = 1 }`.
-// All have `message`, and `traceback` where it is known; `tostring` is a sentence for people.
+/// The errors of this library: tables whose metatable is their class. `asyncio.isinstance` asks for
+// it. A class is called to make an error: `asyncio.Error "a message"`, also with fields:
+// `asyncio.Error { message = "...", field = 1 }`. All have `message`, and `traceback` where it is known; `tostring` is a
+// sentence for people.
 //
 // - `Error`: the root. Below it:
 // - `TimeoutError`: the time is up
 // - `InvalidStateError`: a future has a result already, or none yet
 // - `QueueEmpty`, `QueueFull`, `QueueShutDown`
-// - `IncompleteReadError`: the stream ended before `readexactly` or `readuntil` had it all; `partial`, `expected`
+// - `IncompleteReadError`: the stream ended before `readexactly` or `readuntil` had it all;
+//   `partial`, `expected`
 // - `LimitOverrunError`: no separator within the limit; `consumed`
 // - `BrokenBarrierError`, `BrokenExecutorError`
 // - `BusyError`: another task uses it; `ClosedError`: it is closed
 // - `ExceptionGroup`: several errors, from a task group
-// - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`, `address`. Below it `ConnectionRefusedError`,
-//   `ConnectionResetError`, `BrokenPipeError`, `AddressInUseError`, `FileNotFoundError`, `PermissionError` and
+// - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`, `address`. Below it
+//   `ConnectionRefusedError`, `ConnectionResetError`, `BrokenPipeError`, `AddressInUseError`,
+//   `FileNotFoundError`, `PermissionError` and
 //   `GaiError` (names that could not be resolved)
 //
-// Two are no `Error`, so that who catches those lets them pass: `CancelledError` and `KeyboardInterrupt`.
+// Two are no `Error`, so that who catches those lets them pass: `CancelledError` and
+// `KeyboardInterrupt`.
 // @type Error
 // @usage
 // local NoTea = asyncio.Error:subclass "NoTea"

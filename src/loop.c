@@ -773,8 +773,9 @@ static int loop_in_run(lua_State *L) {
 }
 
 /// An event loop: it runs tasks, makes calls at their time, and waits for the operating system.
-// `asyncio.run` makes one; `get_running_loop` finds it. Its field `slow_callback_duration` (0.1 s, can be set) is how
-// long a step may take before it is reported; in debug mode with the place where it was slow.
+// `asyncio.run` makes one; `get_running_loop` finds it. Its field `slow_callback_duration` (0.1 s,
+// can be set) is how long a step may take before it is reported; in debug mode with the place where
+// it was slow.
 // @type Loop
 // @usage
 // local loop = asyncio.get_running_loop()

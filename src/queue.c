@@ -698,8 +698,8 @@ static int queue_new_lifo(lua_State *L) { return new_queue(L, LIFO); }
 // @treturn Queue
 static int queue_new_priority(lua_State *L) { return new_queue(L, PRIORITY); }
 
-/// Values on their way from task to task; `asyncio.Queue`, `asyncio.LifoQueue` and `asyncio.PriorityQueue` make it.
-// Any value is an item, nil included.
+/// Values on their way from task to task; `asyncio.Queue`, `asyncio.LifoQueue` and
+// `asyncio.PriorityQueue` make it. Any value is an item, nil included.
 // @type Queue
 // @usage
 // local queue = asyncio.Queue(10)

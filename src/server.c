@@ -662,8 +662,9 @@ static int server__tostring(lua_State *L) {
   return 1;
 }
 
-/// What listens and starts a task for each connection; `asyncio.start_server` and `asyncio.start_unix_server` make it.
-// A block that has it as `<close>` variable waits for its handlers at its end, or cancels them when an error leaves.
+/// What listens and starts a task for each connection; `asyncio.start_server` and
+// `asyncio.start_unix_server` make it. A block that has it as `<close>` variable waits for its
+// handlers at its end, or cancels them when an error leaves.
 // @type Server
 // @usage
 // local server <close> = asyncio.start_server(function(reader, writer)

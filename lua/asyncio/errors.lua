@@ -5,8 +5,8 @@ local core = require "asyncio.core"
 
 local isinstance, ExceptionGroup = core.isinstance, core.ExceptionGroup
 
---- Several errors as one: what leaves a task group. `ExceptionGroup(message, errors)` makes it; `errors` is the
--- list. `tostring` shows each with its traceback.
+--- Several errors as one: what leaves a task group. `ExceptionGroup(message, errors)` makes it;
+-- `errors` is the list. `tostring` shows each with its traceback.
 -- @type ExceptionGroup
 -- @usage
 -- local ok, err = pcall(function()

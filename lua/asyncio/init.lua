@@ -1,6 +1,7 @@
 --- asyncio for Lua: an event loop, tasks on coroutines, futures, cancellation, TCP streams.
--- The classes, and the functions that make them (`asyncio.Queue`, ...), have pages of their own. `_VERSION` says
--- which release this is. Times are seconds. Unless a script of its own is shown, examples stand in a task.
+-- The classes, and the functions that make them (`asyncio.Queue`, ...), have pages of their own.
+-- `_VERSION` says which release this is. Times are seconds. Unless a script of its own is shown,
+-- examples stand in a task.
 -- @module asyncio
 -- @usage
 -- local asyncio = require "asyncio"

@@ -130,7 +130,8 @@ end
 -- @treturn StreamReader
 -- @treturn StreamWriter
 -- @usage
--- local server <close> = asyncio.start_server(function(_, writer) writer:send "welcome\n" end, "127.0.0.1", 0)
+-- local function greet(_, writer) writer:send "welcome\n" end
+-- local server <close> = asyncio.start_server(greet, "127.0.0.1", 0)
 -- local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
 -- for line in reader:lines() do
 --   print(line) --> welcome
