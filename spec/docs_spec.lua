@@ -327,7 +327,7 @@ TestLinks = {}
 local function anchors_of(text)
   local anchors = {}
   for heading in ("\n" .. text):gmatch "\n#+ ([^\n]*)" do
-    anchors[heading:lower():gsub("[^%w%- ]", ""):gsub(" ", "-")] = true
+    anchors[heading:lower():gsub("[^%w_%- ]", ""):gsub(" ", "-")] = true
   end
   return anchors
 end
