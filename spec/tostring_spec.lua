@@ -143,4 +143,28 @@ function TestToString:test_of_streams_and_servers()
   end)
 end
 
+function TestToString:test_of_threads_and_what_goes_to_them()
+  local remote
+  t.run(function()
+    local pool <close> = asyncio.ThreadPoolExecutor(2)
+    assert_text("asyncio.ThreadPoolExecutor: 0 of 2 threads, 0 idle, 0 jobs waiting", pool)
+    local channel = asyncio.Channel(3)
+    channel:put "x"
+    assert_text("asyncio.Channel: 1 of 3 items", channel)
+    remote = asyncio.get_running_loop():remote()
+    assert_text("asyncio.Remote: of a loop that is open", remote)
+  end)
+  assert_text("asyncio.Remote: of a loop that is closed", remote)
+end
+
+-- No object's text is only its type and an address.
+function TestToString:test_of_every_class_says_something()
+  for name, meta in pairs(debug.getregistry()) do
+    local ours = type(name) == "string" and name:find "^asyncio%.%u" and type(meta) == "table"
+    if ours and meta.methods and next(meta.methods) and name ~= "asyncio.Editor" then -- the REPL's, no user's
+      t.assertEquals({ name, type(meta.__tostring) }, { name, "function" })
+    end
+  end
+end
+
 t.finish()

@@ -501,8 +501,11 @@ static int channel__tostring(lua_State *L) {
   lua_Integer n = c->count;
   bool closed = c->closed;
   uv_mutex_unlock(&c->lock);
-  lua_pushfstring(L, "asyncio.Channel: %I items, maxsize %I%s (%p)", (LUAI_UACINT)n, (LUAI_UACINT)c->max,
-                  closed ? ", closed" : "", (void *)c);
+  if (c->max > 0)
+    lua_pushfstring(L, "%I of %I items", (LUAI_UACINT)n, (LUAI_UACINT)c->max);
+  else
+    lua_pushfstring(L, n == 1 ? "%I item" : "%I items", (LUAI_UACINT)n);
+  lua_pushfstring(L, "asyncio.Channel: %s%s (%p)", lua_tostring(L, -1), closed ? ", closed" : "", (void *)c);
   return 1;
 }
 

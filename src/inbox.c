@@ -59,6 +59,13 @@ bool inbox_post(Inbox *box, Message *msg) {
 
 bool inbox_filled(const Inbox *box) { return atomic_load_explicit(&box->filled, memory_order_relaxed); }
 
+bool inbox_is_open(Inbox *box) {
+  uv_mutex_lock(&box->lock);
+  bool open = box->async != NULL;
+  uv_mutex_unlock(&box->lock);
+  return open;
+}
+
 void inbox_deliver(Inbox *box) {
   uv_mutex_lock(&box->lock);
   Message *msg = box->first;

@@ -31,6 +31,9 @@ bool inbox_post(Inbox *box, Message *msg);
 /* Whether something has been posted, as far as can be seen without waiting for who posts. */
 bool inbox_filled(const Inbox *box);
 
+/* From any thread: whether the loop is there still. */
+bool inbox_is_open(Inbox *box);
+
 /* On the loop's thread: hands over what has been posted. */
 void inbox_deliver(Inbox *box);
 

@@ -125,6 +125,13 @@ static int remote__gc(lua_State *L) {
   return 0;
 }
 
+static int remote__tostring(lua_State *L) {
+  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
+  bool open = box->remote && inbox_is_open(box->remote->inbox);
+  lua_pushfstring(L, "asyncio.Remote: of a loop that is %s (%p)", open ? "open" : "closed", (void *)box);
+  return 1;
+}
+
 static Box *new_box(lua_State *L) {
   Box *box = lua_newuserdatauv(L, sizeof *box, 0);
   box->remote = NULL;
@@ -166,7 +173,8 @@ static int loop_remote(lua_State *L) {
 // print(TOLD) --> from a thread
 
 static const luaL_Reg methods[] = {{"call_soon_threadsafe", remote_call}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__gc", remote__gc}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__gc", remote__gc}, {"__tostring", remote__tostring}, {NULL, NULL}};
 static const luaL_Reg loop_methods[] = {{"remote", loop_remote}, {NULL, NULL}};
 
 static const CodecShared SHARED = {remote_ref, remote_unref, remote_push};
