@@ -243,10 +243,10 @@ function TestAsPrograms:test_they_run_by_themselves()
 end
 
 --- A server of the lecture on a free port. LuaSocket is not ours to check: the plain interpreter.
-local function serve_with_luasocket(name)
+local function serve_with_luasocket(name, port)
   local path = path_of(name)
   program.needs_luasocket()
-  local server = program.start("%s %s localhost 0", program.plain_lua, path)
+  local server = program.start("%s %s localhost %s", program.plain_lua, path, port or 0)
   server.port = server:expect "on 127%.0%.0%.1:(%d+)[^\n]*\n"
   return server
 end
@@ -279,6 +279,18 @@ function TestSockets:test_the_old_server_survives_a_client_that_says_nothing()
   t.assertEquals(program.nc(server, "x"), "Hello! I'm the server!\n")
 end
 
+function TestSockets:test_the_old_server_can_be_started_again_at_once()
+  local port
+  do
+    local server <close> = serve_with_luasocket "00_tcp_socket_server"
+    port = server.port
+    client(program.plain_lua, "82_socket_hello", server) -- the server closes first: its port stays in use for a while
+    server:expect "Data from client:\nHi, I'm the client!\n\nWaiting "
+  end
+  local again <close> = serve_with_luasocket("00_tcp_socket_server", port)
+  t.assertEquals(again.port, port)
+end
+
 function TestSockets:test_the_old_way_keeps_the_second_client_waiting()
   program.needs_nc()
   local server <close> = serve_with_luasocket "83_one_at_a_time"
@@ -306,6 +318,7 @@ function TestSockets:test_the_asyncio_server_does_not()
   silent:type "so long"
   silent:expect "^so long\n"
   t.assertEquals(program.nc(server, ""), "") -- one that says nothing
+  t.assertNotStrContains(server:interrupt(), "failed")
 end
 
 function TestSockets:test_the_old_client_asks_for_a_page()
