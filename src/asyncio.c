@@ -65,6 +65,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_callback(L);
   asy_open_future(L);
   asy_open_task(L);
+  asy_open_task_class(L);
   asy_open_coro(L);
   asy_open_await(L);
   asy_open_lock(L);

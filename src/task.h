@@ -120,6 +120,15 @@ void asy_wake(Task *t, int code);
 /* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. */
 void asy_task_cancel(lua_State *L, Task *t, int msg);
 
+/* The same with an error object that the caller knows: stack: ..., request → ... */
+void asy_task_request(lua_State *L, Task *t);
+
+/* Takes an undelivered request back: the error at idx, or with idx 0 all of them. */
+bool asy_task_withdraw(lua_State *L, Task *t, int idx);
+
+/* A request that was delivered goes to the front again, for the next suspension. stack: ..., request → ... */
+void asy_task_requeue(lua_State *L, Task *t);
+
 /* Pushes the task's userdata; it must not have ended. */
 void asy_task_push(lua_State *L, Task *t);
 
@@ -140,6 +149,7 @@ int asy_task_raise(lua_State *L, Task *t);
 bool asy_task_trace(lua_State *L);
 
 void asy_open_task(lua_State *L);
+void asy_open_task_class(lua_State *L);
 
 ASY_HIDDEN_END
 
