@@ -257,7 +257,7 @@ static WorkerFunction *kept_function(lua_State *L, Executor *e, int executor, in
 
 /* Puts the function, unless that is kept, and its arguments into the job's message.
 ** stack: ..., [fn] function, arguments, future → [fn] anything, ..., future; false: ..., error */
-static bool pack_call(lua_State *L, Job *job, WorkerFunction *kept, int fn) {
+static bool pack_call(lua_State *L, Job *job, bool kept, int fn) {
   int n = lua_gettop(L) - fn - 1;
   if (kept && codec_encode_plain(L, fn + 1, n, &job->message)) return true;
   lua_insert(L, fn);
@@ -277,7 +277,7 @@ static int submit(lua_State *L, Loop *loop, int executor, int fn) {
     worker_function_unref(job->fn);
     job->fn = kept ? worker_function_ref(kept) : NULL;
   }
-  if (!pack_call(L, job, kept, fn)) {
+  if (!pack_call(L, job, kept != NULL, fn)) {
     abandon_job(L, job);
     return lua_error(L);
   }

@@ -32,7 +32,7 @@ struct Pool {
   ListNode spare; /* Jobs to be used again */
   int nspare;
   bool retired;   /* no more jobs are made */
-  char apart[64];
+  char apart[64]; // cppcheck-suppress unusedStructMember
 
   atomic_int refs;
   uv_mutex_t lock;
