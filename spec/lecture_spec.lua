@@ -322,6 +322,7 @@ function TestSockets:test_the_asyncio_server_does_not()
 end
 
 function TestSockets:test_the_old_client_asks_for_a_page()
+  tried["81_socket_client"], tried["82_socket_hello"] = true, true
   program.needs_luasocket()
   local server <close> = program.serve "lecture/92_minimal_server.lua" -- it sends back what it gets
   t.assertEquals(client(program.plain_lua, "81_socket_client", server),
