@@ -3,7 +3,7 @@
 **
 ** What a lua_State must not own (libuv, threads or a closed state may outlive it) is allocated here.
 ** With ASY_FAIL_MALLOC the functions are the program's that links these sources (tools/oom/host.c):
-** it counts blocks and lets calls fail.
+** it counts blocks and lets calls fail, those of the workers' Lua states, too.
 */
 #ifndef ASY_ALLOC_H
 #define ASY_ALLOC_H
@@ -19,6 +19,7 @@ void *asy_malloc(size_t size);
 void *asy_calloc(size_t n, size_t size);
 void *asy_realloc(void *block, size_t size);
 void asy_free(void *block);
+lua_State *asy_newstate(void);
 
 #else
 
@@ -26,6 +27,7 @@ static inline void *asy_malloc(size_t size) { return malloc(size); }
 static inline void *asy_calloc(size_t n, size_t size) { return calloc(n, size); }
 static inline void *asy_realloc(void *block, size_t size) { return realloc(block, size); }
 static inline void asy_free(void *block) { free(block); }
+static inline lua_State *asy_newstate(void) { return luaL_newstate(); } /* a worker's */
 
 #endif
 

@@ -104,10 +104,11 @@ static void free_if_empty(Stream *s) {
     buffer_give_back(&s->in, &s->handle.loop->blocks);
 }
 
-/* Pushes n bytes off the front of the buffer. */
-static int take(lua_State *L, Stream *s, size_t n) {
+/* Takes n bytes off the front of the buffer, and pushes them but for the last `less`. What there is no
+** memory for stays. */
+static int take_less(lua_State *L, Stream *s, size_t n, size_t less) {
   size_t length = buffer_length(&s->in);
-  lua_pushlstring(L, buffer_bytes(&s->in), n);
+  lua_pushlstring(L, buffer_bytes(&s->in), n - less);
   if (buffer_length(&s->in) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
   buffer_consume(&s->in, n);
   free_if_empty(s);
@@ -115,6 +116,8 @@ static int take(lua_State *L, Stream *s, size_t n) {
   if (buffer_length(&s->in) <= s->limit && !s->on_demand) resume_reading(s);
   return 1;
 }
+
+static int take(lua_State *L, Stream *s, size_t n) { return take_less(L, s, n, 0); }
 
 /* Waiting */
 
@@ -244,12 +247,14 @@ static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
   else
     asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I bytes, before a separator",
                    (LUAI_UACINT)length);
-  take(L, s, length);
-  lua_setfield(L, -2, "partial");
   if (expected) {
     lua_pushinteger(L, expected);
     lua_setfield(L, -2, "expected");
   }
+  lua_pushliteral(L, "");
+  lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
+  take(L, s, length);
+  lua_setfield(L, -2, "partial");
   return lua_error(L);
 }
 
@@ -437,13 +442,6 @@ static int reader_readline(lua_State *L) {
 
 /* lines: the same, the newline stripped */
 
-static int strip(lua_State *L) {
-  size_t n;
-  const char *line = lua_tolstring(L, -1, &n);
-  if (line && n && line[n - 1] == '\n') lua_pushlstring(L, line, n - 1);
-  return 1;
-}
-
 static int stripped_line(lua_State *L, Stream *s);
 
 static int lines_resumed(lua_State *L, Task *t) {
@@ -457,8 +455,7 @@ static const WaitKind LINES = {"lines", lines_resumed, read_abort, NULL, read_gi
 static int stripped_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINES);
-  finish_line(L, s, n);
-  return strip(L);
+  return n > 0 ? take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
 }
 
 static int next_line(lua_State *L) {

@@ -267,11 +267,12 @@ Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) 
 Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_block(L, loop, UV_TTY, limit); }
 
 int stream_open_tty(Stream *s, int fd) {
-  int status = uv_tty_init(&s->handle.loop->uv, &s->uv.tty, fd, 0);
-  if (status)
-    close(fd);
-  else
+  int used = -1, status = uv_tty_init(&s->handle.loop->uv, &s->uv.tty, fd, 0);
+  if (!status) {
     asy_handle_opened(&s->handle);
+    uv_fileno(&s->uv.handle, &used);
+  }
+  if (used != fd) close(fd); /* libuv has opened the terminal once more */
   return status;
 }
 

@@ -371,7 +371,7 @@ static int failure_text(lua_State *L) {
 bool worker_open(Worker *w, const WorkerSetup *setup, char **why) {
   memset(w, 0, sizeof *w);
   *why = NULL;
-  lua_State *L = w->L = luaL_newstate();
+  lua_State *L = w->L = asy_newstate();
   if (!L) return false;
   if (asy_mutex_init(&w->lock)) {
     lua_close(L);

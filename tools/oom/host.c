@@ -8,6 +8,11 @@
 **              collection
 **   lua-rest   it fails at every call from the n-th on, until control is back here
 **   c-once, c-rest   the same for the allocations of our C (alloc.h)
+**   thread-lua-once, thread-lua-rest, thread-c-once, thread-c-rest   the same on other threads: in the
+**              states of workers, which have an allocator of their own, and in our C there
+** Calls are counted for the loop's thread and for all others apart, so what a thread does at its own pace
+** shifts no n of the loop's. Among threads, and where the loop sees sooner or later what they did, the n-th
+** call is not the same one in each run; but it fails, whichever it is, and must end well.
 ** Each must end by itself, with or without an error; then the same state must run a program, and be
 ** closed without leaving a block of either allocator, or a descriptor, behind. Lua never calls a
 ** finaliser again that it had no memory to call: then our blocks and descriptors may be left.
@@ -17,6 +22,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -25,8 +31,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,14 +56,19 @@ enum { LEAK = 90, DESCRIPTORS, UNHEALTHY, HANG };
 /* Failing */
 
 typedef struct Failer {
-  atomic_long calls, at, live; /* at: the call that fails; 0: none */
-  atomic_bool rest;            /* ... and all after it */
+  atomic_long calls, at; /* at: the call that fails; 0: none */
+  atomic_bool rest;      /* ... and all after it */
+  atomic_bool paused;    /* nothing is counted yet */
 } Failer;
 
-static Failer in_lua, in_c;
-static bool retrying; /* Lua's next call is the retry */
+static Failer in_lua, in_c, in_thread_lua, in_thread_c;
+static Failer *const FAILERS[] = {&in_lua, &in_c, &in_thread_lua, &in_thread_c};
+static atomic_long lua_blocks, c_blocks;    /* of all threads: they free each other's */
+static _Thread_local bool is_loop_s_thread; /* the first one */
+static _Thread_local bool retrying;         /* Lua's next call is the retry */
 
 static bool fails(Failer *f) {
+  if (atomic_load(&f->paused)) return false;
   long call = atomic_fetch_add(&f->calls, 1) + 1, at = atomic_load(&f->at);
   return at && (call == at || (call > at && atomic_load(&f->rest)));
 }
@@ -66,10 +79,14 @@ static void fail_at(Failer *f, long at, bool rest) {
   atomic_store(&f->at, at);
 }
 
-static void *lua_allocator(void *ud, void *block, size_t old, size_t size) {
-  (void)ud;
+static void fail_no_more(void) {
+  for (int i = 0; i < 4; i++) fail_at(FAILERS[i], 0, false);
+}
+
+static void *lua_allocator(void *failer, void *block, size_t old, size_t size) {
+  Failer *f = failer;
   if (!size) {
-    if (block) atomic_fetch_sub(&in_lua.live, 1);
+    if (block) atomic_fetch_sub(&lua_blocks, 1);
     free(block);
     return NULL;
   }
@@ -77,46 +94,61 @@ static void *lua_allocator(void *ud, void *block, size_t old, size_t size) {
     bool retry = retrying;
     retrying = false;
     if (retry) return NULL;
-    if (fails(&in_lua)) {
-      retrying = !atomic_load(&in_lua.rest);
+    if (fails(f)) {
+      retrying = !atomic_load(&f->rest);
       return NULL;
     }
   }
   void *got = realloc(block, size);
-  if (got && !block) atomic_fetch_add(&in_lua.live, 1);
+  if (got && !block) atomic_fetch_add(&lua_blocks, 1);
   return got;
 }
 
+static lua_State *new_state(void) { return lua_newstate(lua_allocator, &in_lua); }
+
+static void on_warning(void *ud, const char *message, int to_be_continued);
+
+/* A worker's. */
+lua_State *asy_newstate(void) {
+  lua_State *L = lua_newstate(lua_allocator, &in_thread_lua);
+  if (L) lua_setwarnf(L, on_warning, NULL);
+  return L;
+}
+
+static bool c_fails(void) { return fails(is_loop_s_thread ? &in_c : &in_thread_c); }
+
 void *asy_malloc(size_t size) {
-  if (fails(&in_c)) return NULL;
-  atomic_fetch_add(&in_c.live, 1);
+  if (c_fails()) return NULL;
+  atomic_fetch_add(&c_blocks, 1);
   return malloc(size);
 }
 
 void *asy_calloc(size_t n, size_t size) {
-  if (fails(&in_c)) return NULL;
-  atomic_fetch_add(&in_c.live, 1);
+  if (c_fails()) return NULL;
+  atomic_fetch_add(&c_blocks, 1);
   return calloc(n, size);
 }
 
 void *asy_realloc(void *block, size_t size) {
-  if (fails(&in_c)) return NULL;
-  if (!block) atomic_fetch_add(&in_c.live, 1);
+  if (c_fails()) return NULL;
+  if (!block) atomic_fetch_add(&c_blocks, 1);
   return realloc(block, size);
 }
 
 void asy_free(void *block) {
-  if (block) atomic_fetch_sub(&in_c.live, 1);
+  if (block) atomic_fetch_sub(&c_blocks, 1);
   free(block);
 }
 
 /* What the scenario needs of the system */
 
-static int pipes[8], npipes; /* closed at the end */
+#define MAX_PIPES 8
+
+static int pipes[MAX_PIPES], npipes; /* closed at the end */
 
 static int host_pipe(lua_State *L) {
   int *ends = pipes + npipes;
-  if (npipes + 2 > 8 || pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return luaL_error(L, "no pipe");
+  if (npipes + 2 > MAX_PIPES || pipe2(ends, O_CLOEXEC | O_NONBLOCK)) return luaL_error(L, "no pipe");
   npipes += 2;
   lua_pushinteger(L, ends[0]);
   lua_pushinteger(L, ends[1]);
@@ -137,20 +169,83 @@ static int host_read(lua_State *L) {
   return 1;
 }
 
+static char path[64]; /* removed at the end */
+
+/* Where nothing is yet. */
+static int host_path(lua_State *L) {
+  snprintf(path, sizeof path, "/tmp/lua-asyncio-oom-%ld", (long)getpid());
+  lua_pushstring(L, path);
+  return 1;
+}
+
+/* Standard input and output become a terminal of that kind, into which this is typed, ahead: so one that is
+** to be edited on is raw from the start. */
+static int host_terminal(lua_State *L) {
+  struct termios raw;
+  size_t n;
+  const char *keys = luaL_checklstring(L, 1, &n), *term = luaL_checkstring(L, 2);
+  int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (master < 0 || npipes + 1 > MAX_PIPES) return luaL_error(L, "no terminal");
+  pipes[npipes++] = master;
+  int slave = grantpt(master) || unlockpt(master) ? -1 : open(ptsname(master), O_RDWR | O_NOCTTY);
+  if (slave < 0 || tcgetattr(slave, &raw)) return luaL_error(L, "no terminal");
+  if (strcmp(term, "dumb")) cfmakeraw(&raw);
+  tcsetattr(slave, TCSANOW, &raw);
+  dup2(slave, 0);
+  dup2(slave, 1);
+  close(slave);
+  if (write(master, keys, n) != (ssize_t)n) return luaL_error(L, "it can't be typed");
+  host_path(L);
+  setenv("ASYNCIO_HISTORY", path, 1);
+  setenv("TERM", term, 1);
+  return 0;
+}
+
+/* Lets so many more descriptors be opened; without a number as many as before. */
+static int host_descriptors(lua_State *L) {
+  static rlim_t former;
+  struct rlimit limit;
+  int next = dup(0);
+  close(next);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (!former) former = limit.rlim_cur;
+  limit.rlim_cur = lua_isinteger(L, 1) ? (rlim_t)(next + lua_tointeger(L, 1)) : former;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  return 0;
+}
+
 static int host_raise(lua_State *L) {
   raise((int)luaL_checkinteger(L, 1));
   return 0;
 }
 
-static const luaL_Reg host_functions[] = {{"pipe", host_pipe},   {"write", host_write}, {"read", host_read},
-                                          {"raise", host_raise}, {NULL, NULL}};
+/* From here on threads' allocations count, in a part that says so. */
+static int host_begin(lua_State *L) {
+  (void)L;
+  atomic_store(&in_thread_lua.paused, false);
+  atomic_store(&in_thread_c.paused, false);
+  return 0;
+}
+
+static const luaL_Reg host_functions[] = {{"pipe", host_pipe}, {"write", host_write}, {"read", host_read},
+                                          {"path", host_path}, {"terminal", host_terminal},
+                                          {"descriptors", host_descriptors}, {"raise", host_raise},
+                                          {"begin", host_begin}, {NULL, NULL}};
+
+typedef struct Signal {
+  const char *name;
+  int number;
+} Signal;
+
+static const Signal SIGNALS[] = {{"SIGUSR1", SIGUSR1}, {"SIGINT", SIGINT}, {"SIGWINCH", SIGWINCH},
+                                 {"SIGCONT", SIGCONT}, {NULL, 0}};
 
 static int open_host(lua_State *L) {
   luaL_newlib(L, host_functions);
-  lua_pushinteger(L, SIGUSR1);
-  lua_setfield(L, -2, "SIGUSR1");
-  lua_pushinteger(L, SIGINT);
-  lua_setfield(L, -2, "SIGINT");
+  for (const Signal *s = SIGNALS; s->name; s++) {
+    lua_pushinteger(L, s->number);
+    lua_setfield(L, -2, s->name);
+  }
   return 1;
 }
 
@@ -191,14 +286,14 @@ static const char DUMP[] = "local asyncio = require 'asyncio'\n"
 /* It hangs in the poll, where nothing of Lua is under way: good enough for a look. */
 static void on_alarm(int signum) {
   (void)signum;
-  fail_at(&in_lua, 0, false);
-  fail_at(&in_c, 0, false);
-  fprintf(stderr, "it hangs (calls: Lua %ld, C %ld)\n", in_lua.calls, in_c.calls);
+  fprintf(stderr, "it hangs (calls: Lua %ld, C %ld; on threads %ld, %ld)\n", in_lua.calls, in_c.calls,
+          in_thread_lua.calls, in_thread_c.calls);
+  fail_no_more();
   if (state && luaL_dostring(state, DUMP)) fprintf(stderr, "%s\n", lua_tostring(state, -1));
   _exit(HANG);
 }
 
-static bool finaliser_lost;
+static atomic_bool finaliser_lost;
 
 /* "error in ", "__gc", ... in pieces */
 static void on_warning(void *ud, const char *message, int to_be_continued) {
@@ -228,9 +323,9 @@ static int run_part(lua_State *L) {
 static void check_blocks(void) {
   for (int i = 0; has_threads() && i < 10000; i++) usleep(1000); /* they are about to end */
   while (npipes > 0) close(pipes[--npipes]);
-  if (finaliser_lost && !in_lua.live) _exit(0); /* nothing to find for LeakSanitizer */
-  if (in_lua.live || in_c.live)
-    end(LEAK, "blocks left: %ld of Lua, %ld of C\n", in_lua.live, in_c.live);
+  if (*path) unlink(path);
+  if (finaliser_lost && !lua_blocks) _exit(0); /* nothing to find for LeakSanitizer */
+  if (lua_blocks || c_blocks) end(LEAK, "blocks left: %ld of Lua, %ld of C\n", lua_blocks, c_blocks);
   if (count_descriptors() != descriptors)
     end(DESCRIPTORS, "descriptors: %d before, %d after\n", descriptors, count_descriptors());
 }
@@ -239,8 +334,7 @@ static void check_blocks(void) {
 static void at_exit(void) {
   if (finished_well) return;
   state = NULL;
-  fail_at(&in_lua, 0, false);
-  fail_at(&in_c, 0, false);
+  fail_no_more();
   check_blocks();
 }
 
@@ -257,6 +351,14 @@ static void redirect(FILE *log) {
   if (log) dup2(fileno(log), 2);
 }
 
+/* The part counts threads' allocations only from host.begin() on. */
+static void pause_threads(lua_State *L) {
+  if (!L || !lua_istable(L, 1)) return;
+  lua_getfield(L, 1, "begins");
+  in_thread_lua.paused = in_thread_c.paused = lua_getfield(L, -1, part) != LUA_TNIL;
+  lua_pop(L, 2);
+}
+
 static void child(lua_State *L, FILE *log, Failer *f, long n, bool rest) {
   redirect(log);
   atexit(at_exit);
@@ -268,15 +370,16 @@ static void child(lua_State *L, FILE *log, Failer *f, long n, bool rest) {
   }
   descriptors = count_descriptors();
   state = L;
+  pause_threads(L);
   fail_at(f, n, rest);
-  if (!L) L = lua_newstate(lua_allocator, NULL);
+  if (!L) L = new_state();
   if (L) {
     int top = lua_gettop(L);
     lua_checkstack(L, 10);
     lua_pushcfunction(L, run_part);
     lua_pushvalue(L, 1);
     int status = lua_pcall(L, 1, 0, 0);
-    fail_at(f, 0, false);
+    fail_no_more();
     if (status) fprintf(stderr, "it ended with: %s\n", luaL_tolstring(L, -1, NULL));
     lua_settop(L, top);
     if (top) {
@@ -301,7 +404,13 @@ static const struct {
 } MODES[] = {{"lua-once", &in_lua, false},
              {"lua-rest", &in_lua, true},
              {"c-once", &in_c, false},
-             {"c-rest", &in_c, true}};
+             {"c-rest", &in_c, true},
+             {"thread-lua-once", &in_thread_lua, false},
+             {"thread-lua-rest", &in_thread_lua, true},
+             {"thread-c-once", &in_thread_c, false},
+             {"thread-c-rest", &in_thread_c, true}};
+
+#define NMODES ((int)(sizeof MODES / sizeof *MODES))
 
 typedef struct Job {
   pid_t pid; /* 0: free */
@@ -366,45 +475,61 @@ static void try(lua_State *L, int mode, long n) {
   if (job->pid < 0) exit(2);
 }
 
-/* How many calls the part makes when none fails; in shared memory. */
+static long *count; /* shared with the process that counts */
+static Failer *counted;
+
+/* os.exit(code, true) has closed the state. */
+static void on_counted(void) {
+  if (*count == 0) *count = counted->calls;
+  _exit(0);
+}
+
+static void count_child(lua_State *L, FILE *log) {
+  if (strcmp(part, "load") == 0) L = new_state();
+  redirect(log);
+  atexit(on_counted);
+  state = L;
+  signal(SIGALRM, on_alarm);
+  alarm(LIMIT_SECONDS);
+  pause_threads(L);
+  fail_no_more();
+  lua_pushcfunction(L, run_part);
+  if (strcmp(part, "load")) lua_pushvalue(L, 1); else lua_pushnil(L);
+  if (lua_pcall(L, 1, 0, 0) && strncmp(part, "interrupted", 11) != 0) {
+    *count = -1;
+    fprintf(stderr, "%s\n", luaL_tolstring(L, -1, NULL));
+  }
+  exit(0);
+}
+
+/* How many calls the part makes when none fails. */
 static long count_calls(lua_State *L, Failer *f) {
-  long *count = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  FILE *log = tmpfile();
+  *count = 0;
+  counted = f;
   fflush(stdout);
   pid_t pid = fork();
-  if (pid == 0) {
-    lua_State *own = strcmp(part, "load") ? L : lua_newstate(lua_allocator, NULL);
-    redirect(NULL);
-    state = own;
-    signal(SIGALRM, on_alarm);
-    alarm(LIMIT_SECONDS);
-    fail_at(f, 0, false);
-    lua_pushcfunction(own, run_part);
-    if (own == L) lua_pushvalue(L, 1); else lua_pushnil(own);
-    *count = -1;
-    if (strcmp(part, "exit in task") == 0) *count = 700;
-    if (lua_pcall(own, 1, 0, 0) && strcmp(part, "interrupted") != 0)
-      fprintf(stderr, "%s\n", lua_tostring(own, -1));
-    else
-      *count = f->calls;
-    _exit(0);
-  }
-  waitpid(pid, NULL, 0);
-  long n = *count;
-  munmap(count, sizeof *count);
-  if (n < 0) {
+  if (pid == 0) count_child(L, log);
+  int status;
+  waitpid(pid, &status, 0);
+  bool bad = !WIFEXITED(status) || WEXITSTATUS(status) || *count < 0;
+  if (bad) {
     printf("FAIL %s fails by itself\n", part);
-    failures++;
-    n = 0;
+    copy_log(log);
   }
-  return n;
+  fclose(log);
+  failures += bad;
+  return bad ? 0 : *count;
 }
 
 static long random_below(long n) { return (long)(random() % n); }
 
 static void try_part(lua_State *L, const char *mode, long only, long samples, long limit) {
-  for (int m = 0; m < 4; m++) {
+  for (int m = 0; m < NMODES; m++) {
     if (mode && strcmp(mode, MODES[m].name)) continue;
-    long calls = count_calls(L, MODES[m].failer) + 5, before = runs, failed = failures;
+    long calls = count_calls(L, MODES[m].failer), before = runs, failed = failures;
+    if (!calls) continue;
+    calls += 5;
     if (calls > limit) calls = limit;
     if (only)
       try(L, m, only);
@@ -413,7 +538,7 @@ static void try_part(lua_State *L, const char *mode, long only, long samples, lo
     else
       for (long n = 1; n <= calls; n++) try(L, m, n);
     reap_all();
-    printf("%-16s %-9s %5ld calls, %5ld tried, %ld failed\n", part, MODES[m].name, calls - 5, runs - before,
+    printf("%-19s %-15s %5ld calls, %5ld tried, %ld failed\n", part, MODES[m].name, calls - 5, runs - before,
            failures - failed);
     fflush(stdout);
   }
@@ -421,7 +546,7 @@ static void try_part(lua_State *L, const char *mode, long only, long samples, lo
 
 int main(int argc, char **argv) {
   const char *only_part = NULL, *mode = NULL;
-  long only = 0, samples = 0, limit = 2000, seed = (long)time(NULL) % 100000;
+  long only = 0, samples = 0, limit = LONG_MAX, seed = (long)time(NULL) % 100000;
   for (int c; (c = getopt(argc, argv, "p:m:n:s:r:j:l:v")) != -1;) {
     if (c == 'p') only_part = optarg;
     else if (c == 'm') mode = optarg;
@@ -436,10 +561,13 @@ int main(int argc, char **argv) {
   scenario = argv[optind];
   if (!scenario) return 2;
   srandom((unsigned)seed);
+  is_loop_s_thread = true;
+  count = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (count == MAP_FAILED) return 2;
   uv_loop_t loop; /* libuv keeps two descriptors from the first loop on */
   if (uv_loop_init(&loop) || uv_loop_close(&loop)) return 2;
   if (samples) printf("seed %ld (the same again: -r %ld)\n", seed, seed);
-  lua_State *L = lua_newstate(lua_allocator, NULL);
+  lua_State *L = new_state();
   lua_pushcfunction(L, open_all);
   if (lua_pcall(L, 0, 1, 0)) {
     fprintf(stderr, "%s\n", lua_tostring(L, -1));

@@ -4,8 +4,11 @@ local host = require "host"
 local root = os.getenv "OOM_ROOT" or "."
 package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
 local asyncio = require "asyncio"
+local testing = require "asyncio.testing"
+require "asyncio.console"
 
 local parts, names = {}, { "load" } -- host.c knows that one: all is loaded, in a state of its own
+local begins = {} -- parts in which threads' allocations count only after host.begin()
 local sleep, await, create_task = asyncio.sleep, asyncio.await, asyncio.create_task
 
 --- A part as the main task of a run. Users' callbacks here have somebody wait for what they do: when one
@@ -13,11 +16,11 @@ local sleep, await, create_task = asyncio.sleep, asyncio.await, asyncio.create_t
 local function part(name, fn)
   names[#names + 1] = name
   parts[name] = function()
-    local runner <close> = asyncio.Runner { cancel_timeout = 0.05, flush_timeout = 0.2 }
+    local runner <close> = asyncio.Runner { cancel_timeout = 0.05, flush_timeout = 0.2, executor_timeout = 0.2 }
     return runner:run(function()
       local loop, main = asyncio.get_running_loop(), asyncio.current_task()
       loop:set_exception_handler(function(_, context)
-        if context.handle then main:cancel() end
+        if context.handle and context.exception ~= nil then main:cancel() end
       end)
       return fn(loop)
     end)
@@ -565,8 +568,40 @@ local function leave_open(loop)
   loop:add_signal_handler("SIGUSR1", print)
   loop:call_later(5, print)
   create_task(asyncio.stdin().readline, asyncio.stdin())
+  local channel, full, event, handed = asyncio.Channel(), asyncio.Channel(1), asyncio.Event(), asyncio.Lock()
+  local condition = asyncio.Condition()
+  full:put(0)
+  handed:acquire()
+  create_task(channel.get, channel)
+  create_task(full.put, full, 1)
+  create_task(event.wait, event)
+  create_task(handed.acquire, handed)
+  create_task(function()
+    local _ <close> = condition:acquire()
+    condition:wait()
+  end)
+  create_task(function() for _ in queue:iter() do sleep(5) end end)
+  create_task(asyncio.open_connection, "127.0.0.1", server:sockets()[1].port)
+  create_task(asyncio.open_unix_connection, "\0no such name")
+  local from = host.pipe()
+  create_task(asyncio.wait_readable, from)
+  loop:add_writer(asyncio.stdout():get_extra_info "socket" or from, print)
+  local pool = asyncio.ThreadPoolExecutor(1)
+  pool:submit(function()
+    require "asyncio".run(function() require "asyncio".sleep(60) end)
+  end)
+  pool:submit(math.abs, -1)
+  local remote = loop:remote()
   sleep(0.002)
   queue:put(1)
+  channel:put "for a task that never runs"
+  event:set()
+  handed:release()
+  remote:call_soon_threadsafe(print)
+  do
+    local _ <close> = condition:acquire()
+    condition:notify()
+  end
 end
 
 bare("left open", function()
@@ -582,7 +617,533 @@ bare("exit in task", function()
   end)
 end)
 
-local scenario = { names = names }
+--- The calls that only ask, and a word from each object.
+part("words", function(loop)
+  local function each(object, ...)
+    assert(tostring(object))
+    for _, name in ipairs { ... } do object[name](object) end
+  end
+  local lock = asyncio.Lock()
+  each(lock, "locked", "acquire", "release")
+  await(create_task(lock.acquire, lock))
+  assert(not pcall(lock.release, lock))
+  assert(not loop:create_future():traceback())
+  each(asyncio.Event(), "is_set", "set", "is_set", "clear")
+  each(asyncio.Semaphore(1), "locked", "acquire", "release")
+  each(asyncio.BoundedSemaphore(2), "locked", "acquire", "release")
+  assert(not pcall(asyncio.BoundedSemaphore(1).release, asyncio.BoundedSemaphore(1)))
+  each(asyncio.Condition(), "locked", "acquire", "notify", "release")
+  each(asyncio.Barrier(1), "parties", "n_waiting", "broken", "wait", "reset")
+  local queue = asyncio.Queue(1)
+  each(queue, "qsize", "maxsize", "empty", "full")
+  queue:put_nowait "an item"
+  assert(not pcall(queue.put_nowait, queue, "another"))
+  local joined = create_task(queue.join, queue)
+  sleep(0)
+  assert(queue:get_nowait() == "an item" and not pcall(queue.get_nowait, queue))
+  queue:task_done()
+  await(joined)
+  each(loop, "is_running", "is_closed", "get_debug", "time", "get_exception_handler")
+  assert(asyncio.get_event_loop() == loop and asyncio.isfuture(joined) and tostring(asyncio.Error))
+  each(loop:call_later(60, print), "cancelled", "when", "cancel")
+  each(joined, "get_name", "cancelling", "done", "cancelled", "exception", "traceback")
+  assert(asyncio.coroutine.status(asyncio.coroutine.create(print)) == "suspended")
+  assert(not asyncio.thread_cancelled())
+  loop:default_exception_handler { message = "for people", task = joined, exception = "an error" }
+  local channel = asyncio.Channel()
+  assert(channel == channel and channel ~= asyncio.Channel())
+  assert(not pcall(require "asyncio.core".codec_decode, "\1\255", false))
+  for _ = 1, 2 do pcall(await, 5) end
+  local done = create_task(function() return 1, 2 end)
+  for _ = 1, 140 do await(done) end -- gives way once
+  local standard = coroutine.wrap(function() return pcall(sleep, 1) end)
+  assert(not standard())
+end)
+
+--- Tasks whose coroutine somebody closes when they have been handed what they waited for.
+part("strangers", function()
+  local lock, semaphore, event, barrier = asyncio.Lock(), asyncio.Semaphore(0), asyncio.Event(), asyncio.Barrier(2)
+  local condition, queue, other, channel = asyncio.Condition(), asyncio.Queue(), asyncio.Queue(), asyncio.Channel()
+  lock:acquire()
+  for _, case in ipairs {
+    { function() lock:acquire() end, function() lock:release() end },
+    { function() semaphore:acquire() end, function() semaphore:release() end },
+    { function() event:wait() end, function() event:set() end },
+    { function() barrier:wait() end, function() barrier:wait() end },
+    { function() condition:acquire() condition:wait() end, function() -- luacheck: ignore
+      condition:acquire()
+      condition:notify_all()
+      condition:release()
+    end },
+    { function() queue:get() end, function() queue:put(1) end },
+    { function() for _ in other:iter() do sleep(0) end end, function() other:put(1) other:put(2) end },
+    { function() channel:get() end, function() channel:put(1) end },
+  } do
+    local task = create_task(case[1])
+    sleep(0)
+    local co = task:get_coro()
+    case[2]()
+    coroutine.close(co)
+    assert(not pcall(await, task))
+  end
+  assert(queue:get_nowait() == 1)
+  local resumed = create_task(sleep, 5)
+  sleep(0)
+  coroutine.resume(resumed:get_coro())
+  assert(not pcall(await, resumed))
+  local notified = create_task(function()
+    local _ <close> = condition:acquire()
+    condition:wait()
+  end)
+  sleep(0)
+  do
+    local _ <close> = condition:acquire()
+    condition:notify()
+    sleep(0)
+    notified:cancel()
+    sleep(0)
+  end
+  pcall(await, notified)
+end)
+
+--- Connections that are not accepted, and one that is cancelled.
+part("pending", function()
+  local server <close> = asyncio.start_server(print, "127.0.0.1", 0, { backlog = 1, start_serving = false })
+  local held, port = {}, server:sockets()[1].port
+  for i = 1, 2 do held[i] = select(2, asyncio.open_connection("127.0.0.1", port)) end
+  local task = create_task(asyncio.open_connection, "127.0.0.1", port)
+  sleep(0.001)
+  task:cancel()
+  pcall(await, task)
+  for i = 1, 2 do held[i]:abort() end
+  local forever = create_task(server.serve_forever, server)
+  sleep(0)
+  server:close()
+  await(forever)
+end)
+
+--- Peers that take nothing, or go away in the middle.
+part("slow peers", function()
+  local path, blob = host.path(), ("x"):rep(300000)
+  local server <close> = asyncio.start_unix_server(function(reader, writer)
+    writer:set_write_buffer_limits { high = 1000, low = 500 }
+    for _ = 1, 3 do writer:write(blob, "small") end
+    writer:drain()
+    writer:write(blob)
+    reader:read(1)
+  end, path, { close_timeout = 0.1 })
+  do
+    local reader, writer <close> = asyncio.open_unix_connection(path)
+    assert(tostring(reader) and tostring(writer) and writer:can_write_eof() and not writer:is_closing())
+    assert(not reader:at_eof() and writer:get_extra_info "socket":getfd())
+    sleep(0.001)
+    assert(#reader:readexactly(3 * 300005) == 900015 and writer:_buffer() == 0)
+  end
+  for _ = 1, 2 do -- its output is lost
+    local _, writer = asyncio.open_unix_connection(path)
+    sleep(0.001)
+    writer:abort()
+  end
+  local reader, writer = asyncio.open_unix_connection(path)
+  local reading, closing = create_task(reader.readexactly, reader, 10000000), nil
+  sleep(0.001)
+  assert(not pcall(reader.read, reader))
+  reading:cancel()
+  pcall(await, reading)
+  for _ = 1, 3 do writer:write(blob) end
+  local draining = create_task(writer.drain, writer)
+  sleep(0.001)
+  writer:close()
+  closing = create_task(writer.wait_closed, writer)
+  sleep(0)
+  closing:cancel()
+  pcall(await, closing)
+  server:abort_clients()
+  pcall(await, draining)
+  assert(not pcall(writer.write, writer, "x"))
+  local _, left = asyncio.open_unix_connection(path)
+  server:close()
+  assert(not server:is_serving())
+  left:abort()
+  server:wait_closed()
+end)
+
+--- A peer that sends what nobody reads, while what it was sent is on its way; a reset.
+part("lingering", function()
+  local server <close> = asyncio.start_server(function(_, writer)
+    writer:write(("x"):rep(8000000))
+  end, "127.0.0.1", 0, { close_timeout = 0.01 })
+  local port = server:sockets()[1].port
+  for _ = 1, 2 do
+    local reader, writer = asyncio.open_connection("127.0.0.1", port)
+    writer:write(("y"):rep(100000))
+    sleep(0.002)
+    pcall(reader.read, reader, 1)
+    sleep(0.02)
+    pcall(reader.read, reader)
+    writer:abort()
+  end
+  local small <close> = asyncio.start_server(function(reader, writer)
+    reader:read(1)
+    writer:write(("x"):rep(1000000))
+  end, "127.0.0.1", 0, { close_timeout = 0.05 })
+  local reader, writer = asyncio.open_connection("127.0.0.1", small:sockets()[1].port)
+  writer:write(("y"):rep(50000))
+  sleep(0.02)
+  pcall(reader.read, reader)
+  writer:close()
+end)
+
+part("no descriptors", function()
+  local server <close> = asyncio.start_server(function(reader, writer) writer:write(reader:readline()) end,
+    "127.0.0.1", 0, { close_timeout = 0.5 })
+  local port = server:sockets()[1].port
+  host.descriptors(2)
+  local ok, reader, writer = pcall(asyncio.open_connection, "127.0.0.1", port)
+  if ok then
+    sleep(0.001)
+    assert(not pcall(asyncio.open_connection, "127.0.0.1", port))
+    assert(not pcall(asyncio.start_server, print, "127.0.0.1", 0))
+  end
+  host.descriptors()
+  if ok then
+    writer:write "x\n"
+    pcall(reader.readline, reader)
+    writer:close()
+  end
+end)
+
+part("interrupted twice", function()
+  host.raise(host.SIGINT)
+  host.raise(host.SIGINT)
+  for _ = 1, 1000000 do math.abs(1) end
+  sleep(1)
+end)
+
+bare("loop", function()
+  local loop <close> = asyncio.new_event_loop()
+  assert(tostring(loop))
+  loop:call_soon(loop.stop, loop)
+  loop:run_forever()
+  loop.slow_callback_duration = 5
+  local task = loop:create_task(sleep, 0)
+  task:add_done_callback(function() loop:stop() end)
+  loop:run_forever()
+  local pool = asyncio.ThreadPoolExecutor(1)
+  loop:run_until_complete(function() await(pool:submit(math.abs, -1)) end)
+  pool:shutdown() -- blocks
+  loop:close()
+  assert(tostring(loop) and not pcall(loop.call_soon, loop, print))
+end)
+
+-- Threads. What a worker waits for comes from a task that may fail: so an executor of theirs is not closed by a
+-- scope, which would wait for the worker, but collected.
+
+--- A part whose worker is ready, and has loaded all, before its allocations count.
+local function warm_part(name, fn)
+  part(name, function(loop)
+    local pool = asyncio.ThreadPoolExecutor(1)
+    await(pool:submit(function() require "asyncio" end))
+    host.begin()
+    return fn(loop, pool)
+  end)
+  begins[name] = true
+end
+
+part("workers", function()
+  do
+    local base = 3
+    local pool <close> = asyncio.ThreadPoolExecutor {
+      max_workers = 1, thread_name_prefix = "oom", initializer = function() package.loaded.ready = { base } end,
+    }
+    assert(await(pool:submit(function(n) return package.loaded.ready[1] + n end, 1)) == 4)
+    assert(tostring(pool):find "1 of 1")
+  end
+  package.preload["a C module"] = math.abs
+  package.preload["a Lua module"] = function() return 1 end
+  local broken = asyncio.ThreadPoolExecutor { max_workers = 1, initializer = function() error "no" end }
+  assert(not pcall(await, broken:submit(math.abs, -1)))
+  assert(not pcall(await, broken:submit(math.abs, -1)))
+end)
+
+warm_part("jobs", function(loop, pool)
+  local function double(n) return 2 * n end
+  local doubled = pool:map(double, { 1, 2, 3, 4, 5, 6, 7, 8, 9 })
+  assert(doubled.n == 9 and doubled[4] == 8)
+  for _, raise in ipairs {
+    function() error "a string" end,
+    function() error(require "asyncio".Error "an object") end,
+    function() error(coroutine.create(print)) end,
+    function() error(setmetatable({}, { __tostring = function() error "in turn" end, x = coroutine.create(print) })) end,
+    function() return coroutine.create(print) end,
+    function() local name = unknown_global return name.x end, -- luacheck: ignore
+    function() unknown_function() end, -- luacheck: ignore
+  } do
+    local ok, err = pcall(await, loop:run_in_executor(pool, raise))
+    assert(not ok and tostring(err))
+  end
+  assert(not pcall(pool.submit, pool, coroutine.create(print)))
+  assert(not pcall(pool.submit, pool, print, { x = { coroutine.create(print) } }))
+  local blocked, waiting = pool:submit(asyncio.blocking_sleep, 0.002), pool:submit(double, 1)
+  waiting:cancel()
+  pcall(await, waiting)
+  blocked:cancel()
+  pcall(await, blocked)
+  assert(await(pool:submit(os.execute)))
+  pool:submit(asyncio.thread_cancelled)
+  pool:shutdown { cancel_futures = true }
+  assert(not pcall(pool.submit, pool, double, 1))
+end)
+
+warm_part("threads", function(loop, pool)
+  loop:set_default_executor(pool)
+  local var = asyncio.ContextVar("var", 1)
+  var:set { "its value" }
+  assert(asyncio.to_thread(function(same) return same:get() end, var)[1] == "its value")
+  local function run_a_loop(seconds)
+    local inner = require "asyncio"
+    return inner.run(function()
+      local task = inner.create_task(inner.sleep, seconds)
+      inner.await(task)
+      return "slept"
+    end)
+  end
+  assert(asyncio.to_thread(run_a_loop, 0) == "slept")
+  local endless = loop:run_in_executor(nil, run_a_loop, 60)
+  sleep(0.003)
+  endless:cancel()
+  pcall(await, endless)
+end)
+
+warm_part("codec", function(_, pool)
+  local function trip(...) return await(pool:submit(function(...) return ... end, ...)) end
+  local n, shared = 0, { "shared", ("long"):rep(30) }
+  local cycle = { shared, shared, [1.5] = -7, [true] = 1 << 40, list = { 1, 2, 3, nil, 5 } }
+  cycle.self = cycle
+  local function count(by)
+    n = n + (by or 1)
+    return n, cycle, count, print
+  end
+  local copy, again, counter = trip(cycle, shared, count)
+  assert(copy.self == copy and copy[1] == copy[2] and copy[1] == again)
+  local _, inner, itself = counter(5)
+  assert(inner == copy and itself == counter)
+  local Mine = asyncio.TimeoutError:subclass "Mine"
+  local err = trip(asyncio.ExceptionGroup("several", { Mine "one", asyncio.OSError { code = "EIO", message = "two" } }))
+  assert(asyncio.isinstance(err.errors[1], Mine))
+  assert(trip(io.read, string, asyncio) == io.read)
+  local one, two = trip(function() n = n + 1 return n end, function() return n end)
+  assert(one() == two())
+  local global = function() return tostring(asyncio) end
+  assert(await(pool:submit(global)))
+  for i = 1, 3 do assert(await(pool:submit(function(k) return k end, i)) == i) end
+  package.loaded["a new module"] = { f = function() return n end }
+  pcall(trip, package.loaded["a new module"].f)
+  package.loaded["a new module"] = nil
+end)
+
+part("channel", function()
+  local channel = asyncio.Channel { maxsize = 2 }
+  assert(tostring(channel) and not pcall(channel.get_nowait, channel))
+  asyncio.gather(function()
+    for i = 1, 6 do channel:put { i, "an item" } end
+    channel:close()
+  end, function()
+    for n, item in channel:iter() do assert(n == item[1]) end
+  end)
+  assert(not pcall(channel.put, channel, 1))
+  local other = asyncio.Channel(1)
+  other:put_nowait(1)
+  assert(not pcall(other.put_nowait, other, 2) and other:qsize() == 1)
+  local putter = create_task(other.put, other, { 2 })
+  sleep(0)
+  putter:cancel()
+  pcall(await, putter)
+  assert(other:get() == 1)
+  local getters = { create_task(other.get, other), create_task(other.get, other) }
+  sleep(0)
+  other:put "for the first"
+  getters[2]:cancel()
+  pcall(await, getters[2])
+  assert(await(getters[1]) == "for the first")
+  assert(not pcall(other.put, other, coroutine.create(print)))
+end)
+
+warm_part("channel to threads", function(_, pool)
+  local to, from = asyncio.Channel(1), asyncio.Channel(1)
+  local job = pool:submit(function(input, output)
+    for _, item in input:iter() do output:put { item, item } end
+    output:close()
+  end, to, from)
+  job:add_done_callback(function() from:close() end)
+  asyncio.gather(function()
+    for i = 1, 4 do to:put("item " .. i) end
+    to:close()
+  end, function()
+    for n, item in from:iter() do assert(item[2] == "item " .. n) end
+  end, job)
+  local stuck = pool:submit(function(channel) return channel:get() end, asyncio.Channel())
+  sleep(0.002)
+  stuck:cancel()
+  pcall(await, stuck)
+end)
+
+warm_part("remote", function(loop, pool)
+  local seen, remote = {}, loop:remote()
+  local channel = asyncio.Channel()
+  remote:call_soon_threadsafe(function(to) to:put_nowait "from here" end, channel)
+  seen[1] = channel:get()
+  await(pool:submit(function(there, to)
+    there:call_soon_threadsafe(function(text) to:put_nowait(text) end, "from there")
+  end, remote, channel))
+  local ok, text = pcall(asyncio.wait_for, function() return channel:get() end, 0.2)
+  assert(not ok or text == "from there")
+end)
+
+part("unix sockets", function()
+  local path = host.path()
+  local function echo(reader, writer)
+    for line in reader:lines() do writer:send(line, "\n") end
+  end
+  asyncio.start_unix_server(echo, path, { cleanup_socket = false }):close()
+  do
+    local server <close> = asyncio.start_unix_server(echo, path, { close_timeout = 0.5 })
+    assert(server:sockets()[1].path == path and tostring(server))
+    assert(not pcall(asyncio.start_unix_server, echo, path))
+    for _ = 1, 2 do
+      local reader, writer <close> = asyncio.open_unix_connection(path)
+      writer:write "a line\n"
+      assert(reader:readline() == "a line\n")
+      assert(writer:get_extra_info "peername".path == path)
+    end
+  end
+  assert(not pcall(asyncio.open_unix_connection, path))
+  assert(not pcall(asyncio.open_unix_connection, ("x"):rep(200)))
+  local full <close> = asyncio.start_unix_server(echo, path, { backlog = 1, start_serving = false })
+  local held = {}
+  for i = 1, 2 do held[i] = select(2, asyncio.open_unix_connection(path)) end
+  pcall(asyncio.wait_for, function() return asyncio.open_unix_connection(path) end, 0.002)
+  for i = 1, 2 do held[i]:abort() end
+end)
+
+part("readiness", function()
+  local from, to = host.pipe()
+  local source = { getfd = function() return from end }
+  asyncio.wait_writable(to)
+  local waiting = create_task(asyncio.wait_readable, source)
+  sleep(0)
+  pcall(asyncio.wait_for, function() asyncio.wait_readable(from) end, 0.001)
+  host.write(to, "x")
+  await(waiting)
+  asyncio.wait_readable(source)
+  host.read(from)
+  local cancelled = create_task(asyncio.wait_readable, from)
+  sleep(0)
+  cancelled:cancel()
+  pcall(await, cancelled)
+  assert(not pcall(asyncio.wait_readable, 9999))
+  assert(not pcall(asyncio.wait_readable, {}))
+end)
+
+part("contexts", function(loop)
+  local var, other = asyncio.ContextVar "var", asyncio.ContextVar("other", 1)
+  assert(not pcall(var.get, var) and var:get(2) == 2 and tostring(var))
+  local token = var:set "outer"
+  local task = create_task(function()
+    var:set "inner"
+    local _ <close> = other:set(3)
+    sleep(0)
+    return var:get()
+  end)
+  local seen = loop:create_future()
+  loop:call_soon(function() seen:set_result(var:get()) end)
+  assert(await(task) == "inner" and await(seen) == "outer" and other:get() == 1)
+  var:reset(token)
+  assert(not pcall(var.reset, var, token))
+end)
+
+bare("virtual clock", function()
+  local virtual = { clock = "virtual", timeout = 5 }
+  testing.async(function()
+    local loop = asyncio.get_running_loop()
+    local began = loop:time()
+    local task = create_task(sleep, 86400)
+    testing.wait_all_tasks_blocked()
+    await(task)
+    assert(loop:time() - began >= 86400)
+    pcall(asyncio.wait_for, function() sleep(100) end, 50)
+  end, virtual)()
+  for _, fails in ipairs {
+    function() asyncio.Event():wait() end,
+    function() create_task { sleep, 5, name = "left" } sleep(0) end,
+    function() create_task(error, "lost") sleep(1) end,
+    function() return asyncio.start_server(print, "127.0.0.1", 0) end,
+  } do
+    assert(not pcall(testing.async(fails, virtual)))
+  end
+  assert(not pcall(testing.async(function() sleep(5) end, { timeout = 0.001 })))
+end)
+
+--- What debug mode notes, and the call graph.
+part("debug mode", function(loop)
+  loop:set_debug(true)
+  loop.slow_callback_duration = 0.0005
+  local lock, done = asyncio.Lock(), loop:create_future()
+  local function busy()
+    local till = os.clock() + 0.001
+    while os.clock() < till do asyncio.coroutine.wrap(function() return till end)() end
+  end
+  loop:call_soon(busy)
+  await(create_task(busy))
+  local swallows = create_task(function() pcall(sleep, 5) end)
+  create_task(function()
+    local _ <close> = lock:acquire()
+    await(done)
+  end)
+  local tasks = { create_task(lock.acquire, lock), create_task(asyncio.gather, done, function() sleep(5) end) }
+  tasks[3] = create_task(await, tasks[1])
+  create_task(coroutine.create(function() await(coroutine.create(function() sleep(5) end)) end))
+  sleep(0)
+  sleep(0)
+  local graph = asyncio.format_call_graph "all"
+  assert(graph:find "holds" and asyncio.format_call_graph(tasks[1]):find "awaited by")
+  assert(asyncio.format_call_graph())
+  swallows:cancel()
+  await(swallows)
+  create_task(error, "lost")
+  await(create_task(function()
+    asyncio.timeout(1) -- never closed
+    lock:locked()
+  end))
+  local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0, { close_timeout = 0.5 })
+  await(create_task(function() asyncio.open_connection("127.0.0.1", server:sockets()[1].port) end))
+  collectgarbage()
+  collectgarbage()
+  sleep(0)
+  done:set_result()
+end)
+
+--- The REPL on a terminal that can be edited on.
+bare("terminal", function()
+  host.terminal(table.concat({
+    "1 + 1", "assert", "asser\t(tr\t)", "for i = 1, 2 do", "print(i) end", "error 'no'",
+    "asyncio.create_task(function() for _ = 1, 3 do asyncio.sleep(0) io.write 'above' end end)",
+    "host = require 'host'", "host.raise(host.SIGWINCH)", "host.raise(host.SIGCONT)", "asyncio.sleep(0)", "\4",
+  }, "\n"), "xterm")
+  require "asyncio.console".run()
+end)
+
+bare("plain terminal", function()
+  host.terminal("1 + 1\nasyncio.sleep(0)\nerror {}\n\4", "dumb")
+  require "asyncio.console".run()
+end)
+
+--- ... and without one.
+bare("console", function()
+  require "asyncio.console".run()
+end)
+
+local scenario = { names = names, begins = begins }
 
 function scenario.run(name) return parts[name]() end
 
