@@ -375,4 +375,30 @@ function TestCrowd:test_of_10000_idle_connections_is_served_when_each_speaks_at_
   t.assertEquals((wait()), "\n" .. n .. "\n")
 end
 
+TestForbidden = {}
+
+--- What a program prints that runs as nobody.
+local function as_nobody(source)
+  local command, file = peers.lua_command(source)
+  local _ <close> = file
+  os.execute("chmod a+r " .. file.name)
+  local pipe <close> = io.popen(("setpriv --reuid 65534 --clear-groups %s 2>&1"):format(command))
+  return (pipe:read "a")
+end
+
+function TestForbidden:test_port_says_which()
+  if not peers.has "setpriv" then t.skip "setpriv is not installed" end
+  local file <close> = io.open "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+  local first = file and file:read "n" or 1024
+  if first < 2 then t.skip "every port is free for all here" end
+  local output = as_nobody [[
+    local asyncio = require "asyncio"
+    local ok, err = asyncio.run(function() return pcall(asyncio.start_server, print, "127.0.0.1", 1) end)
+    print(ok, asyncio.isinstance(err, asyncio.PermissionError), err.code, err.errno, err.syscall)
+    print(err.address, err)
+  ]]
+  t.assertEquals(output, "false\ttrue\tEACCES\t13\tlisten\n" ..
+    "127.0.0.1:1\t[EACCES] permission denied: listen 127.0.0.1:1\n")
+end
+
 t.finish()

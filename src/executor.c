@@ -532,7 +532,7 @@ static int catch_cancel(lua_State *L) {
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   if (!rt->worker) return 0;
-  asy_callback_new(L, loop, 0);
+  asy_callback_new(L, loop, 0)->vital = true; /* the job would go on */
   CancelBox *box = lua_newuserdatauv(L, sizeof *box, 1);
   box->cancel = NULL;
   asy_pushmeta(L, rt, ASY_CANCEL);

@@ -29,5 +29,15 @@ end
 -- A failed future stood in a list of the loop; without memory its finaliser, which took it out, was not called.
 function TestMemory:test_for_a_finaliser_leaves_no_dangling_list() oom.run "-p 'lost errors' -m lua-once" end
 
+-- lines() had taken a line before there was memory for it without its newline; what an IncompleteReadError was
+-- to hand on was taken before there was room for it.
+function TestMemory:test_for_a_line_leaves_it_to_be_read() oom.run "-p lines -m lua-once" end
+
+-- libuv opens a terminal that it is given once more: ours stayed open, with memory or without.
+function TestMemory:test_or_none_leaves_no_descriptor_of_a_terminal() oom.run "-p 'plain terminal' -m c-once" end
+
+-- The cancellation of a job that runs a loop was reported as an error of a callback, and the job went on.
+function TestMemory:test_for_the_cancellation_of_a_job_ends_the_job() oom.run "-p threads -m thread-lua-once" end
+
 t.leave_out(TestMemory, ".")
 t.finish()

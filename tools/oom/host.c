@@ -51,7 +51,7 @@ int luaopen_asyncio_core(lua_State *L);
 #define MAX_JOBS 16
 #define LOG_LINES 40     /* shown of what a failed run wrote */
 
-enum { LEAK = 90, DESCRIPTORS, UNHEALTHY, HANG };
+enum { LEAK = 90, DESCRIPTORS, UNHEALTHY, HANG, WRONG };
 
 /* Failing */
 
@@ -201,22 +201,33 @@ static int host_terminal(lua_State *L) {
   return 0;
 }
 
+static rlim_t former_limit; /* of descriptors; 0: it is as it was */
+
+static void limit_descriptors(rlim_t n) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (!former_limit) former_limit = limit.rlim_cur;
+  limit.rlim_cur = n ? n : former_limit;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Lets so many more descriptors be opened; without a number as many as before. */
 static int host_descriptors(lua_State *L) {
-  static rlim_t former;
-  struct rlimit limit;
   int next = dup(0);
   close(next);
-  getrlimit(RLIMIT_NOFILE, &limit);
-  if (!former) former = limit.rlim_cur;
-  limit.rlim_cur = lua_isinteger(L, 1) ? (rlim_t)(next + lua_tointeger(L, 1)) : former;
-  setrlimit(RLIMIT_NOFILE, &limit);
+  limit_descriptors(lua_isinteger(L, 1) ? (rlim_t)(next + lua_tointeger(L, 1)) : 0);
   return 0;
 }
 
 static int host_raise(lua_State *L) {
   raise((int)luaL_checkinteger(L, 1));
   return 0;
+}
+
+/* Something came that no failure excuses. */
+static int host_wrong(lua_State *L) {
+  fprintf(stderr, "wrong: %s\n", luaL_checkstring(L, 1));
+  _exit(WRONG);
 }
 
 /* From here on threads' allocations count, in a part that says so. */
@@ -229,7 +240,7 @@ static int host_begin(lua_State *L) {
 
 static const luaL_Reg host_functions[] = {{"pipe", host_pipe}, {"write", host_write}, {"read", host_read},
                                           {"path", host_path}, {"terminal", host_terminal},
-                                          {"descriptors", host_descriptors}, {"raise", host_raise},
+                                          {"descriptors", host_descriptors}, {"raise", host_raise}, {"wrong", host_wrong},
                                           {"begin", host_begin}, {NULL, NULL}};
 
 typedef struct Signal {
@@ -380,6 +391,7 @@ static void child(lua_State *L, FILE *log, Failer *f, long n, bool rest) {
     lua_pushvalue(L, 1);
     int status = lua_pcall(L, 1, 0, 0);
     fail_no_more();
+    limit_descriptors(0);
     if (status) fprintf(stderr, "it ended with: %s\n", luaL_tolstring(L, -1, NULL));
     lua_settop(L, top);
     if (top) {
