@@ -81,8 +81,9 @@ static void call_run(lua_State *L, Loop *loop, Ready *self) {
   lua_pushlightuserdata(L, &parcel);
   if (lua_pcall(L, 2, 1, 0) == LUA_OK)
     asy_callback_call(L, loop, -1);
-  else
-    asy_report(L, loop, (Report){.message = "a call from another thread could not be made", .exception = -1});
+  else if (!asy_report(L, loop, (Report){.message = "a call from another thread could not be made",
+                                         .exception = -1}))
+    lua_error(L); /* as for a callback */
   lua_settop(L, top);
 }
 

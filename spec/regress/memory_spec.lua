@@ -39,5 +39,8 @@ function TestMemory:test_or_none_leaves_no_descriptor_of_a_terminal() oom.run "-
 -- The cancellation of a job that runs a loop was reported as an error of a callback, and the job went on.
 function TestMemory:test_for_the_cancellation_of_a_job_ends_the_job() oom.run "-p threads -m thread-lua-once" end
 
+-- A call from another thread was lost without a word that a program could hear.
+function TestMemory:test_for_a_call_from_a_thread_ends_the_run() oom.run "-p remote -m lua-rest" end
+
 t.leave_out(TestMemory, ".")
 t.finish()
