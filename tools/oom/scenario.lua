@@ -697,8 +697,11 @@ part("strangers", function()
     { function() lock:acquire() end, function() lock:release() end },
     { function() semaphore:acquire() end, function() semaphore:release() end },
     { function() event:wait() end, function() event:set() end },
-    { function() barrier:wait() end, function() barrier:wait() end },
-    { function() condition:acquire() condition:wait() end, function() -- luacheck: ignore
+    { function() barrier:wait() end, function() return barrier:n_waiting() == 1 and barrier:wait() end },
+    { function()
+      local _ <close> = condition:acquire()
+      condition:wait()
+    end, function()
       condition:acquire()
       condition:notify_all()
       condition:release()
