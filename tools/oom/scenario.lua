@@ -718,7 +718,7 @@ part("strangers", function()
     assert(not pcall(await, task))
   end
   assert(queue:get_nowait() == 1)
-  local resumed = create_task(sleep, 5)
+  local resumed = create_task(sleep, 0.001)
   sleep(0)
   coroutine.resume(resumed:get_coro())
   assert(not pcall(await, resumed))
