@@ -776,7 +776,7 @@ part("slow peers", function()
     writer:abort()
   end
   local reader, writer = asyncio.open_unix_connection(path)
-  local reading, closing = create_task(reader.readexactly, reader, 10000000), nil
+  local reading = create_task(reader.readexactly, reader, 10000000)
   sleep(0.001)
   pcall(reader.read, reader, 1) -- the other is reading
   reading:cancel()
@@ -785,7 +785,7 @@ part("slow peers", function()
   local draining = create_task(writer.drain, writer)
   sleep(0.001)
   writer:close()
-  closing = create_task(writer.wait_closed, writer)
+  local closing = create_task(writer.wait_closed, writer)
   sleep(0)
   closing:cancel()
   pcall(await, closing)
@@ -908,7 +908,9 @@ warm_part("jobs", function(loop, pool)
     function() error "a string" end,
     function() error(require "asyncio".Error "an object") end,
     function() error(coroutine.create(print)) end,
-    function() error(setmetatable({}, { __tostring = function() error "in turn" end, x = coroutine.create(print) })) end,
+    function()
+      error(setmetatable({ x = coroutine.create(print) }, { __tostring = function() error "in turn" end }))
+    end,
     function() return coroutine.create(print) end,
     function() local name = unknown_global return name.x end, -- luacheck: ignore
     function() unknown_function() end, -- luacheck: ignore
@@ -1023,10 +1025,10 @@ warm_part("channel to threads", function(_, pool)
 end)
 
 warm_part("remote", function(loop, pool)
-  local seen, remote = {}, loop:remote()
+  local remote = loop:remote()
   local channel = asyncio.Channel()
   remote:call_soon_threadsafe(function(to) to:put_nowait "from here" end, channel)
-  seen[1] = channel:get()
+  channel:get()
   await(pool:submit(function(there, to)
     there:call_soon_threadsafe(function(text) to:put_nowait(text) end, "from there")
   end, remote, channel))
@@ -1053,7 +1055,7 @@ part("unix sockets", function()
   end
   assert(not pcall(asyncio.open_unix_connection, path))
   assert(not pcall(asyncio.open_unix_connection, ("x"):rep(200)))
-  local full <close> = asyncio.start_unix_server(echo, path, { backlog = 1, start_serving = false })
+  local _ <close> = asyncio.start_unix_server(echo, path, { backlog = 1, start_serving = false })
   local held = {}
   for i = 1, 2 do held[i] = select(2, asyncio.open_unix_connection(path)) end
   pcall(asyncio.wait_for, function() return asyncio.open_unix_connection(path) end, 0.002)
