@@ -534,6 +534,7 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   timer_heap_free(&loop->timers);
   block_pool_free(&loop->blocks);
   rt->forget_pumps(loop);
+  rt->forget_streams(loop);
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);

@@ -81,6 +81,7 @@ typedef struct Runtime {
   void (*report_streams)(lua_State *L, struct Loop *loop);         /* stream.c: never closed */
   void (*report_servers)(lua_State *L, struct Loop *loop);         /* server.c */
   void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
+  void (*forget_streams)(struct Loop *loop);                       /* stream.c */
   void (*forget_pumps)(struct Loop *loop);                         /* standard.c */
 } Runtime;
 

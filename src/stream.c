@@ -201,6 +201,21 @@ static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   if (s->handle.closed && !s->handle.boxed && !list_linked(&s->tidy.link)) destroy(&s->handle);
 }
 
+/* The loop has closed: nothing will be tidied any more. A stream that nobody has but for that is freed. */
+static void forget_streams(Loop *loop) {
+  ListNode *const lists[] = {&loop->ready, &loop->batch};
+  for (int i = 0; i < 2; i++)
+    for (ListNode *node = lists[i]->next, *next; node != lists[i]; node = next) {
+      Ready *ready = asy_container(node, Ready, link);
+      next = node->next;
+      if (ready->run != tidy_run) continue;
+      Stream *s = asy_container(ready, Stream, tidy);
+      list_remove(node);
+      s->handle.loop = NULL;
+      if (s->handle.closed && !s->handle.boxed) destroy(&s->handle);
+    }
+}
+
 void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
   if (!s->handle.open) return;
   if (!s->closing) {
@@ -405,6 +420,7 @@ static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}
 void asy_open_stream(lua_State *L) {
   const luaL_Reg later[] = {{"report", report_later}, {NULL, NULL}};
   asy_runtime(L)->report_streams = report_streams;
+  asy_runtime(L)->forget_streams = forget_streams;
   lua_newtable(L);
   asy_setfuncs(L, later);
   lua_getfield(L, -1, "report");

@@ -42,5 +42,11 @@ function TestMemory:test_for_the_cancellation_of_a_job_ends_the_job() oom.run "-
 -- A call from another thread was lost without a word that a program could hear.
 function TestMemory:test_for_a_call_from_a_thread_ends_the_run() oom.run "-p remote -m lua-rest" end
 
+-- The block of a stream that was gone but for its last turn in the loop was never freed when the program ended
+-- right before that. No memory runs out here; the program counts the blocks.
+function TestMemory:test_is_given_back_when_a_stream_was_about_to_be_freed()
+  oom.run "-p 'exit before a stream is freed' -m c-once -n 1000000"
+end
+
 t.leave_out(TestMemory, ".")
 t.finish()

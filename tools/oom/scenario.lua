@@ -645,6 +645,21 @@ bare("exit in task", function()
   end)
 end)
 
+--- A stream that is to be freed in the loop's next turn, which never comes.
+bare("exit before a stream is freed", function()
+  asyncio.run(function()
+    local server = asyncio.start_server(function(_, writer)
+      writer:write(("x"):rep(20000000)) -- more than the kernel takes
+    end, "127.0.0.1", 0, { close_timeout = 0.01 })
+    local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    sleep(0.001)
+    server:close()
+    local waiter = create_task(server.wait_closed, server)
+    while not tostring(waiter):find ": ready" do sleep(0) end
+    os.exit(writer and 0, true)
+  end)
+end)
+
 --- The calls that only ask, and a word from each object.
 part("words", function(loop)
   local function each(object, ...)
