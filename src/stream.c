@@ -252,7 +252,6 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   s->send.run = stream_send_run;
   s->tidy.run = tidy_run;
   s->linger.fire = on_linger;
-  s->site = asy_debug_site(L, loop);
   s->limit = limit;
   s->high = STREAM_LIMIT;
   s->low = STREAM_LIMIT / 4;
@@ -264,6 +263,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   list_init(&s->link);
   waitq_init(&s->drainers);
   waitq_init(&s->closers);
+  s->site = asy_debug_site(L, loop); /* may raise: last */
   return s;
 }
 

@@ -48,5 +48,8 @@ function TestMemory:test_is_given_back_when_a_stream_was_about_to_be_freed()
   oom.run "-p 'exit before a stream is freed' -m c-once -n 1000000"
 end
 
+-- A stream's block was left behind when there was no memory to note, in debug mode, where it was opened.
+function TestMemory:test_for_a_place_leaves_no_stream() oom.run "-p 'debug streams' -m lua-rest" end
+
 t.leave_out(TestMemory, ".")
 t.finish()

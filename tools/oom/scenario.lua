@@ -1174,6 +1174,13 @@ part("debug mode", function(loop)
   done:set_result()
 end)
 
+part("debug streams", function(loop)
+  loop:set_debug(true)
+  local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0, { close_timeout = 0.5 })
+  local _, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+  writer:send "x"
+end)
+
 --- The REPL on a terminal that can be edited on.
 bare("terminal", function()
   host.terminal(table.concat({
