@@ -3,7 +3,7 @@
 
 Each round measures every peer once, one after the other, so that a slow moment of the machine meets all of
 them; ratios are taken within a round. The server runs on one core, the clients on another.
-ROUNDS (9), SECONDS (1.5, for one measurement), POINTS and PEERS (names, comma between) may be set.
+ROUNDS (9), BENCH_SECONDS (1.5, for one measurement), POINTS and PEERS (names, comma between) may be set.
 """
 import os
 import platform
@@ -16,7 +16,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("BUILD", os.path.join(HERE, "..", "build"))
 ROUNDS = int(os.environ.get("ROUNDS", "9"))
-SECONDS = os.environ.get("SECONDS", "1.5")
+SECONDS = os.environ.get("BENCH_SECONDS", "1.5")
 LUA = os.environ.get("LUA", "lua5.4")
 
 # name: mode of the server, kind of load, connections, bytes, messages in flight, what it is

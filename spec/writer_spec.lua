@@ -364,6 +364,17 @@ function TestSend:test_writes_all_its_strings_and_drains()
   end)
 end
 
+function TestSend:test_sends_at_once_what_fills_the_buffer()
+  paired(function(_, writer)
+    local function pending() return (tonumber(tostring(writer):match "(%d+) bytes not sent" or 0)) end
+    writer:set_write_buffer_limits { high = 10 }
+    writer:send(("x"):rep(9))
+    t.assertEquals(pending(), 9) -- with what else is written in this turn
+    writer:send "x"
+    t.assertEquals(pending(), 0)
+  end)
+end
+
 function TestSend:test_waits_above_the_high_water_mark()
   bare(function(_, writer)
     stuff(writer, 100000)
