@@ -149,16 +149,16 @@ static void lost_run(lua_State *L, Loop *loop, Ready *self) {
   lost_report(L, loop, lost);
 }
 
-/* Its future has become garbage with it. While the loop lives, the report waits for a turn. */
+/* Its future has become garbage with it. While the loop is open, the report waits for a turn. */
 static int lost__gc(lua_State *L) {
   Lost *lost = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOST);
   Loop *loop = lost ? asy_loop_find(ASY_RUNTIME(L), lost->loop_id) : NULL;
   if (!loop || !lost->pending) return 0;
   lost->pending = false; /* should memory run out below */
   asy_loop_push(L, loop);
-  bool dying = lua_isnil(L, -1);
+  bool closing = lua_isnil(L, -1) || !loop->open;
   lua_settop(L, 1);
-  if (dying)
+  if (closing)
     lost_report(L, loop, lost);
   else {
     lost->slot = asy_hold(L, loop);

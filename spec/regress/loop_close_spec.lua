@@ -223,6 +223,28 @@ function TestLoopClose:test_by_the_collector_drops_the_output_of_its_streams()
   ]], "gone\n")
 end
 
+-- A lost error whose turn with the collector came while the loop was closing was held for a turn of the loop, which
+-- the closing loop refused: in a finaliser, where nobody heard of it.
+function TestLoopClose:test_reports_what_the_collector_finds_meanwhile()
+  assert_ends_well([[
+    collectgarbage "stop"
+    local reported, begun = 0, false
+    local loop = asyncio.new_event_loop()
+    loop:set_exception_handler(function() reported = reported + 1 end)
+    loop:run_until_complete(function()
+      for _ = 1, 100 do asyncio.create_task(error, "lost") end
+      asyncio.sleep(0)
+      asyncio.sleep(0)
+    end)
+    setmetatable({}, { __gc = function() begun = true end })
+    collectgarbage("incremental", 100, 100, 4) -- finalisers are called a few at a time from now on
+    collectgarbage "restart"
+    repeat local _ = {} until begun
+    loop:close()
+    print(reported)
+  ]], "100\n")
+end
+
 -- The items of several woken getters came back in reverse, as each was put at the head in its turn.
 function TestLoopClose:test_gives_back_the_items_of_woken_getters_in_their_order()
   assert_ends_well([[
