@@ -27,9 +27,12 @@ static void alarm_run(lua_State *L, Loop *loop, Ready *self) {
   lua_pop(L, 1);
 }
 
+/* libuv before 1.45 runs timers first, then sleeps: it must not. */
 static void on_alarm(uv_timer_t *alarm) {
   Loop *loop = asy_container(alarm, Loop, alarm);
-  if (!list_linked(&loop->alarmed.link)) asy_ready(loop, &loop->alarmed);
+  if (list_linked(&loop->alarmed.link)) return;
+  asy_ready(loop, &loop->alarmed);
+  uv_async_send(&loop->wakeup);
 }
 
 /* set_alarm(loop, seconds, fn): calls fn in the loop after so long in real time; seconds nil: not any more */

@@ -23,4 +23,15 @@ function TestSleep:test_that_begins_at_the_end_of_a_millisecond_ends()
   t.assertEquals(code, 0)
 end
 
+-- The same for the limit of a test, which went by unnoticed when it was over before the first poll.
+function TestSleep:test_beyond_the_limit_of_a_test_that_is_over_before_the_first_poll()
+  local testing = require "asyncio.testing"
+  local err = t.error_of(testing.async(function()
+    local till = os.clock() + 0.02
+    repeat until os.clock() > till
+    t.asyncio.sleep(20)
+  end, { timeout = 0.001 }))
+  t.assertStrContains(err, "longer than 0.001 s")
+end
+
 t.finish()
