@@ -28,6 +28,7 @@ enum {
   LONG_STRING = 64, /* bytes from which on a string that is met again is not sent again */
   FEW = 32,         /* objects for which a hash table is at hand; clearing it takes time ... */
   SMALL = 2,        /* ... so this is it where long strings are all that it may get */
+  PLAIN = 1 + LONG_STRING, /* bytes that a scalar or a short string takes at most */
   HOLES = 8,        /* nils that the array part may have, beyond one for each value */
 };
 
@@ -275,21 +276,48 @@ static bool descend(Encoder *e, const Path *at, const char *noun) {
   return false;
 }
 
+/* A scalar or a short string at p; where it ends, or NULL: it is another, or there is no room. */
+static char *encode_plain_value(lua_State *L, int idx, char *p, const char *end) {
+  size_t length;
+  if (end - p < 1 + (ptrdiff_t)sizeof(lua_Integer)) return NULL;
+  switch (lua_type(L, idx)) {
+  case LUA_TNIL: *p = T_NIL; return p + 1;
+  case LUA_TBOOLEAN: *p = lua_toboolean(L, idx) ? T_TRUE : T_FALSE; return p + 1;
+  case LUA_TNUMBER:
+    if (lua_isinteger(L, idx)) {
+      lua_Integer i = lua_tointeger(L, idx);
+      *p = T_INTEGER;
+      return (char *)memcpy(p + 1, &i, sizeof i) + sizeof i;
+    } else {
+      lua_Number x = lua_tonumber(L, idx);
+      *p = T_FLOAT;
+      return (char *)memcpy(p + 1, &x, sizeof x) + sizeof x;
+    }
+  case LUA_TSTRING: {
+    const char *s = lua_tolstring(L, idx, &length);
+    if (length >= LONG_STRING || (size_t)(end - p) < length + 2) return NULL;
+    p[0] = T_STRING;
+    p[1] = (char)length;
+    return (char *)memcpy(p + 2, s, length) + length;
+  }
+  default: return NULL;
+  }
+}
+
+/* The same in the encoder's buffer. */
+static bool put_plain(Encoder *e, int idx) {
+  char *p = room_for(e, PLAIN);
+  if (!p) return false;
+  buffer_added(e->out, (size_t)(encode_plain_value(e->L, idx, p, p + PLAIN) - p));
+  return true;
+}
+
 static bool encode_string(Encoder *e, int idx) {
   size_t length;
   const char *s = lua_tolstring(e->L, idx, &length);
-  if (length >= LONG_STRING) {
-    First first = meet(e, s, T_REF);
-    if (first != FIRST) return first == AGAIN;
-  } else {
-    char *p = room_for(e, 2 + length);
-    if (!p) return false;
-    p[0] = (char)T_STRING;
-    p[1] = (char)length;
-    memcpy(p + 2, s, length);
-    buffer_added(e->out, 2 + length);
-    return true;
-  }
+  if (length < LONG_STRING) return put_plain(e, idx);
+  First first = meet(e, s, T_REF);
+  if (first != FIRST) return first == AGAIN;
   return put_tag(e, T_STRING) && put_size(e, length) && buffer_append(e->out, s, length);
 }
 
@@ -501,16 +529,9 @@ static bool encode_object(Encoder *e, int idx, const Path *at) {
 static bool encode_value(Encoder *e, int idx, const Path *at) {
   lua_State *L = e->L;
   switch (lua_type(L, idx)) {
-  case LUA_TNIL: return put_tag(e, T_NIL);
-  case LUA_TBOOLEAN: return put_tag(e, lua_toboolean(L, idx) ? T_TRUE : T_FALSE);
-  case LUA_TNUMBER:
-    if (lua_isinteger(L, idx)) {
-      lua_Integer i = lua_tointeger(L, idx);
-      return put(e, T_INTEGER, &i, sizeof i);
-    } else {
-      lua_Number x = lua_tonumber(L, idx);
-      return put(e, T_FLOAT, &x, sizeof x);
-    }
+  case LUA_TNIL:
+  case LUA_TBOOLEAN:
+  case LUA_TNUMBER: return put_plain(e, idx);
   case LUA_TSTRING: return encode_string(e, idx);
   case LUA_TLIGHTUSERDATA:
     if (!lua_touserdata(L, idx)) return put_tag(e, T_NULL);
@@ -568,34 +589,6 @@ static void begin(Encoder *e, lua_State *L, Buffer *out, int names, bool objects
   e->length = 0;
 }
 
-/* A scalar or a short string at p; where it ends, or NULL: it is another, or there is no room. */
-static char *encode_plain_value(lua_State *L, int idx, char *p, const char *end) {
-  size_t length;
-  if (end - p < 1 + (ptrdiff_t)sizeof(lua_Integer)) return NULL;
-  switch (lua_type(L, idx)) {
-  case LUA_TNIL: *p = T_NIL; return p + 1;
-  case LUA_TBOOLEAN: *p = lua_toboolean(L, idx) ? T_TRUE : T_FALSE; return p + 1;
-  case LUA_TNUMBER:
-    if (lua_isinteger(L, idx)) {
-      lua_Integer i = lua_tointeger(L, idx);
-      *p = T_INTEGER;
-      return (char *)memcpy(p + 1, &i, sizeof i) + sizeof i;
-    } else {
-      lua_Number x = lua_tonumber(L, idx);
-      *p = T_FLOAT;
-      return (char *)memcpy(p + 1, &x, sizeof x) + sizeof x;
-    }
-  case LUA_TSTRING: {
-    const char *s = lua_tolstring(L, idx, &length);
-    if (length >= LONG_STRING || (size_t)(end - p) < length + 2) return NULL;
-    p[0] = T_STRING;
-    p[1] = (char)length;
-    return (char *)memcpy(p + 2, s, length) + length;
-  }
-  default: return NULL;
-  }
-}
-
 bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
   if (n > FEW || !out->size) return false;
   char *p = out->data;
@@ -651,17 +644,6 @@ void codec_share(lua_State *L, const CodecShared *kind) {
   lua_pushlightuserdata(L, (void *)kind);
   lua_rawset(L, -3);
   lua_pop(L, 1);
-}
-
-bool codec_is_constant(lua_State *L, int idx) {
-  bool same = lua_isfunction(L, idx) && !lua_iscfunction(L, idx);
-  idx = lua_absindex(L, idx);
-  for (int i = 1; same && lua_getupvalue(L, idx, i); i++) {
-    lua_pushglobaltable(L);
-    same = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-  }
-  return same;
 }
 
 /* Decoding */
@@ -919,40 +901,12 @@ static void decode_object(Decoder *d, int byte, size_t offset, int depth) {
   }
 }
 
-static void decode_value(Decoder *d, int depth) {
-  lua_State *L = d->L;
-  size_t offset = (size_t)(d->at - d->start);
-  int byte = (unsigned char)*take(d, 1);
-  lua_Integer i;
-  lua_Number x;
-  switch (byte & ~SHARED) {
-  case T_NIL: lua_pushnil(L); break;
-  case T_FALSE: lua_pushboolean(L, 0); break;
-  case T_TRUE: lua_pushboolean(L, 1); break;
-  case T_NULL: lua_pushlightuserdata(L, NULL); break;
-  case T_INTEGER:
-    memcpy(&i, take(d, sizeof i), sizeof i);
-    lua_pushinteger(L, i);
-    break;
-  case T_FLOAT:
-    memcpy(&x, take(d, sizeof x), sizeof x);
-    lua_pushnumber(L, x);
-    break;
-  case T_STRING:
-    push_string(d);
-    keep_if(d, byte & SHARED, offset);
-    break;
-  case T_REF: push_ref(d); break;
-  default: decode_object(d, byte, offset, depth);
-  }
-}
-
 /* Pushes a scalar and returns where it ends; NULL: it is another, or the message ends within it. */
 static const char *decode_plain_value(lua_State *L, const char *p, const char *end) {
   lua_Integer i;
   lua_Number x;
   if (p == end) return NULL;
-  switch (*p++) {
+  switch ((unsigned char)*p++ & ~SHARED) {
   case T_NIL: lua_pushnil(L); return p;
   case T_FALSE: lua_pushboolean(L, 0); return p;
   case T_TRUE: lua_pushboolean(L, 1); return p;
@@ -967,6 +921,26 @@ static const char *decode_plain_value(lua_State *L, const char *p, const char *e
     lua_pushnumber(L, x);
     return p + sizeof x;
   default: return NULL;
+  }
+}
+
+static void decode_value(Decoder *d, int depth) {
+  lua_State *L = d->L;
+  const char *end = decode_plain_value(L, d->at, d->end);
+  if (end) {
+    d->at = end;
+    return;
+  }
+  size_t offset = (size_t)(d->at - d->start);
+  int byte = (unsigned char)*take(d, 1);
+  switch (byte & ~SHARED) {
+  case T_NULL: lua_pushlightuserdata(L, NULL); break;
+  case T_STRING:
+    push_string(d);
+    keep_if(d, byte & SHARED, offset);
+    break;
+  case T_REF: push_ref(d); break;
+  default: decode_object(d, byte, offset, depth);
   }
 }
 

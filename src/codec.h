@@ -47,10 +47,6 @@ typedef struct CodecShared {
 /* stack: ..., metatable. Those of this metatable cross from now on; `kind` lives as long as the program. */
 void codec_share(lua_State *L, const CodecShared *kind);
 
-/* Whether the value at `idx` is a function that is the same in every message: in Lua, and without
-** upvalues other than the globals. Who sends one again and again may encode it once. */
-bool codec_is_constant(lua_State *L, int idx);
-
 /* Run once in a state before anything is encoded or decoded there (opens the tables of names).
 ** Adds codec_encode and codec_decode to the module table on the top of the stack. */
 void asy_open_codec(lua_State *L);
