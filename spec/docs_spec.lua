@@ -251,7 +251,8 @@ do
   local folder = os.tmpname()
   os.remove(folder)
   local lua = os.getenv "LUA" or "lua5.4"
-  local made = os.execute(("mkdir '%s' && %s '%s/tools/manual.lua' '%s'"):format(folder, lua, ROOT, folder))
+  local made = os.execute(("mkdir '%s' && cd '%s' && %s tools/manual.lua '%s' lua/asyncio/*.lua src/*.c")
+    :format(folder, ROOT, lua, folder))
   for _, name in ipairs(made and list(("'%s'"):format(folder)) or {}) do
     local file <close> = assert(io.open(folder .. "/" .. name))
     MANUAL[name:match "^(.*)%.lua$"] = file:read "a"

@@ -58,8 +58,8 @@ void stream_wake_reader(Stream *s, int code) {
   if (s->reader && s->reader->phase == TASK_PARKED) asy_wake(s->reader, code);
 }
 
-static void pause_reading(Stream *s) {
-  uv_read_stop(&s->uv.stream);
+void stream_pause_reading(Stream *s) {
+  if (s->reading) uv_read_stop(&s->uv.stream);
   s->reading = false;
 }
 
@@ -69,7 +69,7 @@ static void stop_reading(Stream *s, int status) {
     s->eof = s->peer_ended = true;
   else
     s->read_error = status;
-  pause_reading(s);
+  stream_pause_reading(s);
 }
 
 static bool satisfied(const Stream *s, const char *fresh, size_t n) {
@@ -91,7 +91,7 @@ void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
   bool enough = satisfied(s, buf->base, (size_t)n);
   if (enough) stream_wake_reader(s, 0);
   bool full = s->on_demand || buffer_length(&s->in) > 2 * s->limit;
-  if (full && (enough || !s->reader)) pause_reading(s);
+  if (full && (enough || !s->reader)) stream_pause_reading(s);
 }
 
 static void resume_reading(Stream *s) {
@@ -127,7 +127,7 @@ static Abort read_abort(lua_State *L, Task *t) {
   if (s) {
     s->reader = NULL;
     s->direct = false;
-    if (s->on_demand && s->reading) pause_reading(s);
+    if (s->on_demand) stream_pause_reading(s);
   }
   return ASY_DETACHED;
 }

@@ -7,16 +7,14 @@
 */
 #include "resolve.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include <netdb.h>
 #include <netinet/in.h>
 
 #include "address.h"
-#include "detached.h"
 #include "alloc.h"
+#include "detached.h"
 #include "error.h"
 
 typedef struct Lookup {

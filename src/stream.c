@@ -220,8 +220,7 @@ void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
   if (!s->handle.open) return;
   if (!s->closing) {
     s->closing = s->eof = true;
-    if (s->reading) uv_read_stop(&s->uv.stream);
-    s->reading = false;
+    stream_pause_reading(s);
     stream_wake_reader(s, 0);
     stream_flush(L, s);
     if (!s->handle.open) return;

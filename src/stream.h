@@ -171,6 +171,8 @@ void stream_free_output(Stream *s);        /* the memory, when no Lua is left */
 void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
 void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf);
 void stream_wake_reader(Stream *s, int code);
+/* Reads no more until somebody wants to. */
+void stream_pause_reading(Stream *s);
 
 void asy_open_stream(lua_State *L);
 void asy_open_reader(lua_State *L);

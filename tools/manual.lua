@@ -1,26 +1,18 @@
--- manual.lua FOLDER - what LDoc is to read: one file for each page, made of the comments in our sources.
+-- manual.lua FOLDER FILE... - what LDoc is to read: one file for each page, made of the comments in those sources.
+-- It is run in the project's folder.
 -- Only what is public is taken, and under its public name: the module asyncio in the order of
 -- lua/asyncio/init.lua, each class on a page of its own.
 --
 -- A block is public when its name is: from `@function NAME`, `@type CLASS`, or the definition below it.
 -- "Queue:get" belongs to the class Queue, "testing.async" to the module asyncio.testing.
-local ROOT = arg[0]:match "^(.*)/[^/]*$" .. "/.."
-
 local INTERNAL = { check = true, completion = true, console = true, terminal = true }
-
-local function list(pattern)
-  local names = {}
-  local pipe <close> = assert(io.popen(("cd '%s' && ls %s"):format(ROOT, pattern)))
-  for name in pipe:lines() do names[#names + 1] = name end
-  return names
-end
 
 -- Blocks: lists of lines without their comment marks
 
 local function blocks_of(name, mark)
   local blocks, block = {}, nil
   local first, more = ("^%s%s (.*)"):format(mark, mark:sub(-2)), ("^%s ?(.*)"):format(mark)
-  for line in io.lines(ROOT .. "/" .. name) do
+  for line in io.lines(name) do
     local begins = line:match(first)
     if begins then
       block = { begins }
@@ -54,11 +46,11 @@ local function name_of(block, file)
 end
 
 --- All public blocks by their names, and those that describe modules by theirs.
-local function read_sources()
+local function read_sources(files)
   local known, modules = {}, {}
-  local function add(path, mark)
-    local file = path:match "([%w_]+)%.%w+$"
-    for _, block in ipairs(blocks_of(path, mark)) do
+  for _, path in ipairs(files) do
+    local file, suffix = path:match "([%w_]+)%.(%w+)$"
+    for _, block in ipairs(blocks_of(path, suffix == "c" and "%/%/" or "%-%-")) do
       local name, module = name_of(block, file), tag_of(block, "module")
       if module then
         modules[module] = block
@@ -68,15 +60,13 @@ local function read_sources()
       end
     end
   end
-  for _, path in ipairs(list "lua/asyncio/*.lua") do add(path, "%-%-") end
-  for _, path in ipairs(list "src/*.c") do add(path, "%/%/") end
   return known, modules
 end
 
 --- The groups of init.lua's table: { title, name, name, ... }.
 local function public_groups()
   local groups = {}
-  for line in io.lines(ROOT .. "/lua/asyncio/init.lua") do
+  for line in io.lines "lua/asyncio/init.lua" do
     local title, name = line:match "^  %-%- (.*)", line:match "^  ([%w_]+) = "
     if title then
       groups[#groups + 1] = { title }
@@ -184,8 +174,8 @@ local function homeless(known)
   return names
 end
 
-local folder = assert(arg[1], "usage: manual.lua FOLDER")
-local known, modules = read_sources()
+local folder = assert(arg[1], "usage: manual.lua FOLDER FILE...")
+local known, modules = read_sources { table.unpack(arg, 2) }
 write_asyncio(folder, known, modules)
 write_modules(folder, known, modules)
 write_classes(folder, known)
