@@ -27,6 +27,7 @@ static void on_closed(uv_handle_t *uv) {
   Handle *h = uv->data;
   h->closed = true;
   if (h->on_close) h->on_close(h);
+  h->loop = NULL;
   free_if_unused(h);
 }
 

@@ -11,7 +11,7 @@ ASY_HIDDEN
 
 typedef struct Handle {
   Shutter shutter; /* first: the uv_handle_t's data */
-  Loop *loop;      /* valid until `closed` */
+  Loop *loop;      /* NULL once `closed`: the loop may be gone then, and what stands on this may not */
   uv_handle_t *uv; /* inside the same block */
   void (*on_close)(struct Handle *h); /* libuv has let go; C only. May be NULL */
   void (*destroy)(struct Handle *h);  /* frees the block */

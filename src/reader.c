@@ -100,8 +100,11 @@ static void resume_reading(Stream *s) {
 
 /* Nobody knows how long it stays empty. */
 static void free_if_empty(Stream *s) {
-  if (s->in.data && s->in.start == s->in.end && s->handle.loop)
+  if (!s->in.data || s->in.start != s->in.end) return;
+  if (s->handle.loop)
     buffer_give_back(&s->in, &s->handle.loop->blocks);
+  else
+    buffer_free(&s->in);
 }
 
 /* Takes n bytes off the front of the buffer, and pushes them but for the last `less`. What there is no
@@ -177,9 +180,8 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
 }
 
 /* Whether the call should give way first; the budget counts only what is at hand. */
-static Task *spent(lua_State *L, const Stream *s) {
-  Loop *loop = s->handle.loop;
-  Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
+static Task *spent(lua_State *L) {
+  Task *t = asy_current_or_null_in(L, ASY_RUNTIME(L));
   return t && asy_spent(t) ? t : NULL;
 }
 
@@ -233,7 +235,7 @@ static int reader_read(lua_State *L) {
   lua_Integer n = luaL_optinteger(L, 2, -1);
   Task *t;
   begin(L, s);
-  if ((t = spent(L, s))) return asy_give_way(L, t, reader_read);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_read);
   return read_some(L, s, n);
 }
 
@@ -253,7 +255,7 @@ static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
   }
   lua_pushliteral(L, "");
   lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
-  take(L, s, length);
+  take(L, s, buffer_length(&s->in)); /* finalisers may have taken some */
   lua_setfield(L, -2, "partial");
   return lua_error(L);
 }
@@ -289,7 +291,7 @@ static int reader_readexactly(lua_State *L) {
   luaL_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
   begin(L, s);
   lua_settop(L, 2);
-  if ((t = spent(L, s))) return asy_give_way(L, t, reader_readexactly);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readexactly);
   return read_exactly(L, s);
 }
 
@@ -395,7 +397,7 @@ static int reader_readuntil(lua_State *L) {
     lua_replace(L, 2);
   } else if (lua_isnumber(L, 2))
     lua_tostring(L, 2);
-  if ((t = spent(L, s))) return asy_give_way(L, t, reader_readuntil);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readuntil);
   return read_until(L, s);
 }
 
@@ -436,7 +438,7 @@ static int reader_readline(lua_State *L) {
   begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
-  if ((t = spent(L, s))) return asy_give_way(L, t, reader_readline);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readline);
   return read_line(L, s);
 }
 
@@ -464,7 +466,7 @@ static int next_line(lua_State *L) {
   begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
-  if ((t = spent(L, s))) return asy_give_way(L, t, next_line);
+  if ((t = spent(L))) return asy_give_way(L, t, next_line);
   return stripped_line(L, s);
 }
 

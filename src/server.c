@@ -47,7 +47,7 @@ typedef struct Accepted {
 
 typedef struct Server {
   Loop *loop;
-  uint32_t loop_id;
+  uint64_t loop_id;
   uint32_t slot;        /* where the loop holds it; 0: it doesn't */
   Listener *listeners;
   ListNode clients;     /* Streams */
@@ -55,7 +55,7 @@ typedef struct Server {
   Ready spawn;          /* makes streams of what was accepted */
   Timer retry;          /* after descriptors ran out */
   Accepted accepted[ACCEPTS];
-  int naccepted;
+  int naccepted, nserved; /* of these, first come first served; both 0 once all are */
   size_t limit;
   uint64_t linger_ns;   /* close_timeout */
   int backlog;
@@ -142,11 +142,16 @@ static void check_idle(Server *sv) {
   wake_spawn(sv); /* lets go of the server */
 }
 
+static void forget_client(Stream *s) {
+  list_remove(&s->link);
+  s->server = NULL;
+  s->handler = NULL;
+}
+
 static void client_left(Stream *s) {
   Server *sv = s->server;
   if (!sv || s->handler || s->handle.open || !s->handle.closed) return;
-  list_remove(&s->link);
-  s->server = NULL;
+  forget_client(s);
   check_idle(sv);
 }
 
@@ -257,13 +262,14 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
     lua_settop(L, top + 2);
   } else if (!sv->retry.place)
     sv->starved = false;
-  while (sv->naccepted > 0) {
-    Arrival a = {.from = sv->accepted[--sv->naccepted]};
+  while (sv->nserved < sv->naccepted) {
+    Arrival a = {.from = sv->accepted[sv->nserved++]};
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_protected);
     lua_pushvalue(L, top + 1);
     lua_pushlightuserdata(L, &a);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, &a);
   }
+  sv->naccepted = sv->nserved = 0;
   asy_context_swap(L, loop->rt);
   if (idle(sv)) let_go(L, sv);
   lua_settop(L, top);
@@ -278,8 +284,12 @@ static void listener_destroy(Handle *h) {
   asy_free(l);
 }
 
+static void stop_listening(Listener *l);
+
 static void listener_shut(Shutter *shutter) {
-  asy_handle_close(asy_container(shutter, Handle, shutter));
+  Handle *h = asy_container(shutter, Handle, shutter);
+  asy_handle_close(h);
+  stop_listening(asy_container(h, Listener, handle));
 }
 
 /* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
@@ -315,6 +325,15 @@ static void remove_file(const Listener *l) {
   if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
 }
 
+/* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
+** it stale and take its place. */
+static void stop_listening(Listener *l) {
+  if (l->fd < 0) return;
+  remove_file(l);
+  close(l->fd);
+  l->fd = -1;
+}
+
 static void close_listeners(Server *sv) {
   sv->serving = false;
   sv->closed = true;
@@ -322,9 +341,7 @@ static void close_listeners(Server *sv) {
   for (Listener *l = sv->listeners, *next; l; l = next) {
     next = l->next;
     asy_handle_close(&l->handle);
-    remove_file(l); /* before another server could find it stale and take its place */
-    close(l->fd); /* now, not when libuv calls back: the port is free at once */
-    l->fd = -1;
+    stop_listening(l);
     asy_handle_unbox(&l->handle);
   }
   sv->listeners = NULL;
@@ -487,7 +504,7 @@ static int server_start_serving(lua_State *L) {
 
 /* Accepted and not served yet: closed with the server. */
 static void refuse_accepted(Server *sv) {
-  while (sv->naccepted > 0) close(sv->accepted[--sv->naccepted].fd);
+  while (sv->nserved < sv->naccepted) close(sv->accepted[sv->nserved++].fd);
 }
 
 static void close_server(Server *sv) {
@@ -634,10 +651,10 @@ static int server__close(lua_State *L) {
 static int server__gc(lua_State *L) {
   Server *sv = check_server(L);
   sv->loop = server_loop(L, sv);
-  if (sv->loop && list_linked(&sv->spawn.link)) list_remove(&sv->spawn.link);
+  list_remove(&sv->spawn.link);
   close_listeners(sv);
   refuse_accepted(sv);
-  list_each(n, &sv->clients) asy_container(n, Stream, link)->server = NULL;
+  while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, link));
   asy_free(sv->site);
   sv->site = NULL;
   return 0;

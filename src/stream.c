@@ -58,9 +58,9 @@ Task *stream_waiting_task(lua_State *L, const Stream *s) {
   Loop *loop = s->handle.loop;
   Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
   if (ASY_LIKELY(t && t->loop == loop)) return t;
+  if (!loop) asy_error(L, ASY_CLOSED, "the stream is closed");
   t = asy_current(L); /* raises, unless it is another loop's */
-  if (t->loop != s->handle.loop)
-    asy_error(L, s->handle.loop ? ASY_ERROR : ASY_CLOSED, "the stream belongs to another event loop");
+  if (t->loop != loop) asy_error(L, ASY_ERROR, "the stream belongs to another event loop");
   return t;
 }
 
@@ -68,10 +68,7 @@ Task *stream_waiting_task(lua_State *L, const Stream *s) {
 
 static void destroy(Handle *h) {
   Stream *s = from_handle(h);
-  if (list_linked(&s->tidy.link)) {
-    if (h->loop) return; /* tidy does it */
-    list_remove(&s->tidy.link);
-  }
+  if (list_linked(&s->tidy.link)) return; /* tidy does it, or the loop's close */
   list_remove(&s->send.link);
   list_remove(&s->link); /* of a server that has gone in the same collection */
   stream_free_output(s);
@@ -93,10 +90,7 @@ static void on_close(Handle *h) {
   if (s->on_gone) s->on_gone(s);
   if (s->file >= 0) close(s->file);
   s->file = -1;
-  if (!h->loop->open)
-    h->loop = NULL;
-  else if (s->flight || s->out.nrefs)
-    schedule_tidy(s);
+  if (h->loop->open && (s->flight || s->out.nrefs)) schedule_tidy(s);
 }
 
 /* The loop closes: those who wait have been taken out of their lines. */
@@ -119,7 +113,7 @@ static void close_handle(Stream *s) {
 void stream_abort(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   s->closing = s->eof = s->aborted = true;
-  stream_drop_output(L, s);
+  stream_drop_output(L, s->handle.loop, s);
   close_handle(s);
 }
 
@@ -191,10 +185,9 @@ void stream_break(Stream *s, int status) {
 
 static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   Stream *s = asy_container(self, Stream, tidy);
-  (void)loop;
-  stream_land(L, s);
+  stream_land(L, loop, s);
   if (s->aborted || s->handle.closed) {
-    stream_drop_output(L, s);
+    stream_drop_output(L, loop, s);
     if (s->handle.open) close_handle(s);
   } else
     stream_flush(L, s);
@@ -211,7 +204,6 @@ static void forget_streams(Loop *loop) {
       if (ready->run != tidy_run) continue;
       Stream *s = asy_container(ready, Stream, tidy);
       list_remove(node);
-      s->handle.loop = NULL;
       if (s->handle.closed && !s->handle.boxed) destroy(&s->handle);
     }
 }

@@ -163,8 +163,8 @@ Task *stream_waiting_task(lua_State *L, const Stream *s);
 /* writer.c */
 void stream_send_run(lua_State *L, Loop *loop, Ready *self);
 void stream_flush(lua_State *L, Stream *s);
-void stream_drop_output(lua_State *L, Stream *s);
-void stream_land(lua_State *L, Stream *s); /* frees a flight that has landed */
+void stream_drop_output(lua_State *L, Loop *loop, Stream *s);
+void stream_land(lua_State *L, Loop *loop, Stream *s); /* frees a flight that has landed */
 void stream_free_output(Stream *s);        /* the memory, when no Lua is left */
 
 /* reader.c */

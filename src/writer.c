@@ -122,9 +122,9 @@ static unsigned out_pieces(const Out *out, uv_buf_t *bufs, unsigned max) {
 
 /* Sending */
 
-static void write_failed(lua_State *L, Stream *s, int status) {
+static void write_failed(lua_State *L, Loop *loop, Stream *s, int status) {
   if (!s->write_error) s->write_error = status;
-  out_clear(L, s->handle.loop, &s->out);
+  out_clear(L, loop, &s->out);
   waitq_wake_all(&s->drainers, 0);
 }
 
@@ -151,7 +151,7 @@ static void take_off(lua_State *L, Stream *s) {
   asy_free(bufs); /* libuv has its own copy of the array */
   if (status) {
     asy_free(flight);
-    write_failed(L, s, status);
+    write_failed(L, s->handle.loop, s, status);
     if (status == UV_ENOMEM) stream_break(s, status);
     return;
   }
@@ -177,7 +177,7 @@ static void send_now(lua_State *L, Stream *s) {
     if (!n) break;
     int sent = s->file >= 0 ? write_file(s->file, bufs) : uv_try_write(&s->uv.stream, bufs, n);
     if (sent < 0 && sent != UV_EAGAIN) {
-      write_failed(L, s, sent);
+      write_failed(L, s->handle.loop, s, sent);
       return;
     }
     if (sent > 0) s->out.sent += (size_t)sent;
@@ -218,16 +218,16 @@ void stream_send_run(lua_State *L, Loop *loop, Ready *self) {
   stream_flush(L, asy_container(self, Stream, send));
 }
 
-void stream_land(lua_State *L, Stream *s) {
+void stream_land(lua_State *L, Loop *loop, Stream *s) {
   Flight *flight = s->flight;
   if (!flight || !flight->landed) return;
   s->flight = NULL;
-  out_clear(L, s->handle.loop, &flight->out);
+  out_clear(L, loop, &flight->out);
   asy_free(flight);
-  if (s->write_error) write_failed(L, s, s->write_error);
+  if (s->write_error) write_failed(L, loop, s, s->write_error);
 }
 
-void stream_drop_output(lua_State *L, Stream *s) { out_clear(L, s->handle.loop, &s->out); }
+void stream_drop_output(lua_State *L, Loop *loop, Stream *s) { out_clear(L, loop, &s->out); }
 
 void stream_free_output(Stream *s) {
   out_free(&s->out);
@@ -297,10 +297,11 @@ static int writer_writelines(lua_State *L) {
       luaL_argerror(L, 2, "a list of strings expected");
     lua_settop(L, 2);
   }
-  check_writable(L, s);
-  schedule_send(s);
   for (lua_Integer i = 1; i <= n; i++) {
-    lua_geti(L, 2, i);
+    lua_geti(L, 2, i); /* may call a metamethod, and a number's text is made: others may close the stream */
+    if (!lua_tostring(L, 3)) luaL_argerror(L, 2, "a list of strings expected");
+    check_writable(L, s);
+    schedule_send(s);
     write_string(L, s, 3);
     lua_settop(L, 2);
   }
@@ -338,8 +339,7 @@ static int writer_drain(lua_State *L) {
     if (stream_pending(s) > s->high)
       return waitq_park(L, stream_waiting_task(L, s), &s->drainers, &DRAIN, s);
   }
-  if (s->handle.loop && (t = asy_current_or_null_in(L, s->handle.loop->rt)) && asy_spent(t))
-    return asy_give_way(L, t, writer_drain);
+  if ((t = asy_current_or_null_in(L, ASY_RUNTIME(L))) && asy_spent(t)) return asy_give_way(L, t, writer_drain);
   return 0;
 }
 
