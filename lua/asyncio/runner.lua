@@ -8,6 +8,7 @@ local isinstance = core.isinstance
 
 local CANCEL_ROUNDS = 3 -- how often a task that goes on all the same is cancelled at the end
 local CANCEL_PAUSE = 1  -- seconds that each time it has to end
+local FLUSH_PAUSE = 0.002 -- seconds between two looks at what has left
 
 --- Runs functions on one loop, several times if need be; `asyncio.Runner` makes it.
 -- @type Runner
@@ -37,10 +38,15 @@ end
 function Runner:get_loop()
   if self.closed then error(core.ClosedError "the runner is closed", 2) end
   if not self.loop then
-    self.loop = (self.opts.loop_factory or core.new_event_loop)()
+    local loop = (self.opts.loop_factory or core.new_event_loop)()
+    if self.loop or self.closed then -- a finaliser that ran meanwhile
+      loop:close()
+      return self:get_loop()
+    end
+    self.loop = loop
     local debug = self.opts.debug
     if debug == nil then debug = os.getenv "ASYNCIO_DEBUG" == "1" end
-    self.loop:set_debug(debug)
+    loop:set_debug(debug)
   end
   return self.loop
 end
@@ -85,23 +91,25 @@ function Runner:run(main, ...)
   return finish(self, task, caught, pcall(loop.run_until_complete, loop, task))
 end
 
+-- What follows waits by callbacks and futures that nobody else has: a task would be among `all_tasks`, and a
+-- program that ends by cancelling all of them would break off its own end.
+
 --- Waits for the tasks, so long at most; those that are left.
 local function wait_for_end(loop, tasks, seconds)
-  loop:run_until_complete(function()
-    local left, all_done = 0, loop:create_future()
-    for _, task in ipairs(tasks) do
-      left = left + 1
-      task:_on_done(function()
-        left = left - 1
-        if left == 0 and not all_done:done() then all_done:set_result() end
-      end)
-    end
-    local handle = loop:_call_later(seconds, function()
-      if not all_done:done() then all_done:set_result() end
+  local left, all_done = 0, loop:create_future()
+  local function settle()
+    if not all_done:done() then all_done:set_result() end
+  end
+  for _, task in ipairs(tasks) do
+    left = left + 1
+    task:_on_done(function()
+      left = left - 1
+      if left == 0 then settle() end
     end)
-    core.await(all_done)
-    handle:cancel()
-  end)
+  end
+  local handle = loop:_call_later(seconds, settle)
+  loop:run_until_complete(all_done)
+  handle:cancel()
   return core.all_tasks(loop)
 end
 
@@ -124,11 +132,16 @@ end
 --- Lets what was written leave.
 local function flush(self, loop)
   local deadline = loop:time() + (self.opts.flush_timeout or 1)
-  local function pending() return loop:_unsent() + loop:_unpumped() > 0 end
-  if not pending() then return end
-  loop:run_until_complete(function()
-    while pending() and loop:time() < deadline do core.sleep(0.002) end
-  end)
+  local flushed = loop:create_future()
+  local function look()
+    if loop:_unsent() + loop:_unpumped() > 0 and loop:time() < deadline then
+      loop:_call_later(FLUSH_PAUSE, look)
+    else
+      flushed:set_result()
+    end
+  end
+  look()
+  loop:run_until_complete(flushed)
 end
 
 --- Cancels what is left and waits for it, shuts the default executor down and waits for its jobs, sends

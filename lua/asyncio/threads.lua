@@ -98,11 +98,9 @@ function threads.shutdown_default(loop, timeout)
   if not executor then return end
   executor:_shutdown(false)
   local ended = executor:_watch(loop)
-  loop:run_until_complete(function()
-    local handle = loop:_call_later(timeout or EXECUTOR_TIMEOUT, ended.cancel, ended)
-    pcall(core.await, ended)
-    handle:cancel()
-  end)
+  local handle = loop:_call_later(timeout or EXECUTOR_TIMEOUT, ended.cancel, ended)
+  pcall(loop.run_until_complete, loop, ended)
+  handle:cancel()
 end
 
 return threads
