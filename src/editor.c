@@ -51,9 +51,6 @@ typedef struct Readline {
   void (*resize)(void);
   void (*prep)(int meta);
   void (*deprep)(void);
-  int (*read_history)(const char *file);
-  int (*append_history)(int n, const char *file);
-  int (*truncate_history)(const char *file, int lines);
 } Readline;
 
 static const struct {
@@ -83,9 +80,6 @@ static const struct {
     {"rl_resize_terminal", offsetof(Readline, resize), false},
     {"rl_prep_terminal", offsetof(Readline, prep), false},
     {"rl_deprep_terminal", offsetof(Readline, deprep), false},
-    {"read_history", offsetof(Readline, read_history), false},
-    {"append_history", offsetof(Readline, append_history), false},
-    {"history_truncate_file", offsetof(Readline, truncate_history), false},
 };
 
 typedef struct Editor {
@@ -357,27 +351,20 @@ static int editor_resized(lua_State *L) {
   return 0;
 }
 
-/* remember(line[, file]): adds a line to the history, and to that file */
+/* remember(input): adds it to the history */
 static int editor_remember(lua_State *L) {
-  Editor *e = check_editor(L);
-  const char *file = luaL_optstring(L, 3, NULL);
-  e->rl.add_history(luaL_checkstring(L, 2));
-  if (!file || !e->rl.append_history) return 0;
-  int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return 0;
-  close(fd);
-  e->rl.append_history(1, file);
+  check_editor(L)->rl.add_history(luaL_checkstring(L, 2));
   return 0;
 }
 
-/* recall(file, lines): reads the history from a file, which is cut to its last lines */
-static int editor_recall(lua_State *L) {
-  Editor *e = check_editor(L);
-  const char *file = luaL_checkstring(L, 2);
-  int lines = (int)luaL_checkinteger(L, 3);
-  if (e->rl.truncate_history) e->rl.truncate_history(file, lines);
-  if (e->rl.read_history) e->rl.read_history(file);
-  return 0;
+/* append_private(file, text) → whether that could be done; a file that is made is the user's alone to read */
+static int editor_append_private(lua_State *L) {
+  size_t n;
+  const char *file = luaL_checkstring(L, 1), *text = luaL_checklstring(L, 2, &n);
+  int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  lua_pushboolean(L, fd >= 0 && write(fd, text, n) == (ssize_t)n);
+  if (fd >= 0) close(fd);
+  return 1;
 }
 
 static int editor_close(lua_State *L) {
@@ -402,11 +389,11 @@ static const luaL_Reg methods[] = {{"getfd", editor_getfd},     {"start", editor
                                    {"feed", editor_feed},       {"stop", editor_stop},
                                    {"hide", editor_hide},       {"show", editor_show},
                                    {"resumed", editor_resumed}, {"resized", editor_resized},
-                                   {"remember", editor_remember}, {"recall", editor_recall},
+                                   {"remember", editor_remember},
                                    {"close", editor_close},     {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__gc", editor__gc}, {NULL, NULL}};
 static const luaL_Reg functions[] = {
-    {"open_editor", editor_open}, {"isatty", editor_isatty}, {NULL, NULL}};
+    {"open_editor", editor_open}, {"isatty", editor_isatty}, {"append_private", editor_append_private}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_editor(lua_State *L) {

@@ -5,7 +5,7 @@ local completion = require "asyncio.completion"
 local core = require "asyncio.core"
 local streams = require "asyncio.streams"
 
-local HISTORY_LINES = 1000
+local HISTORY_ENTRIES = 1000
 local LINE_LIMIT = 1 << 24 -- bytes; pasted lines can be long
 
 --- Plain input
@@ -60,6 +60,38 @@ local function history_file()
   return file or home and home .. "/.asyncio_history"
 end
 
+-- In the file an input of several lines is one entry: each of its lines but the last ends with "\r", as in
+-- Python's history files.
+
+--- The entries of the file, the oldest first.
+local function read_history(name)
+  local entries, open_entry = {}, nil
+  local file <close> = io.open(name)
+  if not file then return entries end
+  for line in file:lines() do
+    local continued = line:sub(-1) == "\r"
+    if continued then line = line:sub(1, -2) end
+    open_entry = open_entry and open_entry .. "\n" .. line or line
+    if not continued then
+      entries[#entries + 1], open_entry = open_entry, nil
+    end
+  end
+  return entries
+end
+
+local function as_entry(text) return (text:gsub("\r+$", ""):gsub("\r*\n", "\r\n")) .. "\n" end
+
+--- Fills the editor's history from the file, which is cut when it has become too long.
+local function recall(editor, name)
+  local entries = read_history(name)
+  local first = math.max(1, #entries - HISTORY_ENTRIES + 1)
+  for i = first, #entries do editor:remember(entries[i]) end
+  if first == 1 then return end
+  local file <close> = io.open(name, "w")
+  if not file then return end
+  for i = first, #entries do file:write(as_entry(entries[i])) end
+end
+
 --- Puts prompt and line back where they were, below what has been written.
 local function show(self)
   self.showing = false
@@ -107,7 +139,7 @@ local function open_edited()
   end)
   if not editor then return nil, why end
   local self = setmetatable({ editor = editor, history = history_file(), tty = true }, Edited)
-  if self.history then editor:recall(self.history, HISTORY_LINES) end
+  if self.history then recall(editor, self.history) end
   self.restore_output = replace_output(self)
   local loop = core.get_running_loop()
   loop:add_signal_handler("SIGCONT", function() editor:resumed() end)
@@ -146,7 +178,10 @@ function Edited:aside(fn, ...)
 end
 
 function Edited:remember(text)
-  if text ~= self.last and text:find "%S" then self.editor:remember(text, self.history) end
+  if text ~= self.last and text:find "%S" then
+    self.editor:remember(text)
+    if self.history then core.append_private(self.history, as_entry(text)) end
+  end
   self.last = text
 end
 
