@@ -13,7 +13,7 @@
 
 typedef struct Barrier {
   Waitq q;
-  uint32_t loop_id;
+  uint64_t loop_id;
   int parties, waiting;
   bool broken;
 } Barrier;

@@ -11,7 +11,7 @@ ASY_HIDDEN
 typedef struct Callback {
   Ready ready;
   Timer timer;
-  uint32_t loop_id;
+  uint64_t loop_id;
   uint32_t slot;  /* where the loop holds it; 0: it isn't held */
   uint64_t when;  /* deadline in ns; 0: at the next turn */
   Loop *loop;     /* valid while it is held */

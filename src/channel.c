@@ -533,6 +533,7 @@ static void channel_push(lua_State *L, void *record) {
 static int channel_new(lua_State *L) {
   int isint = 1;
   lua_Integer max = 0;
+  asy_checkalive(L);
   lua_settop(L, 1);
   waitq_option(L, 1, "maxsize");
   if (!lua_isnil(L, -1)) max = lua_tointegerx(L, -1, &isint);

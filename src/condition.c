@@ -144,7 +144,7 @@ static int condition_wait_for(lua_State *L) {
 static int notify(lua_State *L, lua_Integer n) {
   Condition *c = check_condition(L);
   check_held(L, c, "notify");
-  for (Task *t; n-- > 0 && (t = waitq_first(&c->q));) retake(c, t, NOTIFIED);
+  for (Task *t; n > 0 && (t = waitq_first(&c->q)); n--) retake(c, t, NOTIFIED);
   return 0;
 }
 

@@ -23,8 +23,10 @@
 
 void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
   luaL_checkstack(L, 5, NULL);
-  asy_future_extras(L, idx, true);
+  idx = lua_absindex(L, idx);
   luaL_traceback(L, L, NULL, level);
+  asy_future_extras(L, idx, true);
+  lua_insert(L, -2);
   lua_setfield(L, -2, key);
   lua_pop(L, 1);
 }
@@ -165,7 +167,7 @@ void asy_debug_returned(lua_State *L, Loop *loop, Task *t, int idx) {
 static int task_wait(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Task *t = asy_check(L, rt, 1, ASY_TASK, "asyncio.Task");
-  uint32_t owner = 0;
+  uint64_t owner = 0;
   lua_settop(L, 1);
   lua_pushnil(L);
   if (t->phase == TASK_PARKED) {
@@ -189,10 +191,10 @@ static int task_wait(lua_State *L) {
     lua_settop(L, 4);
   }
   if (owner)
-    lua_pushinteger(L, owner);
+    lua_pushinteger(L, (lua_Integer)owner);
   else
     lua_pushnil(L);
-  lua_pushinteger(L, t->number);
+  lua_pushinteger(L, (lua_Integer)t->number);
   return 5;
 }
 

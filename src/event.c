@@ -8,7 +8,7 @@
 
 typedef struct Event {
   Waitq q;
-  uint32_t loop_id;
+  uint64_t loop_id;
   bool set;
 } Event;
 

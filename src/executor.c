@@ -114,7 +114,7 @@ static int settle(lua_State *L) {
     packed = asy_pack(L, codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true));
   else
     state = push_error(L, job);
-  if (job->loop) asy_future_settle(L, job->loop->rt, lua_touserdata(L, 2), 2, state, packed);
+  asy_future_settle(L, job->loop->rt, lua_touserdata(L, 2), 2, state, packed);
   return 0;
 }
 
@@ -127,33 +127,28 @@ static bool settle_plain(lua_State *L, Loop *loop, Job *job, Future *f, int idx)
   return n == 1;
 }
 
-/* stack: ..., future. Should memory run out, the job stays on the list and is tried again. A finaliser that
-** runs meanwhile may cancel the job: then it is detached, and this is false. */
-static bool settle_any(lua_State *L, Loop *loop, Job *job, Future *f) {
+/* stack: ..., future. Should memory run out, the job stays on the list and is tried again. */
+static void settle_any(lua_State *L, Loop *loop, Job *job, Future *f) {
   int future = lua_gettop(L);
   list_prepend(&loop->ready, &job->ready.link);
   lua_pushcfunction(L, settle);
   lua_pushlightuserdata(L, job);
   lua_pushvalue(L, future);
-  atomic_fetch_add(&job->refs, 1);
-  bool failed = lua_pcall(L, 2, 0, 0) != LUA_OK, attached = job->loop;
-  job_unref(job);
-  if (attached && failed && f->state == FUTURE_PENDING)
-    asy_future_settle(L, loop->rt, f, future, FUTURE_ERROR, false);
-  return attached;
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) asy_future_settle(L, loop->rt, f, future, FUTURE_ERROR, false);
 }
 
-/* Its turn in the loop. */
+/* Its turn in the loop. What came can no longer be cancelled; its future can, by a finaliser that runs while
+** the values are made. */
 static void job_run(lua_State *L, Loop *loop, Ready *self) {
   Job *job = asy_container(self, Job, ready);
   int top = lua_gettop(L);
   luaL_checkstack(L, CODEC_PLAIN + 4, NULL);
   lua_rawgeti(L, ASY_HELD, job->slot);
   Future *f = lua_touserdata(L, -1);
-  if (settle_plain(L, loop, job, f, top + 1) || settle_any(L, loop, job, f)) {
-    asy_release_in(L, loop, ASY_HELD, job->slot);
-    job_detach(job);
-  }
+  ((JobFuture *)f)->job = NULL;
+  if (!settle_plain(L, loop, job, f, top + 1)) settle_any(L, loop, job, f);
+  asy_release_in(L, loop, ASY_HELD, job->slot);
+  job_detach(job);
   lua_settop(L, top);
 }
 
@@ -180,6 +175,17 @@ static Job *new_job(lua_State *L, Loop *loop, Pool *pool) {
 static void abandon_job(lua_State *L, Job *job) {
   asy_release(L, job->loop, job->slot);
   job_detach(job);
+}
+
+/* Packs n values from the stack into the job's message; raises, and abandons it, when that can't be. Looking for
+** names allocates, so a finaliser may run, and close the loop, which lets go of the job. */
+static void pack_values(lua_State *L, Job *job, int n, const char *what) {
+  atomic_fetch_add(&job->refs, 1);
+  bool packed = parcel_pack(L, n, what, &job->message), attached = job->loop;
+  if (attached && !packed) abandon_job(L, job);
+  job_unref(job);
+  if (!packed) lua_error(L);
+  if (!attached) asy_error(L, ASY_CLOSED, "the event loop is closed");
 }
 
 /* Functions that are called again and again */
@@ -256,13 +262,13 @@ static WorkerFunction *kept_function(lua_State *L, Executor *e, int executor, in
 /* Submitting */
 
 /* Puts the function, unless that is kept, and its arguments into the job's message.
-** stack: ..., [fn] function, arguments, future → [fn] anything, ..., future; false: ..., error */
-static bool pack_call(lua_State *L, Job *job, bool kept, int fn) {
+** stack: ..., [fn] function, arguments, future → [fn] anything, ..., future */
+static void pack_call(lua_State *L, Job *job, bool kept, int fn) {
   int n = lua_gettop(L) - fn - 1;
-  if (kept && codec_encode_plain(L, fn + 1, n, &job->message)) return true;
+  if (kept && codec_encode_plain(L, fn + 1, n, &job->message)) return;
   lua_insert(L, fn);
   if (kept) lua_remove(L, fn + 1);
-  return parcel_pack(L, n + !kept, kept ? "argument" : "call", &job->message);
+  pack_values(L, job, n + !kept, kept ? "argument" : "call");
 }
 
 /* stack: [executor], ..., [fn] function, arguments → ..., future */
@@ -277,10 +283,7 @@ static int submit(lua_State *L, Loop *loop, int executor, int fn) {
     worker_function_unref(job->fn);
     job->fn = kept ? worker_function_ref(kept) : NULL;
   }
-  if (!pack_call(L, job, kept != NULL, fn)) {
-    abandon_job(L, job);
-    return lua_error(L);
-  }
+  pack_call(L, job, kept != NULL, fn);
   int status = pool_push(e->pool, job);
   if (!status) return 1;
   abandon_job(L, job);
@@ -306,11 +309,14 @@ static void new_executor(lua_State *L, int max_workers, const char *name);
 static void push_default(lua_State *L, Loop *loop) {
   asy_loop_getfield(L, loop, "executor");
   if (!lua_isnil(L, -1)) return;
-  lua_pop(L, 1);
-  lua_pushnil(L);
-  new_executor(L, 0, "asyncio");
-  lua_pushvalue(L, -1);
-  asy_loop_setfield(L, loop, "executor");
+  new_executor(L, 0, "asyncio"); /* the nil: no initializer */
+  asy_loop_getfield(L, loop, "executor");
+  if (lua_isnil(L, -1)) { /* as in asy_subtable */
+    lua_pushvalue(L, -2);
+    asy_loop_setfield(L, loop, "executor");
+    lua_pop(L, 1);
+  } else
+    lua_replace(L, -2);
 }
 
 /// Has a worker thread call a function; it has begun when this returns, unless all are busy.
@@ -357,10 +363,7 @@ static int executor_watch(lua_State *L) {
   Loop *loop = asy_check(L, ASY_RUNTIME(L), 2, ASY_LOOP, "asyncio.Loop");
   asy_loop_checkopen(L, loop);
   Job *job = new_job(L, loop, pool);
-  if (!parcel_pack(L, 0, "result", &job->message)) {
-    abandon_job(L, job);
-    return lua_error(L);
-  }
+  pack_values(L, job, 0, "result");
   pool_watch(pool, job);
   return 1;
 }
@@ -404,6 +407,7 @@ static int default_workers(void) {
 /* stack: ..., initializer or nil → ..., executor. max_workers 0: the default */
 static void new_executor(lua_State *L, int max_workers, const char *name) {
   WorkerSetup setup;
+  asy_checkalive(L);
   Executor *e = lua_newuserdatauv(L, sizeof *e, 2);
   *e = (Executor){NULL, NULL, NULL};
   asy_pushmeta(L, asy_runtime(L), ASY_EXECUTOR);

@@ -17,7 +17,7 @@
 typedef struct Lost {
   Ready ready;   /* reports, at a turn of the loop, which holds it then: in no other list may it stand, */
   bool pending;  /* since without memory finalisers don't run. pending: not reported yet */
-  uint32_t loop_id;
+  uint64_t loop_id;
   uint32_t slot;   /* the loop holds it while it is ready */
 } Lost; /* user value 1: the future */
 
@@ -66,10 +66,15 @@ HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
 void asy_future_extras(lua_State *L, int idx, bool make) {
   idx = lua_absindex(L, idx);
   if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) != LUA_TNIL || !make) return;
-  lua_pop(L, 1);
   lua_createtable(L, 0, 2);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, idx, FUTURE_UV_EXTRAS);
+  if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) == LUA_TNIL) { /* as in asy_subtable */
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, idx, FUTURE_UV_EXTRAS);
+  }
+  lua_replace(L, -3);
+  lua_pop(L, 1);
 }
 
 /* Results */
@@ -190,9 +195,8 @@ static void report_all_lost(lua_State *L, Loop *loop) {
   lua_settop(L, top);
 }
 
-/* Gives a failed future, at idx, its Lost. */
-static void watch_lost(lua_State *L, Loop *loop, int idx) {
-  idx = lua_absindex(L, idx);
+/* A Lost for the future at idx. stack: ... → ..., extras, lost */
+static Lost *make_lost(lua_State *L, Loop *loop, int idx) {
   asy_future_extras(L, idx, true);
   Lost *lost = lua_newuserdatauv(L, sizeof *lost, 1);
   *lost = (Lost){.ready.run = lost_run, .loop_id = loop->id};
@@ -201,6 +205,11 @@ static void watch_lost(lua_State *L, Loop *loop, int idx) {
   lua_setiuservalue(L, -2, 1);
   asy_pushmeta(L, loop->rt, ASY_LOST);
   lua_setmetatable(L, -2);
+  return lost;
+}
+
+/* Its future fails. stack: ..., extras, lost → ... */
+static void attach_lost(lua_State *L, Loop *loop, Lost *lost) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
   lua_pushvalue(L, -2);
   lua_pushboolean(L, 1);
@@ -236,17 +245,27 @@ static void schedule_callbacks(lua_State *L, Loop *loop) {
   lua_setfield(L, -2, "callbacks");
 }
 
-void asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, FutureState state,
+bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, FutureState state,
                        bool packed) {
   Loop *loop = asy_loop_find(rt, f->loop_id);
+  Lost *lost = NULL;
   idx = lua_absindex(L, idx);
+  int value = lua_gettop(L);
+  if (loop && state == FUTURE_ERROR && !f->looked && list_empty(&f->waiters)) {
+    lost = make_lost(L, loop, idx); /* all that allocates: a finaliser may settle it, add callbacks, ... */
+    loop = asy_loop_find(rt, f->loop_id);
+  }
+  if (f->state != FUTURE_PENDING) {
+    lua_settop(L, value - 1);
+    return false;
+  }
+  if (loop && lost) attach_lost(L, loop, lost);
+  lua_settop(L, value);
   if (loop && f->callbacks) {
     asy_future_extras(L, idx, true);
     hold_callbacks(L, loop);
     lua_pop(L, 1);
   }
-  if (loop && state == FUTURE_ERROR && !f->looked && list_empty(&f->waiters))
-    watch_lost(L, loop, idx);
   lua_setiuservalue(L, idx, FUTURE_UV_VALUE);
   f->state = (uint8_t)state;
   f->packed = packed;
@@ -257,9 +276,14 @@ void asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
     lua_pop(L, 1);
     f->callbacks = false;
   }
+  return true;
 }
 
 /* Methods */
+
+static int settled_already(lua_State *L, const Future *f) {
+  return asy_error(L, ASY_INVALID_STATE, "the future already is %s", STATES[f->state]);
+}
 
 /* A task's result is its function's business. */
 static Future *check_settable(lua_State *L, const Runtime *rt) {
@@ -269,8 +293,7 @@ static Future *check_settable(lua_State *L, const Runtime *rt) {
     asy_error(L, ASY_INVALID_STATE, "the result of a task is what its function returns");
   if (f->hooked)
     asy_error(L, ASY_INVALID_STATE, "the result of a job is what its function returns");
-  if (f->state != FUTURE_PENDING)
-    asy_error(L, ASY_INVALID_STATE, "the future already is %s", STATES[f->state]);
+  if (f->state != FUTURE_PENDING) settled_already(L, f);
   if (!asy_loop_find(rt, f->loop_id))
     asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
   return f;
@@ -284,8 +307,7 @@ static int future_set_result(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Future *f = check_settable(L, rt);
   bool packed = asy_pack(L, lua_gettop(L) - 1);
-  asy_future_settle(L, rt, f, 1, FUTURE_RESULT, packed);
-  return 0;
+  return asy_future_settle(L, rt, f, 1, FUTURE_RESULT, packed) ? 0 : settled_already(L, f);
 }
 
 /// Ends the future with an error: any value.
@@ -296,8 +318,7 @@ static int future_set_exception(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Future *f = check_settable(L, rt);
   lua_settop(L, 2);
-  asy_future_settle(L, rt, f, 1, FUTURE_ERROR, false);
-  return 0;
+  return asy_future_settle(L, rt, f, 1, FUTURE_ERROR, false) ? 0 : settled_already(L, f);
 }
 
 /// Cancels the future: who awaits it gets a CancelledError.
@@ -307,6 +328,12 @@ static int future_set_exception(lua_State *L) {
 static int future_cancel(lua_State *L) {
   Future *f = check_future(L);
   lua_settop(L, 2);
+  if (f->task) { /* it has a cancel of its own */
+    lua_getfield(L, 1, "cancel");
+    lua_insert(L, 1);
+    lua_call(L, 2, 1);
+    return 1;
+  }
   if (f->state != FUTURE_PENDING || !asy_loop_find(ASY_RUNTIME(L), f->loop_id)) {
     lua_pushboolean(L, 0);
     return 1;
@@ -319,9 +346,9 @@ static int future_cancel(lua_State *L) {
     return 1;
   }
   asy_cancelled_push(L, 2);
-  asy_future_settle(L, ASY_RUNTIME(L), f, 1, FUTURE_CANCELLED, false);
-  if (f->hooked) ((HookedFuture *)f)->cancelled(L, (HookedFuture *)f);
-  lua_pushboolean(L, 1);
+  bool settled = asy_future_settle(L, ASY_RUNTIME(L), f, 1, FUTURE_CANCELLED, false);
+  if (settled && f->hooked) ((HookedFuture *)f)->cancelled(L, (HookedFuture *)f);
+  lua_pushboolean(L, settled);
   return 1;
 }
 
@@ -381,13 +408,18 @@ static int future_exception(lua_State *L) {
   return 2;
 }
 
-/* stack: future, fn */
+/* The loop of a future that is to be told of something. */
+static Loop *check_future_loop(lua_State *L, const Future *f) {
+  Loop *loop = asy_loop_find(ASY_RUNTIME(L), f->loop_id);
+  if (!loop) asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
+  return loop;
+}
+
 /* stack: future, fn */
 static int add_callback(lua_State *L, bool vital) {
   Future *f = check_future(L);
-  Loop *loop = asy_loop_find(ASY_RUNTIME(L), f->loop_id);
   luaL_checkany(L, 2);
-  if (!loop) return asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
+  Loop *loop = check_future_loop(L, f);
   if (!lua_isfunction(L, 2) && !luaL_getmetafield(L, 2, "__call"))
     return luaL_typeerror(L, 2, "function");
   lua_settop(L, 2);
@@ -395,17 +427,15 @@ static int add_callback(lua_State *L, bool vital) {
   lua_pushvalue(L, 1);
   Callback *cb = asy_callback_new(L, loop, 1); /* stack: future, fn, callback */
   cb->vital = vital;
-  if (f->state != FUTURE_PENDING) {
+  if (f->state == FUTURE_PENDING) {
+    asy_future_extras(L, 1, true);
+    asy_subtable(L, -1, "callbacks", 1, 0);
+  }
+  if (f->state != FUTURE_PENDING) { /* perhaps only now */
+    loop = check_future_loop(L, f);
     asy_callback_hold(L, loop, cb, 3);
     asy_callback_schedule(loop, cb);
     return 0;
-  }
-  asy_future_extras(L, 1, true);
-  if (lua_getfield(L, -1, "callbacks") == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 1, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "callbacks");
   }
   lua_pushvalue(L, 3);
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
@@ -464,9 +494,7 @@ static int future_traceback(lua_State *L) {
 // @function Future:get_loop
 // @treturn Loop
 static int future_get_loop(lua_State *L) {
-  Loop *loop = asy_loop_find(ASY_RUNTIME(L), check_future(L)->loop_id);
-  if (!loop) return asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
-  asy_loop_push(L, loop);
+  asy_loop_push(L, check_future_loop(L, check_future(L)));
   return 1;
 }
 
@@ -556,6 +584,6 @@ void asy_open_future(lua_State *L) {
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_newclass(L, ASY_FUTURE, "asyncio.Future", methods, metamethods);
-  asy_newclass(L, ASY_TASK, "asyncio.Task", methods, metamethods); /* task.c adds to it */
+  asy_newclass(L, ASY_TASK, "asyncio.Task", methods, metamethods); /* taskclass.c adds to it */
   asy_newclass(L, ASY_LOST, "asyncio.Lost", NULL, lost_metamethods);
 }

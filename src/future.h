@@ -13,7 +13,7 @@ typedef enum FutureState { FUTURE_PENDING = 0, FUTURE_RESULT, FUTURE_ERROR, FUTU
 
 typedef struct Future {
   ListNode waiters; /* Waiters: the tasks that await it */
-  uint32_t loop_id; /* an id, since a future may outlive its loop */
+  uint64_t loop_id; /* an id, since a future may outlive its loop */
   uint8_t state;    /* FutureState */
   bool packed;      /* the result is a table with n, made here, not one value */
   bool looked;      /* somebody has seen the error */
@@ -50,8 +50,9 @@ Future *asy_tofuture(lua_State *L, const Runtime *rt, int idx);
 /* stack: ..., n values → ..., one value that stands for them; says whether it had to pack. */
 bool asy_pack(lua_State *L, int n);
 
-/* Ends a pending future, at idx: value on the top (popped). Wakes and calls back. */
-void asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, FutureState state,
+/* Ends a future, at idx: value on the top (popped). Wakes and calls back. False: it is not pending (any more:
+** see asy_subtable), and nothing has been done. */
+bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, FutureState state,
                        bool packed);
 
 /* Pushes the results of one that is done and says how many, or raises its error. */

@@ -75,7 +75,7 @@ static void giveback(lua_State *L, Task *t) {
 
 static const WaitKind ACQUIRE = {"lock", acquired, waitq_abort, NULL, giveback};
 
-uint32_t asy_lock_waited_for(const Task *t) {
+uint64_t asy_lock_waited_for(const Task *t) {
   return t->phase == TASK_PARKED && t->kind == &ACQUIRE ? ((const Lock *)t->on)->owner : 0;
 }
 

@@ -10,8 +10,8 @@ ASY_HIDDEN
 
 typedef struct Lock {
   Waitq q;
-  uint32_t loop_id;
-  uint32_t owner; /* the number of the task that holds it; 0: free */
+  uint64_t loop_id;
+  uint64_t owner; /* the number of the task that holds it; 0: free */
   Guard guard;    /* among its owner's */
   int line;       /* where the owner took it: for the report of one that is never released */
   char source[LUA_IDSIZE];
@@ -29,7 +29,7 @@ int asy_lock_take(lua_State *L, Lock *lock, lua_CFunction again);
 /* What the end of its block does. */
 int asy_lock_leave(lua_State *L, Lock *lock);
 /* The number of the task that holds the lock for which t waits; 0: it waits for none. */
-uint32_t asy_lock_waited_for(const Task *t);
+uint64_t asy_lock_waited_for(const Task *t);
 
 /* Pushes "free", or "locked by" whom, and where. */
 void asy_lock_push_state(lua_State *L, const Lock *lock);

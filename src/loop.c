@@ -87,6 +87,28 @@ void *asy_check(lua_State *L, const Runtime *rt, int idx, Kind kind, const char 
   return p;
 }
 
+/* The outermost function of a coroutine; false: there is none. */
+static bool outermost(lua_State *co, lua_Debug *ar) {
+  int low = 0, high = 1;
+  while (lua_getstack(co, high, ar)) low = high, high *= 2;
+  while (high - low > 1) {
+    int middle = low + (high - low) / 2;
+    if (lua_getstack(co, middle, ar)) low = middle; else high = middle;
+  }
+  return lua_getstack(co, low, ar);
+}
+
+/* Lua calls those finalisers with nothing beneath. (So does a host that collects where it isn't in a call.) */
+void asy_checkalive(lua_State *L) {
+  lua_Debug ar;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  lua_State *main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  if (!outermost(main, &ar) || !lua_getinfo(main, "n", &ar) || !ar.name || strcmp(ar.name, "__gc") != 0) return;
+  if (!strcmp(ar.namewhat, "metamethod"))
+    asy_error(L, ASY_CLOSED, "the Lua state is being closed: this cannot be made any more");
+}
+
 static Loop *check_loop(lua_State *L, int idx) {
   return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOOP, "asyncio.Loop");
 }
@@ -99,7 +121,7 @@ Loop *asy_running(lua_State *L, Runtime *rt) {
   return rt->running;
 }
 
-Loop *asy_loop_find(const Runtime *rt, uint32_t id) {
+Loop *asy_loop_find(const Runtime *rt, uint64_t id) {
   if (rt->running && rt->running->id == id) return rt->running;
   list_each(node, &rt->loops) {
     Loop *loop = asy_container(node, Loop, link);
@@ -122,21 +144,45 @@ void asy_loop_checkopen(lua_State *L, const Loop *loop) {
   if (!loop->open) asy_error(L, ASY_CLOSED, "the event loop is closed");
 }
 
-void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name) {
+/* Pushes the table of its fields; false: it has none any more. */
+static bool push_fields(lua_State *L, const Loop *loop) {
   asy_loop_push(L, loop);
-  if (lua_isnil(L, -1)) return;
-  lua_getiuservalue(L, -1, ASY_UV_FIELDS);
-  lua_getfield(L, -1, name);
+  if (lua_isnil(L, -1)) return false;
+  int type = lua_getiuservalue(L, -1, ASY_UV_FIELDS);
+  lua_replace(L, -2);
+  return type == LUA_TTABLE;
+}
+
+void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name) {
+  if (push_fields(L, loop)) lua_getfield(L, -1, name); else lua_pushnil(L);
+  lua_replace(L, -2);
+}
+
+void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name) {
+  if (!push_fields(L, loop)) asy_error(L, ASY_CLOSED, "the event loop is closed");
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 2);
+}
+
+void asy_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord) {
+  idx = lua_absindex(L, idx);
+  if (lua_getfield(L, idx, key) == LUA_TTABLE) return;
+  lua_createtable(L, narray, nrecord);
+  if (lua_getfield(L, idx, key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, idx, key);
+  }
   lua_replace(L, -3);
   lua_pop(L, 1);
 }
 
-void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name) {
-  asy_loop_push(L, loop);
-  lua_getiuservalue(L, -1, ASY_UV_FIELDS);
-  lua_pushvalue(L, -3);
-  lua_setfield(L, -2, name);
-  lua_pop(L, 3);
+void asy_loop_subtable(lua_State *L, const Loop *loop, const char *key) {
+  if (!push_fields(L, loop)) asy_error(L, ASY_CLOSED, "the event loop is closed");
+  asy_subtable(L, -1, key, 0, 0);
+  lua_replace(L, -2);
 }
 
 /* The held table */
@@ -439,6 +485,7 @@ static int loop_body(lua_State *L) {
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   Runtime *rt = loop->rt;
   asy_loop_checkopen(L, loop);
+  asy_checkalive(L);
   if (rt->running)
     asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
   luaL_checkstack(L, 10, NULL);
@@ -602,6 +649,7 @@ static void plug_standard(Runtime *rt) {
 // @treturn Loop
 static int loop_new(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
+  asy_checkalive(L);
   Loop *loop = lua_newuserdatauv(L, sizeof *loop, 2);
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;

@@ -58,8 +58,8 @@ typedef struct Runtime {
   struct Loop *running;  /* NULL outside run */
   struct Task *current;  /* the task whose step is under way; NULL between steps */
   ListNode loops;        /* all that aren't closed */
-  uint32_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
-  uint32_t last_task_name;
+  uint64_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
+  uint64_t last_task;    /* tasks are numbered likewise */
   const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
   int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
   int context_ref;              /* registry: the current context (context.h) */
@@ -116,7 +116,7 @@ typedef struct Loop {
   uint64_t tick_at;  /* when tick will go off (ns); TIMER_NEVER: not set */
   Runtime *rt;
   ListNode link;     /* in Runtime.loops */
-  uint32_t id;
+  uint64_t id;
   ListNode ready;    /* what runs in the next batch */
   ListNode batch;    /* what is left of this one */
   ListNode turn_end; /* what runs after the batch, before the poll */
@@ -196,12 +196,24 @@ static inline void asy_nargs(lua_State *L, int n) {
 /* The loop that runs in this state; raises outside of one. */
 Loop *asy_running(lua_State *L, Runtime *rt);
 /* The loop with that id, NULL when it is closed. */
-Loop *asy_loop_find(const Runtime *rt, uint32_t id);
+Loop *asy_loop_find(const Runtime *rt, uint64_t id);
 /* Pushes its userdata; nil when it is being collected. */
 void asy_loop_push(lua_State *L, const Loop *loop);
-/* Pushes one of its fields, nil when unset; sets one to the value on the top, which it pops. */
+/* Pushes one of its fields, nil when unset; sets one to the value on the top, which it pops. A closed loop
+** has no fields: setting one raises. */
 void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name);
 void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name);
+
+/*
+** Whatever allocates in Lua may run a finaliser: a stranger's code, which may do all that can be done where
+** nothing can wait; where no loop runs, also close this one. What was looked at before is to be looked at
+** again: so first make what may be needed, then look, then store.
+*/
+
+/* Pushes the table in the field `key` of the table at idx, made with that room where there is none. */
+void asy_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord);
+/* The same for a field of the loop. */
+void asy_loop_subtable(lua_State *L, const Loop *loop, const char *key);
 
 /* Keeps the value on the top (popped) alive until its slot is released. May raise. */
 uint32_t asy_hold(lua_State *L, Loop *loop);
@@ -242,6 +254,10 @@ static inline uint64_t asy_step_ended(Loop *loop) {
 
 /* Runs until `*until` isn't 0 (NULL: for ever), stop() or a KeyboardInterrupt, which it raises. */
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
+
+/* Raises in a finaliser that runs because the state is being closed: of what is made then no finaliser is called
+** any more, so what it has of the system would stay. */
+void asy_checkalive(lua_State *L);
 
 /* Raises unless the loop is open. */
 void asy_loop_checkopen(lua_State *L, const Loop *loop);

@@ -154,6 +154,10 @@ static void shut(Shutter *s) {
 static Watches *watches_of(lua_State *L, Loop *loop) {
   if (loop->watches) return loop->watches;
   lua_newtable(L);
+  if (loop->watches) { /* a finaliser made them meanwhile */
+    lua_pop(L, 1);
+    return loop->watches;
+  }
   uint32_t slot = asy_hold(L, loop);
   Watches *all = asy_calloc(1, sizeof *all);
   int status = all ? all->set = pollset_open() : UV_ENOMEM;
@@ -207,12 +211,22 @@ static Watch *find(lua_State *L, Loop *loop, int fd) {
 /* Pushes the watch of a descriptor, new where there is none. One whose descriptor was closed and given
 ** to another file meanwhile has gone. */
 static Watch *obtain(lua_State *L, Loop *loop, int fd) {
-  Watches *all = watches_of(L, loop);
-  Watch *w = find(L, loop, fd);
+  Watch *w = find(L, loop, fd), *fresh;
   if (w && arm(w, true) == 0) return w;
-  if (w) drop_closed(L, loop, w);
   lua_pop(L, 1);
-  w = lua_newuserdatauv(L, sizeof *w, DIRECTIONS);
+  fresh = lua_newuserdatauv(L, sizeof *fresh, DIRECTIONS);
+  Watches *all = watches_of(L, loop);
+  asy_loop_checkopen(L, loop);
+  while ((w = find(L, loop, fd))) { /* reports, and finalisers, may have made one by now */
+    if (arm(w, true) == 0) {
+      lua_replace(L, -2);
+      return w;
+    }
+    drop_closed(L, loop, w);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  w = fresh;
   *w = (Watch){.all = all, .fd = fd, .tag = ++all->last_tag};
   asy_held_push(L, loop, all->slot);
   lua_pushvalue(L, -2);

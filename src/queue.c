@@ -27,7 +27,7 @@ enum { GOT = 1, PUT, FAILED, SHUT }; /* what a task that waited is woken with */
 
 typedef struct Queue {
   Waitq getters, putters, joiners;
-  uint32_t loop_id;
+  uint64_t loop_id;
   Order order;
   lua_Integer maxsize;    /* 0: none */
   lua_Integer count;

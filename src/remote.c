@@ -152,8 +152,9 @@ static void remote_push(lua_State *L, void *record) {
 // @treturn Remote
 static int loop_remote(lua_State *L) {
   Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  asy_checkalive(L);
   Box *box = new_box(L);
+  asy_loop_checkopen(L, loop); /* now: a finaliser may have closed it */
   Remote *r = asy_calloc(1, sizeof *r);
   if (!r) return luaL_error(L, "not enough memory");
   atomic_store(&r->refs, 1);

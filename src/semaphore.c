@@ -10,7 +10,7 @@
 
 typedef struct Semaphore {
   Waitq q;
-  uint32_t loop_id;
+  uint64_t loop_id;
   lua_Integer value;
   lua_Integer bound; /* releases above it raise; LUA_MAXINTEGER: none */
 } Semaphore;

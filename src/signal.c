@@ -27,7 +27,7 @@
 typedef struct Interrupt {
   Ready ready;       /* answers */
   Loop *loop;        /* NULL: it owns nothing (any more) */
-  uint32_t loop_id;
+  uint64_t loop_id;
   pthread_t thread;
   struct sigaction old;
   volatile sig_atomic_t unanswered;
@@ -111,7 +111,8 @@ static void release(Interrupt *it) {
   it->loop = NULL;
 }
 
-static void push_signals(lua_State *L, Loop *loop);
+/* Pushes the table of the loop's handlers: number → box. */
+static void push_signals(lua_State *L, Loop *loop) { asy_loop_subtable(L, loop, "signals"); }
 
 /* catch_interrupt(loop, fn) → whether SIGINT now calls fn in that loop: on the main thread, when
 ** nobody else has it and it isn't ignored */
@@ -185,18 +186,13 @@ typedef struct Signal {
   int signum;
 } Signal; /* boxed; user value 1 of the box: the callback */
 
-static void destroy(Handle *h) { asy_free(asy_container(h, Signal, handle)); }
+static void destroy(Handle *h) {
+  Signal *s = asy_container(h, Signal, handle);
+  list_remove(&s->ready.link);
+  asy_free(s);
+}
 
 static void shut(Shutter *s) { asy_handle_close(asy_container(s, Handle, shutter)); }
-
-static void push_signals(lua_State *L, Loop *loop) {
-  asy_loop_getfield(L, loop, "signals");
-  if (lua_istable(L, -1)) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_pushvalue(L, -1);
-  asy_loop_setfield(L, loop, "signals");
-}
 
 static void signal_run(lua_State *L, Loop *loop, Ready *self) {
   Signal *s = asy_container(self, Signal, ready);
@@ -234,12 +230,17 @@ static int check_signal(lua_State *L, int idx) {
   return luaL_argerror(L, idx, "signal expected: a name like \"SIGTERM\", or a number");
 }
 
-/* Pushes a new box. */
-static Signal *new_signal(lua_State *L, Loop *loop, int signum) {
+/* Pushes an empty box. */
+static Signal **new_box(lua_State *L, const Runtime *rt) {
   Signal **box = lua_newuserdatauv(L, sizeof *box, 1);
   *box = NULL;
-  asy_pushmeta(L, loop->rt, ASY_SIGNAL);
+  asy_pushmeta(L, rt, ASY_SIGNAL);
   lua_setmetatable(L, -2);
+  return box;
+}
+
+/* Puts a new one into the box. */
+static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
   Signal *s = *box = asy_calloc(1, sizeof *s);
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
@@ -253,7 +254,6 @@ static Signal *new_signal(lua_State *L, Loop *loop, int signum) {
     asy_handle_close(&s->handle);
     asy_oserror(L, status, "signal", NULL);
   }
-  return s;
 }
 
 /// Calls a function in the loop when a signal arrives, in place of what it does by default.
@@ -271,11 +271,14 @@ static int loop_add_signal_handler(lua_State *L) {
     asy_loop_setfield(L, loop, "sigint");
     return 0;
   }
+  asy_checkalive(L);
+  Signal **box = new_box(L, loop->rt); /* stack: loop, signal, callback, box */
   push_signals(L, loop);
-  if (lua_rawgeti(L, -1, signum) == LUA_TNIL) {
+  if (lua_rawgeti(L, -1, signum) == LUA_TNIL) { /* else the box that is there */
     lua_pop(L, 1);
-    new_signal(L, loop, signum);
-    lua_pushvalue(L, -1);
+    fill_box(L, loop, box, signum);
+    lua_pushvalue(L, 4);
+    lua_pushvalue(L, 4);
     lua_rawseti(L, -3, signum);
   }
   lua_pushvalue(L, 3);

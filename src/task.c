@@ -74,8 +74,8 @@ static void take_request(lua_State *L, Task *t) {
 }
 
 int asy_task_raise(lua_State *L, Task *t) {
-  if (t->loop->debug) note_place(L, t, "raised_at", 0);
   take_request(L, t);
+  if (t->loop->debug) note_place(L, t, "raised_at", 0);
   return lua_error(L);
 }
 
@@ -219,23 +219,21 @@ static int task_sleep(lua_State *L) {
 
 /* Cancelling */
 
-/* stack: ..., request → ...; queues it, without a word to anybody */
-static void queue_request(lua_State *L, Task *t) {
-  if (t->requests == UINT16_MAX) luaL_error(L, "too many cancellations");
-  if (t->loop->debug) note_place(L, t, "cancelled_at", 1);
-  asy_task_push(L, t);
-  asy_future_extras(L, -1, true);
-  if (lua_getfield(L, -1, "requests") == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 1, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "requests");
+/* stack: ..., task, request → ..., task; queues it, without a word to anybody. False: it has ended. */
+static bool queue_request(lua_State *L, Task *t) {
+  if (t->phase != TASK_ENDED && t->loop->debug) asy_debug_note(L, -2, "cancelled_at", 1);
+  asy_future_extras(L, -2, true);
+  asy_subtable(L, -1, "requests", 1, 0);
+  bool live = t->phase != TASK_ENDED; /* a finaliser may have closed its loop, where that doesn't run */
+  if (live) {
+    if (t->requests == UINT16_MAX) luaL_error(L, "too many cancellations");
+    lua_pushvalue(L, -3);
+    lua_rawseti(L, -2, t->requests + 1);
+    t->requests++;
+    t->cancelling++;
   }
-  lua_pushvalue(L, -4);
-  lua_rawseti(L, -2, t->requests + 1);
-  lua_pop(L, 4);
-  t->requests++;
-  t->cancelling++;
+  lua_pop(L, 3);
+  return live;
 }
 
 /* Lets a parked task know of its request; the task that it goes on to, if any. */
@@ -250,24 +248,25 @@ static Task *deliver_request(lua_State *L, Task *t) {
 void asy_task_cancel(lua_State *L, Task *t, int msg) {
   if (msg) msg = lua_absindex(L, msg);
   luaL_checkstack(L, 10, NULL);
-  for (; t && t->phase != TASK_ENDED; t = deliver_request(L, t)) {
+  for (Task *next; t && t->phase != TASK_ENDED; t = next) {
+    asy_task_push(L, t);
     asy_cancelled_push(L, msg);
-    queue_request(L, t);
-    if (t == t->loop->rt->current) t->own_request = t->requests;
+    bool queued = queue_request(L, t);
+    if (queued && t == t->loop->rt->current) t->own_request = t->requests;
+    next = queued ? deliver_request(L, t) : NULL;
+    lua_pop(L, 1);
   }
 }
 
 void asy_task_request(lua_State *L, Task *t) {
-  queue_request(L, t);
-  Task *next = deliver_request(L, t);
+  Task *next = queue_request(L, t) ? deliver_request(L, t) : NULL;
   if (next) asy_task_cancel(L, next, 0);
 }
 
 void asy_task_requeue(lua_State *L, Task *t) {
-  queue_request(L, t);
+  if (!queue_request(L, t)) return;
   t->cancelling--;
   if (t->own_request) t->own_request++;
-  asy_task_push(L, t);
   asy_future_extras(L, -1, true);
   lua_getfield(L, -1, "requests");
   lua_rawgeti(L, -1, t->requests);
@@ -276,12 +275,13 @@ void asy_task_requeue(lua_State *L, Task *t) {
     lua_rawseti(L, -3, i);
   }
   lua_rawseti(L, -2, 1);
-  lua_pop(L, 3);
+  lua_pop(L, 2);
 }
 
 bool asy_task_withdraw(lua_State *L, Task *t, int idx) {
   bool found = false;
-  int kept = 0, own = 0, committed = t->phase == TASK_WOKEN && t->code == ASY_WOKEN_CANCELLED;
+  bool committed = t->in_cancel || (t->phase == TASK_WOKEN && t->code == ASY_WOKEN_CANCELLED);
+  int kept = 0, own = 0;
   if (!t->requests) return false;
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
@@ -619,6 +619,7 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
 /* Pushes a new coroutine, and makes the place where it will be kept. */
 static lua_State *push_new_coroutine(lua_State *L, Loop *loop, int held) {
   lua_State *co = lua_newthread(L);
+  asy_loop_checkopen(L, loop);
   if (loop->spare_size >= MAX_SPARE) return co;
   lua_rawgeti(L, held, ASY_SLOT_SPARE);
   lua_pushboolean(L, 0);
@@ -690,6 +691,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   if (n > 5) luaL_checkstack(L, n + 10, "too many arguments");
   check_body(L, fn);
   Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CONTEXT);
+  asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
   memset(t, 0, sizeof *t);
   asy_future_init(&t->future, loop);
@@ -718,7 +720,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   if (n > 10 && !lua_checkstack(t->co, n + 10)) luaL_error(L, "too many arguments");
   lua_pushvalue(L, task);
   t->slot = asy_hold_in(L, loop, held);
-  t->number = ++loop->rt->last_task_name;
+  t->number = ++loop->rt->last_task;
   load_body(L, t, fn, n, held);
   lua_settop(L, task);
   lua_replace(L, fn);
@@ -727,7 +729,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   return t;
 }
 
-void asy_task_find(lua_State *L, Loop *loop, uint32_t number) {
+void asy_task_find(lua_State *L, Loop *loop, uint64_t number) {
   luaL_checkstack(L, 5, NULL);
   asy_held_table(L, loop);
   for (uint32_t i = ASY_SLOT_FIRST; lua_istable(L, -1) && i <= loop->held; i++) {

@@ -70,7 +70,7 @@ typedef struct Task {
   void *owner;           /* for `ended` */
   int code;              /* what it was woken with */
   uint32_t slot;         /* where the loop holds it */
-  uint32_t number;       /* for its default name */
+  uint64_t number;       /* no other task of the state has it: a lock knows its owner by it; for its default name */
   int16_t budget;
   uint16_t requests;     /* undelivered cancellations, in extras.requests */
   uint16_t own_request;  /* the place among them of the last it made itself; 0: none */
@@ -117,16 +117,17 @@ bool asy_task_owns(lua_State *co);
 /* Puts a parked task on the ready list. C only. */
 void asy_wake(Task *t, int code);
 
-/* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. */
+/* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. Allocates: see asy_subtable. */
 void asy_task_cancel(lua_State *L, Task *t, int msg);
 
-/* The same with an error object that the caller knows: stack: ..., request → ... */
+/* The same with an error object that the caller knows: stack: ..., task, request → ..., task */
 void asy_task_request(lua_State *L, Task *t);
 
 /* Takes an undelivered request back: the error at idx, or with idx 0 all of them. */
 bool asy_task_withdraw(lua_State *L, Task *t, int idx);
 
-/* A request that was delivered goes to the front again, for the next suspension. stack: ..., request → ... */
+/* A request that was delivered goes to the front again, for the next suspension.
+** stack: ..., task, request → ..., task */
 void asy_task_requeue(lua_State *L, Task *t);
 
 /* Pushes the task's userdata; it must not have ended. */
@@ -136,7 +137,7 @@ void asy_task_push(lua_State *L, Task *t);
 Task *asy_task_new(lua_State *L, Loop *loop, int n);
 
 /* Pushes the live task with that number; nil when there is none. */
-void asy_task_find(lua_State *L, Loop *loop, uint32_t number);
+void asy_task_find(lua_State *L, Loop *loop, uint64_t number);
 
 /* Pushes its name. idx: its userdata. */
 void asy_task_name(lua_State *L, Task *t, int idx);

@@ -22,8 +22,9 @@ static void spread_options(lua_State *L, int from) {
 }
 
 static void set_name(lua_State *L, int task, int name) {
-  asy_future_extras(L, task, true);
   luaL_tolstring(L, name, NULL);
+  asy_future_extras(L, task, true);
+  lua_insert(L, -2);
   lua_setfield(L, -2, "name");
   lua_pop(L, 1);
 }
@@ -184,12 +185,7 @@ static int task_enter(lua_State *L) {
   size_t n = lua_rawlen(L, -1);
   lua_pushlstring(L, lua_tostring(L, -1), n > 2 ? n - 2 : 0); /* less ": " */
   asy_future_extras(L, 1, true);
-  if (lua_getfield(L, -1, "scopes") == LUA_TNIL) {
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 1);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "scopes");
-  }
+  asy_subtable(L, -1, "scopes", 0, 1);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -4);
   lua_rawset(L, -3);
@@ -216,7 +212,7 @@ void asy_task_name(lua_State *L, Task *t, int idx) {
   int top = lua_gettop(L);
   asy_future_extras(L, idx, false);
   if (!lua_istable(L, -1) || lua_getfield(L, -1, "name") != LUA_TSTRING)
-    lua_pushfstring(L, "Task-%d", (int)t->number);
+    lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
 }

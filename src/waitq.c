@@ -50,8 +50,8 @@ void waitq_destroy(lua_State *L, Waitq *q) {
   }
 }
 
-bool waitq_bind_anew(lua_State *L, const Task *t, uint32_t *id, const char *what) {
-  uint32_t former = *id;
+bool waitq_bind_anew(lua_State *L, const Task *t, uint64_t *id, const char *what) {
+  uint64_t former = *id;
   if (former && asy_loop_find(t->loop->rt, former))
     asy_error(L, ASY_ERROR, "the %s is in use in another event loop", what);
   *id = t->loop->id;

@@ -52,9 +52,9 @@ void waitq_destroy(lua_State *L, Waitq *q);
 
 /* For objects that are used by the tasks of one loop at a time: *id is that loop's. Raises in the
 ** tasks of another; when the former loop is closed, true: what its tasks held is nobody's now. */
-bool waitq_bind_anew(lua_State *L, const Task *t, uint32_t *id, const char *what);
+bool waitq_bind_anew(lua_State *L, const Task *t, uint64_t *id, const char *what);
 
-static inline bool waitq_bind(lua_State *L, const Task *t, uint32_t *id, const char *what) {
+static inline bool waitq_bind(lua_State *L, const Task *t, uint64_t *id, const char *what) {
   return *id != t->loop->id && waitq_bind_anew(L, t, id, what);
 }
 

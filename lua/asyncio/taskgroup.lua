@@ -86,8 +86,9 @@ function TaskGroup:create_task(fn, ...)
   if self.aborting then error(core.InvalidStateError "the task group is being cancelled", 2) end
   local task = core.create_task(fn, ...)
   local ok, err = pcall(adopt, self, task)
-  if ok then return task end
-  task:cancel() -- out of memory: no task without its group
+  if ok and not self.aborting then return task end
+  task:cancel() -- out of memory: no task without its group; or a finaliser cancelled the group meanwhile
+  if ok then error(core.InvalidStateError "the task group is being cancelled", 2) end
   error(err, 0)
 end
 

@@ -22,18 +22,23 @@ local Timeout = {}
 Timeout.__index, Timeout.__name = Timeout, "asyncio.Timeout"
 
 local function expire(scope)
-  if scope.stillborn then return end
+  if scope.stillborn or scope.closed then return end
   scope.handle = nil
   scope.request = core.CancelledError("the time is up")
   scope.task:_request(scope.request)
 end
 
+-- The new handle is made first: a finaliser that runs meanwhile may reschedule the scope or close it, and has
+-- the last word.
 local function arm(scope)
-  if scope.handle then
-    scope.handle:cancel()
-    scope.handle = nil
+  local deadline = scope.deadline
+  local handle = deadline and scope.loop:_call_at(deadline, expire, scope)
+  if scope.closed or scope.deadline ~= deadline then
+    if handle then handle:cancel() end
+    return
   end
-  if scope.deadline then scope.handle = scope.loop:_call_at(scope.deadline, expire, scope) end
+  if scope.handle then scope.handle:cancel() end
+  scope.handle = handle
 end
 
 local function open(loop, deadline)
