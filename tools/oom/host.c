@@ -1,5 +1,5 @@
 /*
-** host.c - lets allocations fail, one after the other, and sees what comes of it.
+** host.c - lets allocations fail, or finalisers run at them, one after the other, and sees what comes of it.
 **
 **   host [-p PART] [-m MODE] [-n N] [-s SAMPLES] [-r SEED] [-j JOBS] [-l LIMIT] [-v] scenario.lua
 **
@@ -16,7 +16,12 @@
 ** Each must end by itself, with or without an error; then the same state must run a program, and be
 ** closed without leaving a block of either allocator, or a descriptor, behind. Lua never calls a
 ** finaliser again that it had no memory to call: then our blocks and descriptors may be left.
+** A scenario with the field `finalisers` has modes of its own:
+**   finaliser       at Lua's n-th allocation a full collection runs whatever finaliser the part has left, at
+**                   the first place where Lua can: the code of a stranger, in the middle of ours
+**   finaliser-rest  ... and at every allocation from the first on
 ** -n N: that n only. -s: so many n of each part and mode, chosen at random. -l: up to that n.
+** -P PATTERN: parts whose name has it.
 */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -61,8 +66,10 @@ typedef struct Failer {
   atomic_bool paused;    /* nothing is counted yet */
 } Failer;
 
-static Failer in_lua, in_c, in_thread_lua, in_thread_c;
-static Failer *const FAILERS[] = {&in_lua, &in_c, &in_thread_lua, &in_thread_c};
+static Failer in_lua, in_c, in_thread_lua, in_thread_c, finaliser;
+static Failer *const FAILERS[] = {&in_lua, &in_c, &in_thread_lua, &in_thread_c, &finaliser};
+#define NFAILERS ((int)(sizeof FAILERS / sizeof *FAILERS))
+static lua_State *state;                    /* the one under test; NULL once it is closed */
 static atomic_long lua_blocks, c_blocks;    /* of all threads: they free each other's */
 static _Thread_local bool is_loop_s_thread; /* the first one */
 static _Thread_local bool retrying;         /* Lua's next call is the retry */
@@ -80,7 +87,13 @@ static void fail_at(Failer *f, long at, bool rest) {
 }
 
 static void fail_no_more(void) {
-  for (int i = 0; i < 4; i++) fail_at(FAILERS[i], 0, false);
+  for (int i = 0; i < NFAILERS; i++) fail_at(FAILERS[i], 0, false);
+}
+
+/* The collector stands still until the n-th allocation. Setting it going again allocates nothing, and is all
+** that can be done here: Lua collects, and calls finalisers, at the next place where it may. */
+static void run_finaliser(const Failer *f) {
+  if (f == &in_lua && fails(&finaliser) && state) lua_gc(state, LUA_GCRESTART);
 }
 
 static void *lua_allocator(void *failer, void *block, size_t old, size_t size) {
@@ -91,6 +104,7 @@ static void *lua_allocator(void *failer, void *block, size_t old, size_t size) {
     return NULL;
   }
   if (!block || size > old) {
+    run_finaliser(f);
     bool retry = retrying;
     retrying = false;
     if (retry) return NULL;
@@ -230,18 +244,26 @@ static int host_wrong(lua_State *L) {
   _exit(WRONG);
 }
 
-/* From here on threads' allocations count, in a part that says so. */
+/* From here on threads' allocations count, in a part that says so, and finalisers run. */
 static int host_begin(lua_State *L) {
   (void)L;
   atomic_store(&in_thread_lua.paused, false);
   atomic_store(&in_thread_c.paused, false);
+  atomic_store(&finaliser.paused, false);
+  return 0;
+}
+
+/* ... and from here on no more. */
+static int host_finish(lua_State *L) {
+  (void)L;
+  atomic_store(&finaliser.paused, true);
   return 0;
 }
 
 static const luaL_Reg host_functions[] = {{"pipe", host_pipe}, {"write", host_write}, {"read", host_read},
                                           {"path", host_path}, {"terminal", host_terminal},
                                           {"descriptors", host_descriptors}, {"raise", host_raise}, {"wrong", host_wrong},
-                                          {"begin", host_begin}, {NULL, NULL}};
+                                          {"begin", host_begin}, {"finish", host_finish}, {NULL, NULL}};
 
 typedef struct Signal {
   const char *name;
@@ -263,7 +285,6 @@ static int open_host(lua_State *L) {
 /* One run, in its own process */
 
 static const char *scenario, *part;
-static lua_State *state; /* NULL once it is closed */
 static int descriptors;
 static bool finished_well, verbose;
 
@@ -362,8 +383,9 @@ static void redirect(FILE *log) {
   if (log) dup2(fileno(log), 2);
 }
 
-/* The part counts threads' allocations only from host.begin() on. */
+/* The part counts threads' allocations, and finalisers, only from host.begin() on. */
 static void pause_threads(lua_State *L) {
+  finaliser.paused = true;
   if (!L || !lua_istable(L, 1)) return;
   lua_getfield(L, 1, "begins");
   in_thread_lua.paused = in_thread_c.paused = lua_getfield(L, -1, part) != LUA_TNIL;
@@ -420,7 +442,9 @@ static const struct {
              {"thread-lua-once", &in_thread_lua, false},
              {"thread-lua-rest", &in_thread_lua, true},
              {"thread-c-once", &in_thread_c, false},
-             {"thread-c-rest", &in_thread_c, true}};
+             {"thread-c-rest", &in_thread_c, true},
+             {"finaliser", &finaliser, false},
+             {"finaliser-rest", &finaliser, true}};
 
 #define NMODES ((int)(sizeof MODES / sizeof *MODES))
 
@@ -536,13 +560,17 @@ static long count_calls(lua_State *L, Failer *f) {
 
 static long random_below(long n) { return (long)(random() % n); }
 
+static bool has_finalisers; /* the scenario's modes are those of finalisers */
+
 static void try_part(lua_State *L, const char *mode, long only, long samples, long limit) {
   for (int m = 0; m < NMODES; m++) {
-    if (mode && strcmp(mode, MODES[m].name)) continue;
+    bool of_finalisers = MODES[m].failer == &finaliser;
+    if (of_finalisers != has_finalisers || (mode && strcmp(mode, MODES[m].name))) continue;
     long calls = count_calls(L, MODES[m].failer), before = runs, failed = failures;
     if (!calls) continue;
     calls += 5;
     if (calls > limit) calls = limit;
+    if (of_finalisers && MODES[m].rest) calls = 1;
     if (only)
       try(L, m, only);
     else if (samples && samples < calls)
@@ -550,17 +578,19 @@ static void try_part(lua_State *L, const char *mode, long only, long samples, lo
     else
       for (long n = 1; n <= calls; n++) try(L, m, n);
     reap_all();
-    printf("%-19s %-15s %5ld calls, %5ld tried, %ld failed\n", part, MODES[m].name, calls - 5, runs - before,
-           failures - failed);
+    if (!has_finalisers || failures > failed || verbose) /* those have thousands of parts */
+      printf("%-19s %-15s %5ld calls, %5ld tried, %ld failed\n", part, MODES[m].name, calls - 5, runs - before,
+             failures - failed);
     fflush(stdout);
   }
 }
 
 int main(int argc, char **argv) {
-  const char *only_part = NULL, *mode = NULL;
+  const char *only_part = NULL, *pattern = "", *mode = NULL;
   long only = 0, samples = 0, limit = LONG_MAX, seed = (long)time(NULL) % 100000;
-  for (int c; (c = getopt(argc, argv, "p:m:n:s:r:j:l:v")) != -1;) {
+  for (int c; (c = getopt(argc, argv, "p:P:m:n:s:r:j:l:v")) != -1;) {
     if (c == 'p') only_part = optarg;
+    else if (c == 'P') pattern = optarg;
     else if (c == 'm') mode = optarg;
     else if (c == 'n') only = atol(optarg);
     else if (c == 's') samples = atol(optarg);
@@ -585,10 +615,13 @@ int main(int argc, char **argv) {
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
     return 2;
   }
+  lua_getfield(L, 1, "finalisers");
+  has_finalisers = lua_toboolean(L, -1);
+  lua_settop(L, 1);
   lua_getfield(L, 1, "names");
   for (int i = 1; lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
     part = lua_tostring(L, -1);
-    if (!only_part || strcmp(part, only_part) == 0) {
+    if (only_part ? strcmp(part, only_part) == 0 : strstr(part, pattern) != NULL) {
       lua_settop(L, 1); /* as in a run of its own; the name stays in the table */
       try_part(L, mode, only, samples, limit);
       lua_getfield(L, 1, "names");

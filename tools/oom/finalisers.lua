@@ -1,0 +1,896 @@
+-- finalisers.lua - what host.c runs while a finaliser runs at some allocation: each public call, with each thing
+-- that a finaliser may do to the objects of that call.
+--
+-- A finaliser is a stranger's code that runs in the middle of ours, wherever Lua allocates. What it did there
+-- must hold afterwards, and what the call does must hold, too: nothing is lost, nothing is done twice, errors
+-- are of a kind that says something.
+local host = require "host"
+local root = os.getenv "OOM_ROOT" or "."
+package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
+local asyncio = require "asyncio"
+local testing = require "asyncio.testing"
+
+local sleep, await, create_task = asyncio.sleep, asyncio.await, asyncio.create_task
+local kind_of -- object → the name of its class
+
+--- What there is
+
+local function forever() sleep(3600) end
+
+--- Objects that every case finds: of each kind some in the states in which they can be.
+local function base(loop)
+  local o = { loop = loop, list = {} }
+  local function keep(name, object)
+    o[name] = object
+    o.list[#o.list + 1] = object
+    return object
+  end
+  o.keep = keep
+  keep("future", loop:create_future())
+  keep("result", loop:create_future()):set_result(1, 2)
+  keep("failed", loop:create_future()):set_exception "an error"
+  o.failed:exception()
+  keep("lock", asyncio.Lock())
+  keep("event", asyncio.Event())
+  keep("condition", asyncio.Condition())
+  keep("semaphore", asyncio.Semaphore(1))
+  keep("barrier", asyncio.Barrier(2))
+  keep("queue", asyncio.Queue(1))
+  keep("stack", asyncio.LifoQueue())
+  keep("heap", asyncio.PriorityQueue())
+  keep("handle", loop:call_later(3600, print))
+  o.var = o.var or asyncio.ContextVar("var", 0)
+  return o
+end
+
+--- ... and tasks, where there is a loop that runs.
+local function with_tasks(o)
+  o.keep("sleeper", o.loop:create_task(forever))
+  o.keep("waiter", o.loop:create_task(await, o.future))
+  o.keep("new", o.loop:create_task { function(...) return ... end, 1, 2, name = "new" })
+  return o
+end
+
+local function with_streams(o)
+  o.served = 0
+  o.keep("server", asyncio.start_server(function(reader, writer)
+    o.served = o.served + 1
+    while true do
+      local bytes = reader:read(100)
+      if not bytes then break end
+      writer:write(bytes)
+    end
+  end, "127.0.0.1", 0, { close_timeout = 0.05 }))
+  o.port = o.server:sockets()[1].port
+  o.reader, o.writer = asyncio.open_connection("127.0.0.1", o.port)
+  o.keep("reader", o.reader)
+  o.keep("writer", o.writer)
+  return o
+end
+
+local function with_pipe(o)
+  o.from, o.to = host.pipe()
+  return o
+end
+
+local function with_threads(o)
+  o.keep("executor", asyncio.ThreadPoolExecutor(1))
+  o.keep("channel", asyncio.Channel(1))
+  o.keep("remote", o.loop:remote())
+  return o
+end
+
+--- What a finaliser may do
+
+local function each(o, kinds, fn)
+  for _, object in ipairs(o.list) do
+    if kinds[kind_of(object)] then pcall(fn, object) end
+  end
+end
+
+local FUTURES = { Task = true, Future = true }
+local WRITER, SERVER, HANDLE = { StreamWriter = true }, { Server = true }, { Handle = true }
+local actions = {}
+
+function actions.cancel(o)
+  each(o, FUTURES, function(future) future:cancel "by a finaliser" end)
+  each(o, HANDLE, o.handle.cancel)
+end
+
+function actions.settle(o)
+  each(o, FUTURES, function(future) future:set_result "of a finaliser" end)
+end
+
+function actions.fail(o)
+  each(o, FUTURES, function(future) future:set_exception { "of a finaliser" } end)
+  each(o, FUTURES, function(future) future:exception() end)
+end
+
+--- Each must be called once, if its future is done at the end.
+function actions.callbacks(o)
+  o.called = {}
+  each(o, FUTURES, function(future)
+    local entry = { future = future, n = 0 }
+    future:add_done_callback(function() entry.n = entry.n + 1 end)
+    o.called[#o.called + 1] = entry
+  end)
+end
+
+function actions.uncallback(o)
+  each(o, FUTURES, function(future) future:remove_done_callback(o.callback or print) end)
+end
+
+function actions.name(o)
+  o.renamed = {}
+  each(o, { Task = true }, function(task)
+    task:set_name "renamed"
+    o.renamed[task] = true
+  end)
+end
+
+function actions.uncancel(o)
+  each(o, { Task = true }, function(task)
+    task:cancel()
+    while task:uncancel() > 0 do end
+  end)
+  local task = asyncio.current_task()
+  while task and task:cancelling() > 0 do task:uncancel() end
+end
+
+--- The task that makes the call is asked to stop.
+function actions.interrupt()
+  local task = asyncio.current_task()
+  if task then task:cancel "the caller, by a finaliser" end
+end
+
+function actions.scope()
+  pcall(function()
+    local _ <close> = asyncio.timeout(3600)
+    local limit = asyncio.timeout(3600) -- forgotten
+    limit:reschedule(limit:when() + 1)
+    local _ <close> = asyncio.TaskGroup()
+  end)
+end
+
+function actions.use(o)
+  pcall(o.queue.put_nowait, o.queue, "a finaliser's")
+  pcall(o.stack.put_nowait, o.stack, 1)
+  pcall(o.heap.put_nowait, o.heap, 1)
+  pcall(o.event.set, o.event)
+  pcall(o.semaphore.release, o.semaphore)
+  each(o, WRITER, function(writer) writer:write("finaliser ", ("x"):rep(2000)) end)
+  if o.channel then pcall(o.channel.put_nowait, o.channel, 1) end
+end
+
+function actions.take(o)
+  pcall(o.queue.get_nowait, o.queue)
+  pcall(o.stack.get_nowait, o.stack)
+  pcall(o.heap.get_nowait, o.heap)
+  pcall(o.event.clear, o.event)
+  pcall(o.lock.release, o.lock)
+  pcall(o.barrier.reset, o.barrier)
+  if o.reader then pcall(function() return o.reader:read(4) end) end
+  if o.channel then pcall(o.channel.get_nowait, o.channel) end
+end
+
+function actions.close(o)
+  each(o, WRITER, function(writer) writer:close() end)
+  each(o, SERVER, function(server) server:close() end)
+  pcall(o.queue.shutdown, o.queue)
+  pcall(o.barrier.abort, o.barrier)
+  if o.executor then pcall(o.executor.shutdown, o.executor, { wait = false }) end
+  if o.channel then pcall(o.channel.close, o.channel) end
+  pcall(o.loop.close, o.loop)
+end
+
+function actions.abort(o)
+  each(o, WRITER, function(writer) writer:abort() end)
+  each(o, SERVER, function(server) server:abort_clients() end)
+  pcall(o.queue.shutdown, o.queue, true)
+  if o.executor then pcall(o.executor.shutdown, o.executor, { wait = false, cancel_futures = true }) end
+end
+
+--- Slots, coroutines and numbers that the call may have in mind.
+function actions.new(o)
+  for _ = 1, 3 do
+    pcall(function() o.list[#o.list + 1] = o.loop:create_task(forever) end)
+    pcall(function() o.list[#o.list + 1] = o.loop:create_future() end)
+    pcall(function() o.list[#o.list + 1] = o.loop:call_soon(print) end)
+  end
+  for i = #o.list - 2, #o.list do
+    if kind_of(o.list[i]) == "Handle" then o.list[i]:cancel() end
+  end
+end
+
+function actions.watch(o)
+  if not o.from then with_pipe(o) end
+  pcall(o.loop.add_reader, o.loop, o.from, print)
+  pcall(o.loop.add_writer, o.loop, o.to, print)
+  pcall(o.loop.remove_writer, o.loop, o.to)
+  pcall(o.loop.add_signal_handler, o.loop, host.SIGUSR1, print)
+  pcall(o.loop.add_signal_handler, o.loop, host.SIGWINCH, print)
+  pcall(o.loop.remove_signal_handler, o.loop, host.SIGWINCH)
+end
+
+function actions.debug(o)
+  o.loop:set_debug(not o.loop:get_debug())
+end
+
+function actions.context(o)
+  o.var:set "a finaliser's"
+  o.var_set = true
+end
+
+function actions.jobs(o)
+  pcall(o.loop.run_in_executor, o.loop, nil, o.job or print)
+  if o.executor then pcall(function() o.executor:submit(o.job or print) end) end
+end
+
+function actions.report(o)
+  o.loop:call_exception_handler { message = "of a finaliser" }
+  o.loop:set_exception_handler(function() end)
+end
+
+--- Another run, or the loop's own, where none is under way.
+function actions.run(o)
+  pcall(asyncio.run, function() sleep(0) end)
+  pcall(o.loop.run_until_complete, o.loop, sleep, 0)
+end
+
+--- The very same call, in its own middle.
+function actions.same(o, call)
+  pcall(call, o)
+end
+
+local ROUNDS = 300 -- in one call: what a finaliser adds there must come to an end
+local ACTIONS = {}
+for name in pairs(actions) do ACTIONS[#ACTIONS + 1] = name end
+table.sort(ACTIONS)
+
+--- Calls
+
+local cases, order = {}, {}
+
+--- A case: `prepare(o)` may add objects; `call(o)` is what finalisers run in; `check(o, action)`.
+local function case(name, case_)
+  case_.name = name
+  cases[name] = case_
+  order[#order + 1] = name
+end
+
+--- One for each entry `name = fn(o)`, of calls that need nothing special.
+local function simple(group, with, calls)
+  local names = {}
+  for name in pairs(calls) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do case(group .. " " .. name, { with = with, call = calls[name] }) end
+end
+
+simple("task", {}, {
+  cancel = function(o) o.sleeper:cancel() end,
+  cancel_waiter = function(o) o.waiter:cancel "message" end,
+  cancel_new = function(o) o.new:cancel(12) end,
+  cancel_self = function() asyncio.current_task():cancel() sleep(0) end,
+  uncancel = function(o) o.sleeper:cancel() o.sleeper:uncancel() end,
+  create = function(o) o.keep("made", create_task(forever)) end,
+  create_named = function() await(create_task { function(...) return ... end, 1, nil, name = "x" }) end,
+  create_of_coroutine = function() await(create_task(coroutine.create(function(...) return ... end), 1, 2)) end,
+  name = function(o) o.new:set_name "other" assert(o.new:get_name()) end,
+  tostring = function(o) return tostring(o.sleeper) .. tostring(o.new) .. tostring(o.waiter) end,
+  traceback = function(o) return o.sleeper:traceback(), o.new:traceback() end,
+  coroutine = function(o) return o.sleeper:get_coro() end,
+  all = function() return asyncio.all_tasks() end,
+  graph = function() return asyncio.format_call_graph "all" end,
+  await_new = function(o) await(o.new) end,
+  await_failing = function() pcall(await, create_task(function() sleep(0) error {} end)) end,
+  lost = function() create_task(error, "lost") sleep(0) sleep(0) end,
+  lost_future = function(o) o.loop:create_future():set_exception {} collectgarbage() sleep(0) end,
+  many_results = function() return await(create_task(table.unpack, { 1, 2, 3 })) end,
+  stray_yield = function() pcall(await, create_task(coroutine.yield)) end,
+  killed = function(o)
+    local co = o.sleeper:get_coro()
+    pcall(coroutine.close, co)
+    o.sleeper:cancel()
+    sleep(0)
+  end,
+  sleep = function() sleep(0) sleep(0.00001) end,
+  forgotten_lock = function(o) await(create_task(o.lock.acquire, o.lock)) end,
+  forgotten_scope = function() await(create_task(asyncio.timeout, 3600)) end,
+})
+
+simple("several", {}, {
+  gather = function() return asyncio.gather(function() sleep(0) end, create_task(sleep, 0)) end,
+  gather_list = function(o) return asyncio.gather { o.result, o.failed, return_exceptions = true } end,
+  gather_failing = function() pcall(asyncio.gather, function() sleep(0) error {} end, sleep) end,
+  gather_cancelled = function()
+    local task = create_task(asyncio.gather, create_task(forever), create_task(forever))
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  wait = function(o) asyncio.wait({ o.result, create_task(sleep, 0) }, { timeout = 0.001 }) end,
+  wait_first = function(o) asyncio.wait({ o.new, o.sleeper }, { return_when = "FIRST_COMPLETED" }) end,
+  as_completed = function(o) for task in asyncio.as_completed { o.new, o.result } do await(task) end end,
+  shield = function(o) await(asyncio.shield(o.new)) asyncio.shield(o.sleeper):cancel() end,
+  group = function()
+    local group <close> = asyncio.TaskGroup()
+    group:create_task(sleep, 0)
+    group:create_task(sleep, 0)
+  end,
+  group_failing = function()
+    pcall(function()
+      local group <close> = asyncio.TaskGroup()
+      group:create_task(error, {})
+      group:create_task(forever)
+      forever()
+    end)
+  end,
+})
+
+simple("limit", {}, {
+  timeout = function() local _ <close> = asyncio.timeout(60) sleep(0) end,
+  expired = function() pcall(function() local _ <close> = asyncio.timeout(0) forever() end) end,
+  rescheduled = function(o)
+    local limit <close> = asyncio.timeout(nil)
+    limit:reschedule(o.loop:time() + 60)
+  end,
+  wait_for = function() return asyncio.wait_for(function() sleep(0) end, 60) end,
+  wait_for_late = function(o) pcall(asyncio.wait_for, o.sleeper, 0) end,
+  move_on_after = function() return asyncio.move_on_after(0.0001, forever), asyncio.move_on_after(9, sleep, 0) end,
+})
+
+simple("future", {}, {
+  create = function(o) o.keep("made", o.loop:create_future()) end,
+  set_result = function(o) o.future:set_result(1, 2, 3) end,
+  set_exception = function(o) o.future:set_exception {} end,
+  cancel = function(o) o.future:cancel "message" end,
+  result = function(o) return o.result:result() end,
+  exception = function(o) return o.failed:exception() end,
+  await_failed = function(o) pcall(await, o.failed) end,
+  tostring = function(o) return tostring(o.future) .. tostring(o.result) .. tostring(o.failed) end,
+  await = function(o)
+    o.loop:call_soon(function() pcall(o.future.set_result, o.future, 1) end)
+    await(o.future)
+  end,
+})
+
+--- Who is told of what
+local function counted(o)
+  local entry = { future = o.future, n = 0 }
+  o.expected = o.expected or {}
+  o.callback = function() entry.n = entry.n + 1 end
+  return entry
+end
+
+case("future add_done_callback", {
+  call = function(o)
+    local entry = counted(o)
+    o.future:add_done_callback(o.callback)
+    table.insert(o.expected, entry)
+  end,
+})
+
+case("future with callbacks", {
+  prepare = function(o)
+    local entry = counted(o)
+    o.future:add_done_callback(o.callback)
+    table.insert(o.expected, entry)
+  end,
+  call = function(o) o.future:set_exception {} end,
+})
+
+case("task with callbacks", {
+  prepare = function(o)
+    local entry = { future = o.new, n = 0 }
+    o.expected = { entry }
+    o.callback = function() entry.n = entry.n + 1 end
+    o.new:add_done_callback(o.callback)
+  end,
+  call = function(o) await(o.new) sleep(0) end,
+})
+
+case("future remove_done_callback", {
+  prepare = function(o)
+    counted(o)
+    o.future:add_done_callback(o.callback)
+  end,
+  call = function(o) o.future:remove_done_callback(o.callback) end,
+})
+
+simple("loop", {}, {
+  call_soon = function(o) o.loop:call_soon(print):cancel() end,
+  call_later = function(o) o.keep("made", o.loop:call_later(3600, print, 1, 2)) end,
+  call_at = function(o) o.keep("made", o.loop:call_at(o.loop:time() + 60, print)) end,
+  handle = function(o) return tostring(o.handle), o.handle:when(), o.handle:cancelled() end,
+  failing_callback = function(o) o.loop:call_soon(error, {}) sleep(0) end,
+  handlers = function(o)
+    o.loop:set_exception_handler(print)
+    o.loop:get_exception_handler()
+    o.loop:set_exception_handler(nil)
+    o.loop:call_exception_handler { message = "message", exception = {}, task = o.sleeper, future = o.failed }
+  end,
+  tostring = function(o) return tostring(o.loop) end,
+  addresses = function(o)
+    local list = o.loop:getaddrinfo("127.0.0.1", 80)
+    return tostring(list[1]), o.loop:getnameinfo(list[1], { numeric = true })
+  end,
+  another = function() asyncio.new_event_loop():close() end,
+  remote = function(o) return tostring(o.loop:remote()) end,
+})
+
+case("loop add_reader", {
+  with = { with_pipe },
+  call = function(o)
+    o.loop:add_reader(o.from, function() o.read = host.read(o.from) end)
+  end,
+  check = function(o, action) -- the last who asked is told
+    if action == "close" then return end
+    host.write(o.to, "news")
+    for _ = 1, 200 do
+      if o.read then break end
+      sleep(0.001)
+      if action == "watch" or action == "same" then break end
+    end
+    if not o.read and action ~= "watch" and action ~= "same" then host.wrong "a reader was lost" end
+    o.loop:remove_reader(o.from)
+  end,
+})
+
+simple("watch", { with_pipe }, {
+  add_writer = function(o) o.loop:add_writer(o.to, print) o.loop:remove_writer(o.to) end,
+  replaced = function(o)
+    o.loop:add_reader(o.from, print)
+    o.loop:add_reader(o.from, error)
+    o.loop:remove_reader(o.from)
+  end,
+  wait_writable = function(o) pcall(asyncio.wait_writable, o.to) end,
+  wait_readable = function(o)
+    host.write(o.to, "x")
+    pcall(asyncio.wait_readable, o.from)
+  end,
+})
+
+case("loop add_signal_handler", {
+  call = function(o) o.loop:add_signal_handler("SIGUSR1", function() o.got = true end) end,
+  check = function(o, action)
+    if action == "watch" or action == "same" then return o.loop:remove_signal_handler "SIGUSR1" end
+    host.raise(host.SIGUSR1)
+    for _ = 1, 200 do
+      if o.got then break end
+      sleep(0.001)
+    end
+    if not o.got then host.wrong "a signal's handler was lost" end
+    o.loop:remove_signal_handler "SIGUSR1"
+  end,
+})
+
+simple("signal", {}, {
+  remove = function(o)
+    o.loop:add_signal_handler("SIGUSR1", print)
+    o.loop:remove_signal_handler "SIGUSR1"
+  end,
+})
+
+simple("sync", {}, {
+  lock = function(o) o.lock:acquire() o.lock:release() end,
+  lock_waited = function(o)
+    local task = create_task(function() local _ <close> = o.lock:acquire() sleep(0) end)
+    sleep(0)
+    local _ <close> = o.lock:acquire()
+    await(task)
+  end,
+  lock_cancelled = function(o)
+    o.lock:acquire()
+    local task = create_task(o.lock.acquire, o.lock)
+    sleep(0)
+    task:cancel()
+    o.lock:release()
+    sleep(0)
+  end,
+  lock_tostring = function(o) o.lock:acquire() return tostring(o.lock), o.lock:release() end,
+  event = function(o)
+    local task = create_task(o.event.wait, o.event)
+    sleep(0)
+    o.event:set()
+    await(task)
+    return tostring(o.event)
+  end,
+  semaphore = function(o) local _ <close> = o.semaphore:acquire() return tostring(o.semaphore) end,
+  barrier = function(o)
+    local task = create_task(o.barrier.wait, o.barrier)
+    pcall(o.barrier.wait, o.barrier)
+    return pcall(await, task), tostring(o.barrier)
+  end,
+  condition = function(o)
+    local task = create_task(function()
+      local _ <close> = o.condition:acquire()
+      asyncio.move_on_after(0.001, o.condition.wait, o.condition)
+    end)
+    sleep(0)
+    do
+      local _ <close> = o.condition:acquire()
+      o.condition:notify_all()
+    end
+    return pcall(await, task), tostring(o.condition)
+  end,
+  queue = function(o)
+    local task = create_task(function() for i = 1, 2 do o.queue:put(i) end end)
+    sleep(0)
+    o.queue:get()
+    task:cancel()
+    return tostring(o.queue)
+  end,
+  queue_get = function(o)
+    local task = create_task(o.queue.get, o.queue)
+    sleep(0)
+    pcall(o.queue.put_nowait, o.queue, {})
+    task:cancel()
+    sleep(0)
+  end,
+  queue_grows = function(o) for i = 1, 9 do o.stack:put_nowait(i) o.heap:put_nowait(10 - i) end end,
+  queue_new = function() for i = 1, 9 do asyncio.Queue():put_nowait(i) end end,
+  queue_shutdown = function(o) o.queue:shutdown(true) end,
+})
+
+case("queue ring", {
+  prepare = function(o) o.ring = o.keep("ring", asyncio.Queue()) end,
+  call = function(o) for i = 1, 20 do o.ring:put_nowait(i) end end,
+  check = function(o)
+    for i = 1, 20 do
+      if o.ring:get_nowait() ~= i then host.wrong "an item was lost" end
+    end
+  end,
+  leave_out = { same = true },
+})
+
+case("context", {
+  call = function(o)
+    o.other = asyncio.ContextVar("other", 0)
+    o.other:set(1)
+  end,
+  check = function(o)
+    if o.other:get() ~= 1 then host.wrong "a context's value was lost" end
+    if o.var_set and o.var:get() ~= "a finaliser's" then host.wrong "a finaliser's context value was lost" end
+  end,
+})
+
+simple("coroutines", {}, {
+  wrap = function()
+    local next_one = asyncio.coroutine.wrap(function() sleep(0) asyncio.coroutine.yield(1) end)
+    return next_one(), next_one()
+  end,
+  await = function() return await(coroutine.create(function() sleep(0) return 1 end)) end,
+  close = function()
+    local co = asyncio.coroutine.create(function() asyncio.coroutine.yield() end)
+    asyncio.coroutine.resume(co)
+    return asyncio.coroutine.close(co), asyncio.coroutine.status(co)
+  end,
+  failing = function() pcall(await, coroutine.create(function() sleep(0) error {} end)) end,
+})
+
+simple("stream", { with_streams }, {
+  open = function(o)
+    local reader, writer = asyncio.open_connection("127.0.0.1", o.port)
+    o.keep("reader2", reader)
+    o.keep("writer2", writer)
+  end,
+  server = function(o) o.keep("server2", asyncio.start_server(print, "127.0.0.1", 0)) end,
+  server_methods = function(o) return tostring(o.server), o.server:sockets(), o.server:is_serving() end,
+  serve_forever = function(o)
+    local task = create_task(o.server.serve_forever, o.server)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  server_closed = function(o) o.server:close() o.server:close_clients() end,
+  send = function(o) o.writer:send("small", ("x"):rep(3000)) end,
+  writelines = function(o) o.writer:writelines { "a", 1, ("x"):rep(3000) } end,
+  numbers = function(o) o.writer:write(1, 2.5) end,
+  echo = function(o) o.writer:write "line\n" return o.reader:readline() end,
+  read = function(o) o.writer:write "some" return o.reader:read(100) end,
+  read_all = function(o) o.writer:write "some" o.writer:write_eof() return o.reader:read() end,
+  read_exactly = function(o) o.writer:write "0123456789" return o.reader:readexactly(10) end,
+  read_cut = function(o) o.writer:write "0123" o.writer:write_eof() pcall(o.reader.readexactly, o.reader, 10) end,
+  read_until = function(o) o.writer:write "a;b;" return o.reader:readuntil { ";", "b" } end,
+  lines = function(o)
+    o.writer:write "a\nb\n"
+    o.writer:write_eof()
+    for _ in o.reader:lines() do sleep(0) end
+  end,
+  read_cancelled = function(o)
+    local task = create_task(o.reader.read, o.reader, 10)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  busy = function(o)
+    local task = create_task(o.reader.read, o.reader, 10)
+    sleep(0)
+    pcall(o.reader.read, o.reader)
+    task:cancel()
+    pcall(await, task)
+  end,
+  drain = function(o)
+    o.writer:set_write_buffer_limits { high = 10 }
+    o.writer:write(("x"):rep(100))
+    o.writer:drain()
+  end,
+  info = function(o)
+    return tostring(o.writer:get_extra_info "peername"), tostring(o.writer:get_extra_info "sockname"),
+      o.writer:get_extra_info "socket", tostring(o.reader), tostring(o.writer)
+  end,
+  close = function(o) o.writer:close() o.writer:wait_closed() end,
+  abort = function(o) o.writer:abort() o.writer:wait_closed() end,
+})
+
+simple("stream", {}, {
+  unix = function()
+    local path = "\0asyncio-" .. host.path()
+    local server <close> = asyncio.start_unix_server(function(_, writer) writer:send "hello" end, path)
+    local reader, writer <close> = asyncio.open_unix_connection(path)
+    assert(reader:read())
+    writer:close()
+  end,
+  refused = function() pcall(asyncio.open_connection, "127.0.0.1", 1) end,
+  standard = function() asyncio.stdout():send "x" end,
+})
+
+case("stream dropped", {
+  with = { with_streams },
+  call = function(o)
+    for i = #o.list, 1, -1 do
+      if o.list[i] == o.reader or o.list[i] == o.writer then table.remove(o.list, i) end
+    end
+    o.reader, o.writer = nil, nil
+    collectgarbage()
+    sleep(0)
+    sleep(0)
+  end,
+})
+
+simple("thread", { with_threads }, {
+  submit = function(o) return await(o.executor:submit(math.max, 1, 2)) end,
+  submit_again = function(o)
+    o.job = o.job or function(n) return n end
+    for i = 1, 3 do await(o.executor:submit(o.job, i)) end
+  end,
+  submit_cancelled = function(o) o.executor:submit(asyncio.blocking_sleep, 0.001):cancel() end,
+  map = function(o) return o.executor:map(math.abs, { -1, 2 }) end,
+  default = function() return asyncio.to_thread(math.max, 1, 2) end,
+  failing = function() pcall(asyncio.to_thread, error, { 1 }) end,
+  shutdown = function(o) o.executor:shutdown() end,
+  executor = function() local _ <close> = asyncio.ThreadPoolExecutor(1) end,
+  executor_tostring = function(o) return tostring(o.executor) end,
+  channel = function(o) o.channel:put { 1 } return o.channel:get() end,
+  channel_waited = function(o)
+    local task = create_task(o.channel.get, o.channel)
+    sleep(0)
+    pcall(o.channel.put_nowait, o.channel, 1)
+    return pcall(await, task)
+  end,
+  channel_tostring = function(o) return tostring(o.channel) end,
+  remote = function(o) o.remote:call_soon_threadsafe(function() end) sleep(0) end,
+})
+
+simple("debug", {}, {
+  switched = function(o)
+    o.loop:set_debug(true)
+    o.sleeper:cancel()
+    await(create_task(function() pcall(sleep, 0) end))
+    create_task(error, "lost")
+    sleep(0)
+    return o.sleeper:traceback()
+  end,
+})
+
+simple("debug stream", { function(o) o.loop:set_debug(true) end, with_streams }, {
+  echo = function(o) o.writer:write "line\n" return o.reader:readline() end,
+  open = function(o)
+    local reader, writer = asyncio.open_connection("127.0.0.1", o.port)
+    o.keep("reader2", reader)
+    o.keep("writer2", writer)
+  end,
+})
+
+--- Outside of a run
+
+--- A case whose call is made while no loop runs; o has no tasks then.
+local function outside(name, call, prepare)
+  case("outside " .. name, { outside = true, call = call, prepare = prepare })
+end
+
+outside("call_soon", function(o) o.loop:call_soon(print):cancel() end)
+outside("call_later", function(o) o.loop:call_later(60, print) end)
+outside("create_task", function(o) o.loop:create_task(forever) end)
+outside("create_future", function(o) o.loop:create_future() end)
+outside("set_result", function(o) o.future:set_result(1, 2) end)
+outside("set_exception", function(o) o.future:set_exception {} end)
+outside("add_done_callback", function(o) o.future:add_done_callback(print) end)
+outside("cancel", function(o) o.task:cancel() end, function(o)
+  o.task = o.keep("task", o.loop:create_task(forever))
+  o.loop:run_until_complete(sleep, 0)
+end)
+outside("cancel awaiting", function(o) o.task:cancel() end, function(o)
+  o.inner = o.keep("inner", o.loop:create_task(sleep, 0))
+  o.task = o.keep("task", o.loop:create_task(await, o.inner))
+  o.loop:run_until_complete(sleep, 0)
+end)
+outside("set_name", function(o) o.task:set_name(1) end, function(o)
+  o.task = o.keep("task", o.loop:create_task(forever))
+end)
+outside("add_reader", function(o) o.loop:add_reader(o.from, print) end, with_pipe)
+outside("add_signal_handler", function(o) o.loop:add_signal_handler("SIGUSR1", print) end)
+outside("exception handler", function(o)
+  o.loop:set_exception_handler(print)
+  o.loop:call_exception_handler { message = "message" }
+end)
+outside("run_in_executor", function(o) o.loop:run_in_executor(nil, print) end)
+outside("remote", function(o) o.loop:remote() end)
+outside("run_until_complete", function(o) o.loop:run_until_complete(function() sleep(0) end) end)
+outside("close", function(o) o.loop:close() end)
+outside("close with tasks", function(o) o.loop:close() end, function(o)
+  o.task = o.keep("task", o.loop:create_task(forever))
+  o.getter = o.keep("getter", o.loop:create_task(o.queue.get, o.queue))
+  o.loop:run_until_complete(sleep, 0)
+end)
+outside("run", function() asyncio.run(function() sleep(0) return 1 end) end)
+outside("runner", function(o)
+  local runner <close> = o.runner or asyncio.Runner {}
+  runner:run(sleep, 0)
+end)
+outside("runner's loop", function(o) return o.runner:get_loop() end, function(o)
+  o.runner = asyncio.Runner {}
+end)
+outside("testing", function()
+  testing.async(function() sleep(1) end, { clock = "virtual" })()
+end)
+outside("new loop", function() asyncio.new_event_loop():close() end)
+outside("all_tasks", function(o) return asyncio.all_tasks(o.loop) end)
+outside("signal of a closed loop", function(o) pcall(o.loop.remove_signal_handler, o.loop, "SIGUSR1") end)
+
+--- Running one
+
+function kind_of(object)
+  local meta = getmetatable(object)
+  return type(meta) == "table" and type(meta.__name) == "string" and meta.__name:match "^asyncio%.(.*)" or type(object)
+end
+
+--- Errors that nobody should meet: of our own code, or none at all.
+local function judge_error(err)
+  if err == nil then host.wrong "an error was lost: it is nil" end
+  local text = type(err) == "string" and err or ""
+  if text:find "attempt to " or text:find "%.lua:%d+: bad argument" and text:find "asyncio/" then
+    host.wrong("an error of our own: " .. text)
+  end
+end
+
+--- What came of it all.
+local function judge_ends(o)
+  for _, object in ipairs(o.list) do
+    if FUTURES[kind_of(object)] and object:done() and not object:cancelled() then
+      local err, failed = object:exception()
+      if failed then judge_error(err) end
+    end
+  end
+  for _, list in ipairs { o.called or {}, o.expected or {} } do
+    for _, entry in ipairs(list) do
+      if entry.n > 1 then host.wrong "a callback was called more than once" end
+      if entry.n == 0 and entry.future:done() and not o.uncallback then host.wrong "a callback was lost" end
+    end
+  end
+  for task in pairs(o.renamed or {}) do
+    local name = task:get_name()
+    if name:find "^Task%-" then host.wrong "a name was lost" end
+  end
+end
+
+--- Leaves something whose finaliser acts, and makes the call. Nothing is collected but at the n-th allocation.
+local function make_call(o, case_, action)
+  local repeated
+  local rounds = 0
+  local function act()
+    rounds = rounds + 1
+    actions[action](o, case_.call)
+    if rounds < ROUNDS then repeated() end -- for finaliser-rest
+  end
+  function repeated() setmetatable({}, { __gc = act }) end
+  collectgarbage()
+  collectgarbage("incremental", 1000, 1000, 63) -- a step is a whole cycle
+  collectgarbage "stop"
+  repeated()
+  host.begin()
+  local ok, err = pcall(case_.call, o)
+  host.finish()
+  collectgarbage("incremental", 200, 100, 13)
+  collectgarbage "restart"
+  repeated = function() end
+  o.uncallback = action == "uncallback"
+  if not ok then judge_error(err) end
+end
+
+--- Everything comes to its end: what was asked of a task or future is delivered.
+local function end_all(o)
+  for _, object in ipairs(o.list) do
+    if FUTURES[kind_of(object)] then pcall(object.cancel, object) end
+  end
+  for _ = 1, 4 do asyncio.pcall(sleep, 0) end
+end
+
+local function prepare(o, case_)
+  for _, with in ipairs(case_.with or {}) do with(o) end
+  if case_.prepare then case_.prepare(o) end
+end
+
+local function drop(o)
+  if o.server then o.server:close() o.server:abort_clients() end
+  for _, name in ipairs { "server2", "writer", "writer2" } do
+    if o[name] then pcall(o[name].close, o[name]) end
+  end
+  if o.from then o.loop:remove_reader(o.from) o.loop:remove_writer(o.to) end
+  if o.executor then o.executor:shutdown { wait = false, cancel_futures = true } end
+  o.loop:remove_signal_handler "SIGUSR1"
+end
+
+--- An undelivered cancellation of the main task is not the checks' business.
+local function calm()
+  local task = asyncio.current_task()
+  for _ = 1, 8 do
+    if task:cancelling() == 0 then return end
+    pcall(sleep, 0)
+    task:uncancel()
+  end
+end
+
+local function run_inside(case_, action)
+  local runner <close> = asyncio.Runner { cancel_timeout = 0.05, flush_timeout = 0.1, executor_timeout = 1 }
+  runner:get_loop():set_exception_handler(function() end)
+  runner:run(function()
+    local o = with_tasks(base(asyncio.get_running_loop()))
+    prepare(o, case_)
+    sleep(0)
+    local main = asyncio.current_task() -- a finaliser may have taken what it waits for
+    local limit = o.loop:call_later(0.3, function() main:cancel "the call waits in vain" end)
+    make_call(o, case_, action)
+    limit:cancel()
+    calm()
+    if case_.check and not (case_.leave_out and case_.leave_out[action]) then case_.check(o, action) end
+    end_all(o)
+    judge_ends(o)
+    drop(o)
+  end)
+end
+
+local function run_outside(case_, action)
+  local loop <close> = asyncio.new_event_loop()
+  loop:set_exception_handler(function() end)
+  local o = base(loop)
+  prepare(o, case_)
+  make_call(o, case_, action)
+  if loop:is_closed() then return end
+  loop:run_until_complete(function() end_all(o) drop(o) end)
+  judge_ends(o)
+end
+
+local scenario = { names = {}, begins = {}, finalisers = true }
+
+for _, name in ipairs(order) do
+  for _, action in ipairs(ACTIONS) do scenario.names[#scenario.names + 1] = name .. " + " .. action end
+end
+
+function scenario.run(name)
+  local case_, action = name:match "^(.*) %+ (.*)$"
+  case_ = cases[case_];
+  (case_.outside and run_outside or run_inside)(case_, action)
+end
+
+--- The state is as good as new.
+function scenario.healthy()
+  local result = asyncio.run(function()
+    local queue = asyncio.Queue(1)
+    create_task(function() for i = 1, 3 do queue:put(i) end end)
+    return queue:get() + queue:get() + queue:get() + asyncio.gather(function() return 1 end)
+  end)
+  if result ~= 7 then host.wrong "the state is ill" end
+end
+
+return scenario
