@@ -271,6 +271,28 @@ function TestReplEditing:test_brings_back_earlier_lines_also_from_the_last_sessi
   os.remove(history)
 end
 
+function TestReplEditing:test_an_input_of_several_lines_is_one_entry_of_the_history()
+  local history = os.tmpname()
+  local environment = ("TERM=xterm INPUTRC=/dev/null ASYNCIO_HISTORY=%s exec "):format(history)
+  local up = "\27[A"
+  session({ "> ", "'first'\r", "\nfirst\n> ", "\27[200~local a = 20\nlocal b = 1\nreturn a + b\27[201~\r", "\n21\n> " },
+    environment)
+  t.assertEquals(content(history), "'first'\nlocal a = 20\r\nlocal b = 1\r\nreturn a + b\n")
+  session({ "> ", up, "return a + b", "\r", "\n21\n> " }, environment)
+  os.remove(history)
+end
+
+function TestReplEditing:test_the_history_is_cut_to_its_last_entries()
+  local history = os.tmpname()
+  local file <close> = assert(io.open(history, "w"))
+  for i = 1, 1005 do file:write(i, "\r\n+ 0\n") end
+  file:close()
+  session({ "> " }, ("TERM=xterm INPUTRC=/dev/null ASYNCIO_HISTORY=%s exec "):format(history))
+  local text = content(history)
+  t.assertEquals({ select(2, text:gsub("\r\n%+ 0\n", "")), text:match "^%d+" }, { 1000, "6" })
+  os.remove(history)
+end
+
 function TestReplEditing:test_takes_a_pasted_text_of_several_lines_as_one_input()
   session({ "> ", "\27[200~local a = 20\nlocal b = 1\nreturn a + b\27[201~\r", "\n21\n> " })
 end

@@ -209,6 +209,47 @@ end
 
 -- the end
 
+--- A supervisor that ends by cancelling everything: what run does at its end is not among all tasks.
+function TestEndOfRun:test_cannot_be_cancelled_by_who_cancels_all_tasks()
+  local seen, tidied = {}, false
+  local function supervisor()
+    local ok, err = pcall(asyncio.sleep, 3600)
+    for _, task in ipairs(asyncio.all_tasks()) do
+      seen[#seen + 1] = task:get_name()
+      if task ~= asyncio.current_task() then task:cancel() end
+    end
+    if not ok then error(err, 0) end
+  end
+  local result = asyncio.run(function()
+    asyncio.create_task { supervisor, name = "supervisor" }
+    asyncio.create_task { function()
+      local _ <close> = setmetatable({}, { __close = function()
+        pcall(asyncio.sleep, 0.01) -- the supervisor's cancellation
+        asyncio.sleep(0.01)
+        tidied = true
+      end })
+      asyncio.sleep(3600)
+    end, name = "worker" }
+    asyncio.sleep(0)
+    return "main's result"
+  end)
+  table.sort(seen)
+  t.assertEquals({ result, tidied, seen }, { "main's result", true, { "supervisor", "worker" } })
+end
+
+function TestEndOfRun:test_waits_for_jobs_and_output_without_a_task()
+  local names = {}
+  asyncio.run(function()
+    local loop = asyncio.get_running_loop()
+    loop:run_in_executor(nil, asyncio.blocking_sleep, 0.02)
+    loop:call_later(0.01, function()
+      for _, task in ipairs(asyncio.all_tasks(loop)) do names[#names + 1] = tostring(task) end
+      names[#names + 1] = "looked"
+    end)
+  end)
+  t.assertEquals(names, { "looked" })
+end
+
 function TestEndOfRun:test_cancels_the_tasks_that_are_left_and_waits_for_them()
   local log = {}
   local result = asyncio.run(function()

@@ -77,6 +77,26 @@ void asy_future_extras(lua_State *L, int idx, bool make) {
   lua_pop(L, 1);
 }
 
+void asy_future_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord) {
+  idx = lua_absindex(L, idx);
+  if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) == LUA_TNIL) { /* nearly always: one look for both */
+    lua_createtable(L, 0, 2);
+    lua_createtable(L, narray, nrecord);
+    if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) == LUA_TNIL) {
+      lua_pop(L, 1);
+      lua_pushvalue(L, -1);
+      lua_setfield(L, -3, key);
+      lua_pushvalue(L, -2);
+      lua_setiuservalue(L, idx, FUTURE_UV_EXTRAS);
+      lua_remove(L, -3);
+      return;
+    }
+    lua_replace(L, -4);
+    lua_pop(L, 2);
+  }
+  asy_subtable(L, -1, key, narray, nrecord);
+}
+
 /* Results */
 
 bool asy_pack(lua_State *L, int n) {
@@ -195,8 +215,8 @@ static void report_all_lost(lua_State *L, Loop *loop) {
   lua_settop(L, top);
 }
 
-/* A Lost for the future at idx. stack: ... → ..., extras, lost */
-static Lost *make_lost(lua_State *L, Loop *loop, int idx) {
+/* Gives a future that fails, at idx, its Lost. That allocates: a finaliser may settle it, close the loop, ... */
+static void watch_lost(lua_State *L, Loop *loop, const Future *f, int idx) {
   asy_future_extras(L, idx, true);
   Lost *lost = lua_newuserdatauv(L, sizeof *lost, 1);
   *lost = (Lost){.ready.run = lost_run, .loop_id = loop->id};
@@ -205,11 +225,10 @@ static Lost *make_lost(lua_State *L, Loop *loop, int idx) {
   lua_setiuservalue(L, -2, 1);
   asy_pushmeta(L, loop->rt, ASY_LOST);
   lua_setmetatable(L, -2);
-  return lost;
-}
-
-/* Its future fails. stack: ..., extras, lost → ... */
-static void attach_lost(lua_State *L, Loop *loop, Lost *lost) {
+  if (f->state != FUTURE_PENDING || !loop->open) {
+    lua_pop(L, 2);
+    return;
+  }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
   lua_pushvalue(L, -2);
   lua_pushboolean(L, 1);
@@ -248,19 +267,15 @@ static void schedule_callbacks(lua_State *L, Loop *loop) {
 bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, FutureState state,
                        bool packed) {
   Loop *loop = asy_loop_find(rt, f->loop_id);
-  Lost *lost = NULL;
   idx = lua_absindex(L, idx);
-  int value = lua_gettop(L);
   if (loop && state == FUTURE_ERROR && !f->looked && list_empty(&f->waiters)) {
-    lost = make_lost(L, loop, idx); /* all that allocates: a finaliser may settle it, add callbacks, ... */
+    watch_lost(L, loop, f, idx);
     loop = asy_loop_find(rt, f->loop_id);
   }
   if (f->state != FUTURE_PENDING) {
-    lua_settop(L, value - 1);
+    lua_pop(L, 1);
     return false;
   }
-  if (loop && lost) attach_lost(L, loop, lost);
-  lua_settop(L, value);
   if (loop && f->callbacks) {
     asy_future_extras(L, idx, true);
     hold_callbacks(L, loop);
@@ -428,8 +443,7 @@ static int add_callback(lua_State *L, bool vital) {
   Callback *cb = asy_callback_new(L, loop, 1); /* stack: future, fn, callback */
   cb->vital = vital;
   if (f->state == FUTURE_PENDING) {
-    asy_future_extras(L, 1, true);
-    asy_subtable(L, -1, "callbacks", 1, 0);
+    asy_future_subtable(L, 1, "callbacks", 1, 0);
   }
   if (f->state != FUTURE_PENDING) { /* perhaps only now */
     loop = check_future_loop(L, f);

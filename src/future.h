@@ -61,6 +61,9 @@ int asy_future_results(lua_State *L, Future *f, int idx);
 /* Pushes the extras table, making it if `make`; else nil. */
 void asy_future_extras(lua_State *L, int idx, bool make);
 
+/* Pushes the extras and the table in their field `key`; makes both where they are missing. */
+void asy_future_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord);
+
 /* Pushes the error for a cancellation; msg: stack index, 0 for none. */
 void asy_cancelled_push(lua_State *L, int msg);
 

@@ -140,9 +140,7 @@ void asy_loop_push(lua_State *L, const Loop *loop) {
   lua_remove(L, -2);
 }
 
-void asy_loop_checkopen(lua_State *L, const Loop *loop) {
-  if (!loop->open) asy_error(L, ASY_CLOSED, "the event loop is closed");
-}
+int asy_loop_closed(lua_State *L) { asy_error(L, ASY_CLOSED, "the event loop is closed"); }
 
 /* Pushes the table of its fields; false: it has none any more. */
 static bool push_fields(lua_State *L, const Loop *loop) {
@@ -159,7 +157,7 @@ void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name) {
 }
 
 void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name) {
-  if (!push_fields(L, loop)) asy_error(L, ASY_CLOSED, "the event loop is closed");
+  if (!push_fields(L, loop)) asy_loop_closed(L);
   lua_pushvalue(L, -2);
   lua_setfield(L, -2, name);
   lua_pop(L, 2);
@@ -180,7 +178,7 @@ void asy_subtable(lua_State *L, int idx, const char *key, int narray, int nrecor
 }
 
 void asy_loop_subtable(lua_State *L, const Loop *loop, const char *key) {
-  if (!push_fields(L, loop)) asy_error(L, ASY_CLOSED, "the event loop is closed");
+  if (!push_fields(L, loop)) asy_loop_closed(L);
   asy_subtable(L, -1, key, 0, 0);
   lua_replace(L, -2);
 }
@@ -219,7 +217,7 @@ uint32_t asy_hold(lua_State *L, Loop *loop) {
   int held = lua_gettop(L);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
-  if (lua_isnil(L, -1)) asy_error(L, ASY_CLOSED, "the event loop is closed");
+  if (lua_isnil(L, -1)) asy_loop_closed(L);
   lua_insert(L, held);
   uint32_t slot = asy_hold_in(L, loop, held);
   lua_pop(L, 1);

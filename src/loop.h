@@ -260,7 +260,10 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
 void asy_checkalive(lua_State *L);
 
 /* Raises unless the loop is open. */
-void asy_loop_checkopen(lua_State *L, const Loop *loop);
+int asy_loop_closed(lua_State *L) ASY_NORETURN;
+static inline void asy_loop_checkopen(lua_State *L, const Loop *loop) {
+  if (!ASY_LIKELY(loop->open)) asy_loop_closed(L);
+}
 
 /* Raises KeyboardInterrupt at the next instruction that L runs, again and again until disarmed.
 ** Safe in a signal handler. Armed anew for another coroutine it leaves the former one. */

@@ -222,8 +222,7 @@ static int task_sleep(lua_State *L) {
 /* stack: ..., task, request → ..., task; queues it, without a word to anybody. False: it has ended. */
 static bool queue_request(lua_State *L, Task *t) {
   if (t->phase != TASK_ENDED && t->loop->debug) asy_debug_note(L, -2, "cancelled_at", 1);
-  asy_future_extras(L, -2, true);
-  asy_subtable(L, -1, "requests", 1, 0);
+  asy_future_subtable(L, -2, "requests", 1, 0);
   bool live = t->phase != TASK_ENDED; /* a finaliser may have closed its loop, where that doesn't run */
   if (live) {
     if (t->requests == UINT16_MAX) luaL_error(L, "too many cancellations");

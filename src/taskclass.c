@@ -184,8 +184,7 @@ static int task_enter(lua_State *L) {
   luaL_where(L, (int)luaL_checkinteger(L, 3));
   size_t n = lua_rawlen(L, -1);
   lua_pushlstring(L, lua_tostring(L, -1), n > 2 ? n - 2 : 0); /* less ": " */
-  asy_future_extras(L, 1, true);
-  asy_subtable(L, -1, "scopes", 0, 1);
+  asy_future_subtable(L, 1, "scopes", 0, 1);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -4);
   lua_rawset(L, -3);

@@ -44,7 +44,8 @@ end
 local function open(loop, deadline)
   local task = core.current_task()
   if not task then error(core.Error "a timeout can only be used inside a task", 3) end
-  local scope = setmetatable({ loop = loop, task = task, deadline = deadline }, Timeout)
+  local scope = setmetatable({ loop = loop, task = task, deadline = deadline, handle = false, closed = false,
+    stillborn = false }, Timeout)
   arm(scope)
   return scope
 end

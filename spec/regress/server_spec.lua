@@ -64,4 +64,26 @@ function TestServer:test_sends_what_a_handler_wrote_under_a_restless_collector()
   end)
 end
 
+function TestServer:test_clients_that_came_together_are_served_in_their_order()
+  t.run(function()
+    local order, done = {}, asyncio.get_running_loop():create_future()
+    local server <close> = asyncio.start_server(function(reader)
+      local n = #order + 1
+      order[n] = "?" -- the place is taken by the order of the handlers' beginning
+      order[n] = reader:readline()
+      if #order == 10 and not table.concat(order):find "?" then done:set_result() end
+    end, "127.0.0.1", 0, { start_serving = false })
+    local writers = {}
+    for i = 1, 10 do
+      local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+      writer:send(i, "\n")
+      writers[i] = writer
+    end
+    server:start_serving()
+    asyncio.await(done)
+    t.assertEquals(table.concat(order), "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n")
+    for _, writer in ipairs(writers) do writer:close() end
+  end)
+end
+
 t.finish()

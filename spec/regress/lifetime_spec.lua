@@ -1,0 +1,166 @@
+-- What is used, or goes, after that which it stood on: each in a process of its own, since it crashed.
+local t = require "helper"
+local asyncio = t.asyncio
+
+TestLifetime = {}
+
+--- What a program prints that has a reader and a writer, closed while their loop ran. The loop is gone, and its
+-- memory used again.
+local function after_the_loop(use)
+  local output, errors, code = t.lua(([[
+    local asyncio = require "asyncio"
+    local reader, writer
+    asyncio.run(function()
+      local function handler(_, w) w:write(("unread "):rep(200)) end
+      local server <close> = asyncio.start_server(handler, "127.0.0.1", 0)
+      reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+      while tostring(reader):find " 0 bytes unread" do asyncio.sleep(0.001) end
+      writer:close()
+      writer:wait_closed()
+    end)
+    for _ = 1, 5 do collectgarbage() end
+    local junk = {}
+    for i = 1, 3000 do junk[i] = ("\255"):rep(100 + i) end
+    local function use() %s end
+    print(pcall(use))
+    print(pcall(asyncio.run, use))
+  ]]):format(use))
+  t.assertEquals({ errors, code }, { "", 0 })
+  return output
+end
+
+for name, case in pairs {
+  read = { "return #reader:read()", "true\t1400\ntrue\t0\n" },
+  readline = { "return #(reader:readline() or '')", "true\t1400\ntrue\t0\n" },
+  readexactly = { "return reader:readexactly(6)", "true\tunread\ntrue\t unrea\n" },
+  readuntil = { "return reader:readuntil ' '", "true\tunread \ntrue\tunread \n" },
+  drain = { "return writer:drain()", "true\ntrue\n" },
+  send = { "return writer:send 'x'", "false\tClosedError: the stream is closed\n" },
+  close = { "return writer:close()", "true\ntrue\n" },
+  abort = { "return writer:abort()", "true\ntrue\n" },
+  wait_closed = { "return writer:wait_closed()", "true\ntrue\n" },
+  is_closing = { "return writer:is_closing()", "true\ttrue\ntrue\ttrue\n" },
+  tostring = { "return (tostring(reader):gsub(' %(.*', ''))", "true\tasyncio.StreamReader: closed, 1400 bytes unread\n" },
+} do
+  TestLifetime["test_a_stream_after_its_loop_" .. name] = function()
+    t.assertStrContains(after_the_loop(case[1]), case[2])
+  end
+end
+
+--- Small reads of what is left count against the task's budget: others have their turn.
+function TestLifetime:test_reads_of_a_closed_stream_give_way()
+  t.run(function()
+    local function handler(_, w) w:write(("x"):rep(10000)) end
+    local server <close> = asyncio.start_server(handler, "127.0.0.1", 0)
+    local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    t.wait_until(function() return tostring(reader):find " 10000 bytes unread" end)
+    writer:close()
+    writer:wait_closed()
+    local turns = 0
+    local other = asyncio.create_task(function()
+      while true do
+        turns = turns + 1
+        asyncio.sleep(0)
+      end
+    end)
+    for _ = 1, 10000 do reader:read(1) end
+    other:cancel()
+    asyncio.wait { other }
+    t.assertTrue(turns > 50, turns .. " turns")
+  end)
+end
+
+function TestLifetime:test_a_server_that_is_collected_before_a_client()
+  local output, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+    local kept, client
+    local loop = asyncio.new_event_loop()
+    loop:run_until_complete(function()
+      local server = asyncio.start_server(function(_, writer)
+        kept = writer
+        writer:abort()
+        asyncio.sleep(3600)
+      end, "127.0.0.1", 0)
+      client = { asyncio.open_connection("127.0.0.1", server:sockets()[1].port) }
+      while not kept do asyncio.sleep(0.001) end
+      asyncio.sleep(0.01)
+    end)
+    loop:close()
+    loop = nil
+    for _ = 1, 4 do collectgarbage() end -- the server is gone, the writer is kept
+    local strings = {}
+    for size = 300, 1600 do
+      for _ = 1, 4 do strings[#strings + 1] = ("x"):rep(size) end
+    end
+    kept = nil
+    for _ = 1, 4 do collectgarbage() end
+    for _, s in ipairs(strings) do assert(not s:find "[^x]", "a string was overwritten") end
+    print(client[2]:is_closing())
+  ]]
+  t.assertEquals({ output, errors, code }, { "true\n", "", 0 })
+end
+
+function TestLifetime:test_the_loop_s_close_frees_the_port_of_a_server()
+  local loop, server, port = asyncio.new_event_loop(), nil, nil
+  loop:run_until_complete(function()
+    server = asyncio.start_server(print, "127.0.0.1", 0)
+    port = server:sockets()[1].port
+  end)
+  loop:close()
+  t.assertEquals(#server:sockets(), 0)
+  t.run(function()
+    local again <close> = asyncio.start_server(print, "127.0.0.1", port, { reuse_address = false })
+    t.assertEquals(again:sockets()[1].port, port)
+  end)
+end
+
+function TestLifetime:test_writelines_when_a_metamethod_closes_the_stream()
+  t.run(function()
+    local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
+    local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    local calls = 0
+    local list = setmetatable({}, { __len = function() return 2 end, __index = function(_, i)
+      calls = calls + 1
+      if calls == 4 then writer:abort() end
+      return "line " .. i
+    end })
+    t.assert_raises(asyncio.ClosedError, writer.writelines, writer, list)
+    local other = setmetatable({}, { __len = function() return 1 end, __index = function()
+      calls = calls + 1
+      return calls % 2 == 1 and "a string at first" or {}
+    end })
+    local reader, second <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    t.assertStrContains(t.error_of(second.writelines, second, other), "a list of strings expected")
+    t.assertFalse(reader:at_eof())
+  end)
+end
+
+--- Nothing that is made in such a finaliser would ever be freed.
+function TestLifetime:test_a_finaliser_cannot_run_a_loop_while_the_state_closes()
+  local output, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+    local old = asyncio.new_event_loop()
+    setmetatable({}, { __gc = function()
+      print(select(2, pcall(asyncio.run, print)))
+      print(select(2, pcall(old.run_until_complete, old, print)))
+      print(select(2, pcall(asyncio.Channel)))
+      print(select(2, pcall(asyncio.ThreadPoolExecutor)))
+      print(coroutine.wrap(function() return select(2, pcall(asyncio.new_event_loop)) end)())
+    end })
+  ]]
+  local line = "ClosedError: the Lua state is being closed: this cannot be made any more\n"
+  t.assertEquals({ output, errors, code }, { line:rep(5), "", 0 })
+end
+
+function TestLifetime:test_a_finaliser_can_run_a_loop_while_the_state_lives()
+  local output, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+    local result
+    setmetatable({}, { __gc = function() result = asyncio.run(function() asyncio.sleep(0) return "done" end) end })
+    collectgarbage()
+    print(result)
+  ]]
+  t.assertEquals({ output, errors, code }, { "done\n", "", 0 })
+end
+
+t.finish()
