@@ -1,6 +1,7 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
-# make oom fuzz soak            all that can fail, any input, ten minutes of traffic
+# make oom finalisers           all that can fail; a stranger's code at every allocation
+# make fuzz soak                any input, ten minutes of traffic
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
 # make dist   what a release consists of, in dist/
@@ -25,7 +26,7 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom fuzz soak doc env clean
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak doc env clean
 .PHONY: install uninstall dist setup-bench setup-doc
 
 all: build
@@ -84,6 +85,8 @@ lint: setup-check
 	@sh tools/check lint
 oom: setup-check
 	@sh tools/check oom
+finalisers: setup-check
+	@sh tools/check finalisers
 fuzz: setup-check
 	@sh tools/check fuzz
 soak: setup build

@@ -161,6 +161,7 @@ static int call_at(lua_State *L, uint64_t deadline, bool vital) {
   Loop *loop;
   Callback *cb = new_call(L, &loop, 3);
   cb->when = deadline;
+  cb->timed = true;
   cb->vital = vital;
   if (!timer_set(&loop->timers, &cb->timer, deadline)) {
     forget(L, loop, cb);
@@ -188,7 +189,7 @@ static int loop_call_later_vital(lua_State *L) { return call_at(L, later(L), tru
 static uint64_t moment(lua_State *L) {
   lua_Number when = asy_checkseconds(L, 2);
   asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  return when <= 0 ? 1 : when < 9e9 ? (uint64_t)(when * 1e9) : TIMER_NEVER;
+  return when <= 0 ? 0 : when < 9e9 ? (uint64_t)(when * 1e9) : TIMER_NEVER;
 }
 
 /// Calls a function at a moment of the loop's clock.
@@ -230,7 +231,7 @@ static int callback_cancelled(lua_State *L) {
 // @treturn ?number
 static int callback_when(lua_State *L) {
   Callback *cb = check_callback(L);
-  if (!cb->when) return 0;
+  if (!cb->timed) return 0;
   lua_pushnumber(L, cb->when == TIMER_NEVER ? HUGE_VAL : (lua_Number)cb->when / 1e9);
   return 1;
 }

@@ -13,9 +13,10 @@ typedef struct Callback {
   Timer timer;
   uint64_t loop_id;
   uint32_t slot;  /* where the loop holds it; 0: it isn't held */
-  uint64_t when;  /* deadline in ns; 0: at the next turn */
+  uint64_t when;  /* deadline in ns */
   Loop *loop;     /* valid while it is held */
   int nargs;
+  bool timed;     /* it waits for `when`; else for the next turn */
   bool cancelled;
   bool context;   /* user value nargs + 2 is the context to run in */
   bool vital;     /* somebody waits for what it does: an error in it ends the run */

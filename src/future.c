@@ -512,15 +512,23 @@ static int future_get_loop(lua_State *L) {
   return 1;
 }
 
+void asy_future_push_value(lua_State *L, const Runtime *rt, int idx) {
+  lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
+  const Future *f = asy_tofuture(L, rt, -1);
+  if (f)
+    lua_pushfstring(L, "asyncio.%s (%p)", f->task ? "Task" : "Future", (const void *)f);
+  else
+    luaL_tolstring(L, -1, NULL);
+  lua_replace(L, -2);
+}
+
 static int future__tostring(lua_State *L) {
   Future *f = check_future(L);
   lua_pushfstring(L, "asyncio.Future: %s", STATES[f->state]);
   if (f->state != FUTURE_PENDING && !f->packed) {
-    lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
-    lua_pushfstring(L, ", %s %s", f->state == FUTURE_RESULT ? "result" : "error",
-                    luaL_tolstring(L, -1, NULL));
-    lua_replace(L, -3);
-    lua_pop(L, 1);
+    asy_future_push_value(L, ASY_RUNTIME(L), 1);
+    lua_pushfstring(L, ", %s %s", f->state == FUTURE_RESULT ? "result" : "error", lua_tostring(L, -1));
+    lua_replace(L, -2);
   } else
     lua_pushliteral(L, "");
   lua_pushfstring(L, " (%p)", (void *)f);

@@ -296,15 +296,16 @@ static void push_place(lua_State *L, Task *t, int idx) {
 static void push_state(lua_State *L, Task *t, int idx) {
   Task *next;
   if (t->phase == TASK_ENDED && t->future.state != FUTURE_PENDING) {
-    lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
-    if (t->future.packed)
+    if (t->future.packed) {
       lua_pushliteral(L, "done");
-    else
-      lua_pushfstring(L,
-                      t->future.state == FUTURE_RESULT      ? "done, result %s"
-                      : t->future.state == FUTURE_CANCELLED ? "cancelled"
-                                                            : "failed, error %s",
-                      luaL_tolstring(L, -1, NULL));
+      return;
+    }
+    asy_future_push_value(L, ASY_RUNTIME(L), idx);
+    lua_pushfstring(L,
+                    t->future.state == FUTURE_RESULT      ? "done, result %s"
+                    : t->future.state == FUTURE_CANCELLED ? "cancelled"
+                                                          : "failed, error %s",
+                    lua_tostring(L, -1));
   } else if (t->phase == TASK_ENDED)
     lua_pushliteral(L, "abandoned");
   else if (t->phase == TASK_PARKED && t->kind->forward && (next = t->kind->forward(t))) {

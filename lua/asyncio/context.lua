@@ -82,8 +82,7 @@ local function replace(self, box)
     former, context = core.get_context(), {}
     for var, its_box in pairs(former or {}) do context[var] = its_box end
     context[self] = box
-  until core.get_context() == former
-  core.set_context(context)
+  until core.set_context(context, former)
   return former and former[self] or nil
 end
 

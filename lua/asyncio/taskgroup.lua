@@ -28,8 +28,7 @@ TaskGroup.__index, TaskGroup.__name = TaskGroup, "asyncio.TaskGroup"
 local function new()
   local parent = core.current_task()
   if not parent then error(core.Error "a task group can only be used inside a task", 2) end
-  local group = { parent = parent, tasks = {}, n = 0, started = 0, errors = { n = 0 }, tracebacks = {},
-    aborting = false, closed = false, leaving = false }
+  local group = { parent = parent, tasks = {}, n = 0, started = 0, errors = { n = 0 }, tracebacks = {} }
   setmetatable(group, TaskGroup)
   parent:_enter(group, 2)
   return group

@@ -28,13 +28,12 @@ local function expire(scope)
   scope.task:_request(scope.request)
 end
 
--- The new handle is made first: a finaliser that runs meanwhile may reschedule the scope or close it, and has
--- the last word.
+-- The new handle is made first: a finaliser that runs meanwhile may reschedule the scope, and has the last word.
 local function arm(scope)
   local deadline = scope.deadline
   local handle = deadline and scope.loop:_call_at(deadline, expire, scope)
-  if scope.closed or scope.deadline ~= deadline then
-    if handle then handle:cancel() end
+  if handle and scope.deadline ~= deadline then
+    handle:cancel()
     return
   end
   if scope.handle then scope.handle:cancel() end
@@ -44,8 +43,7 @@ end
 local function open(loop, deadline)
   local task = core.current_task()
   if not task then error(core.Error "a timeout can only be used inside a task", 3) end
-  local scope = setmetatable({ loop = loop, task = task, deadline = deadline, handle = false, closed = false,
-    stillborn = false }, Timeout)
+  local scope = setmetatable({ loop = loop, task = task, deadline = deadline }, Timeout)
   arm(scope)
   return scope
 end

@@ -791,7 +791,8 @@ local function make_call(o, case_, action)
   local function act()
     rounds = rounds + 1
     actions[action](o, case_.call)
-    if rounds < ROUNDS then repeated() end -- for finaliser-rest
+    if rounds < ROUNDS then return repeated() end -- for finaliser-rest
+    host.finish()
   end
   function repeated() setmetatable({}, { __gc = act }) end
   collectgarbage()
