@@ -24,22 +24,14 @@ static int context_get(lua_State *L) {
   return 1;
 }
 
-/* set_context(table[, former]) → whether that was done: not when another than `former` is the current one */
+/* set_context(table) */
 static int context_set(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   luaL_checktype(L, 1, LUA_TTABLE);
-  bool done = lua_isnone(L, 2);
-  if (!done) {
-    asy_context_push(L, rt);
-    done = lua_rawequal(L, -1, 2);
-  }
-  if (done) {
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, rt->context_ref);
-    rt->contexts = true;
-  }
-  lua_pushboolean(L, done);
-  return 1;
+  lua_settop(L, 1);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->context_ref);
+  rt->contexts = true;
+  return 0;
 }
 
 static const luaL_Reg functions[] = {

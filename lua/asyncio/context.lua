@@ -75,15 +75,13 @@ function ContextVar:get(...)
 end
 
 -- Contexts are shared by those who inherit them: a change is a copy. Values are boxed, since any may be nil.
--- A finaliser that runs while the copy is made may change the context, too: then it is copied again.
 local function replace(self, box)
-  local former, context
-  repeat
-    former, context = core.get_context(), {}
-    for var, its_box in pairs(former or {}) do context[var] = its_box end
-    context[self] = box
-  until core.set_context(context, former)
-  return former and former[self] or nil
+  local context = {} -- first: making it may run a finaliser that changes the context; copying and setting can't
+  local former = core.get_context() or context
+  for var, its_box in next, former do context[var] = its_box end
+  former, context[self] = former[self], box
+  core.set_context(context)
+  return former
 end
 
 --- Sets its value for the current task and for what that starts from now on: tasks, callbacks, threads.

@@ -31,13 +31,15 @@ end
 -- The new handle is made first: a finaliser that runs meanwhile may reschedule the scope, and has the last word.
 local function arm(scope)
   local deadline = scope.deadline
-  local handle = deadline and scope.loop:_call_at(deadline, expire, scope)
-  if handle and scope.deadline ~= deadline then
-    handle:cancel()
-    return
+  if deadline then
+    local handle = scope.loop:_call_at(deadline, expire, scope)
+    if scope.deadline ~= deadline then return handle:cancel() end
+    if scope.handle then scope.handle:cancel() end
+    scope.handle = handle
+  elseif scope.handle then
+    scope.handle:cancel()
+    scope.handle = nil
   end
-  if scope.handle then scope.handle:cancel() end
-  scope.handle = handle
 end
 
 local function open(loop, deadline)

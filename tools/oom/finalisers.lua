@@ -15,6 +15,7 @@ local kind_of -- object → the name of its class
 
 --- What there is
 
+local function nothing() end
 local function forever() sleep(3600) end
 
 --- Objects that every case finds: of each kind some in the states in which they can be.
@@ -38,7 +39,7 @@ local function base(loop)
   keep("queue", asyncio.Queue(1))
   keep("stack", asyncio.LifoQueue())
   keep("heap", asyncio.PriorityQueue())
-  keep("handle", loop:call_later(3600, print))
+  keep("handle", loop:call_later(3600, nothing))
   o.var = o.var or asyncio.ContextVar("var", 0)
   return o
 end
@@ -117,7 +118,7 @@ function actions.callbacks(o)
 end
 
 function actions.uncallback(o)
-  each(o, FUTURES, function(future) future:remove_done_callback(o.callback or print) end)
+  each(o, FUTURES, function(future) future:remove_done_callback(o.callback or nothing) end)
 end
 
 function actions.name(o)
@@ -195,7 +196,7 @@ function actions.new(o)
   for _ = 1, 3 do
     pcall(function() o.list[#o.list + 1] = o.loop:create_task(forever) end)
     pcall(function() o.list[#o.list + 1] = o.loop:create_future() end)
-    pcall(function() o.list[#o.list + 1] = o.loop:call_soon(print) end)
+    pcall(function() o.list[#o.list + 1] = o.loop:call_soon(nothing) end)
   end
   for i = #o.list - 2, #o.list do
     if kind_of(o.list[i]) == "Handle" then o.list[i]:cancel() end
@@ -204,11 +205,11 @@ end
 
 function actions.watch(o)
   if not o.from then with_pipe(o) end
-  pcall(o.loop.add_reader, o.loop, o.from, print)
-  pcall(o.loop.add_writer, o.loop, o.to, print)
+  pcall(o.loop.add_reader, o.loop, o.from, nothing)
+  pcall(o.loop.add_writer, o.loop, o.to, nothing)
   pcall(o.loop.remove_writer, o.loop, o.to)
-  pcall(o.loop.add_signal_handler, o.loop, host.SIGUSR1, print)
-  pcall(o.loop.add_signal_handler, o.loop, host.SIGWINCH, print)
+  pcall(o.loop.add_signal_handler, o.loop, host.SIGUSR1, nothing)
+  pcall(o.loop.add_signal_handler, o.loop, host.SIGWINCH, nothing)
   pcall(o.loop.remove_signal_handler, o.loop, host.SIGWINCH)
 end
 
@@ -222,8 +223,8 @@ function actions.context(o)
 end
 
 function actions.jobs(o)
-  pcall(o.loop.run_in_executor, o.loop, nil, o.job or print)
-  if o.executor then pcall(function() o.executor:submit(o.job or print) end) end
+  pcall(o.loop.run_in_executor, o.loop, nil, o.job or nothing)
+  if o.executor then pcall(function() o.executor:submit(o.job or nothing) end) end
 end
 
 function actions.report(o)
@@ -398,13 +399,13 @@ case("future remove_done_callback", {
 })
 
 simple("loop", {}, {
-  call_soon = function(o) o.loop:call_soon(print):cancel() end,
-  call_later = function(o) o.keep("made", o.loop:call_later(3600, print, 1, 2)) end,
-  call_at = function(o) o.keep("made", o.loop:call_at(o.loop:time() + 60, print)) end,
+  call_soon = function(o) o.loop:call_soon(nothing):cancel() end,
+  call_later = function(o) o.keep("made", o.loop:call_later(3600, nothing, 1, 2)) end,
+  call_at = function(o) o.keep("made", o.loop:call_at(o.loop:time() + 60, nothing)) end,
   handle = function(o) return tostring(o.handle), o.handle:when(), o.handle:cancelled() end,
   failing_callback = function(o) o.loop:call_soon(error, {}) sleep(0) end,
   handlers = function(o)
-    o.loop:set_exception_handler(print)
+    o.loop:set_exception_handler(nothing)
     o.loop:get_exception_handler()
     o.loop:set_exception_handler(nil)
     o.loop:call_exception_handler { message = "message", exception = {}, task = o.sleeper, future = o.failed }
@@ -437,9 +438,9 @@ case("loop add_reader", {
 })
 
 simple("watch", { with_pipe }, {
-  add_writer = function(o) o.loop:add_writer(o.to, print) o.loop:remove_writer(o.to) end,
+  add_writer = function(o) o.loop:add_writer(o.to, nothing) o.loop:remove_writer(o.to) end,
   replaced = function(o)
-    o.loop:add_reader(o.from, print)
+    o.loop:add_reader(o.from, nothing)
     o.loop:add_reader(o.from, error)
     o.loop:remove_reader(o.from)
   end,
@@ -466,7 +467,7 @@ case("loop add_signal_handler", {
 
 simple("signal", {}, {
   remove = function(o)
-    o.loop:add_signal_handler("SIGUSR1", print)
+    o.loop:add_signal_handler("SIGUSR1", nothing)
     o.loop:remove_signal_handler "SIGUSR1"
   end,
 })
@@ -574,7 +575,7 @@ simple("stream", { with_streams }, {
     o.keep("reader2", reader)
     o.keep("writer2", writer)
   end,
-  server = function(o) o.keep("server2", asyncio.start_server(print, "127.0.0.1", 0)) end,
+  server = function(o) o.keep("server2", asyncio.start_server(nothing, "127.0.0.1", 0)) end,
   server_methods = function(o) return tostring(o.server), o.server:sockets(), o.server:is_serving() end,
   serve_forever = function(o)
     local task = create_task(o.server.serve_forever, o.server)
@@ -699,13 +700,13 @@ local function outside(name, call, prepare)
   case("outside " .. name, { outside = true, call = call, prepare = prepare })
 end
 
-outside("call_soon", function(o) o.loop:call_soon(print):cancel() end)
-outside("call_later", function(o) o.loop:call_later(60, print) end)
+outside("call_soon", function(o) o.loop:call_soon(nothing):cancel() end)
+outside("call_later", function(o) o.loop:call_later(60, nothing) end)
 outside("create_task", function(o) o.loop:create_task(forever) end)
 outside("create_future", function(o) o.loop:create_future() end)
 outside("set_result", function(o) o.future:set_result(1, 2) end)
 outside("set_exception", function(o) o.future:set_exception {} end)
-outside("add_done_callback", function(o) o.future:add_done_callback(print) end)
+outside("add_done_callback", function(o) o.future:add_done_callback(nothing) end)
 outside("cancel", function(o) o.task:cancel() end, function(o)
   o.task = o.keep("task", o.loop:create_task(forever))
   o.loop:run_until_complete(sleep, 0)
@@ -718,13 +719,13 @@ end)
 outside("set_name", function(o) o.task:set_name(1) end, function(o)
   o.task = o.keep("task", o.loop:create_task(forever))
 end)
-outside("add_reader", function(o) o.loop:add_reader(o.from, print) end, with_pipe)
-outside("add_signal_handler", function(o) o.loop:add_signal_handler("SIGUSR1", print) end)
+outside("add_reader", function(o) o.loop:add_reader(o.from, nothing) end, with_pipe)
+outside("add_signal_handler", function(o) o.loop:add_signal_handler("SIGUSR1", nothing) end)
 outside("exception handler", function(o)
-  o.loop:set_exception_handler(print)
+  o.loop:set_exception_handler(nothing)
   o.loop:call_exception_handler { message = "message" }
 end)
-outside("run_in_executor", function(o) o.loop:run_in_executor(nil, print) end)
+outside("run_in_executor", function(o) o.loop:run_in_executor(nil, nothing) end)
 outside("remote", function(o) o.loop:remote() end)
 outside("run_until_complete", function(o) o.loop:run_until_complete(function() sleep(0) end) end)
 outside("close", function(o) o.loop:close() end)
