@@ -276,6 +276,7 @@ static int loop_add_signal_handler(lua_State *L) {
   push_signals(L, loop);
   if (lua_rawgeti(L, -1, signum) == LUA_TNIL) { /* else the box that is there */
     lua_pop(L, 1);
+    asy_loop_checkopen(L, loop);
     fill_box(L, loop, box, signum);
     lua_pushvalue(L, 4);
     lua_pushvalue(L, 4);
