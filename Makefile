@@ -15,10 +15,10 @@ PREFIX  ?= /usr/local
 BUILD   ?= build
 LUA_INC := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
 LUA_LIB := $(shell pkg-config --libs lua5.4 2>/dev/null || echo -llua5.4)
-UV_INC  := $(if $(LIBUV_INCDIR),-I$(LIBUV_INCDIR)) $(if $(LIBUV_DIR),-I$(LIBUV_DIR)/include)
+UV_INC  := -Isrc $(if $(LIBUV_INCDIR),-I$(LIBUV_INCDIR)) $(if $(LIBUV_DIR),-I$(LIBUV_DIR)/include)
 UV_LIB  := $(if $(LIBUV_LIBDIR),-L$(LIBUV_LIBDIR)) $(if $(LIBUV_DIR),-L$(LIBUV_DIR)/lib) -luv
 SHARED  := $(if $(filter Darwin,$(shell uname -s)),-bundle -undefined dynamic_lookup,-shared)
-SRC     := $(wildcard src/*.c)
+SRC     := $(wildcard src/*.c src/*/*.c)
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
 CORE    := $(BUILD)/asyncio/core.so
 
@@ -57,7 +57,7 @@ $(BUILD)/%.o: src/%.c
 -include $(OBJ:.o=.d)
 
 # For the specs about memory that runs out: a program with all of it, whose allocations can fail.
-$(BUILD)/oom/host: tools/oom/host.c $(SRC) $(wildcard src/*.h)
+$(BUILD)/oom/host: tools/oom/host.c $(SRC) $(wildcard src/*/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(LUA_INC) $(UV_INC) -o $@ tools/oom/host.c $(SRC) \
 	  $(LUA_LIB) $(UV_LIB) -lpthread -ldl -lm $(LDFLAGS)

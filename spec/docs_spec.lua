@@ -75,7 +75,7 @@ local STANDARD = { -- the standard library's own
 
 --- The names in the C sources → the comments that are theirs.
 local C_DOCS = {}
-for block in ("\n" .. all_of "src/*.c"):gmatch "\n(/// [^\n]*\n[^\n].-\n)[^/\n]" do
+for block in ("\n" .. all_of "src/*.c src/*/*.c"):gmatch "\n(/// [^\n]*\n[^\n].-\n)[^/\n]" do
   local name = block:match "\n// @function ([^\n]+)\n"
   if name then C_DOCS[name] = block end
 end
@@ -251,7 +251,7 @@ do
   local folder = os.tmpname()
   os.remove(folder)
   local lua = os.getenv "LUA" or "lua5.4"
-  local made = os.execute(("mkdir '%s' && cd '%s' && %s tools/manual.lua '%s' lua/asyncio/*.lua src/*.c")
+  local made = os.execute(("mkdir '%s' && cd '%s' && %s tools/manual.lua '%s' lua/asyncio/*.lua src/*.c src/*/*.c")
     :format(folder, ROOT, lua, folder))
   for _, name in ipairs(made and list(("'%s'"):format(folder)) or {}) do
     local file <close> = assert(io.open(folder .. "/" .. name))

@@ -3,10 +3,10 @@
 ** What comes out is sent again, and must arrive.
 **
 **     clang -g -O1 -fsanitize=fuzzer,address,undefined -iquote src $(pkg-config --cflags lua5.4) \
-**       tools/fuzz/codec.c src/[a-z]*.c -o build-fuzz/codec -llua5.4 -luv -lpthread -ldl
+**       tools/fuzz/codec.c $(find src -name "*.c") -o build-fuzz/codec -llua5.4 -luv -lpthread -ldl
 **     mkdir -p build-fuzz/found && build-fuzz/codec -max_total_time=60 build-fuzz/found tools/fuzz/corpus/codec
 */
-#include "codec.h"
+#include "thread/codec.h"
 
 #include <lualib.h>
 

@@ -5,8 +5,8 @@
 ** Input: limit, number of separators, each one's length and bytes, seed of the arrivals; the rest is
 ** the stream.
 */
-#include "buffer.h"
-#include "search.h"
+#include "base/buffer.h"
+#include "net/search.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -48,7 +48,7 @@
 #include <lualib.h>
 #include <uv.h>
 
-#include "../../src/alloc.h"
+#include "base/alloc.h"
 
 int luaopen_asyncio_core(lua_State *L);
 

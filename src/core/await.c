@@ -1,0 +1,194 @@
+/*
+** await.c - asyncio.await: waits for a task, a future, a coroutine, or what has __await.
+*/
+#include "core/await.h"
+
+#include "core/callback.h"
+#include "core/coro.h"
+#include "core/error.h"
+
+/* The future is the first value on the method's stack, and anchored in the task. */
+
+static Task *await_forward(Task *t) {
+  Future *f = t->on;
+  return f->task ? (Task *)f : NULL;
+}
+
+/* The traceback of a job's error comes from another thread: it goes before that of the task, should the
+** error leave it. The future is at 1. */
+static void pass_traceback(lua_State *L, Task *t) {
+  int top = lua_gettop(L);
+  asy_future_extras(L, 1, false);
+  if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING) {
+    asy_task_push(L, t);
+    asy_future_extras(L, -1, true);
+    lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
+    lua_setfield(L, -2, "inner_error");
+    lua_pushvalue(L, top + 2);
+    lua_setfield(L, -2, "inner_traceback");
+  }
+  lua_settop(L, top);
+}
+
+static int await_finish(lua_State *L, Task *t) {
+  Future *f = t->on;
+  f->looked = true;
+  if (f->hooked && f->state == FUTURE_ERROR) pass_traceback(L, t);
+  if (f->state == FUTURE_CANCELLED && t->requests) return asy_task_raise(L, t);
+  return asy_future_results(L, f, 1);
+}
+
+/* arg: task (light) → future, its method cancel */
+static void push_cancel(lua_State *L) {
+  asy_task_push(L, lua_touserdata(L, 1));
+  lua_getiuservalue(L, -1, FUTURE_UV_VALUE);
+  lua_getfield(L, -1, "cancel");
+}
+
+static int tell_future(lua_State *L) {
+  push_cancel(L);
+  lua_pushvalue(L, -2);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+static int tell_future_later(lua_State *L) {
+  Loop *loop = ((Task *)lua_touserdata(L, 1))->loop;
+  push_cancel(L);
+  lua_pushvalue(L, -2);
+  Callback *cb = asy_callback_new(L, loop, 1);
+  cb->vital = true;
+  asy_callback_hold(L, loop, cb, -1);
+  asy_callback_schedule(loop, cb);
+  return 0;
+}
+
+/* A cancellation of the task goes on to the plain future it awaits. */
+static Abort await_abort(lua_State *L, Task *t) {
+  int top = lua_gettop(L);
+  bool told = lua_checkstack(L, 10);
+  if (told) {
+    lua_pushcfunction(L, tell_future);
+    lua_pushlightuserdata(L, t);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+      told = lua_toboolean(L, -1);
+    else { /* nested too deep: in a turn of its own, then */
+      lua_pushcfunction(L, tell_future_later);
+      lua_pushlightuserdata(L, t);
+      told = lua_pcall(L, 1, 0, 0) == LUA_OK;
+    }
+    lua_settop(L, top);
+  }
+  if (told) return ASY_PENDING;
+  list_remove(&t->waiter.link);
+  return ASY_DETACHED;
+}
+
+static const WaitKind AWAIT = {"await", await_finish, await_abort, await_forward, NULL};
+
+/* Whether waiting for f would wait for t itself, through any number of tasks. */
+static bool waits_for(Future *f, const Task *t) {
+  Task *next = f->task ? (Task *)f : NULL;
+  while (next && next != t)
+    next = next->phase == TASK_PARKED && next->kind->forward ? next->kind->forward(next) : NULL;
+  return next == t;
+}
+
+static int await_future(lua_State *L, Runtime *rt, Future *f);
+
+static int await_again(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  return await_future(L, rt, asy_tofuture(L, rt, 1));
+}
+
+static int await_future(lua_State *L, Runtime *rt, Future *f) {
+  Task *t = asy_current_or_null(L);
+  if (f->state != FUTURE_PENDING) {
+    if (t && asy_spent(t)) return asy_give_way(L, t, await_again);
+    return asy_future_results(L, f, 1);
+  }
+  if (!t) t = asy_current(L); /* raises */
+  if (f->loop_id != t->loop->id) {
+    if (asy_loop_find(rt, f->loop_id))
+      return asy_error(L, ASY_ERROR, "cannot await a future of another event loop");
+    return asy_error(L, ASY_CLOSED, "the event loop of the future is closed: it will never be done");
+  }
+  if (waits_for(f, t))
+    return asy_error(L, ASY_ERROR, (Future *)t == f
+                                       ? "a task cannot await itself"
+                                       : "cannot await a task that waits for this one");
+  lua_settop(L, 1);
+  list_append(&f->waiters, &t->waiter.link);
+  return asy_park_on(L, t, &AWAIT, f, 1);
+}
+
+static int awaited(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  (void)ctx;
+  return lua_gettop(L) - 1;
+}
+
+/// Waits for something and returns its results, or raises its error.
+// A future that is done returns at once.
+// @function await
+// @param x a Task, a Future, a coroutine (run to its end as part of the current task), or a value
+// whose metatable has `__await` (a function called with the value, which may wait)
+// @return its results
+// @usage
+// local function answer()
+//   asyncio.sleep(1)
+//   return "forty", "two"
+// end
+// print(asyncio.await(asyncio.create_task(answer))) --> forty  two
+// print(asyncio.await(coroutine.create(answer))) --> forty  two
+static int await(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Future *f = asy_tofuture(L, rt, 1);
+  if (ASY_LIKELY(f)) return await_future(L, rt, f);
+  if (lua_isnone(L, 1)) return luaL_typeerror(L, 1, "task, future or coroutine");
+  lua_settop(L, 1);
+  if (lua_isthread(L, 1)) return asy_coro_await(L);
+  if (luaL_getmetafield(L, 1, "__await") != LUA_TNIL) {
+    lua_pushvalue(L, 1);
+    lua_callk(L, 1, LUA_MULTRET, 0, awaited);
+    return awaited(L, LUA_OK, 0);
+  }
+  return luaL_typeerror(L, 1, lua_isfunction(L, 1)
+                                  ? "task, future or coroutine (call the function instead)"
+                                  : "task, future or coroutine");
+}
+
+/* Running a loop until something is done */
+
+/// Runs the loop until something is done; returns its results or raises its error.
+// @function Loop:run_until_complete
+// @param x a Task or Future of this loop, or a function or coroutine to run as a task
+// @param ... arguments of the function
+// @return the results
+static int loop_run_until_complete(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Loop *loop = asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  asy_loop_checkopen(L, loop);
+  luaL_checkany(L, 2);
+  if (rt->running)
+    return asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
+  Future *f = asy_tofuture(L, rt, 2);
+  if (!f) f = &asy_task_new(L, loop, lua_gettop(L) - 2)->future;
+  if (f->loop_id != loop->id)
+    return asy_error(L, ASY_ERROR, "the future belongs to another event loop");
+  lua_settop(L, 2);
+  asy_loop_run(L, loop, &f->state);
+  if (f->state == FUTURE_PENDING)
+    return asy_error(L, ASY_ERROR, "the event loop was stopped before the future was done");
+  f->looked = true;
+  return asy_future_results(L, f, 2);
+}
+
+static const luaL_Reg functions[] = {{"await", await}, {NULL, NULL}};
+static const luaL_Reg loop_methods[] = {{"run_until_complete", loop_run_until_complete}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_await(lua_State *L) {
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
+}

@@ -1,0 +1,44 @@
+/*
+** handle.c - closing and freeing what stands on a uv_handle_t.
+*/
+#include "core/handle.h"
+
+void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Handle *),
+                     void (*shut)(Shutter *)) {
+  h->shutter.shut = shut;
+  h->loop = loop;
+  h->uv = uv;
+  h->destroy = destroy;
+  h->closed = true;
+  h->boxed = true;
+}
+
+void asy_handle_opened(Handle *h) {
+  h->uv->data = &h->shutter;
+  h->open = true;
+  h->closed = false;
+}
+
+static void free_if_unused(Handle *h) {
+  if (h->closed && !h->boxed) h->destroy(h);
+}
+
+static void on_closed(uv_handle_t *uv) {
+  Handle *h = uv->data;
+  h->closed = true;
+  if (h->on_close) h->on_close(h);
+  h->loop = NULL;
+  free_if_unused(h);
+}
+
+void asy_handle_close(Handle *h) {
+  if (!h->open) return;
+  h->open = false;
+  h->closing = true;
+  uv_close(h->uv, on_closed);
+}
+
+void asy_handle_unbox(Handle *h) {
+  h->boxed = false;
+  free_if_unused(h);
+}

@@ -1,0 +1,39 @@
+/*
+** handle.h - the lifetime of what stands on a uv_handle_t: malloc'ed, owned by a userdata (its box)
+** and by libuv, and freed when both have let go.
+*/
+#ifndef ASY_HANDLE_H
+#define ASY_HANDLE_H
+
+#include "core/loop.h"
+
+ASY_HIDDEN
+
+typedef struct Handle {
+  Shutter shutter; /* first: the uv_handle_t's data */
+  Loop *loop;      /* NULL once `closed`: the loop may be gone then, and what stands on this may not */
+  uv_handle_t *uv; /* inside the same block */
+  void (*on_close)(struct Handle *h); /* libuv has let go; C only. May be NULL */
+  void (*destroy)(struct Handle *h);  /* frees the block */
+  bool open;    /* libuv knows it, and it is not closing */
+  bool closing; /* uv_close has been called */
+  bool closed;  /* ... and has called back, or libuv never knew it */
+  bool boxed;   /* a userdata points to it */
+} Handle;
+
+/* Zeroes nothing: the block is the caller's, calloc'ed. The handle counts as closed at first. */
+void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Handle *),
+                     void (*shut)(Shutter *));
+
+/* After a successful uv_*_init. */
+void asy_handle_opened(Handle *h);
+
+/* Closes it, if it is open. */
+void asy_handle_close(Handle *h);
+
+/* Its userdata is gone. */
+void asy_handle_unbox(Handle *h);
+
+ASY_HIDDEN_END
+
+#endif

@@ -1,0 +1,110 @@
+/*
+** impasse.c - the error of a call that cannot wait here: what stands in the way, and the remedy.
+*/
+#include "core/impasse.h"
+
+#include <string.h>
+
+#include "core/error.h"
+
+/* Functions of the standard library that a coroutine may yield across. */
+static const char *const PASSABLE[] = {"pcall", "xpcall", "dofile", "asyncio.pcall", "asyncio.xpcall", NULL};
+
+/* stack: ..., function → ..., its name in a loaded module, or nil */
+static void name_in_loaded(lua_State *L) {
+  int fn = lua_gettop(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  for (lua_pushnil(L); lua_next(L, fn + 1); lua_settop(L, fn + 2)) {
+    if (lua_type(L, fn + 2) != LUA_TSTRING || !lua_istable(L, fn + 3)) continue;
+    for (lua_pushnil(L); lua_next(L, fn + 3); lua_settop(L, fn + 4)) {
+      if (lua_type(L, fn + 4) != LUA_TSTRING || !lua_rawequal(L, fn, fn + 5)) continue;
+      const char *module = lua_tostring(L, fn + 2), *name = lua_tostring(L, fn + 4);
+      if (!strcmp(module, LUA_GNAME))
+        lua_pushstring(L, name);
+      else
+        lua_pushfstring(L, "%s.%s", strcmp(module, "asyncio.core") ? module : "asyncio", name);
+      lua_replace(L, fn);
+      lua_settop(L, fn);
+      return;
+    }
+  }
+  lua_settop(L, fn - 1);
+  lua_pushnil(L);
+}
+
+static bool passable(const char *name) {
+  for (int i = 0; name && PASSABLE[i]; i++)
+    if (!strcmp(name, PASSABLE[i])) return true;
+  return false;
+}
+
+/* Pushes the name of the nearest function on co's stack that can't be yielded across, or nil. */
+static void push_obstacle(lua_State *L, lua_State *co) {
+  lua_Debug ar;
+  for (int level = L == co; lua_getstack(co, level, &ar); level++) {
+    lua_getinfo(co, "nSf", &ar);
+    if (L != co) lua_xmove(co, L, 1);
+    if (ar.name && !strcmp(ar.namewhat, "metamethod") &&
+        (!strcmp(ar.name, "__gc") || !strcmp(ar.name, "gc"))) {
+      lua_pop(L, 1);
+      lua_pushliteral(L, "a finaliser (__gc)");
+      return;
+    }
+    if (*ar.what != 'C') {
+      lua_pop(L, 1);
+      continue;
+    }
+    name_in_loaded(L);
+    if (lua_isnil(L, -1) && ar.name) {
+      lua_pop(L, 1);
+      lua_pushstring(L, ar.name);
+    }
+    if (lua_isstring(L, -1) && !passable(lua_tostring(L, -1))) return;
+    lua_pop(L, 1);
+  }
+  lua_pushnil(L);
+}
+
+/* Pushes "file:line: asyncio.sleep" for the call that can't wait. */
+static void push_call(lua_State *L) {
+  lua_Debug ar;
+  luaL_where(L, 1);
+  if (lua_getstack(L, 0, &ar)) {
+    lua_getinfo(L, "nf", &ar);
+    name_in_loaded(L);
+    if (lua_isnil(L, -1)) {
+      lua_pop(L, 1);
+      lua_pushstring(L, ar.name ? ar.name : "the call");
+    }
+  } else
+    lua_pushliteral(L, "the call");
+  lua_concat(L, 2);
+}
+
+int asy_impasse(lua_State *L, Impasse why, lua_State *top) {
+  luaL_checkstack(L, 20, NULL);
+  if (why == ASY_STRANGE_CORO && !lua_isyieldable(top) && lua_checkstack(top, 2)) why = ASY_NO_YIELD;
+  push_call(L);
+  const char *call = lua_tostring(L, -1);
+  if (why == ASY_NO_TASK)
+    lua_pushfstring(L, "%s cannot wait outside of a task: call it from a function that "
+                       "asyncio.run or asyncio.create_task runs", call);
+  else if (why == ASY_STRANGE_CORO)
+    lua_pushfstring(L, "%s cannot wait in a coroutine that the standard coroutine library resumes: "
+                       "create and resume it with asyncio.coroutine, or run it with asyncio.await",
+                    call);
+  else {
+    push_obstacle(L, top);
+    if (lua_isnil(L, -1))
+      lua_pushfstring(L, "%s cannot wait here: a C function that Lua cannot suspend is in the way",
+                      call);
+    else
+      lua_pushfstring(L, "%s cannot wait inside %s, which Lua cannot suspend: await before or after it",
+                      call, lua_tostring(L, -1));
+  }
+  asy_error_push(L, ASY_ERROR, "%s", lua_tostring(L, -1));
+  lua_error(L);
+#if defined(__GNUC__)
+  __builtin_unreachable();
+#endif
+}

@@ -1,0 +1,157 @@
+/*
+** task.h - how a task waits. One place resumes coroutines, one place suspends them (task.c; coro.c
+** for coroutines inside a task).
+**
+** A method that may have to wait does its fast path without suspending. Otherwise it puts the
+** task's waiter into a line (or arms a timer) and returns asy_park(L, task, &KIND, on). Someone
+** wakes the waiter, which only puts the task on the ready list; at its next step the kind's
+** `finish` pushes the results. A cancellation calls `abort` once instead.
+*/
+#ifndef ASY_TASK_H
+#define ASY_TASK_H
+
+#include "core/future.h"
+
+ASY_HIDDEN
+
+struct Task;
+
+/* What a task must give back before it ends: a lock. */
+typedef struct Guard {
+  ListNode link; /* in the task's guards */
+  /* The task has ended and never gave it back: reports, and does it. stack: ..., task */
+  void (*forgotten)(lua_State *L, Loop *loop, struct Guard *g);
+} Guard;
+
+typedef enum Abort {
+  ASY_DETACHED, /* the task waits for nothing any more: it gets its CancelledError */
+  ASY_PENDING   /* whoever it waits for has been told, and will wake it */
+} Abort;
+
+/* One kind of waiting. Nothing is taken before `finish`, so `abort` has nothing to give back. When the
+** loop closes abort is called with the phase TASK_ENDED: then the task must not be woken. */
+typedef struct WaitKind {
+  const char *name; /* for people: "sleep", "read" */
+  /* In the task's coroutine, the method's stack as at asy_park: pushes the results or raises. */
+  int (*finish)(lua_State *L, struct Task *t);
+  Abort (*abort)(lua_State *L, struct Task *t);
+  /* The task that a cancellation goes on to, or NULL: then abort is called. May be NULL itself. */
+  struct Task *(*forward)(struct Task *t);
+  /* The task was woken but will never run (its loop closes): gives back what waking gave; must not
+  ** raise. Or NULL. */
+  void (*giveback)(lua_State *L, struct Task *t);
+} WaitKind;
+
+typedef enum TaskPhase {
+  TASK_NEW,     /* on the ready list, not begun */
+  TASK_RUNNING, /* a step is under way */
+  TASK_PARKED,  /* waits; `kind` and `on` say for what */
+  TASK_WOKEN,   /* on the ready list again, what it waited for has happened */
+  TASK_ENDED
+} TaskPhase;
+
+#define ASY_BUDGET 128 /* calls that could have waited, for each step (Tokio's figure) */
+#define ASY_WOKEN_CANCELLED (-0x7fffffff) /* the wake code of a cancelled wait */
+
+typedef struct Task {
+  Future future; /* first: a task is a future */
+  Ready ready;
+  Waiter waiter; /* in the line where it waits */
+  Timer timer;   /* of a sleep */
+  Loop *loop;    /* NULL once it has ended */
+  lua_State *co;
+  lua_State *top; /* the innermost coroutine it drives: co, or one of coro.c's */
+  lua_State *parked; /* the coroutine that stands at asy_park; NULL while it runs */
+  const WaitKind *kind;
+  void *on;              /* what it waits on, as its kind sees it */
+  lua_CFunction again;   /* after giving way: the call to make again */
+  ListNode guards;       /* Guards that it holds */
+  void (*ended)(lua_State *L, struct Task *t); /* told when it has ended, or NULL; stack: task */
+  void *owner;           /* for `ended` */
+  int code;              /* what it was woken with */
+  uint32_t slot;         /* where the loop holds it */
+  uint64_t number;       /* no other task of the state has it: a lock knows its owner by it; for its default name */
+  int16_t budget;
+  uint16_t requests;     /* undelivered cancellations, in extras.requests */
+  uint16_t own_request;  /* the place among them of the last it made itself; 0: none */
+  uint32_t cancelling;   /* requests minus uncancel() */
+  uint32_t scopes;       /* open ones of the Lua layer, in extras.scopes */
+  uint8_t phase;         /* TaskPhase */
+  bool failed;           /* how its function ended, until it is settled */
+  bool packed;
+  bool own_coro;         /* the coroutine is ours, to be used again */
+  bool anchored;         /* its user value holds what it waits on, or did last */
+  bool in_cancel;        /* a cancellation is being passed on through it */
+} Task;
+
+/* The task that makes this call and may wait in it; raises where nothing can wait. */
+Task *asy_current(lua_State *L);
+
+/* The same, the quick way. */
+static inline Task *asy_current_in(lua_State *L, const Runtime *rt) {
+  Task *t = rt->current;
+  return ASY_LIKELY(t && t->top == L && lua_isyieldable(L)) ? t : asy_current(L);
+}
+
+/* As above, but NULL instead of raising. */
+Task *asy_current_or_null(lua_State *L);
+static inline Task *asy_current_or_null_in(lua_State *L, const Runtime *rt) {
+  Task *t = rt->current;
+  return t && t->top == L && lua_isyieldable(L) ? t : NULL;
+}
+
+/* Suspends. Return its value from the C function. */
+int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on);
+
+/* For asy_park with an object that has no finaliser to detach the task: idx is anchored in the
+** task, since a stranger may close the coroutine whose stack holds it. */
+int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
+
+/* Counts a call that need not wait. True when the budget is used up: then return asy_give_way. */
+static inline bool asy_spent(Task *t) { return --t->budget < 0; }
+int asy_give_way(lua_State *L, Task *t, lua_CFunction again);
+
+/* Whether a coroutine that has begun, or waits to, is a task's own. */
+bool asy_task_owns(lua_State *co);
+
+/* Puts a parked task on the ready list. C only. */
+void asy_wake(Task *t, int code);
+
+/* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. Allocates: see asy_subtable. */
+void asy_task_cancel(lua_State *L, Task *t, int msg);
+
+/* The same with an error object that the caller knows: stack: ..., task, request → ..., task */
+void asy_task_request(lua_State *L, Task *t);
+
+/* Takes an undelivered request back: the error at idx, or with idx 0 all of them. */
+bool asy_task_withdraw(lua_State *L, Task *t, int idx);
+
+/* A request that was delivered goes to the front again, for the next suspension.
+** stack: ..., task, request → ..., task */
+void asy_task_requeue(lua_State *L, Task *t);
+
+/* Pushes the task's userdata; it must not have ended. */
+void asy_task_push(lua_State *L, Task *t);
+
+/* stack: ..., fn, n arguments → ..., task */
+Task *asy_task_new(lua_State *L, Loop *loop, int n);
+
+/* Pushes the live task with that number; nil when there is none. */
+void asy_task_find(lua_State *L, Loop *loop, uint64_t number);
+
+/* Pushes its name. idx: its userdata. */
+void asy_task_name(lua_State *L, Task *t, int idx);
+
+/* Raises the first undelivered request of a running task. */
+int asy_task_raise(lua_State *L, Task *t);
+
+/* For message handlers. stack: err → err, its traceback through all levels of coroutines so far, the
+** running task, its extras, ... False, with the stack as it was, for what needs none. */
+bool asy_task_trace(lua_State *L);
+
+void asy_open_task(lua_State *L);
+void asy_open_task_class(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif

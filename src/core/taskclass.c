@@ -1,0 +1,374 @@
+/*
+** taskclass.c - tasks as Lua sees them: making one, asking what there are, the methods of asyncio.Task
+** (some for the Lua layer's scopes only), what `tostring` says.
+*/
+#include "core/task.h"
+
+#include "core/debug.h"
+
+static Task *check_task(lua_State *L) {
+  return asy_check(L, ASY_RUNTIME(L), 1, ASY_TASK, "asyncio.Task");
+}
+
+/* Making one, and finding them */
+
+/* stack: [from] table → [from] its array part; its name, or nil, replaces the table below */
+static void spread_options(lua_State *L, int from) {
+  int n = (int)lua_rawlen(L, from);
+  luaL_checkstack(L, n + 4, "too many arguments");
+  lua_getfield(L, from, "name");
+  for (int i = 1; i <= n; i++) lua_rawgeti(L, from, i);
+  lua_remove(L, from);
+}
+
+static void set_name(lua_State *L, int task, int name) {
+  luaL_tolstring(L, name, NULL);
+  asy_future_extras(L, task, true);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "name");
+  lua_pop(L, 1);
+}
+
+/* stack: [from] function, arguments... or one options table → [from] task */
+static void create_task(lua_State *L, Loop *loop, int from) {
+  luaL_checkany(L, from);
+  if (lua_istable(L, from) && !luaL_getmetafield(L, from, "__call")) {
+    lua_settop(L, from);
+    spread_options(L, from); /* name, function, arguments */
+    if (lua_gettop(L) == from) luaL_argerror(L, from, "function expected, got table without one");
+    asy_task_new(L, loop, lua_gettop(L) - from - 1);
+    if (!lua_isnil(L, from)) set_name(L, from + 1, from);
+    lua_remove(L, from);
+  } else {
+    if (lua_istable(L, from)) lua_pop(L, 1);
+    asy_task_new(L, loop, lua_gettop(L) - from);
+  }
+  if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
+}
+
+/// Starts a task: it takes its first step at the next turn of the loop.
+// The loop keeps it alive until it has ended. Also `create_task{fn, args..., name=}`.
+// @function create_task
+// @param fn a function, a callable, or a coroutine that has not started
+// @param ... its arguments
+// @treturn Task
+// @usage
+// local function count(n, step)
+//   for _ = 1, n do asyncio.sleep(step) end
+//   return n
+// end
+// local quick = asyncio.create_task(count, 3, 0.1)
+// local slow = asyncio.create_task { count, 3, 1, name = "slow" }
+// print(asyncio.await(quick), slow:done(), slow:get_name()) --> 3  false  slow
+// print(asyncio.await(slow)) --> 3
+static int task_create(lua_State *L) {
+  create_task(L, asy_running(L, ASY_RUNTIME(L)), 1);
+  return 1;
+}
+
+/// Starts a task in this loop.
+// @function Loop:create_task
+// @param fn as for `create_task`
+// @param ... its arguments
+// @treturn Task
+static int loop_create_task(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  asy_loop_checkopen(L, loop);
+  create_task(L, loop, 2);
+  return 1;
+}
+
+/// The task that runs now; nil outside of one.
+// @function current_task
+// @treturn ?Task
+static int task_current(lua_State *L) {
+  Task *t = ASY_RUNTIME(L)->current;
+  if (!t) return 0;
+  asy_task_push(L, t);
+  return 1;
+}
+
+/* Whether the call is made where a task can be suspended. */
+static int task_can_wait(lua_State *L) {
+  lua_pushboolean(L, asy_current_or_null(L) != NULL);
+  return 1;
+}
+
+/// All tasks of the loop (the running one by default) that haven't ended.
+// @function all_tasks
+// @tparam[opt] Loop loop
+// @treturn {Task,...}
+static int task_all(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Loop *loop = lua_isnoneornil(L, 1) ? asy_running(L, rt)
+                                     : asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  lua_newtable(L);
+  if (!loop->open) return 1;
+  asy_held_table(L, loop);
+  for (uint32_t i = ASY_SLOT_FIRST, n = 0; i <= loop->held; i++) {
+    lua_rawgeti(L, -1, i);
+    Task *t = asy_test(L, rt, -1, ASY_TASK);
+    if (t && t->slot == i && t->phase != TASK_ENDED)
+      lua_rawseti(L, -3, ++n);
+    else
+      lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return 1;
+}
+
+/* Methods */
+
+/// Asks the task to stop: a CancelledError is raised where it waits, or at its next wait.
+// @function Task:cancel
+// @param[opt] msg the error's message
+// @treturn boolean false when it has ended already
+static int task_cancel(lua_State *L) {
+  Task *t = check_task(L);
+  bool live = t->phase != TASK_ENDED;
+  if (live) asy_task_cancel(L, t, lua_gettop(L) > 1 ? 2 : 0);
+  lua_pushboolean(L, live);
+  return 1;
+}
+
+/// How many cancellations were requested and not taken back by `uncancel`.
+// @function Task:cancelling
+// @treturn integer
+static int task_cancelling(lua_State *L) {
+  lua_pushinteger(L, check_task(L)->cancelling);
+  return 1;
+}
+
+/// Takes one request off the count; at zero, requests not delivered yet are dropped.
+// @function Task:uncancel
+// @treturn integer how many are left
+static int task_uncancel(lua_State *L) {
+  Task *t = check_task(L);
+  if (t->cancelling && --t->cancelling == 0 && t->phase != TASK_ENDED) asy_task_withdraw(L, t, 0);
+  lua_pushinteger(L, t->cancelling);
+  return 1;
+}
+
+/* For scopes: a request whose error object they know. → whether the task can still get it */
+static int task_request(lua_State *L) {
+  Task *t = check_task(L);
+  bool live = t->phase != TASK_ENDED;
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  if (live) asy_task_request(L, t);
+  lua_pushboolean(L, live);
+  return 1;
+}
+
+/* For scopes: takes their request back and off the count. → whether it was still undelivered */
+static int task_withdraw(lua_State *L) {
+  Task *t = check_task(L);
+  bool found = t->phase != TASK_ENDED && asy_task_withdraw(L, t, 2);
+  if (t->cancelling) t->cancelling--;
+  lua_pushboolean(L, found);
+  return 1;
+}
+
+/* For scopes: a request that was delivered goes to the front again, for the next suspension. */
+static int task_requeue(lua_State *L) {
+  Task *t = check_task(L);
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  if (t->phase != TASK_ENDED) asy_task_requeue(L, t);
+  return 0;
+}
+
+/* For scopes: the task must leave this one before it ends. args: task, scope, the level where it is made */
+static int task_enter(lua_State *L) {
+  Task *t = check_task(L);
+  luaL_where(L, (int)luaL_checkinteger(L, 3));
+  size_t n = lua_rawlen(L, -1);
+  lua_pushlstring(L, lua_tostring(L, -1), n > 2 ? n - 2 : 0); /* less ": " */
+  asy_future_subtable(L, 1, "scopes", 0, 1);
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -4);
+  lua_rawset(L, -3);
+  t->scopes++;
+  return 0;
+}
+
+/* For scopes: this one has been left. */
+static int task_leave(lua_State *L) {
+  Task *t = check_task(L);
+  lua_settop(L, 2);
+  asy_future_extras(L, 1, false);
+  if (!t->scopes || lua_getfield(L, -1, "scopes") != LUA_TTABLE) return 0;
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, -2) == LUA_TNIL) return 0;
+  lua_pushvalue(L, 2);
+  lua_pushnil(L);
+  lua_rawset(L, -4);
+  t->scopes--;
+  return 0;
+}
+
+void asy_task_name(lua_State *L, Task *t, int idx) {
+  int top = lua_gettop(L);
+  asy_future_extras(L, idx, false);
+  if (!lua_istable(L, -1) || lua_getfield(L, -1, "name") != LUA_TSTRING)
+    lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
+}
+
+/// Its name: `Task-1` and so on, unless it was set.
+// @function Task:get_name
+// @treturn string
+static int task_get_name(lua_State *L) {
+  asy_task_name(L, check_task(L), 1);
+  return 1;
+}
+
+/// Sets its name.
+// @function Task:set_name
+// @param name anything, as its tostring
+static int task_set_name(lua_State *L) {
+  check_task(L);
+  luaL_checkany(L, 2);
+  set_name(L, 1, 2);
+  return 0;
+}
+
+/// Its coroutine. After the end nil, unless it was asked for before: coroutines are used again.
+// @function Task:get_coro
+// @treturn ?thread
+static int task_get_coro(lua_State *L) {
+  Task *t = check_task(L);
+  t->own_coro = false;
+  if (lua_getiuservalue(L, 1, TASK_UV_CORO) != LUA_TTHREAD) lua_pushnil(L);
+  return 1;
+}
+
+/// Where it stands, or where its error was raised.
+// @function Task:traceback
+// @treturn ?string nil when there is nothing to tell
+static int task_traceback(lua_State *L) {
+  Task *t = check_task(L);
+  if (t->phase == TASK_ENDED) {
+    asy_future_extras(L, 1, false);
+    if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
+    return 1;
+  }
+  asy_debug_traceback(L, t);
+  return 1;
+}
+
+/* Pushes where the task's function is. idx: its userdata */
+static void push_place(lua_State *L, Task *t, int idx) {
+  lua_Debug ar;
+  int type = lua_getiuservalue(L, idx, TASK_UV_CORO);
+  if (type == LUA_TTHREAD && t->phase == TASK_ENDED && lua_isfunction(t->co, 1)) { /* at this moment */
+    lua_pushvalue(t->co, 1);
+    lua_xmove(t->co, L, 1);
+  } else if (type == LUA_TTHREAD && t->phase != TASK_ENDED) {
+    int level = 0;
+    while (lua_getstack(t->co, level + 1, &ar)) level++;
+    if (t->phase == TASK_NEW && lua_gettop(t->co) > 1) {
+      lua_pushvalue(t->co, 2); /* above the body */
+      lua_xmove(t->co, L, 1);
+    } else if (level > 0 && lua_getstack(t->co, level - 1, &ar)) {
+      lua_getinfo(t->co, "f", &ar);
+      lua_xmove(t->co, L, 1);
+    } else if (level == 0 && lua_isfunction(t->co, 1)) { /* it has just returned */
+      lua_pushvalue(t->co, 1);
+      lua_xmove(t->co, L, 1);
+    }
+  }
+  if (lua_isfunction(L, -1)) {
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">S", &ar);
+    if (*ar.what == 'C')
+      lua_pushliteral(L, "function at [C]");
+    else if (*ar.what == 'm')
+      lua_pushfstring(L, "main chunk of %s", ar.short_src);
+    else
+      lua_pushfstring(L, "function at %s:%d", ar.short_src, ar.linedefined);
+  } else
+    lua_pushliteral(L, "function at ?");
+}
+
+/* Pushes what the task does, or how it ended. */
+static void push_state(lua_State *L, Task *t, int idx) {
+  Task *next;
+  if (t->phase == TASK_ENDED && t->future.state != FUTURE_PENDING) {
+    if (t->future.packed) {
+      lua_pushliteral(L, "done");
+      return;
+    }
+    asy_future_push_value(L, ASY_RUNTIME(L), idx);
+    lua_pushfstring(L,
+                    t->future.state == FUTURE_RESULT      ? "done, result %s"
+                    : t->future.state == FUTURE_CANCELLED ? "cancelled"
+                                                          : "failed, error %s",
+                    lua_tostring(L, -1));
+  } else if (t->phase == TASK_ENDED)
+    lua_pushliteral(L, "abandoned");
+  else if (t->phase == TASK_PARKED && t->kind->forward && (next = t->kind->forward(t))) {
+    asy_task_push(L, next);
+    asy_task_name(L, next, -1);
+    lua_pushfstring(L, "waits (await '%s')", lua_tostring(L, -1));
+  } else if (t->phase == TASK_PARKED)
+    lua_pushfstring(L, "waits (%s)", t->kind->name);
+  else
+    lua_pushstring(L, t->phase == TASK_NEW ? "new" : t->phase == TASK_RUNNING ? "running" : "ready");
+}
+
+static int task__tostring(lua_State *L) {
+  Task *t = check_task(L);
+  lua_settop(L, 1);
+  luaL_checkstack(L, 20, NULL);
+  asy_task_name(L, t, 1);
+  const char *name = lua_tostring(L, -1);
+  push_state(L, t, 1);
+  const char *state = lua_tostring(L, -1);
+  push_place(L, t, 1);
+  lua_pushfstring(L, "asyncio.Task '%s': %s, %s (%p)", name, state, lua_tostring(L, -1), (void *)t);
+  return 1;
+}
+
+/// A function that runs in the loop, and the future of its results: it has the methods of `Future`, too.
+// `create_task` makes it.
+// @type Task
+// @usage
+// local task = asyncio.create_task(function()
+//   local _ <close> = setmetatable({}, { __close = function() asyncio.sleep(0.1) end }) -- may wait, too
+//   asyncio.sleep(3600)
+// end)
+// asyncio.sleep(1)
+// task:cancel()
+// asyncio.wait { task } -- until it has tidied up
+// print(task:cancelled()) --> true
+
+static const luaL_Reg methods[] = {{"cancel", task_cancel},
+                                   {"cancelling", task_cancelling},
+                                   {"uncancel", task_uncancel},
+                                   {"get_name", task_get_name},
+                                   {"set_name", task_set_name},
+                                   {"get_coro", task_get_coro},
+                                   {"traceback", task_traceback},
+                                   {"_request", task_request},
+                                   {"_withdraw", task_withdraw},
+                                   {"_requeue", task_requeue},
+                                   {"_enter", task_enter},
+                                   {"_leave", task_leave},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__tostring", task__tostring}, {NULL, NULL}};
+static const luaL_Reg loop_methods[] = {{"create_task", loop_create_task}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"create_task", task_create},
+                                     {"current_task", task_current},
+                                     {"all_tasks", task_all},
+                                     {"can_wait", task_can_wait},
+                                     {NULL, NULL}};
+
+/* stack: module */
+void asy_open_task_class(lua_State *L) {
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
+  asy_newclass(L, ASY_TASK, "asyncio.Task", methods, metamethods);
+}

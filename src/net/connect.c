@@ -1,0 +1,147 @@
+/*
+** connect.c - one attempt to connect to one address: the mechanism of open_connection and
+** open_unix_connection.
+*/
+#include "net/connect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "net/address.h"
+#include "base/alloc.h"
+#include "core/error.h"
+#include "core/options.h"
+
+typedef struct Connect {
+  uv_connect_t req;
+  Stream *stream; /* NULL: nobody waits any more */
+} Connect;
+
+static void on_connect(uv_connect_t *req, int status) {
+  Connect *c = asy_container(req, Connect, req);
+  if (c->stream && status != UV_ECANCELED) stream_wake_reader(c->stream, status);
+  asy_free(c);
+}
+
+/* stack: address, opts, writer */
+static int connected(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  struct sockaddr_storage sa;
+  char text[ASY_ADDRESS_TEXT];
+  s->reader = NULL;
+  socklen_t len = asy_address_check(L, 1, &sa);
+  if (t->code) {
+    stream_abort(L, s);
+    asy_address_text((struct sockaddr *)&sa, len, text);
+    return asy_oserror(L, t->code, "connect", text);
+  }
+  stream_set_peer(s, (struct sockaddr *)&sa);
+  stream_start(s);
+  stream_push_reader(L, 3);
+  lua_insert(L, 3);
+  return 2;
+}
+
+static Abort connect_abort(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  if (!s) return ASY_DETACHED;
+  s->reader = NULL;
+  stream_abort(L, s);
+  return ASY_DETACHED;
+}
+
+static void connect_giveback(lua_State *L, Task *t) { connect_abort(L, t); }
+
+static const WaitKind CONNECT = {"connect", connected, connect_abort, NULL, connect_giveback};
+
+static int fail(lua_State *L, Stream *s, int status, const char *what, const char *address) {
+  stream_abort(L, s);
+  return asy_oserror(L, status, what, address);
+}
+
+static void set_options(lua_State *L, Stream *s) {
+  if (asy_opt_bool(L, 2, "nodelay", true)) uv_tcp_nodelay(&s->uv.tcp, 1);
+  if (asy_opt_bool(L, 2, "keepalive", false)) uv_tcp_keepalive(&s->uv.tcp, 1, 60);
+}
+
+static void bind_local(lua_State *L, Stream *s) {
+  struct sockaddr_storage sa;
+  char text[ASY_ADDRESS_TEXT];
+  if (lua_getfield(L, 2, "local_addr") != LUA_TNIL) {
+    if (!lua_istable(L, -1)) luaL_argerror(L, 2, "'local_addr' is an address {host=, port=}");
+    socklen_t len = asy_address_check(L, lua_gettop(L), &sa);
+    int status = uv_tcp_bind(&s->uv.tcp, (struct sockaddr *)&sa, 0);
+    if (status) {
+      asy_address_text((struct sockaddr *)&sa, len, text);
+      fail(L, s, status, "bind", text);
+    }
+  }
+  lua_pop(L, 1);
+}
+
+/* connect(address, opts) → reader, writer */
+static int stream_connect(lua_State *L) {
+  struct sockaddr_storage sa;
+  char text[ASY_ADDRESS_TEXT];
+  socklen_t len = asy_address_check(L, 1, &sa);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  size_t limit = asy_opt_bytes(L, 2, "limit", STREAM_LIMIT);
+  Task *t = asy_current(L);
+  Stream *s = stream_new(L, t->loop, UV_TCP, limit);
+  asy_address_text((struct sockaddr *)&sa, len, text);
+  bind_local(L, s);
+  Connect *c = asy_malloc(sizeof *c);
+  if (!c) return fail(L, s, UV_ENOMEM, "connect", text);
+  c->stream = s;
+  int status = uv_tcp_connect(&c->req, &s->uv.tcp, (struct sockaddr *)&sa, on_connect);
+  if (status) {
+    asy_free(c);
+    return fail(L, s, status, "connect", text);
+  }
+  set_options(L, s);
+  s->reader = t;
+  return asy_park(L, t, &CONNECT, s);
+}
+
+/* A unix socket that is connected, or a negative status. The kernel says so at once: EAGAIN when the
+** server's backlog is full. */
+static int connect_unix(const struct sockaddr *sa, socklen_t len) {
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0) return -errno;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  if (connect(fd, sa, len) == 0) return fd;
+  int status = -errno;
+  close(fd);
+  return status;
+}
+
+/* connect_unix(address, opts) → reader, writer; never waits */
+static int stream_connect_unix(lua_State *L) {
+  struct sockaddr_storage sa;
+  char text[ASY_ADDRESS_TEXT];
+  socklen_t len = asy_address_check(L, 1, &sa);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  Stream *s = stream_new(L, asy_running(L, ASY_RUNTIME(L)), UV_NAMED_PIPE,
+                         asy_opt_bytes(L, 2, "limit", STREAM_LIMIT));
+  asy_address_text((struct sockaddr *)&sa, len, text);
+  int fd = connect_unix((struct sockaddr *)&sa, len);
+  int status = fd < 0 ? fd : uv_pipe_open(&s->uv.pipe, fd);
+  if (status) {
+    if (fd >= 0) close(fd);
+    return fail(L, s, status, "connect", text);
+  }
+  stream_start(s);
+  stream_push_reader(L, 3);
+  lua_insert(L, 3);
+  return 2;
+}
+
+static const luaL_Reg functions[] = {
+    {"connect", stream_connect}, {"connect_unix", stream_connect_unix}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_connect(lua_State *L) { asy_setfuncs(L, functions); }

@@ -1,0 +1,528 @@
+/*
+** reader.c - asyncio.StreamReader.
+**
+** Reads land in the stream's buffer, whether somebody waits or not, until twice the limit lies
+** there. A method looks at the buffer; when that isn't enough it says what it wants and parks, and
+** looks again when it is woken: so it takes nothing before it returns it, and a cancelled read has
+** taken nothing. A stream without unread data that waits has no buffer.
+*/
+#include "net/stream.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/address.h"
+#include "core/error.h"
+#include "net/search.h"
+
+#define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
+#define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
+
+static ReaderBox *check_box(lua_State *L) {
+  ReaderBox *box = stream_test(L, 1, &stream_reader_kind);
+  if (!box) luaL_typeerror(L, 1, "asyncio.StreamReader");
+  return box;
+}
+
+static Stream *check_reader(lua_State *L) {
+  Stream *s = check_box(L)->writer->stream;
+  if (!s) asy_error(L, ASY_CLOSED, "the stream is closed");
+  return s;
+}
+
+/* Receiving */
+
+void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  (void)suggested;
+  if (s->direct && s->reader) {
+    *buf = uv_buf_init(NULL, 0);
+    return;
+  }
+  if (!s->in.data) buffer_take_block(&s->in, &s->handle.loop->blocks, s->read_size);
+  char *room = buffer_reserve(&s->in, s->read_size);
+  size_t n = room ? s->in.size - s->in.end : 0;
+  *buf = uv_buf_init(room, (unsigned)(n < LARGEST_READ ? n : LARGEST_READ));
+}
+
+static void adapt_read_size(Stream *s, size_t got, size_t offered) {
+  if (got == offered) {
+    if (s->read_size < LARGEST_READ) s->read_size *= 8;
+  } else if (got < s->read_size / 32 && s->read_size > BUFFER_BLOCK)
+    s->read_size /= 8;
+  if (s->read_size > LARGEST_READ) s->read_size = LARGEST_READ;
+}
+
+void stream_wake_reader(Stream *s, int code) {
+  if (s->reader && s->reader->phase == TASK_PARKED) asy_wake(s->reader, code);
+}
+
+void stream_pause_reading(Stream *s) {
+  if (s->reading) uv_read_stop(&s->uv.stream);
+  s->reading = false;
+}
+
+/* The input has ended: UV_EOF, or an error. */
+static void stop_reading(Stream *s, int status) {
+  if (status == UV_EOF)
+    s->eof = s->peer_ended = true;
+  else
+    s->read_error = status;
+  stream_pause_reading(s);
+}
+
+static bool satisfied(const Stream *s, const char *fresh, size_t n) {
+  return buffer_length(&s->in) >= s->want || (s->want_byte >= 0 && memchr(fresh, s->want_byte, n));
+}
+
+void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  if (n == 0) return;
+  if (n < 0) {
+    if (n != UV_ENOBUFS || !s->direct) stop_reading(s, n == UV_ENOBUFS ? UV_ENOMEM : (int)n);
+    stream_wake_reader(s, 0);
+    if (s->draining) stream_end(s);
+    return;
+  }
+  if (s->draining) return; /* it came after the close: thrown away */
+  buffer_added(&s->in, (size_t)n);
+  adapt_read_size(s, (size_t)n, buf->len);
+  bool enough = satisfied(s, buf->base, (size_t)n);
+  if (enough) stream_wake_reader(s, 0);
+  bool full = s->on_demand || buffer_length(&s->in) > 2 * s->limit;
+  if (full && (enough || !s->reader)) stream_pause_reading(s);
+}
+
+static void resume_reading(Stream *s) {
+  if (!s->reading && !s->eof && !s->read_error && s->handle.open) stream_start(s);
+}
+
+/* Nobody knows how long it stays empty. */
+static void free_if_empty(Stream *s) {
+  if (!s->in.data || s->in.start != s->in.end) return;
+  if (s->handle.loop)
+    buffer_give_back(&s->in, &s->handle.loop->blocks);
+  else
+    buffer_free(&s->in);
+}
+
+/* Takes n bytes off the front of the buffer, and pushes them but for the last `less`. What there is no
+** memory for stays. */
+static int take_less(lua_State *L, Stream *s, size_t n, size_t less) {
+  size_t length = buffer_length(&s->in);
+  lua_pushlstring(L, buffer_bytes(&s->in), n - less);
+  if (buffer_length(&s->in) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
+  buffer_consume(&s->in, n);
+  free_if_empty(s);
+  s->searched = 0;
+  if (buffer_length(&s->in) <= s->limit && !s->on_demand) resume_reading(s);
+  return 1;
+}
+
+static int take(lua_State *L, Stream *s, size_t n) { return take_less(L, s, n, 0); }
+
+/* Waiting */
+
+static Abort read_abort(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  (void)L;
+  if (s) {
+    s->reader = NULL;
+    s->direct = false;
+    if (s->on_demand) stream_pause_reading(s);
+  }
+  return ASY_DETACHED;
+}
+
+static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
+
+/* The call starts: nobody else may be reading. */
+static void begin(lua_State *L, Stream *s) {
+  if (s->reader) {
+    asy_task_push(L, s->reader);
+    asy_task_name(L, s->reader, -1);
+    asy_error(L, ASY_BUSY, "the stream is being read by task '%s'", lua_tostring(L, -1));
+  }
+  s->searched = 0;
+}
+
+/* What libuv would have done, in the reader's step. */
+static void fill(Stream *s) {
+  int fd;
+  ssize_t n;
+  s->direct = false;
+  if (!s->reading || s->in.data || uv_fileno(&s->uv.handle, &fd)) return;
+  if (!buffer_take_block(&s->in, &s->handle.loop->blocks, s->read_size)) {
+    stop_reading(s, UV_ENOMEM);
+    return;
+  }
+  do n = read(fd, s->in.data, s->in.size);
+  while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    buffer_added(&s->in, (size_t)n);
+    adapt_read_size(s, (size_t)n, s->in.size);
+  } else if (n == 0 || errno != EAGAIN)
+    stop_reading(s, n == 0 ? UV_EOF : -errno);
+  free_if_empty(s);
+}
+
+/* Parks until `want` bytes lie there or `byte` has come. */
+static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
+  Task *t = stream_waiting_task(L, s);
+  free_if_empty(s);
+  if (s->out.bytes >= EARLY) stream_flush(L, s);
+  if (!s->reading) resume_reading(s);
+  s->want = want;
+  s->want_byte = byte;
+  s->reader = t;
+  return asy_park(L, t, kind, s);
+}
+
+/* Whether the call should give way first; the budget counts only what is at hand. */
+static Task *spent(lua_State *L) {
+  Task *t = asy_current_or_null_in(L, ASY_RUNTIME(L));
+  return t && asy_spent(t) ? t : NULL;
+}
+
+static int raise_read_error(lua_State *L, Stream *s) {
+  char peer[ASY_ADDRESS_TEXT];
+  int status = s->read_error;
+  stream_peer(s, peer);
+  if (status == UV_ENOMEM && !s->eof) s->read_error = 0; /* the next read may do better */
+  return asy_oserror(L, status, "read", *peer ? peer : NULL);
+}
+
+/* read */
+
+static int read_some(lua_State *L, Stream *s, lua_Integer n);
+
+static int read_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  if (s->direct) fill(s);
+  return read_some(L, s, lua_tointeger(L, 2));
+}
+
+static const WaitKind READ = {"read", read_resumed, read_abort, NULL, read_giveback};
+
+static int read_some(lua_State *L, Stream *s, lua_Integer n) {
+  size_t length = buffer_length(&s->in);
+  if (n > 0 && length) return take(L, s, (size_t)n < length ? (size_t)n : length);
+  if (n == 0) {
+    lua_pushliteral(L, "");
+    return 1;
+  }
+  if (s->read_error) return raise_read_error(L, s);
+  if (s->eof) {
+    if (n < 0) return take(L, s, length);
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_settop(L, 1);
+  lua_pushinteger(L, n); /* for read_resumed */
+  s->direct = n > 0 && !s->on_demand;
+  return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
+}
+
+/// Reads up to n bytes, as soon as there are any.
+// Raises BusyError when another task reads, OSError when the connection broke.
+// @function StreamReader:read
+// @tparam[opt=-1] integer n negative: all until the end of the stream
+// @treturn ?string nil at the end; with a negative n what there was, `""` at least
+static int reader_read(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_Integer n = luaL_optinteger(L, 2, -1);
+  Task *t;
+  begin(L, s);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_read);
+  return read_some(L, s, n);
+}
+
+/* readexactly */
+
+static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
+  size_t length = buffer_length(&s->in);
+  if (expected)
+    asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I of %I bytes",
+                   (LUAI_UACINT)length, (LUAI_UACINT)expected);
+  else
+    asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I bytes, before a separator",
+                   (LUAI_UACINT)length);
+  if (expected) {
+    lua_pushinteger(L, expected);
+    lua_setfield(L, -2, "expected");
+  }
+  lua_pushliteral(L, "");
+  lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
+  take(L, s, buffer_length(&s->in)); /* finalisers may have taken some */
+  lua_setfield(L, -2, "partial");
+  return lua_error(L);
+}
+
+static int read_exactly(lua_State *L, Stream *s);
+
+static int exactly_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return read_exactly(L, s);
+}
+
+static const WaitKind EXACTLY = {"readexactly", exactly_resumed, read_abort, NULL, read_giveback};
+
+/* stack: reader, n */
+static int read_exactly(lua_State *L, Stream *s) {
+  lua_Integer n = lua_tointeger(L, 2);
+  if (buffer_length(&s->in) >= (size_t)n) return take(L, s, (size_t)n);
+  if (s->read_error) return raise_read_error(L, s);
+  if (s->eof) return incomplete(L, s, n);
+  return wait(L, s, &EXACTLY, (size_t)n, -1);
+}
+
+/// Reads exactly n bytes.
+// Raises IncompleteReadError, with what there was in `partial`, when the stream ends before.
+// @function StreamReader:readexactly
+// @tparam integer n
+// @treturn string
+static int reader_readexactly(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_Integer n = luaL_checkinteger(L, 2);
+  Task *t;
+  luaL_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
+  begin(L, s);
+  lua_settop(L, 2);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readexactly);
+  return read_exactly(L, s);
+}
+
+/* readline, readuntil, lines */
+
+/* Looks for the string, or the strings of the list, at idx. */
+static Search look(lua_State *L, const Stream *s, int idx) {
+  Search search = search_begin(buffer_bytes(&s->in), buffer_length(&s->in), s->searched);
+  size_t n;
+  if (lua_type(L, idx) == LUA_TSTRING) {
+    const char *separator = lua_tolstring(L, idx, &n);
+    search_for(&search, separator, n);
+    return search;
+  }
+  for (int i = 1; lua_rawgeti(L, idx, i) == LUA_TSTRING; i++) {
+    const char *separator = lua_tolstring(L, -1, &n);
+    search_for(&search, separator, n);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return search;
+}
+
+static int overrun(lua_State *L, Stream *s, size_t consumed) {
+  asy_error_push(L, ASY_LIMIT_OVERRUN, "no separator within the limit of %I bytes",
+                 (LUAI_UACINT)s->limit);
+  lua_pushinteger(L, (lua_Integer)consumed);
+  lua_setfield(L, -2, "consumed");
+  return lua_error(L);
+}
+
+/* The byte that ends the only separator: nothing before it need wake the reader. */
+static int last_byte(lua_State *L, int idx, size_t *n) {
+  if (lua_type(L, idx) != LUA_TSTRING) return -1;
+  const char *sep = lua_tolstring(L, idx, n);
+  return (unsigned char)sep[*n - 1];
+}
+
+/* stack: reader, separators. Returns the length of the next piece; -1: it has to wait. */
+static ptrdiff_t next_piece(lua_State *L, Stream *s) {
+  Search search = look(L, s, 2);
+  size_t before = search_overrun(&search, s->limit);
+  if (!search.end) s->searched = search.length;
+  if (before) overrun(L, s, before);
+  return search.end ? (ptrdiff_t)search.end : -1;
+}
+
+static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
+  size_t n = 0;
+  int byte = last_byte(L, 2, &n);
+  size_t want = byte < 0 ? buffer_length(&s->in) + 1 : s->limit + n;
+  return wait(L, s, kind, want, byte);
+}
+
+static int read_until(lua_State *L, Stream *s);
+
+static int until_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return read_until(L, s);
+}
+
+static const WaitKind UNTIL = {"readuntil", until_resumed, read_abort, NULL, read_giveback};
+
+static int read_until(lua_State *L, Stream *s) {
+  ptrdiff_t n = next_piece(L, s);
+  if (n >= 0) return take(L, s, (size_t)n);
+  if (s->read_error) return raise_read_error(L, s);
+  if (s->eof) return incomplete(L, s, 0);
+  return wait_for_separator(L, s, &UNTIL);
+}
+
+static void check_separators(lua_State *L) {
+  if (lua_istable(L, 2)) {
+    lua_Integer n = luaL_len(L, 2);
+    luaL_argcheck(L, n > 0, 2, "a separator expected");
+    for (lua_Integer i = 1; i <= n; i++) {
+      if (lua_rawgeti(L, 2, i) != LUA_TSTRING || !lua_rawlen(L, -1))
+        luaL_argerror(L, 2, "separators are strings that aren't empty");
+      lua_pop(L, 1);
+    }
+    return;
+  }
+  size_t n;
+  luaL_optlstring(L, 2, "\n", &n);
+  luaL_argcheck(L, n > 0, 2, "a separator that isn't empty expected");
+}
+
+/// Reads up to and with a separator.
+// Raises LimitOverrunError when there is none within the limit (nothing is lost: `read` gives what
+// lies there), IncompleteReadError when the stream ends before one.
+// @function StreamReader:readuntil
+// @param[opt="\n"] sep a string, or a list of strings: the one that ends first counts
+// @treturn string
+static int reader_readuntil(lua_State *L) {
+  Stream *s = check_reader(L);
+  Task *t;
+  check_separators(L);
+  begin(L, s);
+  lua_settop(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_pushliteral(L, "\n");
+    lua_replace(L, 2);
+  } else if (lua_isnumber(L, 2))
+    lua_tostring(L, 2);
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readuntil);
+  return read_until(L, s);
+}
+
+static int read_line(lua_State *L, Stream *s);
+
+static int line_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return read_line(L, s);
+}
+
+static const WaitKind LINE = {"readline", line_resumed, read_abort, NULL, read_giveback};
+
+/* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
+static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
+  if (n >= 0) return take(L, s, (size_t)n);
+  if (s->read_error) return raise_read_error(L, s);
+  if (buffer_length(&s->in)) return take(L, s, buffer_length(&s->in));
+  lua_pushnil(L);
+  return 1;
+}
+
+static bool more_to_come(const Stream *s) { return !s->read_error && !s->eof; }
+
+static int read_line(lua_State *L, Stream *s) {
+  ptrdiff_t n = next_piece(L, s);
+  if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINE);
+  return finish_line(L, s, n);
+}
+
+/// Reads a line, with its newline; the last one may have none.
+// Raises LimitOverrunError when it is longer than the limit; nothing is lost.
+// @function StreamReader:readline
+// @treturn ?string nil at the end
+static int reader_readline(lua_State *L) {
+  Stream *s = check_reader(L);
+  Task *t;
+  begin(L, s);
+  lua_settop(L, 1);
+  lua_pushliteral(L, "\n");
+  if ((t = spent(L))) return asy_give_way(L, t, reader_readline);
+  return read_line(L, s);
+}
+
+/* lines: the same, the newline stripped */
+
+static int stripped_line(lua_State *L, Stream *s);
+
+static int lines_resumed(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  s->reader = NULL;
+  return stripped_line(L, s);
+}
+
+static const WaitKind LINES = {"lines", lines_resumed, read_abort, NULL, read_giveback};
+
+static int stripped_line(lua_State *L, Stream *s) {
+  ptrdiff_t n = next_piece(L, s);
+  if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINES);
+  return n > 0 ? take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
+}
+
+static int next_line(lua_State *L) {
+  Stream *s = check_reader(L);
+  Task *t;
+  begin(L, s);
+  lua_settop(L, 1);
+  lua_pushliteral(L, "\n");
+  if ((t = spent(L))) return asy_give_way(L, t, next_line);
+  return stripped_line(L, s);
+}
+
+/// Iterates over the lines, without their newlines: `for line in reader:lines() do`.
+// @function StreamReader:lines
+// @treturn function
+static int reader_lines(lua_State *L) {
+  check_reader(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushcclosure(L, next_line, 1);
+  lua_pushvalue(L, 1);
+  return 2;
+}
+
+/// Whether the stream has ended and all of it has been read.
+// @function StreamReader:at_eof
+// @treturn boolean
+static int reader_at_eof(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_pushboolean(L, s->eof && !buffer_length(&s->in));
+  return 1;
+}
+
+static int reader__tostring(lua_State *L) {
+  Stream *s = check_box(L)->writer->stream;
+  lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
+                  !s || s->handle.closed ? "closed"
+                  : s->read_error    ? "broken"
+                  : s->eof           ? "at the end"
+                                     : "open",
+                  (LUAI_UACINT)(s ? buffer_length(&s->in) : 0), (void *)s);
+  return 1;
+}
+
+/// The end of a connection that is read; `open_connection` gives it, and a server's handler gets it.
+// At the end of the stream `read(n)`, `readline` and `readuntil` return nil.
+// @type StreamReader
+// @usage
+// local server <close> = asyncio.start_server(function(_, writer)
+//   writer:send("HTTP/1.0 200 OK\r\n\r\n", ("x"):rep(1000))
+// end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// print((reader:readline():gsub("%s+$", ""))) --> HTTP/1.0 200 OK
+// reader:readuntil "\r\n"
+// print(#reader:readexactly(100), #reader:read(), reader:at_eof()) --> 100  900  true
+
+static const luaL_Reg methods[] = {{"read", reader_read},
+                                   {"readexactly", reader_readexactly},
+                                   {"readuntil", reader_readuntil},
+                                   {"readline", reader_readline},
+                                   {"lines", reader_lines},
+                                   {"at_eof", reader_at_eof},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__tostring", reader__tostring}, {NULL, NULL}};
+
+void asy_open_reader(lua_State *L) {
+  asy_newclass(L, ASY_READER, "asyncio.StreamReader", methods, metamethods);
+}

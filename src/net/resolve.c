@@ -1,0 +1,265 @@
+/*
+** resolve.c - getaddrinfo and getnameinfo on threads of our own.
+**
+** libuv's pool won't do: a job that runs there can neither be cancelled nor left behind, and holds
+** up the loop's close and the exit. A lookup is malloc'ed; task and thread each hold it, and the
+** last one frees it. A thread that hangs is left behind. A numeric host needs no thread.
+*/
+#include "net/resolve.h"
+
+#include <string.h>
+
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include "net/address.h"
+#include "base/alloc.h"
+#include "base/detached.h"
+#include "core/error.h"
+
+typedef struct Lookup {
+  Message done;      /* first */
+  Inbox *inbox;
+  Loop *loop;        /* valid when the message arrives */
+  Task *task;        /* the loop's thread only; NULL: cancelled */
+  bool (*work)(struct Lookup *l);
+  int status;        /* of getaddrinfo / getnameinfo */
+  struct addrinfo hints, *result;
+  struct sockaddr_storage sa; /* getnameinfo's question */
+  socklen_t salen;
+  int flags;
+  char host[NI_MAXHOST], service[NI_MAXSERV];
+  bool has_host, has_service;
+} Lookup;
+
+static bool forward_lookup(Lookup *l) {
+  l->status = getaddrinfo(l->has_host ? l->host : NULL, l->has_service ? l->service : NULL,
+                          &l->hints, &l->result);
+  return true;
+}
+
+static bool reverse_lookup(Lookup *l) {
+  l->status = getnameinfo((struct sockaddr *)&l->sa, l->salen, l->host, sizeof l->host, l->service,
+                          sizeof l->service, l->flags);
+  return true;
+}
+
+static void lookup_free(Lookup *l) {
+  if (l->result) freeaddrinfo(l->result);
+  if (l->inbox) inbox_unref(l->inbox);
+  asy_free(l);
+}
+
+/* On the loop's thread: the lookup is the waiting task's now, if there still is one. */
+static void on_done(Message *msg) {
+  Lookup *l = asy_container(msg, Lookup, done);
+  l->loop->jobs--;
+  if (l->task)
+    asy_wake(l->task, 0);
+  else
+    lookup_free(l);
+}
+
+static void *thread_main(void *arg) {
+  Lookup *l = arg;
+  l->work(l);
+  if (!inbox_post(l->inbox, &l->done)) lookup_free(l);
+  return NULL;
+}
+
+/* EAI_* as libuv numbers them, so that they have names and texts. */
+static int gai_status(int eai) {
+  switch (eai) {
+  case EAI_AGAIN: return UV_EAI_AGAIN;
+  case EAI_BADFLAGS: return UV_EAI_BADFLAGS;
+  case EAI_FAIL: return UV_EAI_FAIL;
+  case EAI_FAMILY: return UV_EAI_FAMILY;
+  case EAI_MEMORY: return UV_EAI_MEMORY;
+  case EAI_NONAME: return UV_EAI_NONAME;
+  case EAI_SERVICE: return UV_EAI_SERVICE;
+  case EAI_SOCKTYPE: return UV_EAI_SOCKTYPE;
+#if defined(EAI_ADDRFAMILY)
+  case EAI_ADDRFAMILY: return UV_EAI_ADDRFAMILY;
+#endif
+#if defined(EAI_NODATA) && EAI_NODATA != EAI_NONAME
+  case EAI_NODATA: return UV_EAI_NODATA;
+#endif
+  default: return UV_EAI_FAIL;
+  }
+}
+
+static Abort lookup_abort(lua_State *L, Task *t) {
+  (void)L;
+  ((Lookup *)t->on)->task = NULL;
+  return ASY_DETACHED;
+}
+
+static void lookup_giveback(lua_State *L, Task *t) {
+  (void)L;
+  lookup_free(t->on);
+}
+
+/* stack: ... ; pushes the list of addresses */
+static int push_addresses(lua_State *L, const struct addrinfo *ai) {
+  lua_newtable(L);
+  for (int n = 0; ai; ai = ai->ai_next) {
+    if (ai->ai_family != AF_INET && ai->ai_family != AF_INET6) continue;
+    asy_address_push(L, ai->ai_addr, ai->ai_addrlen);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
+/* args: lookup (light), what to put in an error */
+static int push_result(lua_State *L) {
+  Lookup *l = lua_touserdata(L, 1);
+  if (l->status) {
+    asy_oserror_push(L, gai_status(l->status),
+                     l->work == forward_lookup ? "getaddrinfo" : "getnameinfo", lua_tostring(L, 2));
+    return lua_error(L);
+  }
+  if (l->work == forward_lookup) return push_addresses(L, l->result);
+  lua_pushstring(L, l->host);
+  lua_pushstring(L, l->service);
+  return 2;
+}
+
+/* Pushes the results or raises; either way the lookup is freed. stack: ..., name on the top */
+static int finish_lookup(lua_State *L, Lookup *l) {
+  int top = lua_gettop(L);
+  lua_pushcfunction(L, push_result);
+  lua_pushlightuserdata(L, l);
+  lua_pushvalue(L, top);
+  int status = lua_pcall(L, 2, LUA_MULTRET, 0);
+  lookup_free(l);
+  return status ? lua_error(L) : lua_gettop(L) - top;
+}
+
+static int lookup_finish(lua_State *L, Task *t) { return finish_lookup(L, t->on); }
+
+static const WaitKind LOOKUP = {"name lookup", lookup_finish, lookup_abort, NULL, lookup_giveback};
+
+static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
+  Lookup *l = asy_calloc(1, sizeof *l);
+  if (!l) luaL_error(L, "not enough memory");
+  l->work = work;
+  l->done.arrive = on_done;
+  return l;
+}
+
+/* stack: ..., name for errors. Does the work in a thread. */
+static int run_lookup(lua_State *L, Task *t, Lookup *l) {
+  l->task = t;
+  l->loop = t->loop;
+  l->inbox = inbox_ref(t->loop->inbox);
+  int status = asy_thread_start(thread_main, l);
+  if (status) {
+    lookup_free(l);
+    return asy_oserror(L, -status, "thread", lua_tostring(L, -1));
+  }
+  t->loop->jobs++;
+  return asy_park(L, t, &LOOKUP, l);
+}
+
+/* The task that asks the loop at 1. */
+static Task *lookup_task(lua_State *L) {
+  Task *t = asy_current(L);
+  if (t->loop != lua_touserdata(L, 1)) asy_error(L, ASY_ERROR, "the task belongs to another event loop");
+  return t;
+}
+
+/* Copies a name to the lookup; raises for one that can't be a name. */
+static bool copy_name(lua_State *L, int idx, char *to, size_t size) {
+  size_t n;
+  if (lua_isnoneornil(L, idx)) return false;
+  const char *name = luaL_checklstring(L, idx, &n);
+  luaL_argcheck(L, n < size, idx, "name too long");
+  luaL_argcheck(L, strlen(name) == n, idx, "name with a zero byte");
+  memcpy(to, name, n + 1);
+  return true;
+}
+
+static int check_family(lua_State *L, int opts) {
+  static const char *const NAMES[] = {"any", "inet", "inet6", NULL};
+  static const int FAMILIES[] = {AF_UNSPEC, AF_INET, AF_INET6};
+  if (!lua_istable(L, opts) || lua_getfield(L, opts, "family") == LUA_TNIL) return AF_UNSPEC;
+  const char *name = lua_tostring(L, -1);
+  for (int i = 0; name && NAMES[i]; i++)
+    if (!strcmp(name, NAMES[i])) return FAMILIES[i];
+  luaL_tolstring(L, -1, NULL);
+  return luaL_argerror(L, opts, lua_pushfstring(L, "invalid option '%s' for 'family'", lua_tostring(L, -1)));
+}
+
+static bool get_flag(lua_State *L, int opts, const char *key) {
+  if (!lua_istable(L, opts)) return false;
+  lua_getfield(L, opts, key);
+  bool on = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return on;
+}
+
+/// The addresses of a host, off the loop.
+// Raises GaiError when the name doesn't resolve.
+// @function Loop:getaddrinfo
+// @tparam ?string host nil: the loopback addresses, or with `passive` all
+// @param[opt] port number or service name
+// @tparam[opt] table opts `family` ("inet", "inet6"), `passive`
+// @treturn {table,...} addresses {host=, port=, family=}
+static int loop_getaddrinfo(lua_State *L) {
+  char host[NI_MAXHOST], service[NI_MAXSERV];
+  Runtime *rt = ASY_RUNTIME(L);
+  asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  lua_settop(L, 4);
+  bool has_host = copy_name(L, 2, host, sizeof host);
+  bool has_service = copy_name(L, 3, service, sizeof service);
+  if (!lua_isnil(L, 4)) luaL_checktype(L, 4, LUA_TTABLE);
+  int family = check_family(L, 4);
+  bool passive = get_flag(L, 4, "passive");
+  if (!has_host && !has_service) return luaL_argerror(L, 2, "a host or a port expected");
+  lua_settop(L, 4);
+  if (has_host) lua_pushvalue(L, 2); else lua_pushvalue(L, 3);
+  Task *t = lookup_task(L);
+  Lookup *l = new_lookup(L, forward_lookup);
+  memcpy(l->host, host, sizeof host);
+  memcpy(l->service, service, sizeof service);
+  l->has_host = has_host;
+  l->has_service = has_service;
+  l->hints.ai_family = family;
+  l->hints.ai_socktype = SOCK_STREAM;
+  l->hints.ai_flags = AI_NUMERICHOST | (passive ? AI_PASSIVE : 0);
+  forward_lookup(l);
+  if (l->status != EAI_NONAME || !has_host) return finish_lookup(L, l);
+  l->hints.ai_flags &= ~AI_NUMERICHOST;
+  return run_lookup(L, t, l);
+}
+
+/// The names of an address, off the loop.
+// @function Loop:getnameinfo
+// @tparam table addr {host=, port=}
+// @tparam[opt] table opts `numeric`: no lookup
+// @treturn string host
+// @treturn string service
+static int loop_getnameinfo(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  struct sockaddr_storage sa;
+  char text[ASY_ADDRESS_TEXT];
+  asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  lua_settop(L, 3);
+  socklen_t len = asy_address_check(L, 2, &sa);
+  asy_address_text((struct sockaddr *)&sa, len, text);
+  bool numeric = get_flag(L, 3, "numeric");
+  lua_pushstring(L, text);
+  Task *t = lookup_task(L);
+  Lookup *l = new_lookup(L, reverse_lookup);
+  l->sa = sa;
+  l->salen = len;
+  if (!numeric) return run_lookup(L, t, l);
+  l->flags = NI_NUMERICHOST | NI_NUMERICSERV;
+  reverse_lookup(l);
+  return finish_lookup(L, l);
+}
+
+static const luaL_Reg methods[] = {
+    {"getaddrinfo", loop_getaddrinfo}, {"getnameinfo", loop_getnameinfo}, {NULL, NULL}};
+
+void asy_open_resolve(lua_State *L) { asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL); }

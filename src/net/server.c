@@ -1,0 +1,724 @@
+/*
+** server.c - asyncio.Server.
+**
+** The listening sockets are our own, under uv_poll, so that accepting can pause when descriptors run
+** out without losing the clients that wait (libuv would accept and close them). The poll's callback
+** accepts; a Ready makes the streams and tasks. While a server listens or has clients the loop
+** holds it.
+*/
+#include "net/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+
+#include "net/address.h"
+#include "base/alloc.h"
+#include "core/context.h"
+#include "core/debug.h"
+#include "core/error.h"
+#include "core/options.h"
+#include "core/report.h"
+
+#define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
+#define RETRY_NS 100000000        /* after running out of descriptors */
+#define NS 1000000000.0
+
+typedef struct Listener {
+  Handle handle;
+  uv_poll_t poll;
+  struct Server *server; /* NULL once that is gone */
+  struct Listener *next;
+  int fd;
+  char *path; /* of a unix socket's file that is to be removed, or NULL; its device and inode */
+  dev_t dev;
+  ino_t ino;
+} Listener;
+
+typedef struct Accepted {
+  int fd;
+  IpAddress peer; /* family AF_UNIX: without its path */
+} Accepted;
+
+typedef struct Server {
+  Loop *loop;
+  uint64_t loop_id;
+  uint32_t slot;        /* where the loop holds it; 0: it doesn't */
+  Listener *listeners;
+  ListNode clients;     /* Streams */
+  Waitq closers;        /* wait_closed, <close>, serve_forever */
+  Ready spawn;          /* makes streams of what was accepted */
+  Timer retry;          /* after descriptors ran out */
+  Accepted accepted[ACCEPTS];
+  int naccepted, nserved; /* of these, first come first served; both 0 once all are */
+  size_t limit;
+  uint64_t linger_ns;   /* close_timeout */
+  int backlog;
+  bool nodelay, keepalive, reuse_address, reuse_port;
+  bool cleanup_socket;  /* a unix socket's file goes with the server */
+  bool serving, closed;
+  char *site;           /* debug mode: where it was started; or NULL */
+  bool starved;         /* out of descriptors, and that has been reported */
+} Server;
+
+#define HANDLER_UV 1 /* user values: the handler, and the context that its tasks begin with */
+#define CONTEXT_UV 2
+
+static Server *check_server(lua_State *L) {
+  return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
+}
+
+/* NULL when its loop is closed. */
+static Loop *server_loop(lua_State *L, const Server *sv) {
+  return asy_loop_find(ASY_RUNTIME(L), sv->loop_id);
+}
+
+/* Accepting */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void listen_start(Server *sv) {
+  for (Listener *l = sv->listeners; l; l = l->next)
+    if (l->handle.open) uv_poll_start(&l->poll, UV_READABLE, on_poll);
+}
+
+static void listen_stop(Server *sv) {
+  for (Listener *l = sv->listeners; l; l = l->next)
+    if (l->handle.open) uv_poll_stop(&l->poll);
+}
+
+static bool accept_one(int fd, Accepted *a) {
+  socklen_t len = sizeof a->peer;
+#if defined(__linux__)
+  a->fd = accept4(fd, &a->peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+  a->fd = accept(fd, &a->peer.any, &len);
+  if (a->fd >= 0) fcntl(a->fd, F_SETFD, FD_CLOEXEC);
+#endif
+  return a->fd >= 0;
+}
+
+static void starve(Server *sv) {
+  if (sv->retry.place || timer_set(&sv->loop->timers, &sv->retry, asy_now(sv->loop) + RETRY_NS))
+    listen_stop(sv); /* without a timer it tries again at once */
+}
+
+static void wake_spawn(Server *sv) {
+  if (!list_linked(&sv->spawn.link)) asy_ready(sv->loop, &sv->spawn);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events) {
+  Server *sv = asy_container(poll, Listener, poll)->server;
+  (void)status;
+  (void)events;
+  while (sv->naccepted < ACCEPTS) {
+    if (accept_one(asy_container(poll, Listener, poll)->fd, &sv->accepted[sv->naccepted])) {
+      sv->naccepted++;
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) starve(sv);
+    if (errno != EINTR && errno != ECONNABORTED) break;
+  }
+  if (sv->naccepted || sv->retry.place) wake_spawn(sv);
+}
+
+static void on_retry(Timer *timer) {
+  Server *sv = asy_container(timer, Server, retry);
+  if (sv->serving) listen_start(sv);
+}
+
+/* Clients */
+
+static bool idle(const Server *sv) { return sv->closed && list_empty(&sv->clients); }
+
+static void check_idle(Server *sv) {
+  if (!idle(sv)) return;
+  waitq_wake_all(&sv->closers, 0);
+  wake_spawn(sv); /* lets go of the server */
+}
+
+static void forget_client(Stream *s) {
+  list_remove(&s->link);
+  s->server = NULL;
+  s->handler = NULL;
+}
+
+static void client_left(Stream *s) {
+  Server *sv = s->server;
+  if (!sv || s->handler || s->handle.open || !s->handle.closed) return;
+  forget_client(s);
+  check_idle(sv);
+}
+
+/* The handler has returned or failed. stack: task */
+static void handler_ended(lua_State *L, Task *t) {
+  Stream *s = t->owner;
+  Server *sv = s->server;
+  int task = lua_gettop(L);
+  s->handler = NULL;
+  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
+    const char *traceback = NULL;
+    asy_future_extras(L, -1, false);
+    if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING)
+      traceback = lua_tostring(L, -1);
+    lua_getiuservalue(L, task, FUTURE_UV_VALUE);
+    asy_report(L, t->loop, (Report){.message = "a connection's handler failed", .key = "task",
+                                    .traceback = traceback, .exception = -1, .object = task});
+    lua_settop(L, task);
+  }
+  stream_close(L, s, sv ? sv->linger_ns : (uint64_t)(30 * NS));
+  client_left(s);
+  asy_release(L, t->loop, s->slot); /* last: now the writer may be collected, and the stream be freed */
+}
+
+#if defined(__linux__)
+#define INHERITED true /* an accepted socket has the options of the listening one */
+#else
+#define INHERITED false
+#endif
+
+static void set_options(const Server *sv, int fd, bool ip) {
+  int on = 1;
+  if (ip && sv->nodelay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (ip && sv->keepalive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+/* A connection on its way from the kernel to a handler. */
+typedef struct Arrival {
+  Accepted from;
+  bool taken;     /* the descriptor is the stream's */
+  uint32_t slot;  /* 0: none yet */
+  Stream *stream; /* NULL: none yet */
+} Arrival;
+
+/* stack: server → server, task; a stream for what was accepted, and its handler */
+static void serve(lua_State *L, Server *sv, Arrival *a) {
+  int fd = a->from.fd;
+  bool unix_socket = a->from.peer.any.sa_family == AF_UNIX;
+  lua_pushboolean(L, 0);
+  a->slot = asy_hold(L, sv->loop); /* for the writer */
+  lua_getiuservalue(L, 1, HANDLER_UV);
+  Stream *s = a->stream = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
+  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
+  if (status) asy_oserror(L, status, "accept", NULL);
+  a->taken = true;
+  if (!INHERITED) set_options(sv, fd, !unix_socket);
+  stream_set_peer(s, &a->from.peer.any);
+  asy_held_table(L, sv->loop);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, a->slot);
+  lua_pop(L, 1);
+  s->slot = a->slot;
+  stream_push_reader(L, -1);
+  lua_insert(L, -2); /* handler, reader, writer */
+  Task *t = asy_task_new(L, sv->loop, 2);
+  t->future.looked = true; /* handler_ended reports */
+  t->owner = s;
+  t->ended = handler_ended;
+  s->handler = t;
+  s->server = sv;
+  s->on_gone = client_left;
+  list_append(&sv->clients, &s->link);
+  stream_start(s);
+}
+
+/* args: server, arrival (light) */
+static int serve_protected(lua_State *L) {
+  serve(L, lua_touserdata(L, 1), lua_touserdata(L, 2));
+  return 0;
+}
+
+/* It came to nothing: its peer is told so. stack: ..., error → ... */
+static void turn_away(lua_State *L, Loop *loop, Arrival *a) {
+  if (!a->taken) close(a->from.fd);
+  if (a->stream) stream_abort(L, a->stream);
+  if (a->slot) asy_release(L, loop, a->slot);
+  asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
+  lua_pop(L, 1);
+}
+
+static void let_go(lua_State *L, Server *sv) {
+  uint32_t slot = sv->slot;
+  sv->slot = 0;
+  if (slot) asy_release(L, sv->loop, slot);
+}
+
+static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
+  Server *sv = asy_container(self, Server, spawn);
+  int top = lua_gettop(L);
+  asy_held_push(L, loop, sv->slot);
+  lua_getiuservalue(L, -1, CONTEXT_UV);
+  asy_context_swap(L, loop->rt);
+  if (sv->retry.place && !sv->starved) {
+    sv->starved = true;
+    asy_oserror_push(L, UV_EMFILE, "accept", NULL);
+    asy_report(L, loop, (Report){.message = "out of file descriptors: accepting pauses",
+                                 .exception = -1});
+    lua_settop(L, top + 2);
+  } else if (!sv->retry.place)
+    sv->starved = false;
+  while (sv->nserved < sv->naccepted) {
+    Arrival a = {.from = sv->accepted[sv->nserved++]};
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_protected);
+    lua_pushvalue(L, top + 1);
+    lua_pushlightuserdata(L, &a);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, &a);
+  }
+  sv->naccepted = sv->nserved = 0;
+  asy_context_swap(L, loop->rt);
+  if (idle(sv)) let_go(L, sv);
+  lua_settop(L, top);
+}
+
+/* Listening */
+
+static void listener_destroy(Handle *h) {
+  Listener *l = asy_container(h, Listener, handle);
+  if (l->fd >= 0) close(l->fd);
+  asy_free(l->path);
+  asy_free(l);
+}
+
+static void stop_listening(Listener *l);
+
+static void listener_shut(Shutter *shutter) {
+  Handle *h = asy_container(shutter, Handle, shutter);
+  asy_handle_close(h);
+  stop_listening(asy_container(h, Listener, handle));
+}
+
+/* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
+** connection that is closed at once.) */
+static bool is_stale(const struct sockaddr *sa, socklen_t len) {
+  const struct sockaddr_un *un = (const void *)sa;
+  struct stat st;
+  if (sa->sa_family != AF_UNIX || !*un->sun_path || lstat(un->sun_path, &st) || !S_ISSOCK(st.st_mode))
+    return false;
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0) return false;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  bool refused = connect(fd, sa, len) && errno == ECONNREFUSED;
+  close(fd);
+  return refused;
+}
+
+/* Notes the file of a unix socket, so that it, and no other of that name, goes with the listener. */
+static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
+  const struct sockaddr_un *un = (const void *)sa;
+  struct stat st;
+  if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
+  size_t n = len - offsetof(struct sockaddr_un, sun_path);
+  if (!(l->path = asy_calloc(1, n + 1))) return;
+  memcpy(l->path, un->sun_path, n);
+  l->dev = st.st_dev;
+  l->ino = st.st_ino;
+}
+
+static void remove_file(const Listener *l) {
+  struct stat st;
+  if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
+}
+
+/* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
+** it stale and take its place. */
+static void stop_listening(Listener *l) {
+  if (l->fd < 0) return;
+  remove_file(l);
+  close(l->fd);
+  l->fd = -1;
+}
+
+static void close_listeners(Server *sv) {
+  sv->serving = false;
+  sv->closed = true;
+  if (sv->loop) timer_cancel(&sv->loop->timers, &sv->retry);
+  for (Listener *l = sv->listeners, *next; l; l = next) {
+    next = l->next;
+    asy_handle_close(&l->handle);
+    stop_listening(l);
+    asy_handle_unbox(&l->handle);
+  }
+  sv->listeners = NULL;
+}
+
+static int listen_on(const Server *sv, const struct sockaddr *sa, socklen_t len) {
+  int fd = socket(sa->sa_family, SOCK_STREAM, 0), on = 1;
+  bool ip = sa->sa_family != AF_UNIX;
+  if (fd < 0) return -errno;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  if (ip && sv->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (ip && sv->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (INHERITED) set_options(sv, fd, ip);
+  int status = bind(fd, sa, len);
+  if (status && errno == EADDRINUSE && is_stale(sa, len)) {
+    unlink(((const struct sockaddr_un *)sa)->sun_path);
+    status = bind(fd, sa, len);
+  }
+  if (status || listen(fd, sv->backlog)) {
+    status = -errno;
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+
+/* A listener for an address, not in the server's list yet; NULL with a status. */
+static Listener *new_listener(Server *sv, const struct sockaddr *sa, socklen_t len, int *status) {
+  Listener *l = asy_calloc(1, sizeof *l);
+  *status = UV_ENOMEM;
+  if (!l) return NULL;
+  l->server = sv;
+  asy_handle_init(&l->handle, sv->loop, (uv_handle_t *)&l->poll, listener_destroy, listener_shut);
+  *status = l->fd = listen_on(sv, sa, len);
+  if (l->fd >= 0) {
+    if (sv->cleanup_socket) note_file(l, sa, len);
+    *status = uv_poll_init(&sv->loop->uv, &l->poll, l->fd);
+    if (*status) remove_file(l);
+  }
+  if (*status) {
+    asy_handle_unbox(&l->handle);
+    return NULL;
+  }
+  asy_handle_opened(&l->handle);
+  return l;
+}
+
+/* Adds a listener for the address in the table at idx. port: in place of a port 0; → the real one.
+** -1: the machine has no such address (no IPv6), which is an error only when all are so. */
+static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) {
+  struct sockaddr_storage sa;
+  socklen_t len = asy_address_check(L, idx, &sa);
+  bool ip = sa.ss_family != AF_UNIX;
+  char text[ASY_ADDRESS_TEXT];
+  int status;
+  in_port_t *sin_port = sa.ss_family == AF_INET ? &((struct sockaddr_in *)&sa)->sin_port
+                                                : &((struct sockaddr_in6 *)&sa)->sin6_port;
+  if (ip && *sin_port == 0) *sin_port = (in_port_t)port;
+  asy_address_text((struct sockaddr *)&sa, len, text);
+  Listener *l = new_listener(sv, (struct sockaddr *)&sa, len, &status), **last = &sv->listeners;
+  if (!l) {
+    if (!only && (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT)) return -1;
+    close_listeners(sv);
+    asy_oserror(L, status, "listen", text);
+  }
+  while (*last) last = &(*last)->next;
+  *last = l;
+  len = sizeof sa;
+  return ip && getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 ? *sin_port : 0;
+}
+
+/* stack: handler, addresses, opts, server */
+static void take_options(lua_State *L, Server *sv) {
+  sv->limit = asy_opt_bytes(L, 3, "limit", STREAM_LIMIT);
+  sv->backlog = asy_opt_int(L, 3, "backlog", 128);
+  sv->nodelay = asy_opt_bool(L, 3, "nodelay", true);
+  sv->keepalive = asy_opt_bool(L, 3, "keepalive", false);
+  sv->reuse_address = asy_opt_bool(L, 3, "reuse_address", true);
+  sv->reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
+  sv->cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
+  sv->serving = asy_opt_bool(L, 3, "start_serving", true);
+  lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", 30);
+  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS) + 1 : TIMER_NEVER / 2;
+}
+
+/* listen(handler, {address, ...}, opts) → server: the mechanism of start_server */
+static int server_listen(lua_State *L) {
+  Loop *loop = asy_running(L, ASY_RUNTIME(L));
+  luaL_checkany(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  Server *sv = lua_newuserdatauv(L, sizeof *sv, CONTEXT_UV); /* stack: handler, addresses, opts, server */
+  memset(sv, 0, sizeof *sv);
+  sv->loop = loop;
+  sv->loop_id = loop->id;
+  sv->spawn.run = spawn_run;
+  sv->retry.fire = on_retry;
+  list_init(&sv->clients);
+  list_init(&sv->spawn.link);
+  waitq_init(&sv->closers);
+  sv->site = asy_debug_site(L, loop);
+  asy_pushmeta(L, loop->rt, ASY_SERVER);
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, 4, HANDLER_UV);
+  asy_context_push(L, loop->rt);
+  lua_setiuservalue(L, 4, CONTEXT_UV);
+  take_options(L, sv);
+  int port = 0, n = (int)lua_rawlen(L, 2);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 2, i);
+    int got = add_listener(L, sv, 5, port, i == n && !sv->listeners);
+    if (got > 0) port = got;
+    lua_settop(L, 4);
+  }
+  lua_settop(L, 4);
+  lua_pushvalue(L, 4);
+  sv->slot = asy_hold(L, loop);
+  if (sv->serving) listen_start(sv);
+  return 1;
+}
+
+/* The servers of a loop that closes, in debug mode, each once: by its first listener. */
+typedef struct Leaks {
+  lua_State *L;
+  Loop *loop;
+} Leaks;
+
+static void report_open(uv_handle_t *h, void *arg) {
+  Leaks *leaks = arg;
+  lua_State *L = leaks->L;
+  Shutter *shutter = h->data;
+  if (!shutter || shutter->shut != listener_shut || uv_is_closing(h)) return;
+  Listener *l = asy_container(asy_container(shutter, Handle, shutter), Listener, handle);
+  Server *sv = l->server;
+  if (!sv || !sv->site || sv->listeners != l) return;
+  asy_debug_join(L, NULL, "started at", sv->site);
+  asy_report(L, leaks->loop, (Report){.message = "a server was not closed", .traceback = lua_tostring(L, -1)});
+  lua_pop(L, 1);
+}
+
+static void report_servers(lua_State *L, Loop *loop) {
+  Leaks leaks = {L, loop};
+  if (loop->debug) uv_walk(&loop->uv, report_open, &leaks);
+}
+
+/* Methods */
+
+/// Begins to accept connections; `start_server` has done so unless told not to.
+// @function Server:start_serving
+static int server_start_serving(lua_State *L) {
+  Server *sv = check_server(L);
+  if (sv->closed || !server_loop(L, sv)) return asy_error(L, ASY_CLOSED, "the server is closed");
+  sv->serving = true;
+  listen_start(sv);
+  return 0;
+}
+
+/* Accepted and not served yet: closed with the server. */
+static void refuse_accepted(Server *sv) {
+  while (sv->nserved < sv->naccepted) close(sv->accepted[sv->nserved++].fd);
+}
+
+static void close_server(Server *sv) {
+  if (sv->closed) return;
+  close_listeners(sv);
+  refuse_accepted(sv);
+  if (idle(sv))
+    check_idle(sv);
+  else
+    waitq_wake_all(&sv->closers, 0); /* serve_forever */
+}
+
+/// Stops accepting. Connections that are open go on.
+// @function Server:close
+static int server_close(lua_State *L) {
+  Server *sv = check_server(L);
+  if (server_loop(L, sv)) close_server(sv);
+  return 0;
+}
+
+static void each_client(lua_State *L, Server *sv, void (*fn)(lua_State *, Stream *)) {
+  for (ListNode *n = sv->clients.next, *next; n != &sv->clients; n = next) {
+    next = n->next;
+    fn(L, asy_container(n, Stream, link));
+  }
+}
+
+static void close_client(lua_State *L, Stream *s) { stream_close(L, s, s->server->linger_ns); }
+
+/// Closes every connection, after what is written has been sent.
+// @function Server:close_clients
+static int server_close_clients(lua_State *L) {
+  Server *sv = check_server(L);
+  if (server_loop(L, sv)) each_client(L, sv, close_client);
+  return 0;
+}
+
+/// Closes every connection at once.
+// @function Server:abort_clients
+static int server_abort_clients(lua_State *L) {
+  Server *sv = check_server(L);
+  if (server_loop(L, sv)) each_client(L, sv, stream_abort);
+  return 0;
+}
+
+static void cancel_handler(lua_State *L, Stream *s) {
+  if (s->handler && s->handler != s->handler->loop->rt->current) asy_task_cancel(L, s->handler, 0);
+}
+
+static int wait_closed(lua_State *L);
+
+static int closed_finish(lua_State *L, Task *t) {
+  (void)t;
+  return wait_closed(L);
+}
+
+static const WaitKind CLOSED = {"wait for the server's connections", closed_finish, waitq_abort, NULL, NULL};
+
+static Task *waiting_task(lua_State *L, const Server *sv) {
+  Task *t = asy_current(L);
+  if (t->loop->id != sv->loop_id) asy_error(L, ASY_ERROR, "the server belongs to another event loop");
+  return t;
+}
+
+/* stack: server */
+static int wait_closed(lua_State *L) {
+  Server *sv = check_server(L);
+  lua_settop(L, 1);
+  if (idle(sv) || !server_loop(L, sv)) return 0;
+  return waitq_park(L, waiting_task(L, sv), &sv->closers, &CLOSED, sv);
+}
+
+/// Waits until the server is closed and every handler has ended.
+// @function Server:wait_closed
+static int server_wait_closed(lua_State *L) { return wait_closed(L); }
+
+static int forever_finish(lua_State *L, Task *t);
+
+static Abort forever_abort(lua_State *L, Task *t) {
+  waitq_abort(L, t);
+  close_server(t->on);
+  return ASY_DETACHED;
+}
+
+static const WaitKind FOREVER = {"serve", forever_finish, forever_abort, NULL, NULL};
+
+static int serve_forever(lua_State *L, Server *sv) {
+  if (sv->closed) return 0;
+  return waitq_park(L, waiting_task(L, sv), &sv->closers, &FOREVER, sv);
+}
+
+static int forever_finish(lua_State *L, Task *t) { return serve_forever(L, t->on); }
+
+/// Serves until the server is closed. Cancelling it closes the server.
+// @function Server:serve_forever
+static int server_serve_forever(lua_State *L) {
+  Server *sv = check_server(L);
+  server_start_serving(L);
+  lua_settop(L, 1);
+  return serve_forever(L, sv);
+}
+
+/// Whether it accepts connections.
+// @function Server:is_serving
+// @treturn boolean
+static int server_is_serving(lua_State *L) {
+  Server *sv = check_server(L);
+  lua_pushboolean(L, sv->serving && server_loop(L, sv));
+  return 1;
+}
+
+/// The addresses it listens on; where port 0 was asked for, the real one.
+// @function Server:sockets
+// @treturn {table,...}
+static int server_sockets(lua_State *L) {
+  Server *sv = check_server(L);
+  int n = 0;
+  lua_newtable(L);
+  for (Listener *l = sv->listeners; l; l = l->next) {
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    if (getsockname(l->fd, (struct sockaddr *)&sa, &len)) continue;
+    asy_address_push(L, (struct sockaddr *)&sa, len);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
+/* local server <close>: left normally, waits for the handlers; left by an error, ends them. Where
+** nothing can wait it only closes. */
+static int server__close(lua_State *L) {
+  Server *sv = check_server(L);
+  bool failed = !lua_isnoneornil(L, 2);
+  if (!server_loop(L, sv)) return 0;
+  close_server(sv);
+  if (failed || !asy_current_or_null(L)) {
+    each_client(L, sv, cancel_handler);
+    each_client(L, sv, stream_abort);
+  }
+  if (!asy_current_or_null(L)) return 0;
+  return wait_closed(L);
+}
+
+static int server__gc(lua_State *L) {
+  Server *sv = check_server(L);
+  sv->loop = server_loop(L, sv);
+  list_remove(&sv->spawn.link);
+  close_listeners(sv);
+  refuse_accepted(sv);
+  while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, link));
+  asy_free(sv->site);
+  sv->site = NULL;
+  return 0;
+}
+
+static int server__tostring(lua_State *L) {
+  Server *sv = check_server(L);
+  lua_settop(L, 1);
+  server_sockets(L);
+  int n = (int)lua_rawlen(L, 2);
+  lua_pushfstring(L, "asyncio.Server: %s", sv->closed ? "closed" : sv->serving ? "serving" : "not serving");
+  for (int i = 1; i <= n; i++) {
+    lua_pushstring(L, i == 1 ? " on " : ", ");
+    lua_rawgeti(L, 2, i);
+    luaL_tolstring(L, -1, NULL);
+    lua_remove(L, -2);
+    lua_concat(L, 3);
+  }
+  n = 0;
+  list_each(node, &sv->clients) n++;
+  lua_pushfstring(L, "%s, %d connection%s (%p)", lua_tostring(L, -1), n, n == 1 ? "" : "s", (void *)sv);
+  return 1;
+}
+
+/// What listens and starts a task for each connection; `asyncio.start_server` and
+// `asyncio.start_unix_server` make it. A block that has it as `<close>` variable waits for its
+// handlers at its end, or cancels them when an error leaves.
+// @type Server
+// @usage
+// local server <close> = asyncio.start_server(function(reader, writer)
+//   for line in reader:lines() do writer:send("you said ", line, "\n") end
+// end, "127.0.0.1", 0)
+// print(server:is_serving(), server:sockets()[1].host) --> true  127.0.0.1
+// local task = asyncio.create_task(server.serve_forever, server)
+// asyncio.sleep(3600)
+// task:cancel() -- as Ctrl-C would
+// asyncio.wait { task }
+
+static const luaL_Reg methods[] = {{"start_serving", server_start_serving},
+                                   {"serve_forever", server_serve_forever},
+                                   {"close", server_close},
+                                   {"close_clients", server_close_clients},
+                                   {"abort_clients", server_abort_clients},
+                                   {"wait_closed", server_wait_closed},
+                                   {"is_serving", server_is_serving},
+                                   {"sockets", server_sockets},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", server__gc},
+                                       {"__close", server__close},
+                                       {"__tostring", server__tostring},
+                                       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"listen", server_listen}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_server(lua_State *L) {
+  static const luaL_Reg protected[] = {{"serve", serve_protected}, {NULL, NULL}};
+  asy_runtime(L)->report_servers = report_servers;
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
+  lua_newtable(L);
+  asy_setfuncs(L, protected);
+  lua_getfield(L, -1, "serve");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_protected);
+  lua_pop(L, 1);
+}

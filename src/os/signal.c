@@ -1,0 +1,333 @@
+/*
+** signal.c - Loop:add_signal_handler, and SIGINT while asyncio.run runs.
+**
+** SIGINT is taken with a sigaction of our own: libuv's handler could only tell a loop that turns.
+** One loop of the process owns it; `owner` is the only mutable static of the project. The first
+** SIGINT wakes the loop, which calls the Interrupt's function. A second one before the loop has
+** turned raises KeyboardInterrupt in the Lua code that runs. A third takes the default action.
+*/
+#include "os/signal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
+
+#include "base/alloc.h"
+#include "core/callback.h"
+#include "core/error.h"
+#include "core/handle.h"
+#include "core/task.h"
+
+typedef struct Interrupt {
+  Ready ready;       /* answers */
+  Loop *loop;        /* NULL: it owns nothing (any more) */
+  uint64_t loop_id;
+  pthread_t thread;
+  struct sigaction old;
+  volatile sig_atomic_t unanswered;
+} Interrupt; /* user value 1: what to call */
+
+static _Atomic(Interrupt *) owner;
+
+static const struct {
+  const char *name;
+  int number;
+} SIGNALS[] = {{"SIGHUP", SIGHUP},   {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT}, {"SIGUSR1", SIGUSR1},
+               {"SIGUSR2", SIGUSR2}, {"SIGPIPE", SIGPIPE}, {"SIGALRM", SIGALRM}, {"SIGTERM", SIGTERM},
+               {"SIGCHLD", SIGCHLD}, {"SIGCONT", SIGCONT}, {"SIGTSTP", SIGTSTP}, {"SIGTTIN", SIGTTIN},
+               {"SIGTTOU", SIGTTOU}, {"SIGWINCH", SIGWINCH}};
+
+/* SIGINT */
+
+static bool on_main_thread(void) {
+#if defined(__linux__)
+  return syscall(SYS_gettid) == getpid();
+#elif defined(__APPLE__)
+  return pthread_main_np();
+#else
+  return true;
+#endif
+}
+
+/* Runs in the handler, on the loop's thread: only reads what this thread wrote. */
+static void second_sigint(Loop *loop) {
+  Task *t = loop->rt->current;
+  lua_State *L = t ? t->top : loop->L;
+  if (L && !loop->rt->armed) asy_interrupt_arm(loop->rt, L);
+}
+
+static void on_sigint(int signum) {
+  int saved = errno;
+  Interrupt *it = atomic_load(&owner);
+  if (!it)
+    ;
+  else if (!pthread_equal(pthread_self(), it->thread))
+    pthread_kill(it->thread, signum);
+  else {
+    it->unanswered++;
+    if (it->unanswered == 1) {
+      atomic_store(&it->loop->interrupted, 1);
+      uv_async_send(&it->loop->wakeup);
+    } else if (it->unanswered == 2)
+      second_sigint(it->loop);
+    else {
+      signal(signum, SIG_DFL);
+      raise(signum);
+    }
+  }
+  errno = saved;
+}
+
+/* Pushes the Interrupt of the loop. */
+static void push_interrupt(lua_State *L, Loop *loop) { asy_loop_getfield(L, loop, "interrupt"); }
+
+/* The loop has turned: a handler of the user's, if there is one, else the Interrupt's function. */
+static void interrupt_run(lua_State *L, Loop *loop, Ready *self) {
+  int top = lua_gettop(L);
+  asy_container(self, Interrupt, ready)->unanswered = 0;
+  push_interrupt(L, loop);
+  asy_loop_getfield(L, loop, "sigint");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_getiuservalue(L, -1, 1);
+  }
+  asy_callback_call(L, loop, -1);
+  lua_settop(L, top);
+}
+
+static void release(Interrupt *it) {
+  Interrupt *self = it;
+  if (!it->loop) return;
+  if (atomic_compare_exchange_strong(&owner, &self, NULL)) sigaction(SIGINT, &it->old, NULL);
+  it->loop->on_interrupt = NULL;
+  atomic_store(&it->loop->interrupted, 0);
+  list_remove(&it->ready.link);
+  it->loop = NULL;
+}
+
+/* Pushes the table of the loop's handlers: number → box. */
+static void push_signals(lua_State *L, Loop *loop) { asy_loop_subtable(L, loop, "signals"); }
+
+/* catch_interrupt(loop, fn) → whether SIGINT now calls fn in that loop: on the main thread, when
+** nobody else has it and it isn't ignored */
+static int signal_catch(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Loop *loop = asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  Interrupt *none = NULL;
+  struct sigaction old, sa = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
+  asy_loop_checkopen(L, loop);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  sigaction(SIGINT, NULL, &old);
+  push_signals(L, loop);
+  bool taken = lua_rawgeti(L, -1, SIGINT) != LUA_TNIL; /* by add_signal_handler, before the run */
+  lua_settop(L, 2);
+  if (taken || !on_main_thread() || old.sa_handler == SIG_IGN || atomic_load(&owner) || loop->on_interrupt) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  asy_callback_new(L, loop, 0)->vital = true;
+  Interrupt *it = lua_newuserdatauv(L, sizeof *it, 1);
+  memset(it, 0, sizeof *it);
+  it->ready.run = interrupt_run;
+  list_init(&it->ready.link);
+  asy_pushmeta(L, loop->rt, ASY_INTERRUPT);
+  lua_setmetatable(L, -2);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, -2, 1);
+  asy_loop_setfield(L, loop, "interrupt");
+  if (!atomic_compare_exchange_strong(&owner, &none, it)) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  it->loop = loop;
+  it->loop_id = loop->id;
+  it->thread = pthread_self();
+  loop->on_interrupt = &it->ready;
+  sigemptyset(&sa.sa_mask);
+  sigaction(SIGINT, &sa, &it->old);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* release_interrupt(loop): the handler that was there before is back */
+static int signal_release(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  if (!loop->open) return 0;
+  push_interrupt(L, loop);
+  if (lua_isuserdata(L, -1)) release(lua_touserdata(L, -1));
+  lua_pushnil(L);
+  asy_loop_setfield(L, loop, "interrupt");
+  return 0;
+}
+
+static void release_at_close(Loop *loop) {
+  if (loop->on_interrupt) release(asy_container(loop->on_interrupt, Interrupt, ready));
+}
+
+static int interrupt__gc(lua_State *L) {
+  Interrupt *it = asy_test(L, ASY_RUNTIME(L), 1, ASY_INTERRUPT);
+  if (it) release(it);
+  return 0;
+}
+
+/* Other signals */
+
+typedef struct Signal {
+  Handle handle;
+  uv_signal_t uv;
+  Ready ready;
+  int signum;
+} Signal; /* boxed; user value 1 of the box: the callback */
+
+static void destroy(Handle *h) {
+  Signal *s = asy_container(h, Signal, handle);
+  list_remove(&s->ready.link);
+  asy_free(s);
+}
+
+static void shut(Shutter *s) { asy_handle_close(asy_container(s, Handle, shutter)); }
+
+static void signal_run(lua_State *L, Loop *loop, Ready *self) {
+  Signal *s = asy_container(self, Signal, ready);
+  int top = lua_gettop(L);
+  push_signals(L, loop);
+  lua_rawgeti(L, -1, s->signum);
+  lua_getiuservalue(L, -1, 1);
+  asy_callback_call(L, loop, -1);
+  lua_settop(L, top);
+}
+
+static void on_signal(uv_signal_t *uv, int signum) {
+  Signal *s = asy_container(uv, Signal, uv);
+  (void)signum;
+  if (!list_linked(&s->ready.link)) asy_ready(s->handle.loop, &s->ready);
+}
+
+static int signal__gc(lua_State *L) {
+  Signal **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_SIGNAL), *s = box ? *box : NULL;
+  if (!s) return 0;
+  *box = NULL;
+  if (s->handle.open) list_remove(&s->ready.link);
+  asy_handle_close(&s->handle);
+  asy_handle_unbox(&s->handle);
+  return 0;
+}
+
+static int check_signal(lua_State *L, int idx) {
+  int isint;
+  lua_Integer n = lua_tointegerx(L, idx, &isint);
+  if (isint && n > 0 && n < 65) return (int)n;
+  if (lua_type(L, idx) == LUA_TSTRING)
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)
+      if (!strcmp(lua_tostring(L, idx), SIGNALS[i].name)) return SIGNALS[i].number;
+  return luaL_argerror(L, idx, "signal expected: a name like \"SIGTERM\", or a number");
+}
+
+/* Pushes an empty box. */
+static Signal **new_box(lua_State *L, const Runtime *rt) {
+  Signal **box = lua_newuserdatauv(L, sizeof *box, 1);
+  *box = NULL;
+  asy_pushmeta(L, rt, ASY_SIGNAL);
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+/* Puts a new one into the box. */
+static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
+  Signal *s = *box = asy_calloc(1, sizeof *s);
+  if (!s) luaL_error(L, "not enough memory");
+  asy_handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
+  s->ready.run = signal_run;
+  list_init(&s->ready.link);
+  s->signum = signum;
+  uv_signal_init(&loop->uv, &s->uv);
+  asy_handle_opened(&s->handle);
+  int status = uv_signal_start(&s->uv, on_signal, signum);
+  if (status) {
+    asy_handle_close(&s->handle);
+    asy_oserror(L, status, "signal", NULL);
+  }
+}
+
+/// Calls a function in the loop when a signal arrives, in place of what it does by default.
+// @function Loop:add_signal_handler
+// @param signal a name like "SIGTERM", or a number
+// @tparam function fn must not await
+// @param ... its arguments
+static int loop_add_signal_handler(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  int signum = check_signal(L, 2);
+  asy_loop_checkopen(L, loop);
+  if (!lua_isfunction(L, 3)) luaL_typeerror(L, 3, "function");
+  asy_callback_new(L, loop, lua_gettop(L) - 3); /* stack: loop, signal, callback */
+  if (signum == SIGINT && loop->on_interrupt) {
+    asy_loop_setfield(L, loop, "sigint");
+    return 0;
+  }
+  asy_checkalive(L);
+  Signal **box = new_box(L, loop->rt); /* stack: loop, signal, callback, box */
+  push_signals(L, loop);
+  if (lua_rawgeti(L, -1, signum) == LUA_TNIL) { /* else the box that is there */
+    lua_pop(L, 1);
+    asy_loop_checkopen(L, loop);
+    fill_box(L, loop, box, signum);
+    lua_pushvalue(L, 4);
+    lua_pushvalue(L, 4);
+    lua_rawseti(L, -3, signum);
+  }
+  lua_pushvalue(L, 3);
+  lua_setiuservalue(L, -2, 1);
+  return 0;
+}
+
+/// Ends `add_signal_handler`.
+// @function Loop:remove_signal_handler
+// @param signal a name like "SIGTERM", or a number
+// @treturn boolean whether there was one
+static int loop_remove_signal_handler(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  int signum = check_signal(L, 2);
+  asy_loop_checkopen(L, loop);
+  lua_settop(L, 2);
+  asy_loop_getfield(L, loop, "sigint");
+  bool found = signum == SIGINT && !lua_isnil(L, -1);
+  if (found) {
+    lua_pushnil(L);
+    asy_loop_setfield(L, loop, "sigint");
+  }
+  push_signals(L, loop);
+  if (lua_rawgeti(L, -1, signum) != LUA_TNIL) {
+    Signal *s = *(Signal **)lua_touserdata(L, -1);
+    list_remove(&s->ready.link);
+    asy_handle_close(&s->handle);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, signum);
+    found = true;
+  }
+  lua_pushboolean(L, found);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"add_signal_handler", loop_add_signal_handler},
+                                   {"remove_signal_handler", loop_remove_signal_handler},
+                                   {NULL, NULL}};
+static const luaL_Reg signal_metamethods[] = {{"__gc", signal__gc}, {NULL, NULL}};
+static const luaL_Reg interrupt_metamethods[] = {{"__gc", interrupt__gc}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"catch_interrupt", signal_catch}, {"release_interrupt", signal_release}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_signal(lua_State *L) {
+  asy_runtime(L)->release_interrupt = release_at_close;
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);
+  asy_newclass(L, ASY_SIGNAL, "asyncio.Signal", NULL, signal_metamethods);
+  asy_newclass(L, ASY_INTERRUPT, "asyncio.Interrupt", NULL, interrupt_metamethods);
+}

@@ -1,0 +1,595 @@
+/*
+** channel.c - asyncio.Channel: hands values from one Lua state to another; tasks wait in their loops,
+** others block their thread.
+**
+** A put with a waiting getter gives it the item at once, a get that frees a place lets the first waiting
+** putter's item in, as in queue.c. Who waits is a Wait in a line of the channel. It leaves the line under
+** the channel's lock, and with that is decided: before, a cancellation just takes it out; after, it owns
+** what it got, and its task or thread has been told.
+*/
+#include "thread/thread.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+
+#include "base/alloc.h"
+#include "thread/codec.h"
+#include "core/error.h"
+#include "base/mutex.h"
+#include "thread/parcel.h"
+#include "core/task.h"
+#include "core/waitq.h"
+#include "thread/worker.h"
+
+typedef struct Item {
+  ListNode link;
+  Buffer parcel;
+} Item;
+
+typedef struct Channel {
+  atomic_int refs;
+  uv_mutex_t lock;     /* guards all below */
+  ListNode items;
+  ListNode getters, putters; /* Waits */
+  lua_Integer count, max;    /* max 0: none, and does not change */
+  bool closed;
+} Channel;
+
+typedef enum Verdict { WAITING, DONE, CLOSED } Verdict;
+
+typedef struct Wait {
+  ListNode link;       /* in the line, until it is decided */
+  Verdict verdict;
+  Item *item;          /* what a put brings, or a get has got */
+  uv_cond_t *blocked;  /* a thread's; NULL: a task waits */
+
+  /* a task's; malloc'ed: the task and the message hold it */
+  Message told;
+  int refs;            /* under the channel's lock */
+  Channel *channel;
+  Inbox *inbox;
+  Task *task;          /* its loop's thread only; NULL: it will never run */
+} Wait;
+
+typedef struct Box {
+  Channel *channel;
+} Box;
+
+static Channel *check_channel(lua_State *L) {
+  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_CHANNEL, "asyncio.Channel");
+  if (!box->channel) asy_error(L, ASY_CLOSED, "the channel has been collected"); /* a finaliser uses it */
+  return box->channel;
+}
+
+/* Items and channels */
+
+static void item_free(Item *item) {
+  if (!item) return;
+  parcel_free(&item->parcel);
+  asy_free(item);
+}
+
+static void channel_unref(void *record) {
+  Channel *c = record;
+  if (atomic_fetch_sub(&c->refs, 1) != 1) return;
+  for (ListNode *node; (node = list_take(&c->items));) item_free(asy_container(node, Item, link));
+  uv_mutex_destroy(&c->lock);
+  asy_free(c);
+}
+
+static void *channel_ref(void *box) {
+  Channel *c = ((Box *)box)->channel;
+  atomic_fetch_add(&c->refs, 1);
+  return c;
+}
+
+/* stack: ..., value → ...; an item with it */
+static Item *new_item(lua_State *L) {
+  Buffer parcel = {NULL, 0, 0, 0};
+  codec_encode(L, lua_gettop(L), 1, "item", &parcel);
+  Item *item = asy_malloc(sizeof *item);
+  if (!item) {
+    parcel_free(&parcel);
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
+  list_init(&item->link);
+  item->parcel = parcel;
+  lua_pop(L, 1);
+  return item;
+}
+
+/* Pushes the value. */
+static int push_item(lua_State *L, Item *item) {
+  Buffer parcel = item->parcel;
+  asy_free(item);
+  return parcel_unpack(L, &parcel);
+}
+
+/* Under the lock */
+
+/* Decides a Wait. False: its loop is gone. */
+static bool decide(Wait *w, Verdict verdict) {
+  list_remove(&w->link);
+  w->verdict = verdict;
+  if (w->blocked) {
+    uv_cond_signal(w->blocked);
+    return true;
+  }
+  w->refs++;
+  if (inbox_post(w->inbox, &w->told)) return true;
+  w->refs--;
+  return false;
+}
+
+static Wait *first(const ListNode *line) {
+  return list_empty(line) ? NULL : asy_container(line->next, Wait, link);
+}
+
+/* Whether somebody who waits has got it. */
+static bool hand_over(Channel *c, Item *item) {
+  for (Wait *w; (w = first(&c->getters));) {
+    w->item = item;
+    if (decide(w, DONE)) return true;
+    w->item = NULL;
+  }
+  return false;
+}
+
+static bool try_put(Channel *c, Item *item) {
+  if (hand_over(c, item)) return true;
+  if (c->max && c->count >= c->max) return false;
+  list_append(&c->items, &item->link);
+  c->count++;
+  return true;
+}
+
+/* There may be room for what waits to be put. */
+static void admit(Channel *c) {
+  for (Wait *w; (!c->max || c->count < c->max) && (w = first(&c->putters)) && w->item;) {
+    list_append(&c->items, &w->item->link);
+    w->item = NULL;
+    c->count++;
+    decide(w, DONE);
+  }
+}
+
+static Item *try_take(Channel *c) {
+  ListNode *node = list_take(&c->items);
+  if (!node) return NULL;
+  c->count--;
+  admit(c);
+  return asy_container(node, Item, link);
+}
+
+/* An item that was taken, but whose taker will never run, is the next one again. */
+static void untake(Channel *c, Item *item) {
+  if (hand_over(c, item)) return;
+  list_prepend(&c->items, &item->link);
+  c->count++;
+}
+
+/* Tasks that wait */
+
+/* Lets go of one reference; unlocks the channel. */
+static void unlock_and_unref(Channel *c, Wait *w) {
+  bool last = --w->refs == 0;
+  uv_mutex_unlock(&c->lock);
+  if (!last) return;
+  item_free(w->item);
+  inbox_unref(w->inbox);
+  channel_unref(w->channel);
+  asy_free(w);
+}
+
+static void wait_unref(Wait *w) {
+  uv_mutex_lock(&w->channel->lock);
+  unlock_and_unref(w->channel, w);
+}
+
+/* From libuv, on the task's thread. */
+static void on_told(Message *msg) {
+  Wait *w = asy_container(msg, Wait, told);
+  if (w->task) asy_wake(w->task, 0);
+  wait_unref(w);
+}
+
+/* The task will never run: what it got goes back, what it brings is dropped unless it is in. */
+static void forsake(Task *t) {
+  Wait *w = t->on;
+  Channel *c = w->channel;
+  t->on = NULL;
+  uv_mutex_lock(&c->lock);
+  bool decided = !list_linked(&w->link);
+  list_remove(&w->link);
+  w->task = NULL;
+  if (decided && w->verdict == DONE && w->item) {
+    untake(c, w->item);
+    w->item = NULL;
+  }
+  unlock_and_unref(c, w);
+}
+
+static Abort wait_abort(lua_State *L, Task *t) {
+  Wait *w = t->on;
+  (void)L;
+  uv_mutex_lock(&w->channel->lock);
+  bool decided = !list_linked(&w->link);
+  if (!decided) list_remove(&w->link), w->verdict = CLOSED;
+  uv_mutex_unlock(&w->channel->lock);
+  if (decided && t->phase != TASK_ENDED) return ASY_PENDING; /* the message is on its way */
+  forsake(t);
+  return ASY_DETACHED;
+}
+
+static void wait_giveback(lua_State *L, Task *t) {
+  (void)L;
+  if (t->on) forsake(t);
+}
+
+/* What came of it; the Wait is gone. */
+static Verdict wait_over(Task *t, Item **item) {
+  Wait *w = t->on;
+  Verdict verdict = w->verdict;
+  t->on = NULL;
+  w->task = NULL;
+  *item = verdict == DONE ? w->item : NULL;
+  if (*item) w->item = NULL;
+  wait_unref(w);
+  return verdict;
+}
+
+static int raise_closed(lua_State *L) { return asy_error(L, ASY_CLOSED, "the channel is closed"); }
+
+static int get_finish(lua_State *L, Task *t) {
+  Item *item;
+  wait_over(t, &item);
+  return item ? push_item(L, item) : raise_closed(L);
+}
+
+static int next_finish(lua_State *L, Task *t) {
+  Item *item;
+  wait_over(t, &item);
+  if (!item) return lua_pushnil(L), 1;
+  lua_pushinteger(L, lua_tointeger(L, 2) + 1);
+  return 1 + push_item(L, item);
+}
+
+static int put_finish(lua_State *L, Task *t) {
+  Item *item;
+  return wait_over(t, &item) == CLOSED ? raise_closed(L) : 0;
+}
+
+static const WaitKind GET = {"channel get", get_finish, wait_abort, NULL, wait_giveback};
+static const WaitKind NEXT = {"channel iter", next_finish, wait_abort, NULL, wait_giveback};
+static const WaitKind PUT = {"channel put", put_finish, wait_abort, NULL, wait_giveback};
+
+/* Puts a task into a line; NULL without memory. Under the lock. */
+static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {
+  Wait *w = asy_calloc(1, sizeof *w);
+  if (!w) return NULL;
+  w->refs = 1;
+  w->item = item;
+  w->told.arrive = on_told;
+  w->inbox = inbox_ref(t->loop->inbox);
+  w->channel = c;
+  atomic_fetch_add(&c->refs, 1);
+  w->task = t;
+  list_append(line, &w->link);
+  return w;
+}
+
+/* Threads that wait */
+
+/* The job of a thread that may be among them was cancelled: each looks whether it is the one. */
+static void on_interrupt(void *arg) {
+  Channel *c = arg;
+  uv_mutex_lock(&c->lock);
+  list_each(node, &c->getters) {
+    Wait *w = asy_container(node, Wait, link);
+    if (w->blocked) uv_cond_signal(w->blocked);
+  }
+  list_each(node, &c->putters) {
+    Wait *w = asy_container(node, Wait, link);
+    if (w->blocked) uv_cond_signal(w->blocked);
+  }
+  uv_mutex_unlock(&c->lock);
+}
+
+/* Waits in the line until it is decided; false when the job was cancelled before. The channel is locked. */
+static bool block(Channel *c, ListNode *line, Wait *w, Worker *worker) {
+  list_append(line, &w->link);
+  while (list_linked(&w->link) && !worker_cancelled(worker)) uv_cond_wait(w->blocked, &c->lock);
+  bool decided = !list_linked(&w->link);
+  list_remove(&w->link);
+  return decided;
+}
+
+/* Gets or puts (when there is an item), blocking the thread. Raises CancelledError, and what is missing. */
+static Item *block_for(lua_State *L, Channel *c, Item *item, Verdict *verdict) {
+  Worker *worker = ASY_RUNTIME(L)->worker;
+  uv_cond_t cond;
+  Wait w = {.item = item, .blocked = &cond};
+  bool put = item != NULL, decided = true;
+  if (uv_cond_init(&cond)) {
+    item_free(item);
+    luaL_error(L, "not enough memory");
+  }
+  if (worker) worker_on_interrupt(worker, on_interrupt, c);
+  uv_mutex_lock(&c->lock);
+  if (put && !c->closed && try_put(c, item))
+    w.verdict = DONE, w.item = NULL;
+  else if (!put && (w.item = try_take(c)))
+    w.verdict = DONE;
+  else if (c->closed)
+    w.verdict = CLOSED;
+  else
+    decided = block(c, put ? &c->putters : &c->getters, &w, worker);
+  uv_mutex_unlock(&c->lock);
+  if (worker) worker_on_interrupt(worker, NULL, NULL);
+  uv_cond_destroy(&cond);
+  if (put) item_free(w.item); /* it isn't in */
+  if (!decided) asy_error(L, ASY_CANCELLED, "the job was cancelled");
+  *verdict = w.verdict;
+  return put ? NULL : w.item;
+}
+
+/* Methods */
+
+/* Takes an item; NULL: the channel is closed. Or waits: then *parked is what to return. */
+static Item *get(lua_State *L, Channel *c, const WaitKind *kind, lua_CFunction again, int *parked) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Verdict verdict;
+  Wait *w = NULL;
+  *parked = -1;
+  if (!rt->running) return block_for(L, c, NULL, &verdict);
+  Task *t = asy_current(L);
+  if (asy_spent(t)) return *parked = asy_give_way(L, t, again), NULL;
+  uv_mutex_lock(&c->lock);
+  Item *item = try_take(c);
+  bool waits = !item && !c->closed;
+  if (waits) w = line_up(c, &c->getters, t, NULL);
+  uv_mutex_unlock(&c->lock);
+  if (!waits) return item;
+  if (!w) luaL_error(L, "not enough memory");
+  *parked = asy_park(L, t, kind, w);
+  return NULL;
+}
+
+/// Takes the next item; waits for one: in a task by suspending it, outside of a loop by blocking.
+// Raises ClosedError when the channel is closed and empty, CancelledError when the job that blocks is
+// cancelled.
+// @function Channel:get
+// @return the item
+static int channel_get(lua_State *L) {
+  Channel *c = check_channel(L);
+  int parked;
+  lua_settop(L, 1);
+  Item *item = get(L, c, &GET, channel_get, &parked);
+  if (parked >= 0) return parked;
+  return item ? push_item(L, item) : raise_closed(L);
+}
+
+/// Takes the next item; raises QueueEmpty when there is none.
+// @function Channel:get_nowait
+// @return the item
+static int channel_get_nowait(lua_State *L) {
+  Channel *c = check_channel(L);
+  uv_mutex_lock(&c->lock);
+  Item *item = try_take(c);
+  bool closed = c->closed;
+  uv_mutex_unlock(&c->lock);
+  if (item) return push_item(L, item);
+  return closed ? raise_closed(L) : asy_error(L, ASY_QUEUE_EMPTY, "the channel is empty");
+}
+
+/* stack: channel, n */
+static int channel_next(lua_State *L) {
+  Channel *c = check_channel(L);
+  int parked;
+  lua_settop(L, 2);
+  Item *item = get(L, c, &NEXT, channel_next, &parked);
+  if (parked >= 0) return parked;
+  if (!item) return lua_pushnil(L), 1;
+  lua_pushinteger(L, lua_tointeger(L, 2) + 1);
+  return 1 + push_item(L, item);
+}
+
+/// Iterates over items until the channel is closed and empty: `for n, item in channel:iter() do`.
+// The running number comes first, so that nil can be an item too.
+// @function Channel:iter
+// @treturn function
+static int channel_iter(lua_State *L) {
+  check_channel(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushcclosure(L, channel_next, 1);
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, 0);
+  return 3;
+}
+
+/// Puts a value in; waits for a free place: in a task by suspending it, outside of a loop by blocking.
+// The value is copied. Raises ClosedError when the channel is closed, CancelledError when the job that
+// blocks is cancelled.
+// @function Channel:put
+// @param item any value that can be sent, nil included
+static int channel_put(lua_State *L) {
+  Channel *c = check_channel(L);
+  Runtime *rt = ASY_RUNTIME(L);
+  Verdict verdict = WAITING;
+  Wait *w = NULL;
+  Task *t = rt->running ? asy_current(L) : NULL;
+  lua_settop(L, 2);
+  if (t && asy_spent(t)) return asy_give_way(L, t, channel_put);
+  lua_pushvalue(L, 2);
+  Item *item = new_item(L);
+  if (!t) {
+    block_for(L, c, item, &verdict);
+    return verdict == CLOSED ? raise_closed(L) : 0;
+  }
+  uv_mutex_lock(&c->lock);
+  if (c->closed)
+    verdict = CLOSED;
+  else if (try_put(c, item))
+    verdict = DONE;
+  else
+    w = line_up(c, &c->putters, t, item);
+  uv_mutex_unlock(&c->lock);
+  if (verdict == DONE) return 0;
+  if (w) return asy_park(L, t, &PUT, w);
+  item_free(item);
+  return verdict == CLOSED ? raise_closed(L) : luaL_error(L, "not enough memory");
+}
+
+/// Puts a value in; raises QueueFull when there is no free place.
+// @function Channel:put_nowait
+// @param item any value that can be sent, nil included
+static int channel_put_nowait(lua_State *L) {
+  Channel *c = check_channel(L);
+  lua_settop(L, 2);
+  Item *item = new_item(L);
+  uv_mutex_lock(&c->lock);
+  bool closed = c->closed, done = !closed && try_put(c, item);
+  uv_mutex_unlock(&c->lock);
+  if (done) return 0;
+  item_free(item);
+  if (closed) return raise_closed(L);
+  return asy_error(L, ASY_QUEUE_FULL, "the channel is full (%I items)", (LUAI_UACINT)c->max);
+}
+
+/// Ends the channel, in all states: what is in it can still be got, nothing more can be put.
+// @function Channel:close
+static int channel_close(lua_State *L) {
+  Channel *c = check_channel(L);
+  uv_mutex_lock(&c->lock);
+  c->closed = true;
+  for (Wait *w; (w = first(&c->putters));) decide(w, CLOSED);
+  for (Wait *w; (w = first(&c->getters));) decide(w, CLOSED);
+  uv_mutex_unlock(&c->lock);
+  return 0;
+}
+
+/// How many items it holds.
+// @function Channel:qsize
+// @treturn integer
+static int channel_qsize(lua_State *L) {
+  Channel *c = check_channel(L);
+  uv_mutex_lock(&c->lock);
+  lua_Integer n = c->count;
+  uv_mutex_unlock(&c->lock);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+static int channel__gc(lua_State *L) {
+  Box *box = asy_test(L, ASY_RUNTIME(L), 1, ASY_CHANNEL);
+  if (!box || !box->channel) return 0;
+  channel_unref(box->channel);
+  box->channel = NULL;
+  return 0;
+}
+
+static int channel__eq(lua_State *L) {
+  Box *a = asy_test(L, ASY_RUNTIME(L), 1, ASY_CHANNEL), *b = asy_test(L, ASY_RUNTIME(L), 2, ASY_CHANNEL);
+  lua_pushboolean(L, a && b && a->channel == b->channel);
+  return 1;
+}
+
+static int channel__tostring(lua_State *L) {
+  Channel *c = check_channel(L);
+  uv_mutex_lock(&c->lock);
+  lua_Integer n = c->count;
+  bool closed = c->closed;
+  uv_mutex_unlock(&c->lock);
+  if (c->max > 0)
+    lua_pushfstring(L, "%I of %I items", (LUAI_UACINT)n, (LUAI_UACINT)c->max);
+  else
+    lua_pushfstring(L, n == 1 ? "%I item" : "%I items", (LUAI_UACINT)n);
+  lua_pushfstring(L, "asyncio.Channel: %s%s (%p)", lua_tostring(L, -1), closed ? ", closed" : "", (void *)c);
+  return 1;
+}
+
+/* Pushes an empty box. */
+static Box *new_box(lua_State *L) {
+  Box *box = lua_newuserdatauv(L, sizeof *box, 0);
+  box->channel = NULL;
+  asy_pushmeta(L, asy_runtime(L), ASY_CHANNEL);
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+static void channel_push(lua_State *L, void *record) {
+  Box *box = new_box(L);
+  box->channel = record;
+  atomic_fetch_add(&box->channel->refs, 1);
+}
+
+/// Hands values from one Lua state to another, in the order in which they were put; also between tasks.
+// A channel can itself be sent, as an argument of a job or through another channel. Also
+// `Channel{maxsize=}`.
+// @function Channel
+// @tparam[opt=0] integer maxsize 0: any number of items
+// @treturn Channel
+static int channel_new(lua_State *L) {
+  int isint = 1;
+  lua_Integer max = 0;
+  asy_checkalive(L);
+  lua_settop(L, 1);
+  waitq_option(L, 1, "maxsize");
+  if (!lua_isnil(L, -1)) max = lua_tointegerx(L, -1, &isint);
+  luaL_argcheck(L, isint, 1, "a number of items expected");
+  Box *box = new_box(L);
+  Channel *c = asy_calloc(1, sizeof *c);
+  if (!c) return luaL_error(L, "not enough memory");
+  if (asy_mutex_init(&c->lock)) {
+    asy_free(c);
+    return luaL_error(L, "not enough memory");
+  }
+  atomic_store(&c->refs, 1);
+  list_init(&c->items);
+  list_init(&c->getters);
+  list_init(&c->putters);
+  c->max = max > 0 ? max : 0;
+  box->channel = c;
+  return 1;
+}
+
+/// A queue between threads; `asyncio.Channel` makes it, and it can be sent to them.
+// In a loop its methods suspend the task, elsewhere they block the thread.
+// @type Channel
+// @usage
+// local jobs, results = asyncio.Channel(10), asyncio.Channel()
+// local worker = asyncio.create_task(asyncio.to_thread, function()
+//   for _, job in jobs:iter() do results:put(job * 2) end
+// end)
+// jobs:put(21)
+// print(results:get()) --> 42
+// jobs:close()
+// asyncio.await(worker)
+
+static const luaL_Reg methods[] = {{"get", channel_get},
+                                   {"get_nowait", channel_get_nowait},
+                                   {"put", channel_put},
+                                   {"put_nowait", channel_put_nowait},
+                                   {"iter", channel_iter},
+                                   {"close", channel_close},
+                                   {"qsize", channel_qsize},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", channel__gc},
+                                       {"__eq", channel__eq},
+                                       {"__tostring", channel__tostring},
+                                       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"Channel", channel_new}, {NULL, NULL}};
+
+static const CodecShared SHARED = {channel_ref, channel_unref, channel_push};
+
+/* stack: module */
+void asy_open_channel(lua_State *L) {
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_CHANNEL, "asyncio.Channel", methods, metamethods);
+  asy_pushmeta(L, asy_runtime(L), ASY_CHANNEL);
+  codec_share(L, &SHARED);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,1016 @@
+/*
+** codec.c - Lua values to bytes and back.
+**
+** A message is the number of its values (times two, plus one if it refers to records), then the
+** values, each a tag and what belongs to it, in the machine's own byte order. Objects that are met again
+** are referred to by the offset of their tag, which gets SHARED then; so the decoder keeps only objects
+** that somebody will ask for. Records that a message refers to are chained, the last one first: its
+** offset ends the message.
+**
+** Encoding allocates nothing in Lua and calls nothing that raises: no collector step and no finaliser
+** runs meanwhile, so nothing changes, addresses stay, and there is one place where memory is freed.
+** Decoding owns no memory but Lua's, and may raise anywhere.
+*/
+#include "thread/codec.h"
+
+#include "base/alloc.h"
+#include "core/error.h"
+#include "thread/names.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_DEPTH = 1000 }; /* tables in tables; the stack of a thread may be as small as 512 KiB */
+
+enum {
+  LONG_STRING = 64, /* bytes from which on a string that is met again is not sent again */
+  FEW = 32,         /* objects for which a hash table is at hand; clearing it takes time ... */
+  SMALL = 2,        /* ... so this is it where long strings are all that it may get */
+  PLAIN = 1 + LONG_STRING, /* bytes that a scalar or a short string takes at most */
+  HOLES = 8,        /* nils that the array part may have, beyond one for each value */
+};
+
+typedef enum Tag {
+  T_NIL = 1,
+  T_FALSE,
+  T_TRUE,
+  T_NULL, /* light userdata NULL, which some libraries have for a null */
+  T_INTEGER,
+  T_FLOAT,
+  T_STRING,   /* size, bytes */
+  T_TABLE,    /* Counts, values of 1..array, key and value pairs */
+  T_ERROR,    /* Counts, class, and so on as T_TABLE */
+  T_CLASS,    /* id; unless it is built in: parent, Counts, pairs */
+  T_FUNCTION, /* length and bytes of lua_dump, number of upvalues, upvalues */
+  T_UPVALUE,  /* value */
+  T_JOIN,     /* offset of the T_UPVALUE that is the same variable */
+  T_GLOBALS,
+  T_MODULE, /* name */
+  T_MEMBER, /* name of the module, name of the function */
+  T_REF,    /* offset of what was sent before */
+  T_RECORD, /* Record: of a userdata that crosses as a reference */
+  T_MADE,   /* function, T_TABLE: what the function makes of that table */
+  T_LAST,
+  SHARED = 0x80
+} Tag;
+
+typedef struct Record {
+  const CodecShared *kind;
+  void *record;
+  size_t before; /* offset of the tag of the one before; 0: it is the first */
+} Record;
+
+static const char kinds_key = 0; /* registry: metatable → CodecShared */
+
+typedef struct Counts {
+  size_t array, hash;
+} Counts;
+
+/* Encoding */
+
+/* Where a value stands in its message: for errors, read from the inside out. */
+typedef struct Path {
+  const struct Path *up; /* NULL: one of the values sent */
+  enum { AT_TOP, AT_FIELD, AT_KEY, AT_UPVALUE, AT_CLASS } kind;
+  int index; /* AT_TOP, AT_UPVALUE: its number; AT_FIELD: stack index of the key */
+  int depth;
+  const char *name; /* AT_UPVALUE; AT_TOP: what it is */
+} Path;
+
+typedef struct Seen {
+  const void *object; /* NULL: the slot is free */
+  size_t offset;
+} Seen;
+
+typedef struct Encoder {
+  lua_State *L;
+  Buffer *out;
+  const void *globals;
+  int names;              /* stack index: what asy_name_find needs, then what prepare() pushes */
+  Seen *seen;             /* a hash table of what was sent; its size is a power of two */
+  size_t nseen, seen_size;
+  size_t last_record;     /* offset of its tag, or 0 */
+  bool refused;           /* failed because of a value, not of memory */
+  size_t length;          /* of the text */
+  Seen few[FEW];          /* the hash table at first, or the beginning of it */
+  char text[500];         /* why it was refused, and where */
+} Encoder;
+
+static bool encode_value(Encoder *e, int idx, const Path *at);
+
+/* Adds to the text; what is too long for it ends with dots. */
+static void say(Encoder *e, const char *fmt, ...) {
+  va_list ap;
+  size_t room = sizeof e->text - e->length;
+  if (room == 1) return;
+  va_start(ap, fmt);
+  int n = vsnprintf(e->text + e->length, room, fmt, ap); // NOLINT(clang-analyzer-valist.Uninitialized)
+  va_end(ap);
+  if (n >= 0 && (size_t)n < room) {
+    e->length += (size_t)n;
+  } else {
+    e->length = sizeof e->text - 1;
+    memcpy(e->text + e->length - 3, "...", 4);
+  }
+}
+
+static bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool is_identifier(const char *s, size_t length) {
+  if (!length || !is_letter(s[0])) return false;
+  for (size_t i = 1; i < length; i++)
+    if (!is_letter(s[i]) && !(s[i] >= '0' && s[i] <= '9')) return false;
+  return true;
+}
+
+static void say_string_key(Encoder *e, const char *s, size_t length) {
+  if (is_identifier(s, length)) {
+    say(e, ".%s", s);
+    return;
+  }
+  say(e, "[\"");
+  for (size_t i = 0; i < length && i < 40; i++) {
+    unsigned char c = (unsigned char)s[i];
+    if (c == '"' || c == '\\')
+      say(e, "\\%c", c);
+    else if (c < 32 || c == 127)
+      say(e, "\\%03d", c);
+    else
+      say(e, "%c", c);
+  }
+  say(e, length > 40 ? "...\"]" : "\"]");
+}
+
+static void say_key(Encoder *e, int key) {
+  lua_State *L = e->L;
+  size_t length;
+  switch (lua_type(L, key)) {
+  case LUA_TSTRING: {
+    const char *s = lua_tolstring(L, key, &length);
+    say_string_key(e, s, length);
+    break;
+  }
+  case LUA_TNUMBER:
+    if (lua_isinteger(L, key))
+      say(e, "[" LUA_INTEGER_FMT "]", (LUAI_UACINT)lua_tointeger(L, key));
+    else
+      say(e, "[" LUA_NUMBER_FMT "]", (LUAI_UACNUMBER)lua_tonumber(L, key));
+    break;
+  case LUA_TBOOLEAN: say(e, "[%s]", lua_toboolean(L, key) ? "true" : "false"); break;
+  default: say(e, "[%s]", lua_typename(L, lua_type(L, key)));
+  }
+}
+
+static void say_path(Encoder *e, const Path *at) {
+  if (at->up) say_path(e, at->up);
+  switch (at->kind) {
+  case AT_TOP:
+    if (at->index) say(e, "%s %d", at->name, at->index);
+    break;
+  case AT_FIELD: say_key(e, at->index); break;
+  case AT_KEY: say(e, " key"); break;
+  case AT_CLASS: say(e, " class"); break;
+  case AT_UPVALUE:
+    say(e, "%supvalue \"%s\"", e->text[e->length - 1] == ' ' ? "" : " ", at->name);
+    break;
+  }
+}
+
+/* "cannot send a coroutine at argument 1.cb.x" */
+static bool refuse(Encoder *e, const Path *at, const char *noun) {
+  bool vowel = noun[0] && strchr("aeiouAEIOU", noun[0]);
+  e->refused = true;
+  say(e, "cannot send %s %s at ", vowel ? "an" : "a", noun);
+  say_path(e, at);
+  if (!at->up && !at->index) say(e, "the call's function");
+  return false;
+}
+
+/* Room for n bytes; NULL without memory. */
+static inline char *room_for(Encoder *e, size_t n) {
+  Buffer *b = e->out;
+  return ASY_LIKELY(b->size - b->end >= n) ? b->data + b->end : buffer_reserve(b, n);
+}
+
+static inline bool put_tag(Encoder *e, Tag tag) {
+  char *p = room_for(e, 1);
+  if (!p) return false;
+  *p = (char)tag;
+  buffer_added(e->out, 1);
+  return true;
+}
+
+/* A tag and n bytes, at most 16. */
+static inline bool put(Encoder *e, Tag tag, const void *bytes, size_t n) {
+  char *p = room_for(e, 1 + n);
+  if (!p) return false;
+  *p = (char)tag;
+  memcpy(p + 1, bytes, n);
+  buffer_added(e->out, 1 + n);
+  return true;
+}
+
+/* Seven bits a byte, the lowest first. */
+static bool put_size(Encoder *e, size_t n) {
+  char *p = room_for(e, 10);
+  if (!p) return false;
+  size_t used = 0;
+  for (; n >= 0x80; n >>= 7) p[used++] = (char)(n | 0x80);
+  p[used++] = (char)n;
+  buffer_added(e->out, used);
+  return true;
+}
+
+static bool put_string(Encoder *e, int idx) {
+  size_t length;
+  const char *s = lua_tolstring(e->L, idx, &length);
+  return put_size(e, length) && buffer_append(e->out, s, length);
+}
+
+static Seen *seen_slot(const Encoder *e, const void *object) {
+  size_t i = (size_t)(((uintptr_t)object >> 3) * 0x9E3779B97F4A7C15u >> 20) & (e->seen_size - 1);
+  while (e->seen[i].object && e->seen[i].object != object) i = (i + 1) & (e->seen_size - 1);
+  return &e->seen[i];
+}
+
+static bool grow_seen(Encoder *e) {
+  size_t size = e->seen_size;
+  Seen *old = e->seen, *new = asy_calloc(size * 4, sizeof *new);
+  if (!new) return false;
+  e->seen = new;
+  e->seen_size = size * 4;
+  for (size_t i = 0; i < size; i++)
+    if (old[i].object) *seen_slot(e, old[i].object) = old[i];
+  if (old != e->few) asy_free(old);
+  return true;
+}
+
+typedef enum First { FIRST, AGAIN, FAILED } First;
+
+/* What is sent next is this object: FIRST. Or it was sent before, and now refers to that: AGAIN. */
+static First meet(Encoder *e, const void *object, Tag again) {
+  Seen *s = seen_slot(e, object);
+  if (s->object) {
+    e->out->data[s->offset] |= (char)SHARED;
+    return put(e, again, &s->offset, sizeof s->offset) ? AGAIN : FAILED;
+  }
+  if ((e->nseen + 1) * 2 > e->seen_size) {
+    if (!grow_seen(e)) return FAILED;
+    s = seen_slot(e, object);
+  }
+  *s = (Seen){object, e->out->end};
+  e->nseen++;
+  return FIRST;
+}
+
+/* One level deeper: the stack has room, and it is not too deep. */
+static bool descend(Encoder *e, const Path *at, const char *noun) {
+  if (at->depth < MAX_DEPTH && lua_checkstack(e->L, 12)) return true;
+  e->refused = true;
+  say(e, "cannot send a %s nested more than %d deep at ", noun, MAX_DEPTH);
+  say_path(e, at);
+  return false;
+}
+
+/* A scalar or a short string at p; where it ends, or NULL: it is another, or there is no room. */
+static char *encode_plain_value(lua_State *L, int idx, char *p, const char *end) {
+  size_t length;
+  if (end - p < 1 + (ptrdiff_t)sizeof(lua_Integer)) return NULL;
+  switch (lua_type(L, idx)) {
+  case LUA_TNIL: *p = T_NIL; return p + 1;
+  case LUA_TBOOLEAN: *p = lua_toboolean(L, idx) ? T_TRUE : T_FALSE; return p + 1;
+  case LUA_TNUMBER:
+    if (lua_isinteger(L, idx)) {
+      lua_Integer i = lua_tointeger(L, idx);
+      *p = T_INTEGER;
+      return (char *)memcpy(p + 1, &i, sizeof i) + sizeof i;
+    } else {
+      lua_Number x = lua_tonumber(L, idx);
+      *p = T_FLOAT;
+      return (char *)memcpy(p + 1, &x, sizeof x) + sizeof x;
+    }
+  case LUA_TSTRING: {
+    const char *s = lua_tolstring(L, idx, &length);
+    if (length >= LONG_STRING || (size_t)(end - p) < length + 2) return NULL;
+    p[0] = T_STRING;
+    p[1] = (char)length;
+    return (char *)memcpy(p + 2, s, length) + length;
+  }
+  default: return NULL;
+  }
+}
+
+/* The same in the encoder's buffer. */
+static bool put_plain(Encoder *e, int idx) {
+  char *p = room_for(e, PLAIN);
+  if (!p) return false;
+  buffer_added(e->out, (size_t)(encode_plain_value(e->L, idx, p, p + PLAIN) - p));
+  return true;
+}
+
+static bool encode_string(Encoder *e, int idx) {
+  size_t length;
+  const char *s = lua_tolstring(e->L, idx, &length);
+  if (length < LONG_STRING) return put_plain(e, idx);
+  First first = meet(e, s, T_REF);
+  if (first != FIRST) return first == AGAIN;
+  return put_tag(e, T_STRING) && put_size(e, length) && buffer_append(e->out, s, length);
+}
+
+/* Writes the counts where they were left out. */
+static void set_counts(Encoder *e, size_t offset, Counts counts) {
+  memcpy(e->out->data + offset, &counts, sizeof counts);
+}
+
+/* The content of a table; its Counts are at `counts_at`. First the values of 1, 2, 3... as long as they
+** come in order, then pairs. Nils among the values are sent as far as the length goes, so that it is
+** the same there. */
+static bool encode_content(Encoder *e, int idx, const Path *at, size_t counts_at) {
+  lua_State *L = e->L;
+  int key = lua_gettop(L) + 1;
+  size_t border = lua_rawlen(L, idx), values = 0;
+  Counts counts = {0, 0};
+  const Path at_key = {at, AT_KEY, 0, at->depth + 1, NULL};
+  const Path at_value = {at, AT_FIELD, key, at->depth + 1, NULL};
+  for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
+    size_t i = lua_isinteger(L, key) ? (size_t)lua_tointeger(L, key) : 0;
+    if (i > counts.array && i <= border && i <= 2 * values + HOLES && !counts.hash) {
+      for (values++; counts.array + 1 < i; counts.array++)
+        if (!put_tag(e, T_NIL)) return false;
+      counts.array = i;
+    } else {
+      counts.hash++;
+      if (!encode_value(e, key, &at_key)) return false;
+    }
+    if (!encode_value(e, key + 1, &at_value)) return false;
+  }
+  set_counts(e, counts_at, counts);
+  return true;
+}
+
+/* An error class: by its id and, if it is the user's, with all it needs to be made. */
+static bool encode_class(Encoder *e, int idx, const char *id, size_t length, const Path *at) {
+  lua_State *L = e->L;
+  int super = e->names + ASY_NAMES_SLOTS, tostring = super + 1, parent = lua_gettop(L) + 1;
+  const Path at_parent = {at, AT_FIELD, super, at->depth + 1, NULL};
+  First first = meet(e, lua_topointer(L, idx), T_REF);
+  Counts counts = {0, 0};
+  if (first != FIRST) return first == AGAIN;
+  if (!put_tag(e, T_CLASS) || !put_size(e, length)) return false;
+  if (!buffer_append(e->out, id, length)) return false;
+  if (length == 1) return true;
+  lua_pushvalue(L, super);
+  lua_rawget(L, idx);
+  if (!asy_class_id(L, parent, &length))
+    return refuse(e, &at_parent, lua_typename(L, lua_type(L, parent)));
+  if (!encode_value(e, parent, &at_parent)) return false;
+  lua_pushvalue(L, tostring);
+  lua_rawget(L, parent);
+  size_t counts_at = e->out->end;
+  const Path at_key = {at, AT_KEY, 0, at->depth + 1, NULL};
+  const Path at_value = {at, AT_FIELD, parent + 2, at->depth + 1, NULL};
+  if (!buffer_append(e->out, (const char *)&counts, sizeof counts)) return false;
+  for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
+    if (lua_rawequal(L, parent + 2, super)) continue;
+    if (lua_rawequal(L, parent + 2, tostring) && lua_rawequal(L, parent + 3, parent + 1)) continue;
+    counts.hash++;
+    if (!encode_value(e, parent + 2, &at_key)) return false;
+    if (!encode_value(e, parent + 3, &at_value)) return false;
+  }
+  set_counts(e, counts_at, counts);
+  return true;
+}
+
+/* A module, or a function in one, whose names asy_name_find has pushed. */
+static bool encode_named(Encoder *e, const void *object) {
+  First first = meet(e, object, T_REF);
+  if (first != FIRST) return first == AGAIN;
+  bool member = !lua_isnil(e->L, -1);
+  if (!put_tag(e, member ? T_MEMBER : T_MODULE) || !put_string(e, -2)) return false;
+  return !member || put_string(e, -1);
+}
+
+/* A table whose metatable has __remake, which is on the top: it is called with a plain copy there. */
+static bool encode_made(Encoder *e, int idx, const Path *at) {
+  const Path at_class = {at, AT_CLASS, 0, at->depth + 1, NULL};
+  const Counts counts = {0, 0};
+  First first = meet(e, lua_topointer(e->L, idx), T_REF);
+  if (first != FIRST) return first == AGAIN;
+  if (!put_tag(e, T_MADE) || !encode_value(e, lua_gettop(e->L), &at_class)) return false;
+  size_t counts_at = e->out->end + 1;
+  return put(e, T_TABLE, &counts, sizeof counts) && encode_content(e, idx, at, counts_at);
+}
+
+static bool encode_table(Encoder *e, int idx, const Path *at) {
+  lua_State *L = e->L;
+  const void *object = lua_topointer(L, idx);
+  const Path at_class = {at, AT_CLASS, 0, at->depth + 1, NULL};
+  const Counts counts = {0, 0};
+  size_t length;
+  if (object == e->globals) return put_tag(e, T_GLOBALS);
+  if (!descend(e, at, "table")) return false;
+  if (asy_name_find(L, e->names, idx)) return encode_named(e, object);
+  bool has_class = lua_getmetatable(L, idx);
+  if (has_class) {
+    const char *id = asy_class_id(L, idx, &length);
+    if (id) return encode_class(e, idx, id, length, at);
+    if (!asy_class_id(L, -1, &length)) {
+      lua_pushvalue(L, e->names + ASY_NAMES_SLOTS + 3);
+      if (lua_rawget(L, -2) == LUA_TFUNCTION) return encode_made(e, idx, at);
+      return refuse(e, at, "table with a metatable");
+    }
+  }
+  First first = meet(e, object, T_REF);
+  if (first != FIRST) return first == AGAIN;
+  size_t counts_at = e->out->end + 1;
+  if (!put(e, has_class ? T_ERROR : T_TABLE, &counts, sizeof counts)) return false;
+  if (has_class && !encode_value(e, lua_gettop(L), &at_class)) return false;
+  return encode_content(e, idx, at, counts_at);
+}
+
+static int write_dump(lua_State *L, const void *bytes, size_t n, void *out) {
+  (void)L;
+  return !buffer_append(out, bytes, n);
+}
+
+static bool encode_upvalue(Encoder *e, int function, int i, const char *name, const Path *at) {
+  const Path at_upvalue = {at, AT_UPVALUE, i, at->depth + 1, name};
+  First first = meet(e, lua_upvalueid(e->L, function, i), T_JOIN);
+  if (first != FIRST) return first == AGAIN;
+  return put_tag(e, T_UPVALUE) && encode_value(e, lua_gettop(e->L), &at_upvalue);
+}
+
+static bool encode_function(Encoder *e, int idx, const Path *at) {
+  lua_State *L = e->L;
+  const void *object = lua_topointer(L, idx);
+  size_t length = 0;
+  if (!descend(e, at, "function")) return false;
+  if (asy_name_find(L, e->names, idx)) return encode_named(e, object);
+  if (lua_iscfunction(L, idx)) return refuse(e, at, "C function");
+  First first = meet(e, object, T_REF);
+  if (first != FIRST) return first == AGAIN;
+  if (!put(e, T_FUNCTION, &length, sizeof length)) return false;
+  size_t start = e->out->end;
+  lua_pushvalue(L, idx);
+  if (lua_dump(L, write_dump, e->out, 0) != 0) return false;
+  lua_pop(L, 1);
+  length = e->out->end - start;
+  memcpy(e->out->data + start - sizeof length, &length, sizeof length);
+  size_t count_at = e->out->end;
+  if (!put_tag(e, 0)) return false;
+  const char *name;
+  for (int i = 1; (name = lua_getupvalue(L, idx, i)); i++, lua_pop(L, 1)) {
+    if (!encode_upvalue(e, idx, i, name, at)) return false;
+    e->out->data[count_at] = (char)i;
+  }
+  return true;
+}
+
+/* The kind of a userdata whose metatable is on the top; NULL: it does not cross as a reference. */
+static const CodecShared *kind_of(lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kinds_key) != LUA_TTABLE) return lua_pop(L, 1), NULL;
+  lua_pushvalue(L, -2);
+  lua_rawget(L, -2);
+  const CodecShared *kind = lua_touserdata(L, -1);
+  lua_pop(L, 2);
+  return kind;
+}
+
+/* The message holds a reference from the moment when the tag has been put. */
+static bool encode_record(Encoder *e, int idx, const CodecShared *kind, const Path *at) {
+  Record r = {kind, NULL, e->last_record};
+  First first = meet(e, lua_topointer(e->L, idx), T_REF);
+  if (first != FIRST) return first == AGAIN;
+  r.record = kind->ref(lua_touserdata(e->L, idx));
+  if (!r.record) return refuse(e, at, "userdata that is closed");
+  size_t offset = e->out->end;
+  char *p = room_for(e, 1 + sizeof r);
+  if (!p) return kind->unref(r.record), false;
+  *p = (char)T_RECORD;
+  memcpy(p + 1, &r, sizeof r);
+  buffer_added(e->out, 1 + sizeof r);
+  e->last_record = offset;
+  return true;
+}
+
+static bool encode_userdata(Encoder *e, int idx, const Path *at) {
+  lua_State *L = e->L;
+  if (!descend(e, at, "userdata")) return false;
+  if (asy_name_find(L, e->names, idx)) return encode_named(e, lua_topointer(L, idx));
+  if (lua_getmetatable(L, idx)) {
+    const CodecShared *kind = kind_of(L);
+    if (kind) return encode_record(e, idx, kind, at);
+    lua_pushvalue(L, e->names + ASY_NAMES_SLOTS + 2);
+    if (lua_rawget(L, -2) == LUA_TSTRING) return refuse(e, at, lua_tostring(L, -1));
+  }
+  return refuse(e, at, "userdata");
+}
+
+/* Leaves what it likes on the stack when it fails, else nothing. */
+static bool encode_object(Encoder *e, int idx, const Path *at) {
+  int top = lua_gettop(e->L);
+  bool ok = false;
+  switch (lua_type(e->L, idx)) {
+  case LUA_TTABLE: ok = encode_table(e, idx, at); break;
+  case LUA_TFUNCTION: ok = encode_function(e, idx, at); break;
+  case LUA_TUSERDATA: ok = encode_userdata(e, idx, at); break;
+  case LUA_TTHREAD: refuse(e, at, "coroutine"); break;
+  default: refuse(e, at, lua_typename(e->L, lua_type(e->L, idx)));
+  }
+  if (ok) lua_settop(e->L, top);
+  return ok;
+}
+
+/* False when it can't be sent, or when there is no memory; idx is absolute. */
+static bool encode_value(Encoder *e, int idx, const Path *at) {
+  lua_State *L = e->L;
+  switch (lua_type(L, idx)) {
+  case LUA_TNIL:
+  case LUA_TBOOLEAN:
+  case LUA_TNUMBER: return put_plain(e, idx);
+  case LUA_TSTRING: return encode_string(e, idx);
+  case LUA_TLIGHTUSERDATA:
+    if (!lua_touserdata(L, idx)) return put_tag(e, T_NULL);
+    return refuse(e, at, "light userdata");
+  default: return encode_object(e, idx, at);
+  }
+}
+
+/* Whether any value is an object: only then names are needed. */
+static bool has_objects(lua_State *L, int first, int n) {
+  for (int i = first; i < first + n; i++)
+    if (lua_type(L, i) >= LUA_TTABLE) return true;
+  return false;
+}
+
+/* Lets go of the records from the one at `offset` on. */
+static void release_records(const char *bytes, size_t offset) {
+  Record r;
+  for (; offset; offset = r.before) {
+    memcpy(&r, bytes + offset + 1, sizeof r);
+    r.kind->unref(r.record);
+  }
+}
+
+static bool encode_all(Encoder *e, int first, int n, const char *what) {
+  int call = !strcmp(what, "call");
+  if (!put_size(e, (size_t)n * 2)) return false;
+  for (int i = 0; i < n; i++) {
+    const Path at = {NULL, AT_TOP, i + 1 - call, 0, call ? "argument" : what};
+    if (!encode_value(e, first + i, &at)) return false;
+  }
+  if (!e->last_record) return true;
+  e->out->data[e->out->start] |= 1;
+  return buffer_append(e->out, (const char *)&e->last_record, sizeof e->last_record);
+}
+
+/* Pushes what the encoder reads, since it can't make it itself. */
+static void prepare(lua_State *L, bool anew) {
+  asy_names_push(L, anew);
+  lua_pushliteral(L, "super");
+  lua_pushliteral(L, "__tostring");
+  lua_pushliteral(L, "__name");
+  lua_pushliteral(L, "__remake");
+  luaL_checkstack(L, 12, NULL);
+}
+
+static void begin(Encoder *e, lua_State *L, Buffer *out, int names, bool objects) {
+  memset(e, 0, offsetof(Encoder, few));
+  memset(e->few, 0, objects ? sizeof e->few : SMALL * sizeof *e->few);
+  e->L = L;
+  e->out = out;
+  e->names = names;
+  e->seen = e->few;
+  e->seen_size = objects ? FEW : SMALL;
+  e->length = 0;
+}
+
+bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
+  if (n > FEW || !out->size) return false;
+  char *p = out->data;
+  const char *end = p + out->size;
+  *p++ = (char)(n * 2);
+  for (int i = 0; i < n; i++)
+    if (!(p = encode_plain_value(L, first + i, p, end))) return false;
+  out->start = 0;
+  out->end = (size_t)(p - out->data);
+  return true;
+}
+
+void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out) {
+  Encoder e;
+  int top = lua_gettop(L);
+  first = lua_absindex(L, first);
+  out->start = out->end = 0; /* offsets count from there */
+  if (codec_encode_plain(L, first, n, out)) return;
+  bool ok, again = false, objects = has_objects(L, first, n);
+  luaL_checkstack(L, 2, NULL);
+  do { /* a second time with the names as they are now, if something was refused */
+    if (objects) prepare(L, again);
+    begin(&e, L, out, top + 1, objects);
+    lua_pushglobaltable(L);
+    e.globals = lua_topointer(L, -1);
+    ok = encode_all(&e, first, n, what);
+    if (e.seen != e.few) asy_free(e.seen);
+    if (!ok) {
+      release_records(out->data, e.last_record);
+      buffer_free(out);
+    }
+    lua_settop(L, top);
+    again = !again;
+  } while (!ok && e.refused && again);
+  if (!ok) luaL_error(L, "%s", e.refused ? e.text : "not enough memory");
+}
+
+void codec_release(const char *bytes, size_t length) {
+  size_t last;
+  if (!length || !(bytes[0] & 1)) return;
+  memcpy(&last, bytes + length - sizeof last, sizeof last);
+  release_records(bytes, last);
+}
+
+void codec_share(lua_State *L, const CodecShared *kind) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kinds_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kinds_key);
+  }
+  lua_pushvalue(L, -2);
+  lua_pushlightuserdata(L, (void *)kind);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+/* Decoding */
+
+typedef struct Decoder {
+  lua_State *L;
+  const char *start, *at, *end;
+  size_t elements; /* how many there can still be: each is a byte at least */
+  int refs;        /* stack index: nil, or a table of shared objects by their offsets */
+  bool trusted;
+} Decoder;
+
+static void decode_value(Decoder *d, int depth);
+
+static ASY_NORETURN void malformed(Decoder *d) {
+  luaL_error(d->L, "malformed message");
+  for (;;) continue;
+}
+
+static const char *take(Decoder *d, size_t n) {
+  const char *p = d->at;
+  if ((size_t)(d->end - p) < n) malformed(d);
+  d->at += n;
+  return p;
+}
+
+static size_t take_word(Decoder *d) {
+  size_t n;
+  memcpy(&n, take(d, sizeof n), sizeof n);
+  return n;
+}
+
+static size_t take_size(Decoder *d) {
+  size_t n = 0;
+  for (unsigned shift = 0; shift < sizeof n * CHAR_BIT; shift += 7) {
+    unsigned char c = (unsigned char)*take(d, 1);
+    n |= (size_t)(c & 0x7F) << shift;
+    if (c < 0x80) return n;
+  }
+  malformed(d);
+}
+
+/* n elements more; so many bytes are there, or it is no message. */
+static void claim(Decoder *d, size_t n) {
+  if (n > d->elements) malformed(d);
+  d->elements -= n;
+}
+
+static Counts take_counts(Decoder *d) {
+  Counts counts = {take_word(d), 0};
+  counts.hash = take_word(d);
+  claim(d, counts.array);
+  if (counts.hash > d->elements / 2) malformed(d);
+  claim(d, counts.hash * 2);
+  return counts;
+}
+
+static void push_string(Decoder *d) {
+  size_t length = take_size(d);
+  const char *s = take(d, length);
+  lua_pushlstring(d->L, s, length);
+}
+
+/* The value at the top may be asked for by this key, the offset of its tag. */
+static void keep(Decoder *d, lua_Integer key) {
+  lua_State *L = d->L;
+  if (lua_isnil(L, d->refs)) {
+    lua_newtable(L);
+    lua_replace(L, d->refs);
+  }
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, d->refs, key);
+}
+
+static void keep_if(Decoder *d, int shared, size_t offset) {
+  if (shared) keep(d, (lua_Integer)offset);
+}
+
+static void push_ref(Decoder *d) {
+  size_t offset = take_word(d);
+  if (!lua_istable(d->L, d->refs)) malformed(d);
+  if (lua_rawgeti(d->L, d->refs, (lua_Integer)offset) == LUA_TNIL) malformed(d);
+}
+
+/* n pairs into the table at `table`; read and dropped when it is 0. */
+static void decode_pairs(Decoder *d, int table, size_t n, int depth) {
+  lua_State *L = d->L;
+  for (; n; n--) {
+    decode_value(d, depth);
+    decode_value(d, depth);
+    if (!table) {
+      lua_pop(L, 2);
+      continue;
+    }
+    lua_rawset(L, table); /* raises for nil and nan */
+  }
+}
+
+/* A built-in class is always there; one of a user was perhaps here before, else it is made. */
+static void decode_class(Decoder *d, int shared, size_t offset, int depth) {
+  lua_State *L = d->L;
+  size_t length = take_size(d), parent_length;
+  const char *id = take(d, length);
+  bool here = asy_class_find(L, id, length);
+  if (!here) {
+    if (length <= 1) malformed(d);
+    lua_pop(L, 1);
+    asy_class_begin(L);
+  }
+  keep_if(d, shared, offset);
+  if (length <= 1) return;
+  decode_value(d, depth);
+  if (!asy_class_id(L, -1, &parent_length)) malformed(d);
+  if (here)
+    lua_pop(L, 1);
+  else
+    asy_class_inherit(L, id, length);
+  decode_pairs(d, here ? 0 : lua_gettop(L), take_counts(d).hash, depth);
+  if (!here) asy_class_publish(L, id, length);
+}
+
+static void decode_table(Decoder *d, int tag, int shared, size_t offset, int depth) {
+  lua_State *L = d->L;
+  Counts counts = take_counts(d);
+  size_t length;
+  lua_createtable(L, counts.array < INT_MAX ? (int)counts.array : INT_MAX,
+                  counts.hash < INT_MAX ? (int)counts.hash : INT_MAX);
+  int table = lua_gettop(L);
+  keep_if(d, shared, offset);
+  if (tag == T_ERROR) {
+    decode_value(d, depth);
+    if (!asy_class_id(L, -1, &length)) malformed(d);
+    lua_setmetatable(L, table);
+  }
+  for (size_t i = 1; i <= counts.array; i++) {
+    decode_value(d, depth);
+    lua_rawseti(L, table, (lua_Integer)i);
+  }
+  decode_pairs(d, table, counts.hash, depth);
+}
+
+typedef struct Dump {
+  const char *bytes;
+  size_t length;
+} Dump;
+
+static const char *read_dump(lua_State *L, void *ud, size_t *length) {
+  Dump *dump = ud;
+  (void)L;
+  *length = dump->length;
+  dump->length = 0;
+  return *length ? dump->bytes : NULL;
+}
+
+/* The variable i of the function at the top is the one that came before at an offset. */
+static void join_upvalue(Decoder *d, int i) {
+  lua_State *L = d->L;
+  int function = lua_gettop(L);
+  size_t offset = take_word(d);
+  if (!lua_istable(L, d->refs)) malformed(d);
+  lua_rawgeti(L, d->refs, (lua_Integer)offset);
+  lua_rawgeti(L, d->refs, -(lua_Integer)offset);
+  int j = (int)lua_tointeger(L, -1);
+  if (!lua_isfunction(L, -2) || lua_iscfunction(L, -2) || !lua_upvalueid(L, -2, j) ||
+      !lua_upvalueid(L, function, i))
+    malformed(d);
+  lua_upvaluejoin(L, function, i, function + 1, j);
+  lua_pop(L, 2);
+}
+
+/* For the function at the top. */
+static void decode_upvalue(Decoder *d, int i, int depth) {
+  lua_State *L = d->L;
+  size_t offset = (size_t)(d->at - d->start);
+  int byte = (unsigned char)*take(d, 1), function = lua_gettop(L);
+  if ((byte & ~SHARED) == T_JOIN) {
+    join_upvalue(d, i);
+    return;
+  }
+  if ((byte & ~SHARED) != T_UPVALUE) malformed(d);
+  if (byte & SHARED) {
+    keep(d, (lua_Integer)offset);
+    lua_pushinteger(L, i);
+    keep(d, -(lua_Integer)offset);
+    lua_pop(L, 1);
+  }
+  decode_value(d, depth);
+  if (!lua_setupvalue(L, function, i)) malformed(d);
+}
+
+static void decode_function(Decoder *d, int shared, size_t offset, int depth) {
+  lua_State *L = d->L;
+  if (!d->trusted) luaL_error(L, "a function in a message that is not trusted");
+  Dump dump = {NULL, take_word(d)};
+  dump.bytes = take(d, dump.length);
+  if (lua_load(L, read_dump, &dump, "=message", "b") != LUA_OK) lua_error(L);
+  lua_pushliteral(L, ""); /* lua_load lets the collector do nothing, this does */
+  lua_pop(L, 1);
+  keep_if(d, shared, offset);
+  int n = (unsigned char)*take(d, 1);
+  for (int i = 1; i <= n; i++) decode_upvalue(d, i, depth);
+}
+
+/* A module, or a function in it. */
+static void decode_named(Decoder *d, bool member, int shared, size_t offset) {
+  lua_State *L = d->L;
+  push_string(d);
+  if (member) {
+    lua_pushvalue(L, -1);
+    asy_module_push(L, d->trusted);
+    push_string(d);
+    lua_pushvalue(L, -1);
+    if (!lua_istable(L, -3) || lua_rawget(L, -3) != LUA_TFUNCTION)
+      luaL_error(L, "the module '%s' has no function '%s' here", lua_tostring(L, -4),
+                 lua_tostring(L, -2));
+    lua_replace(L, -4);
+    lua_pop(L, 2);
+  } else {
+    asy_module_push(L, d->trusted);
+  }
+  keep_if(d, shared, offset);
+}
+
+static void decode_made(Decoder *d, int shared, size_t offset, int depth) {
+  if (!d->trusted) luaL_error(d->L, "a call in a message that is not trusted");
+  decode_value(d, depth);
+  decode_value(d, depth);
+  lua_call(d->L, 1, 1);
+  keep_if(d, shared, offset);
+}
+
+static void decode_record(Decoder *d, int shared, size_t offset) {
+  Record r;
+  if (!d->trusted) luaL_error(d->L, "a reference in a message that is not trusted");
+  memcpy(&r, take(d, sizeof r), sizeof r);
+  r.kind->push(d->L, r.record);
+  keep_if(d, shared, offset);
+}
+
+static void decode_object(Decoder *d, int byte, size_t offset, int depth) {
+  int tag = byte & ~SHARED, shared = byte & SHARED;
+  if (depth > MAX_DEPTH) malformed(d);
+  luaL_checkstack(d->L, 12, "a message nested too deep");
+  switch (tag) {
+  case T_TABLE:
+  case T_ERROR: decode_table(d, tag, shared, offset, depth + 1); break;
+  case T_CLASS: decode_class(d, shared, offset, depth + 1); break;
+  case T_FUNCTION: decode_function(d, shared, offset, depth + 1); break;
+  case T_GLOBALS: lua_pushglobaltable(d->L); break;
+  case T_RECORD: decode_record(d, shared, offset); break;
+  case T_MADE: decode_made(d, shared, offset, depth + 1); break;
+  case T_MODULE:
+  case T_MEMBER: decode_named(d, tag == T_MEMBER, shared, offset); break;
+  default: malformed(d);
+  }
+}
+
+/* Pushes a scalar and returns where it ends; NULL: it is another, or the message ends within it. */
+static const char *decode_plain_value(lua_State *L, const char *p, const char *end) {
+  lua_Integer i;
+  lua_Number x;
+  if (p == end) return NULL;
+  switch ((unsigned char)*p++ & ~SHARED) {
+  case T_NIL: lua_pushnil(L); return p;
+  case T_FALSE: lua_pushboolean(L, 0); return p;
+  case T_TRUE: lua_pushboolean(L, 1); return p;
+  case T_INTEGER:
+    if (end - p < (ptrdiff_t)sizeof i) return NULL;
+    memcpy(&i, p, sizeof i);
+    lua_pushinteger(L, i);
+    return p + sizeof i;
+  case T_FLOAT:
+    if (end - p < (ptrdiff_t)sizeof x) return NULL;
+    memcpy(&x, p, sizeof x);
+    lua_pushnumber(L, x);
+    return p + sizeof x;
+  default: return NULL;
+  }
+}
+
+static void decode_value(Decoder *d, int depth) {
+  lua_State *L = d->L;
+  const char *end = decode_plain_value(L, d->at, d->end);
+  if (end) {
+    d->at = end;
+    return;
+  }
+  size_t offset = (size_t)(d->at - d->start);
+  int byte = (unsigned char)*take(d, 1);
+  switch (byte & ~SHARED) {
+  case T_NULL: lua_pushlightuserdata(L, NULL); break;
+  case T_STRING:
+    push_string(d);
+    keep_if(d, byte & SHARED, offset);
+    break;
+  case T_REF: push_ref(d); break;
+  default: decode_object(d, byte, offset, depth);
+  }
+}
+
+int codec_decode_plain(lua_State *L, const char *bytes, size_t length) {
+  const char *p = bytes, *end = bytes + length;
+  unsigned char head = length ? (unsigned char)*p++ : 1;
+  int n = head / 2, pushed = 0;
+  if (head & 1 || n > CODEC_PLAIN) return -1;
+  while (pushed < n && (p = decode_plain_value(L, p, end))) pushed++;
+  if (p == end) return n;
+  lua_pop(L, pushed);
+  return -1;
+}
+
+int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted) {
+  luaL_checkstack(L, CODEC_PLAIN, NULL);
+  int plain = codec_decode_plain(L, bytes, length);
+  if (plain >= 0) return plain;
+  Decoder d = {L, bytes, bytes, bytes + length, length, lua_gettop(L) + 1, trusted};
+  size_t size = take_size(&d), n = size / 2;
+  if (size & 1) { /* the offset of the last record */
+    if ((size_t)(d.end - d.at) < sizeof size) malformed(&d);
+    d.end -= sizeof size;
+  }
+  claim(&d, n);
+  if (n > INT_MAX / 2) malformed(&d);
+  luaL_checkstack(L, (int)n + 12, "too many values in a message");
+  lua_pushnil(L);
+  for (size_t i = 0; i < n; i++) decode_value(&d, 0);
+  if (d.at != d.end) malformed(&d);
+  lua_remove(L, d.refs);
+  return (int)n;
+}
+
+/* What the specs call */
+
+#define MESSAGE "asyncio.Message"
+
+/* codec_encode(...) → a string */
+static int codec_encode_values(lua_State *L) {
+  int n = lua_gettop(L);
+  luaL_checkstack(L, 2, NULL);
+  Buffer *out = lua_newuserdatauv(L, sizeof *out, 0);
+  *out = (Buffer){NULL, 0, 0, 0};
+  luaL_setmetatable(L, MESSAGE);
+  codec_encode(L, 1, n, "argument", out);
+  lua_pushlstring(L, buffer_bytes(out), buffer_length(out));
+  buffer_free(out);
+  return 1;
+}
+
+/* codec_decode(bytes, trusted) → the values */
+static int codec_decode_values(lua_State *L) {
+  size_t length;
+  const char *bytes = luaL_checklstring(L, 1, &length);
+  return codec_decode(L, bytes, length, lua_toboolean(L, 2));
+}
+
+static int message__gc(lua_State *L) {
+  buffer_free(luaL_checkudata(L, 1, MESSAGE));
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"codec_encode", codec_encode_values}, {"codec_decode", codec_decode_values}, {NULL, NULL}};
+
+void asy_open_codec(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+  luaL_newmetatable(L, MESSAGE);
+  lua_pushcfunction(L, message__gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+}

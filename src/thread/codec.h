@@ -1,0 +1,56 @@
+/*
+** codec.h - Lua values to bytes and back, between the Lua states of one process. Knows no loop.
+**
+** What crosses: nil, booleans, numbers, strings, tables (shared and cyclic), error objects by class,
+** Lua functions with their upvalues, and by name what the standard library and package.loaded hold.
+*/
+#ifndef ASY_CODEC_H
+#define ASY_CODEC_H
+
+#include "base/buffer.h"
+
+ASY_HIDDEN
+
+/* Appends the n values from stack index `first` on to an empty buffer; they stay on the stack. Raises for
+** what cannot cross, saying where: "cannot send a coroutine at argument 1.cb.x", with `what` for
+** "argument" ("argument", "result", "item"); the buffer is empty then, and its memory given back. With
+** "call" the first value is the function that the others are arguments of. What the message refers to is
+** held until codec_release. */
+void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out);
+
+/* The same for what costs nothing: nil, booleans, numbers and short strings, in the memory that the buffer has.
+** False: it is not that; nothing is held, and the buffer's content is lost. Never raises. `first` is absolute. */
+bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out);
+
+/* Pushes the values of a message and says how many. Raises for bytes that no encoder made and when memory
+** runs out; nothing is left on the stack then but the error. `trusted`: the message was made by
+** codec_encode in this process; without it functions are refused, since Lua does not verify bytecode,
+** and no module is loaded. */
+int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted);
+
+/* The same for a few values that allocate nothing, nil, booleans and numbers; the stack has room for
+** CODEC_PLAIN. -1: the message is not that, and nothing is pushed. Never raises. */
+#define CODEC_PLAIN 8
+int codec_decode_plain(lua_State *L, const char *bytes, size_t length);
+
+/* Lets go of what a message refers to; once for each that was encoded, after the last decode. From any
+** thread. */
+void codec_release(const char *bytes, size_t length);
+
+/* Userdata that cross as a reference: each state has its own, for one counted record. All C only but push. */
+typedef struct CodecShared {
+  void *(*ref)(void *userdata);             /* the record, with one reference more; NULL: there is none */
+  void (*unref)(void *record);              /* from any thread */
+  void (*push)(lua_State *L, void *record); /* pushes a userdata with a reference of its own; may raise */
+} CodecShared;
+
+/* stack: ..., metatable. Those of this metatable cross from now on; `kind` lives as long as the program. */
+void codec_share(lua_State *L, const CodecShared *kind);
+
+/* Run once in a state before anything is encoded or decoded there (opens the tables of names).
+** Adds codec_encode and codec_decode to the module table on the top of the stack. */
+void asy_open_codec(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif

@@ -1,0 +1,26 @@
+/*
+** parcel.h - a message of the codec in a Buffer, with what it holds references to.
+*/
+#ifndef ASY_PARCEL_H
+#define ASY_PARCEL_H
+
+#include "base/buffer.h"
+
+ASY_HIDDEN
+
+/* stack: ..., n values → ...; never raises. False: nothing is held, and the error is pushed. `what`
+** names the values in errors, as for codec_encode. */
+bool parcel_pack(lua_State *L, int n, const char *what, Buffer *parcel);
+
+/* Pushes the values and says how many; frees the parcel whatever comes. May raise. */
+int parcel_unpack(lua_State *L, Buffer *parcel);
+
+/* Lets go of what it refers to; the memory is kept for the next one, unless that is a lot. */
+void parcel_clear(Buffer *parcel);
+
+/* The same, and gives the memory back. From any thread. */
+void parcel_free(Buffer *parcel);
+
+ASY_HIDDEN_END
+
+#endif

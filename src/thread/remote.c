@@ -1,0 +1,190 @@
+/*
+** remote.c - asyncio.Remote: how other threads have a function called in a loop.
+**
+** A Remote crosses to other states; it holds the loop's inbox, which may outlive the loop. A call that has
+** arrived is a guest of the loop until it has run.
+*/
+#include "thread/thread.h"
+
+#include <stdatomic.h>
+
+#include "base/alloc.h"
+#include "core/callback.h"
+#include "thread/codec.h"
+#include "core/error.h"
+#include "thread/parcel.h"
+#include "core/report.h"
+
+typedef struct Remote {
+  atomic_int refs;
+  Inbox *inbox;
+  Loop *loop; /* to be used where a message arrives only: there it is open */
+} Remote;
+
+typedef struct Call {
+  Message posted; /* first */
+  Guest guest;
+  Ready ready;
+  Remote *remote;
+  Buffer parcel;  /* function, arguments */
+} Call;
+
+typedef struct Box {
+  Remote *remote;
+} Box;
+
+static void remote_unref(void *record) {
+  Remote *r = record;
+  if (atomic_fetch_sub(&r->refs, 1) != 1) return;
+  inbox_unref(r->inbox);
+  asy_free(r);
+}
+
+static void *remote_ref(void *box) {
+  Remote *r = ((Box *)box)->remote;
+  atomic_fetch_add(&r->refs, 1);
+  return r;
+}
+
+static void call_free(Call *call) {
+  list_remove(&call->guest.link);
+  list_remove(&call->ready.link);
+  parcel_free(&call->parcel);
+  remote_unref(call->remote);
+  asy_free(call);
+}
+
+static void on_dropped(Guest *guest) { call_free(asy_container(guest, Call, guest)); }
+
+static void on_posted(Message *msg) {
+  Call *call = asy_container(msg, Call, posted);
+  list_append(&call->remote->loop->guests, &call->guest.link);
+  asy_ready(call->remote->loop, &call->ready);
+}
+
+/* args: loop, parcel (light) → callback; frees the parcel */
+static int unpack_call(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  int n = parcel_unpack(L, lua_touserdata(L, 2));
+  asy_callback_new(L, loop, n - 1);
+  return 1;
+}
+
+static void call_run(lua_State *L, Loop *loop, Ready *self) {
+  Call *call = asy_container(self, Call, ready);
+  Buffer parcel = call->parcel;
+  int top = lua_gettop(L);
+  call->parcel = (Buffer){NULL, 0, 0, 0};
+  call_free(call);
+  lua_pushcfunction(L, unpack_call);
+  lua_pushlightuserdata(L, loop);
+  lua_pushlightuserdata(L, &parcel);
+  if (lua_pcall(L, 2, 1, 0) == LUA_OK)
+    asy_callback_call(L, loop, -1);
+  else if (!asy_report(L, loop, (Report){.message = "a call from another thread could not be made",
+                                         .exception = -1}))
+    lua_error(L); /* as for a callback */
+  lua_settop(L, top);
+}
+
+/// Has a function called in the loop that this belongs to, from any thread.
+// Function and arguments are copied. Does not wait; an error in the function goes to that loop's exception
+// handler. Raises ClosedError when the loop is closed.
+// @function Remote:call_soon_threadsafe
+// @tparam function fn must not await
+// @param ... its arguments
+static int remote_call(lua_State *L) {
+  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
+  if (!box->remote) asy_error(L, ASY_CLOSED, "the remote has been collected"); /* a finaliser uses it */
+  Remote *r = box->remote;
+  Buffer parcel = {NULL, 0, 0, 0};
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  codec_encode(L, 2, lua_gettop(L) - 1, "call", &parcel);
+  Call *call = asy_calloc(1, sizeof *call);
+  if (!call) {
+    parcel_free(&parcel);
+    return luaL_error(L, "not enough memory");
+  }
+  call->posted.arrive = on_posted;
+  call->guest.drop = on_dropped;
+  call->ready.run = call_run;
+  list_init(&call->guest.link);
+  list_init(&call->ready.link);
+  call->parcel = parcel;
+  call->remote = r;
+  atomic_fetch_add(&r->refs, 1);
+  if (inbox_post(r->inbox, &call->posted)) return 0;
+  call_free(call);
+  return asy_error(L, ASY_CLOSED, "the event loop is closed");
+}
+
+static int remote__gc(lua_State *L) {
+  Box *box = asy_test(L, ASY_RUNTIME(L), 1, ASY_REMOTE);
+  if (!box || !box->remote) return 0;
+  remote_unref(box->remote);
+  box->remote = NULL;
+  return 0;
+}
+
+static int remote__tostring(lua_State *L) {
+  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
+  bool open = box->remote && inbox_is_open(box->remote->inbox);
+  lua_pushfstring(L, "asyncio.Remote: of a loop that is %s (%p)", open ? "open" : "closed", (void *)box);
+  return 1;
+}
+
+static Box *new_box(lua_State *L) {
+  Box *box = lua_newuserdatauv(L, sizeof *box, 0);
+  box->remote = NULL;
+  asy_pushmeta(L, asy_runtime(L), ASY_REMOTE);
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+static void remote_push(lua_State *L, void *record) {
+  Box *box = new_box(L);
+  box->remote = record;
+  atomic_fetch_add(&box->remote->refs, 1);
+}
+
+/// What other threads need to have functions called in this loop; it can be sent to them.
+// @function Loop:remote
+// @treturn Remote
+static int loop_remote(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  asy_checkalive(L);
+  Box *box = new_box(L);
+  asy_loop_checkopen(L, loop); /* now: a finaliser may have closed it */
+  Remote *r = asy_calloc(1, sizeof *r);
+  if (!r) return luaL_error(L, "not enough memory");
+  atomic_store(&r->refs, 1);
+  r->inbox = inbox_ref(loop->inbox);
+  r->loop = loop;
+  box->remote = r;
+  return 1;
+}
+
+/// What other threads need to have functions called in a loop; `Loop:remote` gives it, and it can be sent.
+// @type Remote
+// @usage
+// local loop = asyncio.get_running_loop()
+// asyncio.to_thread(function(remote)
+//   remote:call_soon_threadsafe(function() TOLD = "from a thread" end)
+// end, loop:remote())
+// asyncio.sleep(0)
+// print(TOLD) --> from a thread
+
+static const luaL_Reg methods[] = {{"call_soon_threadsafe", remote_call}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__gc", remote__gc}, {"__tostring", remote__tostring}, {NULL, NULL}};
+static const luaL_Reg loop_methods[] = {{"remote", loop_remote}, {NULL, NULL}};
+
+static const CodecShared SHARED = {remote_ref, remote_unref, remote_push};
+
+void asy_open_remote(lua_State *L) {
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
+  asy_newclass(L, ASY_REMOTE, "asyncio.Remote", methods, metamethods);
+  asy_pushmeta(L, asy_runtime(L), ASY_REMOTE);
+  codec_share(L, &SHARED);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,79 @@
+/*
+** worker.h - what runs inside a worker thread's Lua state: it is made like its parent, and calls
+** functions that come as bytes. Knows no pool and no loop of the parent's.
+*/
+#ifndef ASY_WORKER_H
+#define ASY_WORKER_H
+
+#include "base/asy.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+
+#include <uv.h>
+
+#include "base/buffer.h"
+
+ASY_HIDDEN
+
+/* One for each worker thread. What another thread calls to interrupt it is guarded by the lock. */
+typedef struct Worker {
+  lua_State *L;
+  const atomic_bool *cancelled; /* that of the job under way, or NULL; the worker's thread only */
+  int functions;                /* kept ready */
+  uv_mutex_t lock;
+  void (*interrupt)(void *arg); /* tells whatever the job waits in of its cancellation; or NULL */
+  void *arg;
+} Worker;
+
+/* What a worker's state is made from; messages of the codec. Immutable once threads use it. */
+typedef struct WorkerSetup {
+  Buffer state;       /* package.path, package.cpath, arg, preloaded modules */
+  Buffer initializer; /* a function; empty: none */
+  sigset_t mask;      /* the signals that the parent's thread blocks: programs started there do the same */
+} WorkerSetup;
+
+/* A function that workers keep, since it is called again and again: it has no upvalues but the globals and
+** itself, and no more than these. */
+#define WORKER_MAX_UPVALUES 60
+
+typedef struct WorkerFunction {
+  atomic_int refs;
+  lua_Integer id; /* of its own in this pool */
+  Buffer message;
+} WorkerFunction;
+
+typedef enum WorkerOutcome { WORKER_RESULT, WORKER_ERROR, WORKER_NO_MEMORY } WorkerOutcome;
+
+/* stack: ..., initializer or nil → ...; what a state like this one is made from. Raises for an
+** initializer that cannot cross; then nothing is held. */
+void worker_setup(lua_State *L, WorkerSetup *setup);
+void worker_setup_free(WorkerSetup *setup);
+
+/* Makes the state, on its thread. False: `why` says why, in a text that is to be freed, or NULL. */
+bool worker_open(Worker *w, const WorkerSetup *setup, char **why);
+void worker_close(Worker *w);
+
+/* Calls a function; `message` has the arguments, and gets the results, or error and traceback.
+** fn NULL: the function is the message's first value. */
+WorkerOutcome worker_call(Worker *w, const WorkerFunction *fn, Buffer *message,
+                          const atomic_bool *cancelled);
+
+/* From another thread, which must keep the worker alive: its job has been cancelled. */
+void worker_interrupt(Worker *w);
+
+/* On the worker's thread: has `interrupt` called on a cancellation; NULL: nothing any more. If the job
+** was cancelled before, nobody calls: ask worker_cancelled after it. */
+void worker_on_interrupt(Worker *w, void (*interrupt)(void *arg), void *arg);
+
+/* Whether the job under way was cancelled. w may be NULL: no worker's state. */
+static inline bool worker_cancelled(const Worker *w) {
+  return w && w->cancelled && atomic_load(w->cancelled);
+}
+
+WorkerFunction *worker_function_ref(WorkerFunction *fn);
+void worker_function_unref(WorkerFunction *fn);
+
+ASY_HIDDEN_END
+
+#endif
