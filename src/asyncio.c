@@ -11,7 +11,8 @@
 #include "net/connect.h"
 #include "core/context.h"
 #include "core/coro.h"
-#include "core/debug.h"
+#include "core/watch.h"
+#include "dev/graph.h"
 #include "dev/editor.h"
 #include "core/error.h"
 #include "core/future.h"
@@ -60,6 +61,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_error(L);
   asy_open_codec(L);
   asy_open_loop(L);
+  asy_runtime(L)->open = luaopen_asyncio_core;
   asy_open_report(L);
   asy_open_context(L);
   asy_open_callback(L);
@@ -88,7 +90,8 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_executor(L);
   asy_open_channel(L);
   asy_open_remote(L);
-  asy_open_debug(L);
+  asy_open_watch(L);
+  asy_open_graph(L);
   asy_open_editor(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);

@@ -10,9 +10,9 @@
 #include <stdio.h>
 
 #include "core/context.h"
-#include "core/debug.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "core/watch.h"
 
 #define MAX_ARGS 250
 
@@ -61,7 +61,7 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   lua_pushcfunction(L, asy_traceback_handler);
   for (int i = 1; i <= cb->nargs + 1; i++) lua_getiuservalue(L, idx, i);
   bool watched = loop->debug;
-  if (watched) asy_watch_begin(loop, L); /* before SIGINT could set a hook there */
+  if (watched) asy_watch_begin(loop, L, NULL); /* before SIGINT could set a hook there */
   loop->L = L;
   int status = lua_pcall(L, cb->nargs, 0, top + 1);
   loop->L = NULL;

@@ -10,9 +10,9 @@
 */
 #include "core/coro.h"
 
-#include "core/debug.h"
 #include "core/error.h"
 #include "core/impasse.h"
+#include "core/watch.h"
 
 typedef enum Mode { RESUME, WRAP, AWAIT, CLOSE } Mode; /* what becomes of the results */
 

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "core/callback.h"
-#include "core/debug.h"
 #include "core/error.h"
 #include "core/report.h"
 
@@ -95,6 +94,16 @@ void asy_future_subtable(lua_State *L, int idx, const char *key, int narray, int
     lua_pop(L, 2);
   }
   asy_subtable(L, -1, key, narray, nrecord);
+}
+
+void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
+  luaL_checkstack(L, 5, NULL);
+  idx = lua_absindex(L, idx);
+  luaL_traceback(L, L, NULL, level);
+  asy_future_extras(L, idx, true);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, key);
+  lua_pop(L, 1);
 }
 
 /* Results */

@@ -67,6 +67,9 @@ void asy_future_extras(lua_State *L, int idx, bool make);
 /* Pushes the extras and the table in their field `key`; makes both where they are missing. */
 void asy_future_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord);
 
+/* Debug mode: notes in the extras of the future at idx, under `key`, where L stands from `level` on. */
+void asy_debug_note(lua_State *L, int idx, const char *key, int level);
+
 /* Pushes the error for a cancellation; msg: stack index, 0 for none. */
 void asy_cancelled_push(lua_State *L, int msg);
 

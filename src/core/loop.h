@@ -66,11 +66,14 @@ typedef struct Runtime {
   bool contexts;                /* some ContextVar has been set */
   int loop_ref;                 /* registry: the running loop, else false */
   int held_ref;                 /* registry: the running loop's held table, else false */
+  lua_CFunction open;           /* opens the module in another state */
   struct Worker *worker;        /* in a worker thread's state (worker.c); NULL in all others */
   struct Loop *closing;         /* the loop that is being closed, and its held table's place */
   int closing_ref;
   unsigned plugged;      /* standard descriptors that were closed, by bit: /dev/null is there now */
-  int place_ref;         /* registry: where the step under way was slow (debug.c) */
+  int place_ref;         /* registry: where the step under way was slow (watch.c) */
+  lua_State *watched;    /* the coroutine of the watched step */
+  lua_Hook returning;    /* told when a function of it returns, or NULL */
   bool watching, placed; /* a watched step is under way; its place is known */
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
   lua_Hook old_hook;     /* the hook that was there before */

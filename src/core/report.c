@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "core/error.h"
 
 /* stack: ..., context; writes "name: value" for one of its fields, when it is there */
@@ -125,6 +126,24 @@ int asy_traceback_handler(lua_State *L) {
   const char *msg = lua_tostring(L, 1);
   if (msg) luaL_traceback(L, L, msg, 1);
   return 1;
+}
+
+char *asy_debug_site(lua_State *L, const Loop *loop) {
+  if (!loop->debug) return NULL;
+  luaL_traceback(L, L, NULL, 1);
+  char *site = asy_strdup(lua_tostring(L, -1));
+  lua_pop(L, 1);
+  return site;
+}
+
+const char *asy_debug_join(lua_State *L, const char *traceback, const char *heading, const char *made) {
+  if (!made)
+    lua_pushstring(L, traceback);
+  else if (traceback)
+    lua_pushfstring(L, "%s\n%s:\n%s", traceback, heading, made);
+  else
+    lua_pushfstring(L, "%s:\n%s", heading, made);
+  return lua_tostring(L, -1);
 }
 
 /* Methods of the loop */

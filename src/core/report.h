@@ -24,6 +24,12 @@ bool asy_report(lua_State *L, Loop *loop, Report r);
 /* The message handler of callbacks: adds a traceback to string errors. */
 int asy_traceback_handler(lua_State *L);
 
+/* Where L stands, in memory of malloc; NULL when debug mode is off (or memory has run out). */
+char *asy_debug_site(lua_State *L, const Loop *loop);
+
+/* Pushes traceback + heading + where something was made; without a `made` traceback alone, or nil. */
+const char *asy_debug_join(lua_State *L, const char *traceback, const char *heading, const char *made);
+
 void asy_open_report(lua_State *L);
 
 ASY_HIDDEN_END

@@ -14,10 +14,10 @@
 #include <string.h>
 
 #include "core/context.h"
-#include "core/debug.h"
 #include "core/error.h"
 #include "core/impasse.h"
 #include "core/report.h"
+#include "core/watch.h"
 
 #define MAX_SPARE 1024 /* ended coroutines kept for the next tasks (about 1 KB each) */
 
@@ -451,6 +451,46 @@ static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool pa
   t->loop = NULL;
 }
 
+/* The task's function is about to return, and has caught a cancellation: notes from where. */
+static void note_end(lua_State *L, lua_Debug *ar) {
+  Task *t = asy_runtime(L)->current;
+  lua_Debug caller;
+  if (!t || t->cancelling <= t->requests) return;
+  if (!lua_getstack(L, 1, &caller) || lua_getstack(L, 2, &caller)) return; /* 1: the task's body */
+  lua_getinfo(L, "Sl", ar);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_pushfstring(L, "\t%s:%d", ar->short_src, ar->currentline);
+  lua_setfield(L, -2, "ended_at");
+  lua_pop(L, 2);
+}
+
+/* stack: ..., text; extras at idx: adds heading and value of a field, when it is there */
+static void append_field(lua_State *L, int extras, const char *key, const char *heading) {
+  if (lua_getfield(L, extras, key) == LUA_TSTRING) {
+    const char *text = lua_tostring(L, -2);
+    lua_pushfstring(L, "%s%s%s:\n%s", text, *text ? "\n" : "", heading, lua_tostring(L, -1));
+    lua_replace(L, -3);
+  }
+  lua_pop(L, 1);
+}
+
+static void debug_returned(lua_State *L, Loop *loop, Task *t, int idx) {
+  if (t->cancelling <= t->requests) return;
+  idx = lua_absindex(L, idx);
+  luaL_checkstack(L, 10, NULL);
+  int top = lua_gettop(L);
+  asy_future_extras(L, idx, true);
+  lua_pushliteral(L, "");
+  append_field(L, top + 1, "cancelled_at", "cancelled at");
+  append_field(L, top + 1, "raised_at", "its CancelledError was raised at");
+  append_field(L, top + 1, "ended_at", "returned at");
+  asy_report(L, loop, (Report){.message = "a task caught its cancellation and returned: it should let the "
+                                          "CancelledError pass, or call task:uncancel()",
+                               .key = "task", .object = idx, .traceback = lua_tostring(L, -1)});
+  lua_settop(L, top);
+}
+
 /* The body has returned; its function and value are on the coroutine's stack. */
 static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   Task *t = asy_container(self, Task, ready);
@@ -467,7 +507,7 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
     take_request(L, t);
     state = FUTURE_CANCELLED;
   } else if (loop->debug)
-    asy_debug_returned(L, loop, t, -2);
+    debug_returned(L, loop, t, -2);
   settle(L, loop, t, state, state == FUTURE_RESULT && t->packed);
   list_remove(&t->ready.link);
   if (t->own_coro) {
@@ -586,7 +626,7 @@ static void task_step(lua_State *L, Loop *loop, Ready *self) {
     n = lua_gettop(t->co) - 1;
   }
   bool watched = loop->debug;
-  if (watched) asy_watch_begin(loop, t->co); /* before SIGINT could set a hook there */
+  if (watched) asy_watch_begin(loop, t->co, note_end); /* before SIGINT could set a hook there */
   rt->current = t;
   t->top = t->co;
   t->budget = ASY_BUDGET;

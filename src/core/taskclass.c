@@ -4,7 +4,6 @@
 */
 #include "core/task.h"
 
-#include "core/debug.h"
 
 static Task *check_task(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_TASK, "asyncio.Task");
@@ -244,6 +243,29 @@ static int task_get_coro(lua_State *L) {
   return 1;
 }
 
+/* The coroutine that waits in the drive where `co` stands, or NULL (see coro.c). */
+static lua_State *inner_of(lua_State *co) {
+  lua_Debug ar;
+  if (!lua_getstack(co, 0, &ar) || !lua_checkstack(co, 1) || !lua_getlocal(co, &ar, 1)) return NULL;
+  lua_State *inner = lua_tothread(co, -1);
+  lua_pop(co, 1);
+  return inner;
+}
+
+static void push_traceback(lua_State *L, Task *t) {
+  if (t->phase == TASK_RUNNING || !t->parked) {
+    luaL_traceback(L, t->co, NULL, t->phase == TASK_RUNNING && t->co == L ? 1 : 0);
+    return;
+  }
+  luaL_traceback(L, t->co, NULL, 0);
+  for (lua_State *co = t->co; co != t->parked && (co = inner_of(co));) {
+    luaL_traceback(L, co, NULL, 0);
+    lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, -2));
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+  }
+}
+
 /// Where it stands, or where its error was raised.
 // @function Task:traceback
 // @treturn ?string nil when there is nothing to tell
@@ -254,7 +276,7 @@ static int task_traceback(lua_State *L) {
     if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
     return 1;
   }
-  asy_debug_traceback(L, t);
+  push_traceback(L, t);
   return 1;
 }
 

@@ -20,7 +20,6 @@
 #include "net/address.h"
 #include "base/alloc.h"
 #include "core/context.h"
-#include "core/debug.h"
 #include "core/error.h"
 #include "core/options.h"
 #include "core/report.h"

@@ -19,7 +19,6 @@
 #include "net/address.h"
 #include "base/alloc.h"
 #include "core/callback.h"
-#include "core/debug.h"
 #include "core/error.h"
 #include "core/report.h"
 

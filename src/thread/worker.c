@@ -113,6 +113,7 @@ static int push_state(lua_State *L) {
 void worker_setup(lua_State *L, WorkerSetup *setup) {
   bool initialized = !lua_isnil(L, -1);
   memset(setup, 0, sizeof *setup);
+  setup->open = asy_runtime(L)->open;
   pthread_sigmask(SIG_SETMASK, NULL, &setup->mask);
   lua_pushvalue(L, -1);
   if (initialized && !parcel_pack(L, 1, "call", &setup->initializer)) lua_error(L);
@@ -346,7 +347,7 @@ static int open_state(lua_State *L) {
   lua_settop(L, 1);
   luaL_openlibs(L);
   unblock_programs(L, &setup->mask);
-  luaL_requiref(L, "asyncio.core", luaopen_asyncio_core, 0);
+  luaL_requiref(L, "asyncio.core", setup->open, 0);
   asy_runtime(L)->worker = w;
   lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);

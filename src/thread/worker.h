@@ -30,6 +30,7 @@ typedef struct Worker {
 typedef struct WorkerSetup {
   Buffer state;       /* package.path, package.cpath, arg, preloaded modules */
   Buffer initializer; /* a function; empty: none */
+  lua_CFunction open; /* the module */
   sigset_t mask;      /* the signals that the parent's thread blocks: programs started there do the same */
 } WorkerSetup;
 
