@@ -605,7 +605,8 @@ static const luaL_Reg functions[] = {{"isfuture", future_isfuture}, {NULL, NULL}
 /* stack: module */
 void asy_open_future(lua_State *L) {
   Runtime *rt = asy_runtime(L);
-  rt->report_lost = report_all_lost;
+  static const LoopHooks hooks = {.report = report_all_lost};
+  asy_on_loop(rt, &hooks);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "k");

@@ -409,8 +409,8 @@ static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}
 
 void asy_open_stream(lua_State *L) {
   const luaL_Reg later[] = {{"report", report_later}, {NULL, NULL}};
-  asy_runtime(L)->report_streams = report_streams;
-  asy_runtime(L)->forget_streams = forget_streams;
+  static const LoopHooks hooks = {.report = report_streams, .forget = forget_streams};
+  asy_on_loop(asy_runtime(L), &hooks);
   lua_newtable(L);
   asy_setfuncs(L, later);
   lua_getfield(L, -1, "report");

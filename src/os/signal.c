@@ -167,7 +167,9 @@ static int signal_release(lua_State *L) {
   return 0;
 }
 
-static void release_at_close(Loop *loop) {
+static void release_at_close(lua_State *L, Loop *loop, int held) {
+  (void)L;
+  (void)held;
   if (loop->on_interrupt) release(asy_container(loop->on_interrupt, Interrupt, ready));
 }
 
@@ -325,7 +327,8 @@ static const luaL_Reg functions[] = {
 
 /* stack: module */
 void asy_open_signal(lua_State *L) {
-  asy_runtime(L)->release_interrupt = release_at_close;
+  static const LoopHooks hooks = {.leave = release_at_close};
+  asy_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);
   asy_newclass(L, ASY_SIGNAL, "asyncio.Signal", NULL, signal_metamethods);
