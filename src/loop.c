@@ -99,14 +99,17 @@ static bool outermost(lua_State *co, lua_Debug *ar) {
 }
 
 /* Lua calls those finalisers with nothing beneath. (So does a host that collects where it isn't in a call.) */
-void asy_checkalive(lua_State *L) {
+bool asy_is_dying(lua_State *L) {
   lua_Debug ar;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);
-  if (!outermost(main, &ar) || !lua_getinfo(main, "n", &ar) || !ar.name || strcmp(ar.name, "__gc") != 0) return;
-  if (!strcmp(ar.namewhat, "metamethod"))
-    asy_error(L, ASY_CLOSED, "the Lua state is being closed: this cannot be made any more");
+  return outermost(main, &ar) && lua_getinfo(main, "n", &ar) && ar.name && !strcmp(ar.name, "__gc") &&
+         !strcmp(ar.namewhat, "metamethod");
+}
+
+void asy_checkalive(lua_State *L) {
+  if (asy_is_dying(L)) asy_error(L, ASY_CLOSED, "the Lua state is being closed: this cannot be made any more");
 }
 
 static Loop *check_loop(lua_State *L, int idx) {
@@ -483,7 +486,6 @@ static int loop_body(lua_State *L) {
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   Runtime *rt = loop->rt;
   asy_loop_checkopen(L, loop);
-  asy_checkalive(L);
   if (rt->running)
     asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
   luaL_checkstack(L, 10, NULL);
@@ -580,6 +582,7 @@ static void close_loop(lua_State *L, Loop *loop, int idx) {
   block_pool_free(&loop->blocks);
   rt->forget_pumps(loop);
   rt->forget_streams(loop);
+  rt->forget_handles(loop, asy_is_dying(L));
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);
@@ -647,7 +650,6 @@ static void plug_standard(Runtime *rt) {
 // @treturn Loop
 static int loop_new(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
-  asy_checkalive(L);
   Loop *loop = lua_newuserdatauv(L, sizeof *loop, 2);
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;
@@ -661,6 +663,7 @@ static int loop_new(lua_State *L) {
   list_init(&loop->idle);
   list_init(&loop->alarmed.link);
   list_init(&loop->guests);
+  list_init(&loop->handles);
   list_init(&loop->link);
   asy_pushmeta(L, rt, ASY_LOOP);
   lua_setmetatable(L, -2);

@@ -82,6 +82,7 @@ typedef struct Runtime {
   void (*report_servers)(lua_State *L, struct Loop *loop);         /* server.c */
   void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
   void (*forget_streams)(struct Loop *loop);                       /* stream.c */
+  void (*forget_handles)(struct Loop *loop, bool dying);           /* handle.c */
   void (*forget_pumps)(struct Loop *loop);                         /* standard.c */
 } Runtime;
 
@@ -138,6 +139,7 @@ typedef struct Loop {
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */
   ListNode guests;         /* Guests that have something to tell it */
+  ListNode handles;        /* Handles that were made for it (handle.h) */
   BlockPool blocks;        /* small buffers of the streams */
   struct Watches *watches; /* descriptors of other libraries (poll.c), or NULL */
   ListNode pumps;          /* threads that copy output (standard.c) */
@@ -255,8 +257,9 @@ static inline uint64_t asy_step_ended(Loop *loop) {
 /* Runs until `*until` isn't 0 (NULL: for ever), stop() or a KeyboardInterrupt, which it raises. */
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
 
-/* Raises in a finaliser that runs because the state is being closed: of what is made then no finaliser is called
-** any more, so what it has of the system would stay. */
+/* Whether a finaliser runs because the state is being closed: of what is made then no finaliser is called any more. */
+bool asy_is_dying(lua_State *L);
+/* Raises then, for what has memory, or more, of the system that only its finaliser would free. */
 void asy_checkalive(lua_State *L);
 
 /* Raises unless the loop is open. */
