@@ -1,0 +1,168 @@
+--- Runs batches of programs; what fails is confirmed, cut down and told with how to run it again.
+local batch = require "random.batch"
+local new_program = require "random.program"
+local shrink = require "random.shrink"
+
+local BATCH = 100  -- programs in one process
+local AGAIN = 10   -- of each batch are run twice more, to see whether they do the same
+local SHOWN = 12   -- lines of a trace's end
+local PATIENCE = 4 -- seconds after which a program hangs that is being cut down
+
+local skip = {}
+for word in (os.getenv "RANDOM_SKIP" or ""):gmatch "[^,]+" do skip[word] = true end
+
+local find = { seen = {} }
+
+--- What failures of one kind have in common.
+local function kind_of(text) return (text:gsub("%d+", "N"):gsub('"[^"]*"', "S")) end
+
+local function how_to_replay(failure)
+  local words = { "SEED=" .. failure.seed }
+  if failure.count and failure.count > 1 then words[#words + 1] = "COUNT=" .. failure.count end
+  for _, name in ipairs { "MODE", "RANDOM_SKIP" } do
+    if os.getenv(name) then words[#words + 1] = name .. "=" .. os.getenv(name) end
+  end
+  if failure.without and #failure.without > 0 then
+    words[#words + 1] = "WITHOUT=" .. table.concat(failure.without, ",")
+  end
+  return table.concat(words, " ") .. " make random"
+end
+
+local function last_trace_line(result)
+  for i = #result.lines, 1, -1 do
+    local line = result.lines[i]
+    if line:find "^  %S" and not line:find "^  %d+ " then return line:match "^%s*(.-)%s*$" end
+  end
+end
+
+--- For a death the last thing that the program did is the kind, unless a sanitizer says more.
+local function died_doing(result)
+  local text = result.died.text
+  if text:find " in " then return text end
+  local line = last_trace_line(result)
+  return line and ("%s at %s"):format(text, line:gsub("^[^:]*: %d+ ", "")) or text
+end
+
+--- The failure again, alone or with those before it in its process; nil when it doesn't come.
+local function again(failure, first)
+  local alone = batch.run(failure.seed, 1, { TRACE = "1" })
+  if #alone.failures > 0 then return alone, failure.seed, 1 end
+  if failure.seed == first then return end
+  local count = failure.seed - first + 1
+  local together = batch.run(first, count, { TRACE = "1" })
+  if #together.failures > 0 then return together, first, count end
+end
+
+--- Whether it is the same kind of failure: any death is like another, since where it shows is chance.
+local function alike(failure, result)
+  for _, other in ipairs(result.failures) do
+    local both_hang = (other.text == "hangs") == (failure.hangs or false)
+    if failure.died and other.died and both_hang or not failure.died and kind_of(other.text) == kind_of(failure.text) then
+      return true
+    end
+  end
+  return false
+end
+
+local function cut_down(failure)
+  local program = new_program(failure.seed, { mode = os.getenv "MODE", skip = skip, without = {} })
+  local left
+  failure.without, left = shrink(program.statements, function(without)
+    return alike(failure, batch.run(failure.seed, 1, { WITHOUT = table.concat(without, ",") }, PATIENCE))
+  end)
+  print(("  cut down to %d of %d statements"):format(left, program.statements))
+  return batch.run(failure.seed, 1, { TRACE = "1", WITHOUT = table.concat(failure.without, ",") })
+end
+
+local function tell_at_length(failure, result, count)
+  print(("FAIL program %d: %s"):format(failure.seed, failure.text))
+  if count == 1 and alike(failure, result) and not skip.shrink then result = cut_down(failure) end
+  for i = math.max(1, #result.lines - SHOWN), #result.lines do print("  | " .. result.lines[i]) end
+  for line in result.errors:sub(1, 6000):gmatch "[^\n]+" do print("  ! " .. line) end
+  print("  again: " .. how_to_replay(failure))
+end
+
+--- Tells a failure that came in the batch from `first` on: at length when it is the first of its kind.
+function find.tell(failure, first)
+  local result, from, count
+  if failure.died then
+    result, from, count = again(failure, first)
+    if result and result.died then failure.text = died_doing(result) end
+    failure.hangs = failure.text:find "^hangs" ~= nil
+    if not result then failure.text = failure.text .. ", and not when run again" end
+    failure.seed, failure.count = from or failure.seed, count
+  end
+  local kind = kind_of(failure.text)
+  print("@" .. kind)
+  if find.seen[kind] then return end
+  find.seen[kind] = true
+  result = result or batch.run(failure.seed, 1, { TRACE = "1" })
+  tell_at_length(failure, result, count or 1)
+end
+
+--- Runs a batch to its end, past each program that ends the process. How many failed.
+function find.batch(first, count)
+  local from, last, failed = first, first + count - 1, {}
+  while from <= last do
+    local result = batch.run(from, last - from + 1)
+    for _, failure in ipairs(result.failures) do
+      failed[failure.seed] = true
+      find.tell(failure, from)
+    end
+    if not result.died or result.done then break end
+    from = result.seed + 1
+  end
+  local n = 0
+  for _ in pairs(failed) do n = n + 1 end
+  return n
+end
+
+local function first_difference(seed)
+  local one, other = batch.run(seed, 1, { TRACE = "1" }), batch.run(seed, 1, { TRACE = "1" })
+  for i = 1, math.max(#one.lines, #other.lines) do
+    if one.lines[i] ~= other.lines[i] then
+      return ("line %d: %s / %s"):format(i, one.lines[i] or "nothing", other.lines[i] or "nothing")
+    end
+  end
+  return "it does the same when run alone"
+end
+
+--- Programs whose trace is another one in another process: how many.
+function find.differences(first, count)
+  local one, other = batch.run(first, count, { TRACE = "sum" }), batch.run(first, count, { TRACE = "sum" })
+  local n = 0
+  for seed, sum in pairs(one.sums) do
+    if other.sums[seed] and other.sums[seed] ~= sum then
+      n = n + 1
+      print("@does something else in another process")
+      if not find.seen.difference then
+        find.seen.difference = true
+        print(("FAIL program %d does something else in another process: %s"):format(seed, first_difference(seed)))
+      end
+    end
+  end
+  return n
+end
+
+--- Each jobs-th batch of so many programs.
+function find.batches(first, programs, job, jobs)
+  for from = (job - 1) * BATCH, programs - 1, jobs * BATCH do
+    local count = math.min(BATCH, programs - from)
+    local failed = find.batch(first + from, count)
+    failed = math.min(count, failed + find.differences(first + from, math.min(AGAIN, count)))
+    print(("=%d %d"):format(count - failed, failed))
+    io.stdout:flush()
+  end
+end
+
+--- Runs programs with all they do: how many passed and failed.
+function find.replay(seed, count)
+  local result = batch.run(seed, count, { TRACE = "1", WITHOUT = os.getenv "WITHOUT" })
+  for _, line in ipairs(result.lines) do print(line) end
+  io.stdout:write(result.errors)
+  if result.died then print(("program %d %s"):format(result.died.seed, result.died.text)) end
+  local failed = #result.failures > 0 and 1 or 0
+  return count - failed, failed
+end
+
+return find
