@@ -41,7 +41,8 @@ end
 
 --- What would wait for ever where nothing runs, or for what nobody sends.
 local function waits_for_ever(kind, object, name)
-  return kind == "loop" and (name:find "^run" or name == "getaddrinfo" or name == "getnameinfo") and not object:is_closed()
+  local runs = name:find "^run" or name == "getaddrinfo" or name == "getnameinfo"
+  return kind == "loop" and runs and not object:is_closed()
     or kind == "loop" and name == "default_exception_handler" -- it prints
     or kind == "executor" and name == "shutdown"
     or kind == "socket" or kind == "coro" and name == "await"

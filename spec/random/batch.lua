@@ -40,8 +40,9 @@ function batch.run(first, count, env, limit)
   local out, err, state = os.tmpname(), os.tmpname(), os.tmpname()
   local words = { "MALLOC_PERTURB_=165 STATE=" .. state } -- what is freed does not look as it did
   for name, value in pairs(env or {}) do words[#words + 1] = ("%s='%s'"):format(name, value) end
-  local _, _, code = os.execute(("{ env %s timeout -k 2 %d %s '%s/random/child.lua' %d %d; } >%s 2>%s </dev/null"):format(
-    table.concat(words, " "), limit or math.ceil(LIMIT + count * MORE), lua, here, first, count, out, err))
+  local command = ("{ env %s timeout -k 2 %d %s '%s/random/child.lua' %d %d; } >%s 2>%s </dev/null"):format(
+    table.concat(words, " "), limit or math.ceil(LIMIT + count * MORE), lua, here, first, count, out, err)
+  local _, _, code = os.execute(command)
   local result = { lines = lines_of(content(out)), errors = content(err), failures = {}, sums = {}, code = code }
   result.seed = tonumber(content(state):match "%d+") or first
   for _, line in ipairs(result.lines) do

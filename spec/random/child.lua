@@ -1,6 +1,6 @@
 --- child.lua FIRST [COUNT] - runs so many programs in this process, one after the other; prints what is wrong, and
 -- at last how much it did. For whoever finds it dead: the file STATE has the seed that is running.
--- MODE, RANDOM_SKIP, WITHOUT (numbers of statements): what programs are made of. TRACE=1: each thing they do;
+-- MODE, RANDOM_SKIP, ONLY (numbers of statements): what programs are made of. TRACE=1: each thing they do;
 -- TRACE=sum: a number for all that each one does that must do the same again.
 local new_program = require "random.program"
 local run_one = require "random.one"
@@ -22,7 +22,7 @@ local function line(text)
 end
 
 local opts = {
-  mode = os.getenv "MODE", skip = set_of(os.getenv "RANDOM_SKIP"), without = set_of(os.getenv "WITHOUT"),
+  mode = os.getenv "MODE", skip = set_of(os.getenv "RANDOM_SKIP"), only = os.getenv "ONLY" and set_of(os.getenv "ONLY"),
 }
 
 local function note_seed(seed)

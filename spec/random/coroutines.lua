@@ -37,7 +37,9 @@ return {
   { "coroutine.status", 1, on = "coroutine", quick = true, run = function(_, _, co)
     return inner.status(co), coroutine.status(co)
   end },
-  { "await a coroutine", 3, on = "coroutine", run = function(env, s, co) return env:briefly(s.b, asyncio.await, co) end },
+  { "await a coroutine", 3, on = "coroutine", run = function(env, s, co)
+    return env:briefly(s.b, asyncio.await, co)
+  end },
   { "the standard wrap", 1, bodies = { "task", "task" }, run = function(env, s)
     local next_one = env:add("iterator", coroutine.wrap(generator(env, s)))
     next_one()
@@ -46,7 +48,9 @@ return {
   { "the standard resume", 2, on = "coroutine", quick = true, run = function(env, s, co)
     return coroutine.resume(co, env:value(s.b))
   end },
-  { "the standard close", 2, on = "coroutine", quick = true, run = function(_, _, co) return coroutine.close(co) end },
+  { "the standard close", 2, on = "coroutine", quick = true, run = function(_, _, co)
+    return coroutine.close(co)
+  end },
 
   { "a stranger resumes", 2, on = "coro", quick = true, run = function(env, s, co)
     return quiet(coroutine.resume(co, env:value(s.b)))

@@ -21,8 +21,12 @@ local watching = {
   { "add_writer", 3, on = "socket", quick = true, bodies = { "quick" }, run = function(env, s, sock)
     running():add_writer(sock, env:callback(s[1]))
   end },
-  { "remove_reader", 2, on = "socket", quick = true, run = function(_, _, sock) return running():remove_reader(sock) end },
-  { "remove_writer", 3, on = "socket", quick = true, run = function(_, _, sock) return running():remove_writer(sock) end },
+  { "remove_reader", 2, on = "socket", quick = true, run = function(_, _, sock)
+    return running():remove_reader(sock)
+  end },
+  { "remove_writer", 3, on = "socket", quick = true, run = function(_, _, sock)
+    return running():remove_writer(sock)
+  end },
   { "wait_readable", 3, on = "socket", run = function(env, _, sock)
     return env:briefly(1, asyncio.wait_readable, sock)
   end },

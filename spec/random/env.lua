@@ -10,9 +10,11 @@ local DELAYS = {
 -- An error that says so was not meant for whoever gets it.
 local INTERNAL = {
   "attempt to index", "attempt to call", "attempt to perform", "attempt to concatenate", "attempt to get length",
-  "attempt to yield", "stack overflow", "not enough memory", "corrupt",
+  "stack overflow", "not enough memory", "corrupt",
   "asyncio/[%w_]+%.lua:%d+: attempt to", "asyncio/[%w_]+%.lua:%d+: assertion",
 }
+-- What was finalised has no metatable any more, by design.
+local FINALISED = "attempt to index a userdata value %(local 'object'%)"
 local WORDS = "asyncio/[%w_]+%.lua:%d+: bad argument" -- the argument of an inner function, which nobody gave
 
 local Env = {}
@@ -111,18 +113,19 @@ function Env:fail(text)
   if not self.told[text] then
     self.told[text] = true
     self.told[#self.told + 1] = text
+    if self.trace_to then self.trace_to("FAIL " .. text) end
   end
 end
 
 --- Whether an error is one that people may see.
 function Env:judge(where, err)
   local text = type(err) == "table" and rawget(err, "message") or err
-  if type(text) ~= "string" then return end
+  if type(text) ~= "string" or text:find(FINALISED) then return end
   for _, pattern in ipairs(INTERNAL) do
-    if text:find(pattern) then return self:fail(("%s raises an internal error: %s"):format(where, text)) end
+    if text:find(pattern) then return self:fail(("an internal error: %s (%s)"):format(text, where)) end
   end
   if not self.skip.words and text:find(WORDS) then
-    self:fail(("%s raises an inner function's error: %s"):format(where, text))
+    self:fail(("an inner function's error: %s (%s)"):format(text, where))
   end
 end
 

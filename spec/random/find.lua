@@ -13,8 +13,8 @@ for word in (os.getenv "RANDOM_SKIP" or ""):gmatch "[^,]+" do skip[word] = true 
 
 local find = { seen = {} }
 
---- What failures of one kind have in common.
-local function kind_of(text) return (text:gsub("%d+", "N"):gsub('"[^"]*"', "S")) end
+--- What failures of one kind have in common: not where it came to light, nor numbers.
+local function kind_of(text) return (text:gsub(" %([^()]*%)$", ""):gsub("%d+", "N"):gsub('"[^"]*"', "S")) end
 
 local function how_to_replay(failure)
   local words = { "SEED=" .. failure.seed }
@@ -22,17 +22,19 @@ local function how_to_replay(failure)
   for _, name in ipairs { "MODE", "RANDOM_SKIP" } do
     if os.getenv(name) then words[#words + 1] = name .. "=" .. os.getenv(name) end
   end
-  if failure.without and #failure.without > 0 then
-    words[#words + 1] = "WITHOUT=" .. table.concat(failure.without, ",")
-  end
+  if failure.only then words[#words + 1] = "ONLY=" .. table.concat(failure.only, ",") end
   return table.concat(words, " ") .. " make random"
 end
 
 local function last_trace_line(result)
   for i = #result.lines, 1, -1 do
-    local line = result.lines[i]
-    if line:find "^  %S" and not line:find "^  %d+ " then return line:match "^%s*(.-)%s*$" end
+    if result.lines[i]:find "^  %S" then return result.lines[i]:match "^%s*(.-)%s*$" end
   end
+end
+
+--- `kind:method` of what was used after its end, or the statement that was done.
+local function deed(line)
+  return (line:match "%a+ ?%d*:[%a_]+ " or line:match ": %d+ (.*)" or line):gsub(" %d+:", ":")
 end
 
 --- For a death the last thing that the program did is the kind, unless a sanitizer says more.
@@ -40,7 +42,7 @@ local function died_doing(result)
   local text = result.died.text
   if text:find " in " then return text end
   local line = last_trace_line(result)
-  return line and ("%s at %s"):format(text, line:gsub("^[^:]*: %d+ ", "")) or text
+  return line and ("%s at %s (%s)"):format(text, deed(line), line:gsub("[()]", "")) or text
 end
 
 --- The failure again, alone or with those before it in its process; nil when it doesn't come.
@@ -65,19 +67,30 @@ local function alike(failure, result)
 end
 
 local function cut_down(failure)
-  local program = new_program(failure.seed, { mode = os.getenv "MODE", skip = skip, without = {} })
-  local left
-  failure.without, left = shrink(program.statements, function(without)
-    return alike(failure, batch.run(failure.seed, 1, { WITHOUT = table.concat(without, ",") }, PATIENCE))
+  local program = new_program(failure.seed, { mode = os.getenv "MODE", skip = skip })
+  failure.only = shrink(program.statements, function(only)
+    return alike(failure, batch.run(failure.seed, 1, { ONLY = table.concat(only, ",") }, PATIENCE))
   end)
-  print(("  cut down to %d of %d statements"):format(left, program.statements))
-  return batch.run(failure.seed, 1, { TRACE = "1", WITHOUT = table.concat(failure.without, ",") })
+  print(("  cut down to %d of %d statements"):format(#failure.only, program.statements))
+  return batch.run(failure.seed, 1, { TRACE = "1", ONLY = table.concat(failure.only, ",") })
+end
+
+--- The program, and what it did last: before it died, or before the first thing that was wrong.
+local function print_end(lines)
+  local last = #lines
+  for i, line in ipairs(lines) do
+    if line:find "^# " and #lines < 200 then print("  | " .. line) end
+    if last == #lines and line:find "^  FAIL" then last = i end
+  end
+  for i = math.max(1, last - SHOWN), last do
+    if not lines[i]:find "^# " then print("  | " .. lines[i]:sub(1, 200)) end
+  end
 end
 
 local function tell_at_length(failure, result, count)
   print(("FAIL program %d: %s"):format(failure.seed, failure.text))
   if count == 1 and alike(failure, result) and not skip.shrink then result = cut_down(failure) end
-  for i = math.max(1, #result.lines - SHOWN), #result.lines do print("  | " .. result.lines[i]) end
+  print_end(result.lines)
   for line in result.errors:sub(1, 6000):gmatch "[^\n]+" do print("  ! " .. line) end
   print("  again: " .. how_to_replay(failure))
 end
@@ -157,7 +170,7 @@ end
 
 --- Runs programs with all they do: how many passed and failed.
 function find.replay(seed, count)
-  local result = batch.run(seed, count, { TRACE = "1", WITHOUT = os.getenv "WITHOUT" })
+  local result = batch.run(seed, count, { TRACE = "1", ONLY = os.getenv "ONLY" })
   for _, line in ipairs(result.lines) do print(line) end
   io.stdout:write(result.errors)
   if result.died then print(("program %d %s"):format(result.died.seed, result.died.text)) end

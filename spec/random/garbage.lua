@@ -12,10 +12,33 @@ end
 
 local QUICK = { "quick" }
 
+-- What an object does to its task when it is collected.
+local ENDS = {
+  function(task) task:cancel() end,
+  function(task) task:set_name "of an object that is gone" end,
+  function(task) task:add_done_callback(rawlen) end,
+  function(task) task:uncancel() end,
+  function(task) task:remove_done_callback(rawlen) end,
+  function(task) return task:get_coro(), task:traceback() end,
+}
+
+--- An object with a task in the background that doesn't know it.
+local function watched(task, act) return setmetatable({ task = task }, { __gc = function(self) act(self.task) end }) end
+
 return {
   { "garbage", 4, quick = true, bodies = QUICK, run = function(env, s) object(env, s[1]) end },
   { "much garbage", 3, quick = true, bodies = QUICK, run = function(env, s)
     for _ = 1, s.a % 20 do object(env, s[1]) end
+  end },
+  { "objects with tasks", 8, quick = true, bodies = { "task" }, run = function(env, s)
+    local body = env:body(s[1], s.b)
+    for _ = 1, s.a % 40 do
+      watched(asyncio.create_task(function()
+        local _ <close> = asyncio.timeout(1)
+        asyncio.sleep(0)
+        body()
+      end), ENDS[s.c % #ENDS + 1])
+    end
   end },
   { "garbage in a task", 3, quick = true, bodies = { "quick", "task" }, run = function(env, s)
     env:add("task", asyncio.create_task(env:body(s[2], s.b), object(env, s[1])))

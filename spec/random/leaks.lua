@@ -72,7 +72,9 @@ function leaks.growth()
   local a, b, c = table.unpack(leaks.samples)
   if not c then return end
   local early, late = (b.kb - a.kb) / (b.done - a.done), (c.kb - b.kb) / (c.done - b.done)
-  if early > GROWTH and late > GROWTH then return ("memory grows: %.1f, then %.1f KB for each program"):format(early, late) end
+  if early > GROWTH and late > GROWTH then
+    return ("memory grows: %.1f, then %.1f KB for each program"):format(early, late)
+  end
 end
 
 return leaks

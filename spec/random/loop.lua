@@ -24,7 +24,9 @@ return {
     return handle:when() and true, handle:cancelled(), #tostring(handle) > 0
   end },
   { "call_exception_handler", 1, quick = true, run = function(env, s)
-    return running():call_exception_handler { message = "by hand", exception = env:value(s.b), task = env:pick("task", s.c) }
+    return running():call_exception_handler {
+      message = "by hand", exception = env:value(s.b), task = env:pick("task", s.c),
+    }
   end },
   { "set_exception_handler", 1, quick = true, bodies = { "quick" }, run = function(env, s)
     env:set_handler(s[1])
@@ -76,7 +78,9 @@ return {
     return var:get()
   end },
   { "var:get", 2, on = "var", quick = true, run = function(_, _, var) return var:get() end },
-  { "var:reset", 1, on = "var", quick = true, run = function(env, s, var) return var:reset(env:pick("token", s.b)) end },
+  { "var:reset", 1, on = "var", quick = true, run = function(env, s, var)
+    return var:reset(env:pick("token", s.b))
+  end },
 
   { "collectgarbage", 4, quick = true, run = function() collectgarbage() end },
   { "a step of the collector", 2, quick = true, run = function(_, s) collectgarbage("step", s.a % 20) end },

@@ -1,8 +1,9 @@
 --- main.lua - random programs over the public API, each from a seed; `make random` calls it.
 -- RANDOM_PROGRAMS (20000): how many; RANDOM_FROM: the first seed, else the clock says; RANDOM_JOBS (2): at a time.
 -- SEED=n: that one program with all it does; COUNT=m: with the m - 1 that follow, in one process.
--- MODE=virtual|real: programs of one kind only. RANDOM_SKIP=words: kinds to leave out, of the files beside this one
--- that have statements, or `after` (use after the end), `finalisers`, `words` (errors of inner functions), `rings` (tasks
+-- ONLY=numbers: with these of its statements.
+-- MODE=virtual|real: programs of one kind only. RANDOM_SKIP=kinds, to leave out: files beside this one that have
+-- statements, or `after` (use after the end), `finalisers`, `words` (errors of inner functions), `rings` (tasks
 -- that wait for each other), `shrink`.
 -- SPEC_LUA: the interpreter's command line. RANDOM_LIMIT (20): seconds for one program.
 -- The last line is "N passed, N failed, N skipped"; the exit status is 1 when one failed.
@@ -16,7 +17,8 @@ local jobs = tonumber(os.getenv "RANDOM_JOBS" or 2)
 
 --- Starts another one of this, for each jobs-th batch.
 local function start(job)
-  return assert(io.popen(("RANDOM_FROM=%d '%s' '%s' %d %d"):format(first, os.getenv "LUA" or "lua5.4", arg[0], job, jobs)))
+  local lua = os.getenv "LUA" or "lua5.4"
+  return assert(io.popen(("RANDOM_FROM=%d '%s' '%s' %d %d"):format(first, lua, arg[0], job, jobs)))
 end
 
 local function finish(passed, failed)

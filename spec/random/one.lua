@@ -7,16 +7,11 @@ local use_again = require "random.after"
 
 local LIMIT = { virtual = 300, real = 0.03 } -- seconds that the tasks have, of the program's clock
 
-local COLLECTORS = {
-  default = function() collectgarbage("incremental", 200, 100, 13) end,
-  incremental = function() collectgarbage("incremental", 1, 1000, 1) end,
-  generational = function() collectgarbage "generational" end,
-  stopped = function() collectgarbage "stop" end,
-}
+local DEFAULT = { "incremental", 200, 100, 13 }
 
-local function set_collector(name)
+local function set_collector(settings)
   collectgarbage "restart"
-  COLLECTORS[name]()
+  collectgarbage(table.unpack(settings))
 end
 
 local function is_slow_step(context)
@@ -84,10 +79,10 @@ end
 return function(program, trace, skip)
   local env = new_env(program, trace, skip)
   local random = new_random(program.seed + 1)
-  set_collector(program.gc)
+  set_collector(program.collector)
   run(env)
   check_end(env)
   if not skip.after then use_again(env, random, program.mode == "real" or random:chance(10)) end
-  set_collector "default"
+  set_collector(DEFAULT)
   return env.told
 end

@@ -4,8 +4,19 @@ local ops = require "random.ops"
 
 local STATEMENTS = 60 -- at most, in one program
 local DEPTH = 4       -- of blocks in blocks
-local COLLECTORS = { "default", "incremental", "generational", "stopped" }
+local COLLECTORS = { "default", "restless", "small steps", "small steps", "generational", "stopped" }
 local CATCHES = { "asyncio", 70, "plain", 15, "none", 15 }
+
+-- What `collectgarbage` is called with. In small steps finalisers are called one at a time, anywhere.
+local SETTINGS = {
+  default = function() return { "incremental", 200, 100, 13 } end,
+  restless = function() return { "incremental", 1, 1000, 1 } end,
+  ["small steps"] = function(random)
+    return { "incremental", random:one_of { 1, 1, 100, 150 }, random:one_of { 40, 100, 200, 400 }, random:int(4, 12) }
+  end,
+  generational = function(random) return { "generational", random:one_of { 1, 20 }, 100 } end,
+  stopped = function() return { "stop" } end,
+}
 
 local Program = {}
 Program.__index = Program
@@ -33,23 +44,25 @@ function block(g, depth, quick, longest)
   return list
 end
 
---- Takes the statements out whose numbers are in the set.
-local function cut(list, without)
+--- Takes the statements out whose numbers are not in the set.
+local function cut(list, only)
   for i = #list, 1, -1 do
-    if without[list[i].id] then
+    if not only[list[i].id] then
       table.remove(list, i)
     else
-      for _, inner in ipairs(list[i]) do cut(inner, without) end
+      for _, inner in ipairs(list[i]) do cut(inner, only) end
     end
   end
 end
 
---- opts: `mode` (else the seed's), `skip` and `without`: sets of what is left out, by kind and by statement.
+--- opts: `mode` (else the seed's); `skip`, a set of kinds to leave out; `only`, the statements that stay, if not
+-- all.
 local function new(seed, opts)
   local random = new_random(seed)
   local own_mode = random:chance(80) and "virtual" or "real"
   local p = { seed = seed, mode = opts.mode or own_mode, gc = random:one_of(COLLECTORS), tasks = {} }
   setmetatable(p, Program)
+  p.collector = SETTINGS[p.gc](random)
   p.debug = random:chance(15)
   p.bare = random:chance(10) -- main does as the tasks do; else it gives them their time and ends them
   p.finalisers = random:chance(60) and not opts.skip.finalisers
@@ -60,25 +73,27 @@ local function new(seed, opts)
   p.statements = g.made
   -- What a collector does at times of its own would be another thing each time.
   p.repeats = p.mode == "virtual" and (p.gc == "stopped" or not p.finalisers)
-  for _, list in ipairs(p.tasks) do cut(list, opts.without) end
+  if opts.only then
+    for _, list in ipairs(p.tasks) do cut(list, opts.only) end
+  end
   return p
 end
 
 local function print_block(list, depth, out)
   for _, s in ipairs(list) do
-    out(("%s%d %s a=%d b=%d c=%d %s"):format(("  "):rep(depth), s.id, s.op, s.a, s.b, s.c, s.catch))
+    out(("# %s%d %s a=%d b=%d c=%d %s"):format(("  "):rep(depth), s.id, s.op, s.a, s.b, s.c, s.catch))
     for i, inner in ipairs(s) do
-      if i > 1 then out(("  "):rep(depth) .. "  and") end
+      if i > 1 then out("# " .. ("  "):rep(depth) .. "  and") end
       print_block(inner, depth + 2, out)
     end
   end
 end
 
 function Program.print(p, out)
-  out(("program %d: %s, collector %s%s%s%s"):format(p.seed, p.mode, p.gc, p.debug and ", debug" or "",
-    p.bare and ", bare" or "", p.finalisers and ", finalisers" or ""))
+  out(("# program %d: %s, collector %s (%s)%s%s%s"):format(p.seed, p.mode, p.gc,
+    table.concat(p.collector, " "), p.debug and ", debug" or "", p.bare and ", bare" or "", p.finalisers and ", finalisers" or ""))
   for i, list in ipairs(p.tasks) do
-    out(("task %d"):format(i))
+    if #list > 0 then out(("# task %d"):format(i)) end
     print_block(list, 1, out)
   end
 end

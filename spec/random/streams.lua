@@ -23,7 +23,9 @@ local function serve(env, server, connect)
   return server
 end
 
-local function options(s) return { close_timeout = 0.02, start_serving = s.c % 8 > 0, limit = s.b % 3 == 0 and 16 or nil } end
+local function options(s)
+  return { close_timeout = 0.02, start_serving = s.c % 8 > 0, limit = s.b % 3 == 0 and 16 or nil }
+end
 
 local function serve_tcp(env, s)
   local server = asyncio.start_server(handler(env, s), "127.0.0.1", 0, options(s))

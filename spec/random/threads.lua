@@ -48,7 +48,8 @@ return {
     submitted(env, executor, job(s.b), env:value(s.c))
   end },
   { "run_in_executor", 3, quick = true, run = function(env, s)
-    env:add("future", asyncio.get_running_loop():run_in_executor(s.c % 2 == 0 and env:pick("executor", s.a) or nil, job(s.b)))
+    local executor = s.c % 2 == 0 and env:pick("executor", s.a) or nil
+    env:add("future", asyncio.get_running_loop():run_in_executor(executor, job(s.b)))
   end },
   { "set_default_executor", 1, on = "executor", quick = true, run = function(_, _, executor)
     return asyncio.get_running_loop():set_default_executor(executor)
@@ -60,7 +61,8 @@ return {
     return env:briefly(s.c, executor.shutdown, executor, { wait = s.a % 2 == 0, cancel_futures = s.b % 2 == 0 })
   end },
   { "an executor for a block", 2, bodies = { "task" }, run = function(env, s)
-    local executor <close> = asyncio.ThreadPoolExecutor { max_workers = 1, initializer = s.c % 5 == 0 and job(1) or nil }
+    local initializer = s.c % 5 == 0 and job(1) or nil -- which fails
+    local executor <close> = asyncio.ThreadPoolExecutor { max_workers = 1, initializer = initializer }
     submitted(env, env:add("executor", executor), job(s.b))
     env:block(s[1])
   end },
