@@ -1,6 +1,6 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
-# make oom fuzz soak            all that can fail, any input, ten minutes of traffic
+# make oom fuzz soak random     all that can fail, any input, ten minutes of traffic, random programs
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
 # make dist   what a release consists of, in dist/
@@ -25,7 +25,7 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom fuzz soak doc env clean
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom fuzz soak random doc env clean
 .PHONY: install uninstall dist setup-bench setup-doc
 
 all: build
@@ -88,6 +88,8 @@ fuzz: setup-check
 	@sh tools/check fuzz
 soak: setup build
 	@sh tools/check soak
+random: setup build
+	@sh tools/check random
 
 doc: setup-doc
 	@sh tools/doc doc/api

@@ -3,10 +3,10 @@ local LIMIT = tonumber(os.getenv "RANDOM_LIMIT" or 20) -- seconds for one progra
 local MORE = 0.1
 local SIGNALS = { [4] = "SIGILL", [6] = "SIGABRT", [7] = "SIGBUS", [8] = "SIGFPE", [11] = "SIGSEGV" }
 
-local here = arg[0]:match "^(.*)/random/[^/]*$" or os.getenv "RANDOM_SPEC" or "spec"
+local here = debug.getinfo(1, "S").source:match "^@(.*)/random/" or "spec"
 local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
 
-local batch = { here = here }
+local batch = {}
 
 local function content(name)
   local file <close> = assert(io.open(name))
@@ -35,7 +35,8 @@ local function frames(errors)
   return table.concat(list, " < ")
 end
 
---- env: variables for the child; limit: seconds, else the usual. Returns {failures = {{seed, mode, text, died}}, lines, errors, seed, sums}.
+--- env: variables for the child; limit: seconds, else the usual.
+-- Returns {failures = {{seed, mode, text, died}}, died, done, lines, errors, seed: the last that began, sums}.
 function batch.run(first, count, env, limit)
   local out, err, state = os.tmpname(), os.tmpname(), os.tmpname()
   local words = { "MALLOC_PERTURB_=165 STATE=" .. state } -- what is freed does not look as it did

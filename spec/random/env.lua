@@ -22,8 +22,9 @@ Env.__index = Env
 
 local function new(program, trace, skip)
   return setmetatable({
-    program = program, trace_to = trace, skip = skip, objects = {}, kept = {}, counts = {}, channels = {}, steps = 0, told = {},
-    names = setmetatable({}, { __mode = "k" }),
+    program = program, trace_to = trace, skip = skip, objects = {}, kept = {}, counts = {}, channels = {},
+    steps = 0, told = {},
+    names = setmetatable({}, { __mode = "k" }), own = setmetatable({}, { __mode = "k" }),
   }, Env)
 end
 
@@ -37,6 +38,7 @@ function Env:add(kind, object)
   list[#list + 1] = object
   self.kept[#self.kept + 1] = { kind = kind, object = object }
   self.counts[kind] = (self.counts[kind] or 0) + 1
+  if kind == "task" then self.own[object] = object:get_loop() == self.loop end
   if type(object) ~= "string" then self.names[object] = kind .. " " .. self.counts[kind] end
   return object
 end

@@ -14,7 +14,7 @@ for word in (os.getenv "RANDOM_SKIP" or ""):gmatch "[^,]+" do skip[word] = true 
 local find = { seen = {} }
 
 --- What failures of one kind have in common: not where it came to light, nor numbers.
-local function kind_of(text) return (text:gsub(" %([^()]*%)$", ""):gsub("%d+", "N"):gsub('"[^"]*"', "S")) end
+local function kind_of(text) return (text:gsub(" %b()$", ""):gsub("%d+", "N"):gsub('"[^"]*"', "S")) end
 
 local function how_to_replay(failure)
   local words = { "SEED=" .. failure.seed }
@@ -32,12 +32,13 @@ local function last_trace_line(result)
   end
 end
 
---- `kind:method` of what was used after its end, or the statement that was done.
+--- `kind:method` of what was used after its end.
 local function deed(line)
-  return (line:match "%a+ ?%d*:[%a_]+ " or line:match ": %d+ (.*)" or line):gsub(" %d+:", ":")
+  local kind, method = line:match ": (%a+) %d+:([%a_]+)"
+  return kind and kind .. ":" .. method or "a program's work"
 end
 
---- For a death the last thing that the program did is the kind, unless a sanitizer says more.
+--- For a death its kind is the last use after the end; where else it comes is chance. A sanitizer says more.
 local function died_doing(result)
   local text = result.died.text
   if text:find " in " then return text end
@@ -58,10 +59,8 @@ end
 --- Whether it is the same kind of failure: any death is like another, since where it shows is chance.
 local function alike(failure, result)
   for _, other in ipairs(result.failures) do
-    local both_hang = (other.text == "hangs") == (failure.hangs or false)
-    if failure.died and other.died and both_hang or not failure.died and kind_of(other.text) == kind_of(failure.text) then
-      return true
-    end
+    if failure.died and other.died and (other.text == "hangs") == (failure.hangs or false) then return true end
+    if not failure.died and kind_of(other.text) == kind_of(failure.text) then return true end
   end
   return false
 end

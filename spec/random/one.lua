@@ -20,6 +20,7 @@ end
 
 --- What is reported is judged; in a program that repeats itself it belongs to the trace. `list`: what to do then.
 local function set_handler(env, list)
+  if not env.loop then return end -- its time is over
   env.loop:set_exception_handler(function(_, context)
     if is_slow_step(context) then return end
     env:judge("a report", context.exception)
@@ -68,9 +69,8 @@ local function check_end(env)
   if not env.loop:is_closed() then env:fail "the loop is not closed" end
   if env.abandoned then return end
   for _, thing in ipairs(env.kept) do
-    if thing.kind == "task" and not thing.object:done() then
-      local ok, loop = pcall(thing.object.get_loop, thing.object)
-      if not ok or loop == env.loop then env:fail("a task has not ended: " .. tostring(thing.object)) end
+    if env.own[thing.object] and not thing.object:done() then
+      env:fail("a task has not ended: " .. tostring(thing.object))
     end
   end
 end

@@ -91,7 +91,8 @@ end
 
 function Program.print(p, out)
   out(("# program %d: %s, collector %s (%s)%s%s%s"):format(p.seed, p.mode, p.gc,
-    table.concat(p.collector, " "), p.debug and ", debug" or "", p.bare and ", bare" or "", p.finalisers and ", finalisers" or ""))
+    table.concat(p.collector, " "), p.debug and ", debug" or "", p.bare and ", bare" or "",
+    p.finalisers and ", finalisers" or ""))
   for i, list in ipairs(p.tasks) do
     if #list > 0 then out(("# task %d"):format(i)) end
     print_block(list, 1, out)
