@@ -69,6 +69,7 @@ end
 --- do_it(fn, …) calls it, here or in a task.
 function After:use(where, thing, do_it)
   local object, kind = thing.object, thing.kind
+  if self.env.skip.late_streams and (kind == "reader" or kind == "writer" or kind == "iterator") then return end
   for _, name in ipairs(methods(object)) do
     if not waits_for_ever(kind, object, name) then
       do_it(self.call, self, where, thing, name, object[name], object, table.unpack(self:arguments(name)))

@@ -56,7 +56,7 @@ function batch.run(first, count, env, limit)
   if not result.done or code ~= 0 then
     local text = bad_end(code)
     if frames(result.errors) ~= "" then text = text .. " in " .. frames(result.errors) end
-    result.died = { seed = result.seed, mode = env and env.MODE, text = text, died = true }
+    result.died = { seed = result.seed, mode = env and env.MODE, text = text, died = true, errors = result.errors }
     table.insert(result.failures, result.died)
   end
   for _, name in ipairs { out, err, state } do os.remove(name) end

@@ -1,6 +1,5 @@
 --- Runs batches of programs; what fails is confirmed, cut down and told with how to run it again.
 local batch = require "random.batch"
-local new_program = require "random.program"
 local shrink = require "random.shrink"
 
 local BATCH = 100  -- programs in one process
@@ -65,13 +64,20 @@ local function alike(failure, result)
   return false
 end
 
-local function cut_down(failure)
-  local program = new_program(failure.seed, { mode = os.getenv "MODE", skip = skip })
-  failure.only = shrink(program.statements, function(only)
+local function cut_down(failure, result)
+  local statements = tonumber(table.concat(result.lines, "\n"):match "# program %d+: (%d+) statements")
+  failure.only = shrink(statements, function(only)
     return alike(failure, batch.run(failure.seed, 1, { ONLY = table.concat(only, ",") }, PATIENCE))
   end)
-  print(("  cut down to %d of %d statements"):format(#failure.only, program.statements))
+  print(("  cut down to %d of %d statements"):format(#failure.only, statements))
   return batch.run(failure.seed, 1, { TRACE = "1", ONLY = table.concat(failure.only, ",") })
+end
+
+--- A report of a sanitizer, without what is known by heart; anything else as it is.
+local function print_errors(errors)
+  for line in errors:gsub("\nShadow bytes.*", "\n"):sub(1, 6000):gmatch "[^\n]+" do
+    if not line:find "%(/usr/bin/" then print("  ! " .. line) end
+  end
 end
 
 --- The program, and what it did last: before it died, or before the first thing that was wrong.
@@ -88,9 +94,10 @@ end
 
 local function tell_at_length(failure, result, count)
   print(("FAIL program %d: %s"):format(failure.seed, failure.text))
-  if count == 1 and alike(failure, result) and not skip.shrink then result = cut_down(failure) end
+  if count == 1 and alike(failure, result) and not skip.shrink then result = cut_down(failure, result) end
   print_end(result.lines)
-  for line in result.errors:sub(1, 6000):gmatch "[^\n]+" do print("  ! " .. line) end
+  print_errors(result.errors)
+  if not result.died and failure.errors then print_errors(failure.errors) end
   print("  again: " .. how_to_replay(failure))
 end
 

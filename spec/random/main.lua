@@ -3,8 +3,8 @@
 -- SEED=n: that one program with all it does; COUNT=m: with the m - 1 that follow, in one process.
 -- ONLY=numbers: with these of its statements.
 -- MODE=virtual|real: programs of one kind only. RANDOM_SKIP=kinds, to leave out: files beside this one that have
--- statements, or `after` (use after the end), `finalisers`, `words` (errors of inner functions), `rings` (tasks
--- that wait for each other), `shrink`.
+-- statements, or `after` (use after the end), `late_streams` (such use of streams), `abrupt` (ends of the loop beneath
+-- its tasks), `finalisers`, `words` (errors of inner functions), `rings` (tasks that wait for each other), `shrink`.
 -- SPEC_LUA: the interpreter's command line. RANDOM_LIMIT (20): seconds for one program.
 -- The last line is "N passed, N failed, N skipped"; the exit status is 1 when one failed.
 local here = arg[0]:match "^(.*)/random/[^/]*$" or "spec"

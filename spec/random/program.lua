@@ -5,6 +5,7 @@ local ops = require "random.ops"
 local STATEMENTS = 60 -- at most, in one program
 local DEPTH = 4       -- of blocks in blocks
 local COLLECTORS = { "default", "restless", "small steps", "small steps", "generational", "stopped" }
+local ENDINGS = { "in order", 75, "closed", 15, "dropped", 10 } -- how the loop ends when main has
 local CATCHES = { "asyncio", 70, "plain", 15, "none", 15 }
 
 -- What `collectgarbage` is called with. In small steps finalisers are called one at a time, anywhere.
@@ -64,7 +65,10 @@ local function new(seed, opts)
   setmetatable(p, Program)
   p.collector = SETTINGS[p.gc](random)
   p.debug = random:chance(15)
-  p.bare = random:chance(10) -- main does as the tasks do; else it gives them their time and ends them
+  -- Main does as the tasks do, as long as it takes them; else it gives them their time and ends them.
+  p.bare = random:chance(10) and p.mode == "virtual"
+  local ending = random:weighted(ENDINGS)
+  p.ending = opts.skip.abrupt and "in order" or ending
   p.finalisers = random:chance(60) and not opts.skip.finalisers
   local skip = setmetatable({ garbage = not p.finalisers or nil }, { __index = opts.skip })
   local g = { random = random, made = 0 }
@@ -90,8 +94,8 @@ local function print_block(list, depth, out)
 end
 
 function Program.print(p, out)
-  out(("# program %d: %s, collector %s (%s)%s%s%s"):format(p.seed, p.mode, p.gc,
-    table.concat(p.collector, " "), p.debug and ", debug" or "", p.bare and ", bare" or "",
+  out(("# program %d: %d statements, %s, the loop ends %s, collector %s (%s)%s%s%s"):format(p.seed, p.statements,
+    p.mode, p.ending, p.gc, table.concat(p.collector, " "), p.debug and ", debug" or "", p.bare and ", bare" or "",
     p.finalisers and ", finalisers" or ""))
   for i, list in ipairs(p.tasks) do
     if #list > 0 then out(("# task %d"):format(i)) end
