@@ -117,8 +117,8 @@ local function overlay()
   return strings
 end
 
-function After:check(strings)
-  for _, s in ipairs(strings) do
+function After:check()
+  for _, s in ipairs(self.strings or {}) do
     if s:find "[^x%d]" then self.env:fail "something was written into a string that lies where an object lay" end
   end
 end
@@ -142,10 +142,8 @@ function After:forget(which)
     list[#list + 1] = thing.object
   end
   collect()
-  local strings = overlay()
-  collect()
-  self:check(strings)
-  return strings
+  self:check()
+  self.strings = overlay()
 end
 
 --- In three parts, each some kinds of objects: what they belong to goes first, or last, or between.
@@ -154,10 +152,11 @@ function After:forget_all()
   for _, thing in ipairs(self.things) do part_of[thing.kind] = part_of[thing.kind] or self.random:int(1, 3) end
   for part = 1, 3 do
     self.env:trace("collects part " .. part)
-    local strings = self:forget(function(thing) return part_of[thing.kind] == part end)
+    self:forget(function(thing) return part_of[thing.kind] == part end)
     if part == 1 then self:use_all "after some were collected" end
-    if strings then self:check(strings) end
   end
+  collect()
+  self:check()
 end
 
 --- thorough: with collections in between, which take most of the time.

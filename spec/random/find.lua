@@ -49,7 +49,7 @@ end
 local function again(failure, first)
   local alone = batch.run(failure.seed, 1, { TRACE = "1" })
   if #alone.failures > 0 then return alone, failure.seed, 1 end
-  if failure.seed == first then return end
+  if failure.seed == first or failure.hangs then return end
   local count = failure.seed - first + 1
   local together = batch.run(first, count, { TRACE = "1" })
   if #together.failures > 0 then return together, first, count end
@@ -101,13 +101,15 @@ local function tell_at_length(failure, result, count)
   print("  again: " .. how_to_replay(failure))
 end
 
---- Tells a failure that came in the batch from `first` on: at length when it is the first of its kind.
+--- Tells a failure that came in the batch from `first` on: at length when it is the first of its kind. True: it is
+-- none, the batch was slow.
 function find.tell(failure, first)
   local result, from, count
   if failure.died then
+    failure.hangs = failure.text == "hangs"
     result, from, count = again(failure, first)
+    if failure.hangs and not result and failure.seed > first then return true end
     if result and result.died then failure.text = died_doing(result) end
-    failure.hangs = failure.text:find "^hangs" ~= nil
     if not result then failure.text = failure.text .. ", and not when run again" end
     failure.seed, failure.count = from or failure.seed, count
   end
@@ -124,12 +126,13 @@ function find.batch(first, count)
   local from, last, failed = first, first + count - 1, {}
   while from <= last do
     local result = batch.run(from, last - from + 1)
+    local was_slow = false
     for _, failure in ipairs(result.failures) do
-      failed[failure.seed] = true
-      find.tell(failure, from)
+      was_slow = find.tell(failure, from) or was_slow
+      failed[failure.seed] = not was_slow or nil
     end
     if not result.died or result.done then break end
-    from = result.seed + 1
+    from = result.seed + (was_slow and 0 or 1)
   end
   local n = 0
   for _ in pairs(failed) do n = n + 1 end

@@ -93,7 +93,7 @@ return function(program, trace, skip)
   set_collector(program.collector)
   run(env)
   check_end(env)
-  if not skip.after then use_again(env, random, program.mode == "real" or random:chance(10)) end
+  if not skip.after then use_again(env, random, random:chance(program.mode == "real" and 50 or 10)) end
   set_collector(DEFAULT)
   return env.told
 end

@@ -5,7 +5,7 @@ local ops = require "random.ops"
 local STATEMENTS = 60 -- at most, in one program
 local DEPTH = 4       -- of blocks in blocks
 local COLLECTORS = { "default", "restless", "small steps", "small steps", "generational", "stopped" }
-local ENDINGS = { "in order", 75, "closed", 15, "dropped", 10 } -- how the loop ends when main has
+local ENDINGS = { "in order", 70, "closed", 20, "dropped", 10 } -- how the loop ends when main has
 local CATCHES = { "asyncio", 70, "plain", 15, "none", 15 }
 
 -- What `collectgarbage` is called with. In small steps finalisers are called one at a time, anywhere.
