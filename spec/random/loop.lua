@@ -57,8 +57,9 @@ return {
   { "a callback of another loop", 1, on = "loop", quick = true, bodies = { "quick" }, run = function(env, s, loop)
     env:add("handle", loop:call_later(env:delay(s.b), env:callback(s[1])))
   end },
-  { "loop:close", 1, on = "loop", quick = true, run = function(_, _, loop)
+  { "loop:close", 1, on = "loop", quick = true, run = function(env, _, loop)
     loop:close()
+    env.abandoned = env.abandoned or loop == env.loop -- its tasks stay as they are
     return loop:is_closed()
   end },
   { "wait_all_tasks_blocked", 1, run = function(env, s)
