@@ -1,6 +1,6 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
-# make oom finalisers           all that can fail; a stranger's code at every allocation
+# make oom finalisers random    all that can fail; a stranger's code at every allocation; random programs
 # make fuzz soak                any input, ten minutes of traffic
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
@@ -26,7 +26,7 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak doc env clean
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
 .PHONY: install uninstall dist setup-bench setup-doc
 
 all: build
@@ -91,6 +91,8 @@ fuzz: setup-check
 	@sh tools/check fuzz
 soak: setup build
 	@sh tools/check soak
+random: setup build
+	@sh tools/check random
 
 doc: setup-doc
 	@sh tools/doc doc/api
