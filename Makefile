@@ -66,7 +66,7 @@ demo: build
 	@$(LUA) examples/tour.lua
 
 test: setup-test build
-	@$(LUA) spec/run.lua $(SPEC)
+	@SPEC_JOBS=$${SPEC_JOBS:-$$(getconf _NPROCESSORS_ONLN || echo 1)} $(LUA) spec/run.lua $(SPEC)
 
 bench: setup-bench build
 	@bench/results

@@ -1,3 +1,4 @@
+-- slow: starts a program for each test
 -- The end of everything: lua_close at any moment, collection in any order, methods of what is gone.
 --
 -- Most tests run a program in a process of its own, which must end with status 0 and a clean stderr.

@@ -1,3 +1,4 @@
+-- slow: starts a program hundreds of times
 -- What memory that ran out has brought to light. Each test lets every allocation of a part of
 -- tools/oom/scenario.lua fail, one after the other.
 local t = require "helper"
