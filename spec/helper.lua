@@ -37,14 +37,12 @@ function t.reports_of(loop, slow_steps_too)
   return reports
 end
 
---- Runs fn as asyncio.testing does, and sees that it leaves no task, no open handle and no unexpected
--- report. fn gets the list of reports; what it has seen to it takes out.
-function t.run(fn, ...)
+local function run_on(clock, fn, ...)
   local reports
   local run = testing.async(function(...)
     reports = t.reports_of(asyncio.get_running_loop())
     return fn(reports, ...)
-  end, { timeout = t.slow and 600 or 60 })
+  end, { clock = clock, timeout = t.slow and 600 or 60 })
   local results = table.pack(run(...))
   t.collect()
   if #reports > 0 then
@@ -52,6 +50,16 @@ function t.run(fn, ...)
   end
   return table.unpack(results, 1, results.n)
 end
+
+--- Runs fn as asyncio.testing does, and sees that it leaves no task, no open handle and no unexpected
+-- report. fn gets the list of reports; what it has seen to it takes out.
+-- The clock is virtual: time passes at once, and only while every task waits. So a test of times may be exact,
+-- and one whose tasks wait for nothing that could come fails.
+function t.run(fn, ...) return run_on("virtual", fn, ...) end
+
+--- The same with the real clock, for tests in which the operating system takes part: sockets, threads,
+-- processes, signals. What they wait for is an event; the clock is only to end what hangs.
+function t.real(fn, ...) return run_on("real", fn, ...) end
 
 --- Takes the report out whose message holds `pattern`; fails when there is none.
 function t.take_report(reports, pattern)
@@ -93,9 +101,6 @@ function t.unhurried(errors)
   return (errors:gsub("asyncio: a task held the loop for [^\n]*\n[^\n]*\n", "")
     :gsub("asyncio: a callback took [^\n]*\n[^\n]*\n", ""))
 end
-
---- A test with the virtual clock, which may take its time where everything is slow.
-function t.virtual(fn) return testing.async(fn, { clock = "virtual", timeout = t.slow and 600 or 60 }) end
 
 --- Runs a Lua program in a process of its own: stdout, stderr, exit code or signal number, how it ended,
 -- and stderr with the reports of slow steps.

@@ -27,7 +27,7 @@ TestNc = {}
 
 function TestNc:test_gets_its_lines_back()
   peers.need "nc"
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout)
     local output, errors, status = peers.background(
       ("printf 'hello\\nwhat about this?\\n' | nc -N 127.0.0.1 %d"):format(peers.port(server)))()
@@ -39,7 +39,7 @@ end
 
 function TestNc:test_gets_a_last_line_without_newline_back()
   peers.need "nc"
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout)
     local output = peers.background(("printf 'one\\ntwo' | nc -N 127.0.0.1 %d"):format(peers.port(server)))()
     t.assertEquals(output, "ONE\nTWO")
@@ -48,7 +48,7 @@ end
 
 function TestNc:test_that_says_all_and_then_listens_is_answered_after_its_end()
   peers.need "nc"
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(function(reader, writer)
       local all = reader:read(-1) -- nc's half of the connection is closed now
       asyncio.sleep(0.01)
@@ -64,7 +64,7 @@ function TestNc:test_gets_a_file_back_in_capitals_unchanged_in_length()
   local line = "The quick brown fox jumps over the lazy dog.\n"
   local input <close> = peers.file(line:rep(t.count(20) * 22222))
   local output <close> = peers.file()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout)
     local _, errors, status = peers.background(("nc -N 127.0.0.1 %d <'%s' >'%s'"):format(
       peers.port(server), input.name, output.name))()
@@ -80,7 +80,7 @@ function TestNc:test_gets_a_file_of_few_lines_back_unchanged()
   peers.need "nc"
   local input <close> = peers.file(peers.text(t.count(5) * 1000000))
   local output <close> = peers.file()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout_pieces)
     peers.background(("nc -N 127.0.0.1 %d <'%s' >'%s'"):format(peers.port(server), input.name, output.name))()
   end)
@@ -90,7 +90,7 @@ end
 function TestNc:test_as_the_server_hears_our_client()
   peers.need "nc"
   local output <close> = peers.file()
-  t.run(function()
+  t.real(function()
     local socket = peers.luasocket()
     local free = assert(socket.bind("127.0.0.1", 0))
     local _, port = free:getsockname()
@@ -134,7 +134,7 @@ function TestSocat:test_as_a_client_gets_everything_back_over_tcp_and_unix()
   peers.need "socat"
   local input <close> = peers.file(peers.text(t.count(3) * 1000000))
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local tcp <close> = peers.serve(shout_pieces)
     local _ <close> = asyncio.start_unix_server(shout_pieces, place.path)
     local expected = peers.content(input.name):upper()
@@ -152,7 +152,7 @@ end
 function TestSocat:test_as_an_echo_server_on_a_unix_socket()
   peers.need "socat"
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local wait = peers.background(("socat UNIX-LISTEN:%s EXEC:cat"):format(place.path))
     local reader, writer <close> = eventually(asyncio.open_unix_connection, place.path)
     local text = peers.text(t.count(3) * 1000000)
@@ -170,7 +170,7 @@ end
 function TestSocat:test_joins_our_tcp_client_to_our_unix_server()
   peers.need "socat"
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local socket = peers.luasocket()
     local _ <close> = asyncio.start_unix_server(shout, place.path)
     local free = assert(socket.bind("127.0.0.1", 0))
@@ -189,7 +189,7 @@ end
 
 function TestSocat:test_that_resets_is_told_as_such()
   peers.need "socat"
-  t.run(function()
+  t.real(function()
     local socket = peers.luasocket()
     local free = assert(socket.bind("127.0.0.1", 0))
     local _, port = free:getsockname()
@@ -228,7 +228,7 @@ local function python(source, port)
 end
 
 function TestPython:test_asyncio_as_the_client()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout)
     local output = python([[
 import asyncio
@@ -250,7 +250,7 @@ asyncio.run(main())
 end
 
 function TestPython:test_many_asyncio_clients_at_once()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout, { backlog = 512 })
     local output = python([[
 import asyncio
@@ -273,7 +273,7 @@ end
 
 function TestPython:test_asyncio_as_the_server()
   peers.need "python3"
-  t.run(function()
+  t.real(function()
     local address <close> = peers.file()
     local wait = python(([[
 import asyncio
@@ -312,7 +312,7 @@ function TestPython:test_asyncio_as_client_and_server_on_unix_sockets()
   peers.need "python3"
   local ours <close> = free_path()
   local theirs <close> = free_path()
-  t.run(function()
+  t.real(function()
     local _ <close> = asyncio.start_unix_server(shout, ours.path)
     local wait = python(([[
 import asyncio
@@ -348,7 +348,7 @@ end
 
 function TestPython:test_asyncio_client_that_is_cut_off_sees_the_reset_and_ours_serves_on()
   peers.need "python3"
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(function(reader, writer)
       reader:readline()
       writer:abort()
@@ -430,7 +430,7 @@ TestBadClients = {}
 -- serves on afterwards. Handlers may fail with a broken connection.
 local function survives(fn, handler)
   local socket = peers.luasocket()
-  t.run(function(reports)
+  t.real(function(reports)
     local server <close> = peers.serve(handler or shout, { close_timeout = 0.2 })
     local function connected()
       local client = assert(socket.connect("127.0.0.1", peers.port(server)))

@@ -6,7 +6,7 @@ local asyncio = t.asyncio
 
 --- Runs fn(reader, peer) as a test, with a bare socket at the other end that sends `sent` first.
 local function fed(sent, fn, opts)
-  return t.run(function()
+  return t.real(function()
     peers.bare(function(reader, writer, peer)
       if sent ~= "" then assert(peer:send(sent)) end
       fn(reader, peer, writer)
@@ -101,7 +101,7 @@ end
 
 function TestRead:test_to_the_end_is_not_bounded_by_the_limit()
   local text = peers.text(t.count(1000000))
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(text)
       peer_writer:write_eof()
@@ -142,7 +142,7 @@ function TestRead:test_refuses_what_is_no_count()
 end
 
 function TestRead:test_outside_a_task_raises_instead_of_hanging()
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader)
       local loop, outcome = asyncio.get_running_loop(), nil
       loop:call_soon(function() outcome = table.pack(pcall(reader.read, reader, 1)) end)
@@ -233,7 +233,7 @@ end
 
 function TestReadline:test_has_a_limit_of_65536_where_none_is_given()
   local line = ("x"):rep(65536) .. "\n"
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(line, "y", line)
       t.assertTrue(reader:readline() == line)
@@ -266,7 +266,7 @@ end
 
 function TestReadexactly:test_is_not_bounded_by_the_limit()
   local text = peers.text(t.count(5000000))
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(text, "tail")
       t.assertTrue(reader:readexactly(#text) == text)
@@ -623,7 +623,7 @@ end
 function TestPausedReading:test_blocks_the_sender_and_goes_on_when_somebody_reads()
   local piece = peers.text(65536)
   local n = 1600 -- 100 MB: more than the kernel's buffers on both sides can hold
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       local task, sent = flood(peer_writer, piece, n)
       local last = -1
@@ -646,7 +646,7 @@ end
 
 function TestPausedReading:test_with_a_small_limit_loses_nothing()
   local text = peers.text(t.count(300000))
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(text)
       peer_writer:write_eof()

@@ -5,11 +5,11 @@ local peers = require "peers"
 local asyncio = t.asyncio
 
 local function paired(fn, opts)
-  return t.run(function() peers.pair(fn, opts) end)
+  return t.real(function() peers.pair(fn, opts) end)
 end
 
 local function bare(fn)
-  return t.run(function() peers.bare(fn) end)
+  return t.real(function() peers.bare(fn) end)
 end
 
 --- Fills the kernel's buffers towards a peer that doesn't read, so that `more` bytes stay with us.
@@ -502,7 +502,7 @@ end
 
 function TestClose:test_scope_closes_and_waits_for_what_was_written()
   local text = peers.text(t.count(20) * 1000000)
-  t.run(function()
+  t.real(function()
     local got
     local server <close> = peers.serve(function(reader) got = reader:read(-1) end)
     do
@@ -783,7 +783,7 @@ function TestForgotten:test_stream_is_closed_when_it_is_collected_with_a_warning
 end
 
 function TestForgotten:test_writer_does_not_close_the_connection_while_the_reader_is_there()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(function(reader, writer)
       for line in reader:lines() do writer:send(line, "\n") end
     end)

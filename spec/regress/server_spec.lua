@@ -47,7 +47,7 @@ end
 
 -- The same with a collector that never rests and collects in steps.
 function TestServer:test_sends_what_a_handler_wrote_under_a_restless_collector()
-  t.run(function()
+  t.real(function()
     local function hello(_, writer) writer:write "hello\n" end
     local server <close> = asyncio.start_server(hello, "127.0.0.1", 0)
     local port = server:sockets()[1].port
