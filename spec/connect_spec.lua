@@ -11,15 +11,6 @@ local function echo(reader, writer)
   for line in reader:lines() do writer:send(line, "\n") end
 end
 
---- A port of 127.0.0.1 that refuses.
-local function closed_port()
-  local socket = peers.luasocket()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  listener:close()
-  return tonumber(port)
-end
-
 --- A port of 127.0.0.1 that never answers: its line of waiting connections is full.
 local function deaf_port()
   local socket = peers.luasocket()
@@ -121,7 +112,7 @@ TestRefused = {}
 
 function TestRefused:test_connection_raises_and_says_where()
   t.real(function()
-    local port = closed_port()
+    local port = peers.reserve_port()
     local err = t.assert_raises(asyncio.ConnectionRefusedError, asyncio.open_connection, "127.0.0.1", port)
     t.assertEquals(err.code, "ECONNREFUSED")
     t.assertTrue(err.errno > 0)
@@ -214,7 +205,7 @@ end
 
 function TestOptions:test_local_addr_may_have_a_port()
   t.real(function()
-    local port, from = closed_port(), nil
+    local port, from = peers.reserve_port(), nil
     local server <close> = peers.serve(function(_, writer) from = writer:get_extra_info "peername" end)
     local reader, writer <close> = peers.connect(server, { local_addr = { host = "127.0.0.1", port = port } })
     t.assertEquals(reader:read(-1), "")
@@ -376,7 +367,7 @@ function TestSeveralAddresses:test_are_tried_in_turn_until_one_answers()
   t.real(function()
     local server <close> = peers.serve(echo)
     local addresses = {
-      address("127.0.0.1", closed_port()), address("127.0.0.2", closed_port()), server:sockets()[1],
+      address("127.0.0.1", peers.reserve_port()), address("127.0.0.2", peers.reserve_port()), server:sockets()[1],
     }
     local reader, writer = with_addresses(addresses, function()
       return asyncio.open_connection("some.test", 80)
@@ -389,7 +380,7 @@ end
 
 function TestSeveralAddresses:test_that_all_fail_give_one_error_that_lists_them()
   t.real(function()
-    local addresses = { address("127.0.0.1", closed_port()), address("127.0.0.2", closed_port()) }
+    local addresses = { address("127.0.0.1", peers.reserve_port()), address("127.0.0.2", peers.reserve_port()) }
     local err = t.assert_raises(asyncio.ConnectionRefusedError, with_addresses, addresses, function()
       return asyncio.open_connection("some.test", 80)
     end)
@@ -442,7 +433,7 @@ end
 
 function TestSeveralAddresses:test_the_families_take_turns()
   t.real(function()
-    local four, six = closed_port(), closed_port()
+    local four, six = peers.reserve_port(), peers.reserve_port()
     local addresses = {
       address("::1", six), address("::2", six), address("127.0.0.1", four), address("127.0.0.2", four),
     }

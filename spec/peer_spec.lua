@@ -91,16 +91,13 @@ function TestNc:test_as_the_server_hears_our_client()
   peers.need "nc"
   local output <close> = peers.file()
   t.real(function()
-    local socket = peers.luasocket()
-    local free = assert(socket.bind("127.0.0.1", 0))
-    local _, port = free:getsockname()
-    free:close()
+    local port = peers.reserve_port()
     local listening = "printf 'from nc\\n' | nc -l -N 127.0.0.1 %s >'%s'"
     local wait = peers.background(listening:format(port, output.name))
     local reader, writer
     t.wait_until(function()
       local ok
-      ok, reader, writer = pcall(asyncio.open_connection, "127.0.0.1", tonumber(port))
+      ok, reader, writer = pcall(asyncio.open_connection, "127.0.0.1", port)
       return ok
     end)
     t.assertEquals(reader:readline(), "from nc\n")
@@ -171,14 +168,11 @@ function TestSocat:test_joins_our_tcp_client_to_our_unix_server()
   peers.need "socat"
   local place <close> = free_path()
   t.real(function()
-    local socket = peers.luasocket()
     local _ <close> = asyncio.start_unix_server(shout, place.path)
-    local free = assert(socket.bind("127.0.0.1", 0))
-    local _, port = free:getsockname()
-    free:close()
+    local port = peers.reserve_port()
     local wait = peers.background(("socat TCP4-LISTEN:%s,bind=127.0.0.1,reuseaddr UNIX-CONNECT:%s"):format(
       port, place.path))
-    local reader, writer <close> = eventually(asyncio.open_connection, "127.0.0.1", tonumber(port))
+    local reader, writer <close> = eventually(asyncio.open_connection, "127.0.0.1", port)
     writer:write "through two\nkinds\n"
     writer:write_eof()
     t.assertEquals(reader:read(-1), "THROUGH TWO\nKINDS\n")
@@ -190,14 +184,11 @@ end
 function TestSocat:test_that_resets_is_told_as_such()
   peers.need "socat"
   t.real(function()
-    local socket = peers.luasocket()
-    local free = assert(socket.bind("127.0.0.1", 0))
-    local _, port = free:getsockname()
-    free:close()
+    local port = peers.reserve_port()
     local wait = peers.background(("socat -u OPEN:/dev/null TCP4-LISTEN:%s,bind=127.0.0.1,reuseaddr,linger=0")
       :format(port))
     local function attempt() -- it serves once: a reset while we connect is what we came for, too
-      local ok, reader, writer = pcall(asyncio.open_connection, "127.0.0.1", tonumber(port))
+      local ok, reader, writer = pcall(asyncio.open_connection, "127.0.0.1", port)
       if ok then
         local _ <close> = writer
         ok, reader = pcall(reader.read, reader, 1)
