@@ -1,5 +1,6 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
+# make coverage                 which lines the specs run, by gcov
 # make oom finalisers           all that can fail; a stranger's code at every allocation
 # make fuzz soak                any input, ten minutes of traffic
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
@@ -27,7 +28,7 @@ export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak doc env clean
-.PHONY: install uninstall dist setup-bench setup-doc
+.PHONY: install uninstall dist setup-bench setup-doc coverage
 
 all: build
 
@@ -81,6 +82,8 @@ drd: setup-check build
 	@sh tools/check drd
 gc: setup-check build
 	@sh tools/check gc
+coverage: setup-check
+	@sh tools/check coverage
 lint: setup-check
 	@sh tools/check lint
 oom: setup-check

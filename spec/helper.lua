@@ -124,7 +124,7 @@ end
 --- Takes tests out of a class where the specs run under a tool that they could not work with. Not skipped:
 -- it is no lack of this machine's. Without names all of them.
 function t.leave_out(class, tool, ...)
-  if not (os.getenv "SPEC_LUA" or os.getenv "SPEC_GC" or ""):find(tool) then return end
+  if not (os.getenv "SPEC_TOOL" or os.getenv "SPEC_LUA" or os.getenv "SPEC_GC" or ""):find(tool) then return end
   local names = { ... }
   if #names == 0 then
     for name in pairs(class) do names[#names + 1] = name end
