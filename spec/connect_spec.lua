@@ -319,7 +319,7 @@ function TestCancelled:test_connect_leaves_nothing_behind()
     local port, held = deaf_port()
     local _ <close> = held
     local task = asyncio.create_task(asyncio.open_connection, "127.0.0.1", port)
-    asyncio.sleep(0.02)
+    t.until_blocked()
     t.assertFalse(task:done())
     task:cancel()
     t.assert_raises(asyncio.CancelledError, asyncio.await, task)

@@ -112,7 +112,7 @@ function TestReset:test_while_we_close_ends_the_close()
       fill(writer)
       writer:close()
       local task = asyncio.create_task(writer.wait_closed, writer)
-      asyncio.sleep(0.005)
+      t.until_blocked()
       t.assertFalse(task:done())
       peers.reset(peer)
       asyncio.await(task) -- without an error

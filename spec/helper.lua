@@ -86,6 +86,9 @@ end
 --- fn raises an error of that class; returns it.
 function t.assert_raises(class, fn, ...) return t.assert_isinstance(t.error_of(fn, ...), class) end
 
+--- Waits until no other task can go on: what has been sent to a socket of ours has been read, too.
+t.until_blocked = testing.wait_all_tasks_blocked
+
 --- Gives way until `condition()` holds.
 function t.wait_until(condition)
   local loop = asyncio.get_running_loop()

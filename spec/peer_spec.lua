@@ -446,7 +446,7 @@ end
 function TestBadClients:test_that_reset_at_once()
   survives(function(connected)
     for _ = 1, 20 do peers.reset(connected()) end
-    asyncio.sleep(0.02)
+    t.until_blocked()
   end)
 end
 
@@ -458,7 +458,7 @@ function TestBadClients:test_that_reset_after_half_a_line()
       if i % 2 == 0 then asyncio.sleep(0.002) end
       peers.reset(client)
     end
-    asyncio.sleep(0.02)
+    t.until_blocked()
   end)
 end
 
@@ -473,7 +473,7 @@ function TestBadClients:test_that_reset_while_they_are_answered()
       end
       peers.reset(client)
     end
-    asyncio.sleep(0.02)
+    t.until_blocked()
   end)
 end
 
@@ -501,7 +501,7 @@ function TestBadClients:test_that_send_no_newline_and_vanish()
       client:send "no newline"
       client:close()
     end
-    asyncio.sleep(0.02)
+    t.until_blocked()
   end)
 end
 

@@ -282,7 +282,7 @@ function TestBacklog:test_that_is_full_makes_connecting_wait()
     local server <close>, held = full(place.path)
     local _ <close> = held
     local task = asyncio.create_task(ask, place.path, "x")
-    asyncio.sleep(0.02)
+    t.until_blocked()
     t.assertFalse(task:done())
     server:start_serving()
     t.assertEquals(asyncio.await(task), "X\n")
