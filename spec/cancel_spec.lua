@@ -1,4 +1,5 @@
 -- Cancellation: who gets a request, where it is raised, how often, and what it takes along.
+-- check_kind and check_read assert what is the same for each kind of wait.
 local t = require "helper"
 local asyncio = t.asyncio
 local await, create_task, sleep = asyncio.await, asyncio.create_task, asyncio.sleep

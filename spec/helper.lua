@@ -4,6 +4,8 @@
 --     TestSleep = {}
 --     function TestSleep:test_gives_back_its_values() t.run(function() ... end) end
 --     t.finish()
+--
+-- A test that asserts nothing says by its name what does not crash, hang, or leave anything: t.run looks.
 local lu = require "luaunit"
 local asyncio = require "asyncio"
 local testing = require "asyncio.testing"

@@ -1,4 +1,5 @@
 -- peer_spec.lua - real programs at the other end: nc, socat, Python's asyncio; many clients, bad clients.
+-- Each bad client is a test of `survives`: the server must serve the next one.
 local t = require "helper"
 local peers = require "peers"
 

@@ -84,6 +84,7 @@ function TestAddReader:test_takes_a_number_too()
     end)
     two:send "x"
     t.wait_until(function() return called end)
+    t.assertFalse(loop:remove_reader(one:getfd()))
   end)
 end
 

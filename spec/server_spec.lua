@@ -635,8 +635,10 @@ function TestServeForever:test_returns_when_the_server_is_closed()
     local server = peers.serve(shout)
     local task = asyncio.create_task(server.serve_forever, server)
     t.until_blocked()
+    t.assertFalse(task:done())
     server:close()
     asyncio.await(task)
+    t.assertFalse(server:is_serving())
   end)
 end
 

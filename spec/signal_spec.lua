@@ -28,6 +28,7 @@ function TestSignal:test_takes_the_place_of_what_the_signal_does_by_default()
       kill "TERM"
       t.wait_until(function() return calls == i end)
     end
+    t.assertEquals(calls, 3)
     loop:remove_signal_handler "SIGTERM"
   end)
 end

@@ -573,6 +573,7 @@ function TestManyTasks:test_a_hundred_thousand_sleepers_wake_in_order()
       end)
     end
     t.wait_until(function() return #log == n end)
+    for i = 1, n do if log[i] ~= i then t.fail(("sleeper %d wakes at place %d"):format(log[i], i)) end end
   end)
 end
 

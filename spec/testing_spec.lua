@@ -82,11 +82,13 @@ function TestAsync:test_an_open_handle_fails()
 end
 
 function TestAsync:test_a_stream_that_is_being_closed_is_no_open_handle()
-  testing.async(function()
+  local run = testing.async(function()
     local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
     local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     writer:close()
-  end)()
+    return "ended"
+  end)
+  t.assertEquals(run(), "ended")
 end
 
 function TestAsync:test_an_error_nobody_looked_at_fails()
@@ -109,12 +111,14 @@ function TestAsync:test_an_error_in_a_callback_fails()
 end
 
 function TestAsync:test_a_slow_step_is_no_failure()
-  testing.async(function()
+  local run = testing.async(function()
     local loop = asyncio.get_running_loop()
     loop.slow_callback_duration = 0.001
     local deadline = loop:time() + 0.01
     while loop:time() < deadline do end
-  end)()
+    return "ended"
+  end)
+  t.assertEquals(run(), "ended")
 end
 
 function TestAsync:test_checks_its_arguments()
@@ -250,8 +254,10 @@ end
 
 function TestBlocked:test_several_wait_together()
   t.run(function()
-    local group <close> = asyncio.TaskGroup()
-    for _ = 1, 3 do group:create_task(testing.wait_all_tasks_blocked) end
+    local tasks = {}
+    for i = 1, 3 do tasks[i] = create_task(testing.wait_all_tasks_blocked) end
+    asyncio.gather(tasks[1], tasks[2], tasks[3])
+    for i = 1, 3 do t.assertTrue(tasks[i]:done()) end
   end)
 end
 

@@ -1,4 +1,5 @@
 -- threads_spec.lua - ThreadPoolExecutor, run_in_executor, to_thread, thread_cancelled, blocking_sleep.
+-- Tests without an assertion say what must not hang, or crash.
 local t = require "helper"
 
 local asyncio = t.asyncio
@@ -74,6 +75,7 @@ function TestRunInExecutor:test_has_started_when_the_call_returns()
     local name = flag()
     local future = loop():run_in_executor(nil, make_file, name)
     wait_for_file(name) -- blocks this thread: the loop does not turn
+    t.assertFalse(future:done())
     await(future)
     os.remove(name)
   end)
@@ -1070,6 +1072,7 @@ function TestEnds:test_results_on_their_way_are_dropped_with_the_loop()
     for i = 1, 10 do other:run_in_executor(pool, add, i, i) end
     other:close()
   end
+  t.assertEquals(asyncio.run(function() return await(loop():run_in_executor(pool, add, 1, 2)) end), 3)
 end
 
 TestStorm = {}
