@@ -163,9 +163,9 @@ function TestLostError:test_the_collectors_work_is_spread_over_the_turns()
     for i = 1, t.count(300000) do heap[i] = { i } end
     lose "spread"
     local over, longest = false, 0
-    local last = loop:time()
+    local last = os.clock() -- what others do meanwhile on this machine doesn't count
     local function watch()
-      local now = loop:time()
+      local now = os.clock()
       longest, last = math.max(longest, now - last), now
       if not over then loop:call_soon(watch) end
     end
