@@ -14,8 +14,8 @@ function oom.run(arguments, scenario)
   local command = ([[cd '%s' && make -s build/oom/host >&2 && build/oom/host -j 8 %s tools/oom/%s.lua 2>&1]])
   local pipe <close> = assert(io.popen(command:format(root, arguments, scenario or "scenario")))
   local output = pipe:read "a"
-  local failed = output:match "\n%d+ passed, (%d+) failed, 0 skipped\n$"
-  if failed ~= "0" then t.fail(output) end
+  local passed, failed = ("\n" .. output):match "\n(%d+) passed, (%d+) failed, 0 skipped\n$"
+  if failed ~= "0" or passed == "0" then t.fail(output) end
   return output
 end
 
