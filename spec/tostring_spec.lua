@@ -128,7 +128,7 @@ function TestToString:test_of_tasks_and_futures()
 end
 
 function TestToString:test_of_streams_and_servers()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(function(reader) reader:read(-1) end, "127.0.0.1", 0)
     local address = "127.0.0.1:" .. peers.port(server)
     assert_text("asyncio.Server: serving on " .. address .. ", 0 connections", server)
@@ -145,7 +145,7 @@ end
 
 function TestToString:test_of_threads_and_what_goes_to_them()
   local remote
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(2)
     assert_text("asyncio.ThreadPoolExecutor: 0 of 2 threads, 0 idle, 0 jobs waiting", pool)
     local channel = asyncio.Channel(3)

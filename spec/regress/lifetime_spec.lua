@@ -40,7 +40,10 @@ for name, case in pairs {
   abort = { "return writer:abort()", "true\ntrue\n" },
   wait_closed = { "return writer:wait_closed()", "true\ntrue\n" },
   is_closing = { "return writer:is_closing()", "true\ttrue\ntrue\ttrue\n" },
-  tostring = { "return (tostring(reader):gsub(' %(.*', ''))", "true\tasyncio.StreamReader: closed, 1400 bytes unread\n" },
+  tostring = {
+    "return (tostring(reader):gsub(' %(.*', ''))",
+    "true\tasyncio.StreamReader: closed, 1400 bytes unread\n",
+  },
 } do
   TestLifetime["test_a_stream_after_its_loop_" .. name] = function()
     t.assertStrContains(after_the_loop(case[1]), case[2])
@@ -49,7 +52,7 @@ end
 
 --- Small reads of what is left count against the task's budget: others have their turn.
 function TestLifetime:test_reads_of_a_closed_stream_give_way()
-  t.run(function()
+  t.real(function()
     local function handler(_, w) w:write(("x"):rep(10000)) end
     local server <close> = asyncio.start_server(handler, "127.0.0.1", 0)
     local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
@@ -108,14 +111,14 @@ function TestLifetime:test_the_loop_s_close_frees_the_port_of_a_server()
   end)
   loop:close()
   t.assertEquals(#server:sockets(), 0)
-  t.run(function()
+  t.real(function()
     local again <close> = asyncio.start_server(print, "127.0.0.1", port, { reuse_address = false })
     t.assertEquals(again:sockets()[1].port, port)
   end)
 end
 
 function TestLifetime:test_writelines_when_a_metamethod_closes_the_stream()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
     local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     local calls = 0
