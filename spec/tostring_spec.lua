@@ -167,4 +167,28 @@ function TestToString:test_of_every_class_says_something()
   end
 end
 
+--- It may be its own result, or be in it; and what it holds may fail to say itself.
+function TestToString:test_a_future_whose_result_leads_back_to_it()
+  t.run(function()
+    local loop = asyncio.get_running_loop()
+    local function words(result)
+      local future = loop:create_future()
+      if result then future:set_result(result(future)) else future:set_result(future) end
+      return (tostring(future):gsub("0x%x+", "ADDRESS"))
+    end
+    t.assertEquals(words(), "asyncio.Future: done, result " ..
+      "asyncio.Future: done, result userdata: ADDRESS (ADDRESS) (ADDRESS)")
+    t.assertStrContains(words(function(future)
+      return setmetatable({}, { __tostring = function() return "held by " .. tostring(future) end })
+    end), "result held by asyncio.Future: done, result table: ADDRESS")
+    t.assertEquals(words(function()
+      return setmetatable({}, { __tostring = function() error "no" end })
+    end), "asyncio.Future: done, result table: ADDRESS (ADDRESS)")
+    local task
+    task = asyncio.create_task(function() return task end)
+    asyncio.await(task)
+    t.assertStrContains(tostring(task), "done, result asyncio.Task")
+  end)
+end
+
 t.finish()

@@ -38,7 +38,9 @@ function Env:add(kind, object)
   list[#list + 1] = object
   self.kept[#self.kept + 1] = { kind = kind, object = object }
   self.counts[kind] = (self.counts[kind] or 0) + 1
-  if kind == "task" then self.own[object] = object:get_loop() == self.loop end
+  if kind == "task" then -- the run's end waits for it, unless a finaliser makes it when that has looked already
+    self.own[object] = object:get_loop() == self.loop and not self.stopping
+  end
   if type(object) ~= "string" then self.names[object] = kind .. " " .. self.counts[kind] end
   return object
 end
