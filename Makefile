@@ -1,6 +1,7 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
-# make oom finalisers           all that can fail; a stranger's code at every allocation
+# make coverage                 which lines the specs run, by gcov
+# make oom finalisers random    all that can fail; a stranger's code at every allocation; random programs
 # make fuzz soak                any input, ten minutes of traffic
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
@@ -26,8 +27,8 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak doc env clean
-.PHONY: install uninstall dist setup-bench setup-doc
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
+.PHONY: install uninstall dist setup-bench setup-doc coverage
 
 all: build
 
@@ -59,14 +60,14 @@ $(BUILD)/%.o: src/%.c
 # For the specs about memory that runs out: a program with all of it, whose allocations can fail.
 $(BUILD)/oom/host: tools/oom/host.c $(SRC) $(wildcard src/*/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(LUA_INC) $(UV_INC) -o $@ tools/oom/host.c $(SRC) \
-	  $(LUA_LIB) $(UV_LIB) -lpthread -ldl -lm $(LDFLAGS)
+	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(LUA_INC) $(UV_INC) -o $@.$$$$ tools/oom/host.c $(SRC) \
+	  $(LUA_LIB) $(UV_LIB) -lpthread -ldl -lm $(LDFLAGS) && mv $@.$$$$ $@ # two spec files may make it at once
 
 demo: build
 	@$(LUA) examples/tour.lua
 
-test: setup-test build
-	@$(LUA) spec/run.lua $(SPEC)
+test: setup-test build $(BUILD)/oom/host
+	@SPEC_JOBS=$${SPEC_JOBS:-$$(getconf _NPROCESSORS_ONLN || echo 1)} $(LUA) spec/run.lua $(SPEC)
 
 bench: setup-bench build
 	@bench/results
@@ -81,6 +82,8 @@ drd: setup-check build
 	@sh tools/check drd
 gc: setup-check build
 	@sh tools/check gc
+coverage: setup-check
+	@sh tools/check coverage
 lint: setup-check
 	@sh tools/check lint
 oom: setup-check
@@ -91,6 +94,8 @@ fuzz: setup-check
 	@sh tools/check fuzz
 soak: setup build
 	@sh tools/check soak
+random: setup build
+	@sh tools/check random
 
 doc: setup-doc
 	@sh tools/doc doc/api

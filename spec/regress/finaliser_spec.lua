@@ -1,3 +1,4 @@
+-- slow: starts a program thousands of times
 -- A finaliser that runs in the middle of a call, at each of its allocations, and does what the call is about to do:
 -- "not there yet, allocate, store" lost what it had stored, or crashed. `make finalisers` tries all calls.
 local t = require "helper"
@@ -35,7 +36,9 @@ function TestFinaliser:test_objects_that_cancel_their_task_when_they_are_collect
     end
     local Object = { __gc = function(self) self.task:cancel() end }
     asyncio.run(function()
-      asyncio.get_running_loop():set_exception_handler(function(_, context) print(context.message, context.exception) end)
+      asyncio.get_running_loop():set_exception_handler(function(_, context)
+        print(context.message, context.exception)
+      end)
       for _ = 1, %d do
         for _ = 1, 300 do setmetatable({ task = asyncio.create_task(watcher) }, Object) end
         asyncio.sleep(0)

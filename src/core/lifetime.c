@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/handle.h"
 #include "core/process.h"
 
 static void on_walk(uv_handle_t *h, void *arg) {
@@ -65,6 +66,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   block_pool_free(&loop->blocks);
   for (int i = 0; i < rt->nhooks; i++)
     if (rt->hooks[i]->forget) rt->hooks[i]->forget(loop);
+  asy_handles_forget(loop, asy_is_dying(L));
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);
@@ -96,7 +98,6 @@ static int open_uv(Loop *loop) {
 // @treturn Loop
 int asy_loop_new(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
-  asy_checkalive(L);
   Loop *loop = lua_newuserdatauv(L, sizeof *loop, 2);
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;
@@ -110,6 +111,7 @@ int asy_loop_new(lua_State *L) {
   list_init(&loop->idle);
   list_init(&loop->alarmed.link);
   list_init(&loop->guests);
+  list_init(&loop->handles);
   list_init(&loop->link);
   asy_pushmeta(L, rt, ASY_LOOP);
   lua_setmetatable(L, -2);

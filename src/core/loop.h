@@ -76,6 +76,7 @@ typedef struct Loop {
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */
   ListNode guests;         /* Guests that have something to tell it */
+  ListNode handles;        /* Handles that were made for it (handle.h) */
   BlockPool blocks;        /* small buffers of the streams */
   struct Watches *watches; /* descriptors of other libraries (poll.c), or NULL */
   ListNode pumps;          /* threads that copy output (standard.c) */

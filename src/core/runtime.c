@@ -102,12 +102,15 @@ static bool outermost(lua_State *co, lua_Debug *ar) {
 }
 
 /* Lua calls those finalisers with nothing beneath. (So does a host that collects where it isn't in a call.) */
-void asy_checkalive(lua_State *L) {
+bool asy_is_dying(lua_State *L) {
   lua_Debug ar;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);
-  if (!outermost(main, &ar) || !lua_getinfo(main, "n", &ar) || !ar.name || strcmp(ar.name, "__gc") != 0) return;
-  if (!strcmp(ar.namewhat, "metamethod"))
-    asy_error(L, ASY_CLOSED, "the Lua state is being closed: this cannot be made any more");
+  return outermost(main, &ar) && lua_getinfo(main, "n", &ar) && ar.name && !strcmp(ar.name, "__gc") &&
+         !strcmp(ar.namewhat, "metamethod");
+}
+
+void asy_checkalive(lua_State *L) {
+  if (asy_is_dying(L)) asy_error(L, ASY_CLOSED, "the Lua state is being closed: this cannot be made any more");
 }

@@ -122,8 +122,9 @@ static inline void asy_nargs(lua_State *L, int n) {
 
 /* Pushes the table in the field `key` of the table at idx, made with that room where there is none. */
 void asy_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord);
-/* Raises in a finaliser that runs because the state is being closed: of what is made then no finaliser is called
-** any more, so what it has of the system would stay. */
+/* Whether a finaliser runs because the state is being closed: of what is made then no finaliser is called any more. */
+bool asy_is_dying(lua_State *L);
+/* Raises then, for what has memory, or more, of the system that only its finaliser would free. */
 void asy_checkalive(lua_State *L);
 
 /* Makes the Runtime of a state. */

@@ -57,7 +57,6 @@ static int loop_body(lua_State *L) {
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   Runtime *rt = loop->rt;
   asy_loop_checkopen(L, loop);
-  asy_checkalive(L);
   if (rt->running)
     asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
   luaL_checkstack(L, 10, NULL);

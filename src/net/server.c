@@ -282,12 +282,15 @@ static void listener_destroy(Handle *h) {
   asy_free(l);
 }
 
-static void stop_listening(Listener *l);
+static void drop_listener(Listener *l);
 
+/* The loop closes: it is no longer the server's, either. */
 static void listener_shut(Shutter *shutter) {
-  Handle *h = asy_container(shutter, Handle, shutter);
-  asy_handle_close(h);
-  stop_listening(asy_container(h, Listener, handle));
+  Listener *l = asy_container(asy_container(shutter, Handle, shutter), Listener, handle);
+  Listener **place = &l->server->listeners;
+  while (*place && *place != l) place = &(*place)->next;
+  if (*place) *place = l->next;
+  drop_listener(l);
 }
 
 /* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
@@ -325,11 +328,12 @@ static void remove_file(const Listener *l) {
 
 /* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
 ** it stale and take its place. */
-static void stop_listening(Listener *l) {
-  if (l->fd < 0) return;
+static void drop_listener(Listener *l) {
+  asy_handle_close(&l->handle);
   remove_file(l);
   close(l->fd);
   l->fd = -1;
+  asy_handle_unbox(&l->handle);
 }
 
 static void close_listeners(Server *sv) {
@@ -338,9 +342,7 @@ static void close_listeners(Server *sv) {
   if (sv->loop) timer_cancel(&sv->loop->timers, &sv->retry);
   for (Listener *l = sv->listeners, *next; l; l = next) {
     next = l->next;
-    asy_handle_close(&l->handle);
-    stop_listening(l);
-    asy_handle_unbox(&l->handle);
+    drop_listener(l);
   }
   sv->listeners = NULL;
 }

@@ -246,6 +246,7 @@ static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
   Signal *s = *box = asy_calloc(1, sizeof *s);
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
+  s->handle.box = (void **)box;
   s->ready.run = signal_run;
   list_init(&s->ready.link);
   s->signum = signum;
@@ -273,7 +274,6 @@ static int loop_add_signal_handler(lua_State *L) {
     asy_loop_setfield(L, loop, "sigint");
     return 0;
   }
-  asy_checkalive(L);
   Signal **box = new_box(L, loop->rt); /* stack: loop, signal, callback, box */
   push_signals(L, loop);
   if (lua_rawgeti(L, -1, signum) == LUA_TNIL) { /* else the box that is there */
