@@ -39,7 +39,8 @@ struct Task;
 struct Loop;
 struct Worker;
 
-/* What a room wants to be told of each loop's life; any may be NULL. In the order of asy_on_loop: */
+/* What a room wants to be told of each loop's life; any may be NULL. Those that were registered last, which stand on
+** the others, are told first of its end. */
 typedef struct LoopHooks {
   void (*made)(lua_State *L, int held);   /* held: the index of its held table, not the loop's yet */
   /* The loop closes: never raises. held: the index of its held table */
