@@ -34,6 +34,9 @@ void asy_handle_close(Handle *h);
 /* Its userdata is gone. */
 void asy_handle_unbox(Handle *h);
 
+/* Visits the open handles of a loop that are shut by that function, by which one kind knows its own. */
+void asy_handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg);
+
 ASY_HIDDEN_END
 
 #endif

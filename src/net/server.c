@@ -68,6 +68,8 @@ typedef struct Server {
 #define HANDLER_UV 1 /* user values: the handler, and the context that its tasks begin with */
 #define CONTEXT_UV 2
 
+static const char serve_key = 0; /* registry: serve_protected, called for each connection */
+
 static Server *check_server(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
 }
@@ -263,7 +265,7 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
     sv->starved = false;
   while (sv->nserved < sv->naccepted) {
     Arrival a = {.from = sv->accepted[sv->nserved++]};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_protected);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_key);
     lua_pushvalue(L, top + 1);
     lua_pushlightuserdata(L, &a);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, &a);
@@ -466,27 +468,18 @@ static int server_listen(lua_State *L) {
 }
 
 /* The servers of a loop that closes, in debug mode, each once: by its first listener. */
-typedef struct Leaks {
-  lua_State *L;
-  Loop *loop;
-} Leaks;
-
-static void report_open(uv_handle_t *h, void *arg) {
-  Leaks *leaks = arg;
-  lua_State *L = leaks->L;
-  Shutter *shutter = h->data;
-  if (!shutter || shutter->shut != listener_shut || uv_is_closing(h)) return;
-  Listener *l = asy_container(asy_container(shutter, Handle, shutter), Listener, handle);
-  Server *sv = l->server;
+static void report_open(Handle *h, void *arg) {
+  const Listener *l = asy_container(h, Listener, handle);
+  const Server *sv = l->server;
+  lua_State *L = arg;
   if (!sv || !sv->site || sv->listeners != l) return;
   asy_debug_join(L, NULL, "started at", sv->site);
-  asy_report(L, leaks->loop, (Report){.message = "a server was not closed", .traceback = lua_tostring(L, -1)});
+  asy_report(L, h->loop, (Report){.message = "a server was not closed", .traceback = lua_tostring(L, -1)});
   lua_pop(L, 1);
 }
 
 static void report_servers(lua_State *L, Loop *loop) {
-  Leaks leaks = {L, loop};
-  if (loop->debug) uv_walk(&loop->uv, report_open, &leaks);
+  if (loop->debug) asy_handles_each(loop, listener_shut, report_open, L);
 }
 
 /* Methods */
@@ -711,13 +704,9 @@ static const luaL_Reg functions[] = {{"listen", server_listen}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_server(lua_State *L) {
-  static const luaL_Reg protected[] = {{"serve", serve_protected}, {NULL, NULL}};
   asy_runtime(L)->report_servers = report_servers;
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
-  lua_newtable(L);
-  asy_setfuncs(L, protected);
-  lua_getfield(L, -1, "serve");
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_protected);
-  lua_pop(L, 1);
+  asy_pushfunction(L, serve_protected);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_key);
 }

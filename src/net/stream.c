@@ -336,29 +336,21 @@ static void report_collected(lua_State *L, Loop *loop, const char *site) {
   lua_pop(L, 1);
 }
 
-typedef struct Leaks {
-  lua_State *L;
-  Loop *loop;
-} Leaks;
-
-static void report_open(uv_handle_t *h, void *arg) {
-  Leaks *leaks = arg;
-  Shutter *shutter = h->data;
+static void report_open(Handle *h, void *arg) {
+  Stream *s = from_handle(h);
+  lua_State *L = arg;
   char peer[ASY_ADDRESS_TEXT];
-  if (!shutter || shutter->shut != shut || uv_is_closing(h)) return;
-  Stream *s = from_handle(asy_container(shutter, Handle, shutter));
   if (!s->site || s->closing) return;
   stream_peer(s, peer);
-  lua_pushfstring(leaks->L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
-  report_unclosed(leaks->L, leaks->loop, lua_tostring(leaks->L, -1), s->site);
-  lua_pop(leaks->L, 1);
+  lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
+  report_unclosed(L, h->loop, lua_tostring(L, -1), s->site);
+  lua_pop(L, 1);
   stream_forget_site(s);
 }
 
 /* When the loop closes: those that are still open. */
 static void report_streams(lua_State *L, Loop *loop) {
-  Leaks leaks = {L, loop};
-  if (loop->debug) uv_walk(&loop->uv, report_open, &leaks);
+  if (loop->debug) asy_handles_each(loop, shut, report_open, L);
 }
 
 /* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
@@ -388,10 +380,8 @@ static int writer__gc(lua_State *L) {
   return 0;
 }
 
-static void count_unsent(uv_handle_t *h, void *arg) {
-  Shutter *shutter = h->data;
-  if (!shutter || shutter->shut != shut || uv_is_closing(h)) return;
-  Stream *s = from_handle(asy_container(shutter, Handle, shutter));
+static void count_unsent(Handle *h, void *arg) {
+  const Stream *s = from_handle(h);
   if (!s->write_error && stream_pending(s)) ++*(int *)arg;
 }
 
@@ -399,7 +389,7 @@ static void count_unsent(uv_handle_t *h, void *arg) {
 static int loop_unsent(lua_State *L) {
   Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
   int n = 0;
-  if (loop->open) uv_walk(&loop->uv, count_unsent, &n);
+  if (loop->open) asy_handles_each(loop, shut, count_unsent, &n);
   lua_pushinteger(L, n);
   return 1;
 }
@@ -408,14 +398,10 @@ static const luaL_Reg loop_methods[] = {{"_unsent", loop_unsent}, {NULL, NULL}};
 static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}};
 
 void asy_open_stream(lua_State *L) {
-  const luaL_Reg later[] = {{"report", report_later}, {NULL, NULL}};
   asy_runtime(L)->report_streams = report_streams;
   asy_runtime(L)->forget_streams = forget_streams;
-  lua_newtable(L);
-  asy_setfuncs(L, later);
-  lua_getfield(L, -1, "report");
+  asy_pushfunction(L, report_later);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &report_later_key);
-  lua_pop(L, 1);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", NULL, writer_metamethods);
 }
