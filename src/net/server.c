@@ -25,8 +25,7 @@
 #include "core/report.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
-#define RETRY_NS 100000000        /* after running out of descriptors */
-#define NS 1000000000.0
+#define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */
 
 typedef struct Listener {
   Handle handle;
@@ -172,7 +171,7 @@ static void handler_ended(lua_State *L, Task *t) {
                                     .traceback = traceback, .exception = -1, .object = task});
     lua_settop(L, task);
   }
-  stream_close(L, s, sv ? sv->linger_ns : (uint64_t)(30 * NS));
+  stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
   client_left(s);
   asy_release(L, t->loop, s->slot); /* last: now the writer may be collected, and the stream be freed */
 }
@@ -426,8 +425,8 @@ static void take_options(lua_State *L, Server *sv) {
   sv->reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
   sv->cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
   sv->serving = asy_opt_bool(L, 3, "start_serving", true);
-  lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", 30);
-  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS) + 1 : TIMER_NEVER / 2;
+  lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", STREAM_LINGER);
+  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS_PER_S) + 1 : TIMER_NEVER / 2;
 }
 
 /* listen(handler, {address, ...}, opts) → server: the mechanism of start_server */

@@ -22,8 +22,8 @@
 #include "core/error.h"
 #include "core/report.h"
 
-#define DRAIN_PAUSE 10000000     /* ns between two looks at what the kernel has still to send */
-#define DRAIN_LIMIT 30000000000  /* ns without progress after which the peer is given up */
+#define DRAIN_PAUSE (NS_PER_S / 100) /* between two looks at what the kernel has still to send */
+#define DRAIN_LIMIT (30 * NS_PER_S)  /* without progress after which the peer is given up */
 
 const char stream_writer_kind = 0, stream_reader_kind = 0; /* their addresses count */
 static const char report_later_key = 0; /* registry: what reports a collected stream */

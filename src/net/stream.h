@@ -16,6 +16,7 @@
 ASY_HIDDEN
 
 #define STREAM_LIMIT 65536 /* default of `limit` and of the high-water mark, as in asyncio */
+#define STREAM_LINGER 30   /* seconds that <close>, or a server, waits for a peer that takes nothing */
 
 /* A large string on its way out: not copied, held by the loop. */
 typedef struct Ref {

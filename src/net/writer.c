@@ -18,8 +18,6 @@
 #define SMALL 1024          /* strings up to that are copied: 64 writes of 16 bytes cost 3.9 us so, 6.1 by writev */
 #define MAX_PIECE ((size_t)1 << 30) /* libuv counts a buffer's bytes in 32 bits */
 #define MAX_PIECES 64       /* buffers of one system call */
-#define CLOSE_LINGER 30     /* seconds that <close> waits for a peer that takes nothing */
-#define NS 1000000000
 
 static WriterBox *check_box(lua_State *L) {
   WriterBox *box = stream_test(L, 1, &stream_writer_kind);
@@ -425,7 +423,7 @@ static const WaitKind CLOSING = {"close", waitq_finish, close_abort, NULL, NULL}
 static int writer__close(lua_State *L) {
   Stream *s = check_writer(L);
   Task *t = asy_current_or_null(L);
-  stream_close(L, s, (uint64_t)CLOSE_LINGER * NS);
+  stream_close(L, s, STREAM_LINGER * NS_PER_S);
   lua_settop(L, 1);
   if (!t || t->loop != s->handle.loop || s->handle.closed) return 0;
   return waitq_park(L, t, &s->closers, &CLOSING, s);
