@@ -1,5 +1,5 @@
 /*
-** stream.c - the life of a connection: made, opened, closed, freed.
+** life.c - the life of a connection: made, opened, closed, freed.
 **
 ** States: made (libuv knows the handle) → open (reads) → closing (sends what is left) → closed.
 ** `closing` is the user's word; handle.closing is libuv's. The block goes when libuv has let go,
