@@ -8,19 +8,21 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "net/address.h"
 #include "base/alloc.h"
 #include "core/error.h"
 #include "core/options.h"
+#include "net/input.h"
+#include "net/life.h"
+#include "net/peer.h"
 
 typedef struct Connect {
   uv_connect_t req;
-  Stream *stream; /* NULL: nobody waits any more */
+  Stream *stream;
 } Connect;
 
 static void on_connect(uv_connect_t *req, int status) {
   Connect *c = asy_container(req, Connect, req);
-  if (c->stream && status != UV_ECANCELED) stream_wake_reader(c->stream, status);
+  if (status != UV_ECANCELED) input_wake(c->stream, status);
   asy_free(c);
 }
 
@@ -36,8 +38,8 @@ static int connected(lua_State *L, Task *t) {
     asy_address_text((struct sockaddr *)&sa, len, text);
     return asy_oserror(L, t->code, "connect", text);
   }
-  stream_set_peer(s, (struct sockaddr *)&sa);
-  stream_start(s);
+  peer_note(s, (struct sockaddr *)&sa);
+  input_start(s);
   stream_push_reader(L, 3);
   lua_insert(L, 3);
   return 2;
@@ -134,7 +136,7 @@ static int stream_connect_unix(lua_State *L) {
     if (fd >= 0) close(fd);
     return fail(L, s, status, "connect", text);
   }
-  stream_start(s);
+  input_start(s);
   stream_push_reader(L, 3);
   lua_insert(L, 3);
   return 2;

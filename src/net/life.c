@@ -5,9 +5,9 @@
 ** `closing` is the user's word; handle.closing is libuv's. The block goes when libuv has let go,
 ** the writer is collected, and no tidy is pending.
 */
-#include "net/stream.h"
+#include "net/life.h"
 
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <sys/ioctl.h>
@@ -16,11 +16,13 @@
 #include <linux/sockios.h>
 #endif
 
-#include "net/address.h"
 #include "base/alloc.h"
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "net/input.h"
+#include "net/output.h"
+#include "net/peer.h"
 
 #define DRAIN_PAUSE (NS_PER_S / 100) /* between two looks at what the kernel has still to send */
 #define DRAIN_LIMIT (30 * NS_PER_S)  /* without progress after which the peer is given up */
@@ -30,39 +32,6 @@ static const char report_later_key = 0; /* registry: what reports a collected st
 
 static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle); }
 
-void stream_set_peer(Stream *s, const struct sockaddr *sa) {
-  if (sa->sa_family == AF_INET) memcpy(&s->peer, sa, sizeof s->peer.in);
-  if (sa->sa_family == AF_INET6) memcpy(&s->peer, sa, sizeof s->peer.in6);
-}
-
-void stream_peer(const Stream *s, char *text) {
-  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-  socklen_t n = sizeof sa;
-  int fd;
-  *text = 0;
-  if (s->peer.any.sa_family)
-    asy_address_text(&s->peer.any, sizeof s->peer, text);
-  else if (s->handle.open && uv_fileno(&s->uv.handle, &fd) == 0 &&
-           getpeername(fd, (struct sockaddr *)&sa, &n) == 0)
-    asy_address_text((struct sockaddr *)&sa, n, text);
-}
-
-size_t stream_pending(const Stream *s) {
-  size_t n = s->out.bytes - s->out.sent;
-  if (s->flight && !s->flight->landed) n += uv_stream_get_write_queue_size(&s->uv.stream);
-  return n;
-}
-
-Task *stream_waiting_task(lua_State *L, const Stream *s) {
-  Loop *loop = s->handle.loop;
-  Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
-  if (ASY_LIKELY(t && t->loop == loop)) return t;
-  if (!loop) asy_error(L, ASY_CLOSED, "the stream is closed");
-  t = asy_current(L); /* raises, unless it is another loop's */
-  if (t->loop != loop) asy_error(L, ASY_ERROR, "the stream belongs to another event loop");
-  return t;
-}
-
 /* Freeing */
 
 static void destroy(Handle *h) {
@@ -70,26 +39,22 @@ static void destroy(Handle *h) {
   if (list_linked(&s->tidy.link)) return; /* tidy does it, or the loop's close */
   list_remove(&s->send.link);
   list_remove(&s->link); /* of a server that has gone in the same collection */
-  stream_free_output(s);
+  output_free(s);
   if (s->file >= 0) close(s->file);
   buffer_free(&s->in);
   asy_free(s->site);
   asy_free(s);
 }
 
-static void schedule_tidy(Stream *s) {
-  if (!list_linked(&s->tidy.link)) asy_ready(s->handle.loop, &s->tidy);
-}
-
 static void on_close(Handle *h) {
   Stream *s = from_handle(h);
-  stream_wake_reader(s, 0);
+  input_wake(s, 0);
   waitq_wake_all(&s->drainers, 0);
   waitq_wake_all(&s->closers, 0);
   if (s->on_gone) s->on_gone(s);
   if (s->file >= 0) close(s->file);
   s->file = -1;
-  if (h->loop->open && (s->flight || s->out.nrefs)) schedule_tidy(s);
+  if (h->loop->open && (s->flight || s->out.nrefs)) stream_tidy_later(s);
 }
 
 /* The loop closes: those who wait have been taken out of their lines. */
@@ -112,7 +77,7 @@ static void close_handle(Stream *s) {
 void stream_abort(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   s->closing = s->eof = s->aborted = true;
-  stream_drop_output(L, s->handle.loop, s);
+  output_drop(L, s->handle.loop, s);
   close_handle(s);
 }
 
@@ -129,7 +94,18 @@ static int unacknowledged(const Stream *s) {
   return n;
 }
 
-static void on_drain(Timer *timer) { stream_end(asy_container(timer, Stream, linger)); }
+static void all_sent(Stream *s);
+
+static void on_drain(Timer *timer) { all_sent(asy_container(timer, Stream, linger)); }
+
+/* What comes after the close is thrown away. */
+static void on_drain_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  (void)buf;
+  if (n >= 0) return;
+  input_failed(s, (int)n);
+  all_sent(s);
+}
 
 /* A peer that says more than is read makes the kernel reset the connection when it is closed, and
 ** forget what it has still to send. So while it has something to send the peer is listened to. */
@@ -144,49 +120,72 @@ static bool drain(Stream *s) {
     s->linger_ns = now + DRAIN_LIMIT;
     buffer_free(&s->in);
     if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
-    stream_start(s);
+    input_pause(s);
+    input_start_with(s, on_drain_read);
   } else if ((size_t)left < s->linger_pending)
     s->linger_ns = now + DRAIN_LIMIT;
   s->linger_pending = (size_t)left;
   return now < s->linger_ns && timer_set(&s->handle.loop->timers, &s->linger, now + DRAIN_PAUSE);
 }
 
-void stream_end(Stream *s) {
+/* The output is with the kernel: closes, unless that would throw it away there. */
+static void all_sent(Stream *s) {
   timer_cancel(&s->handle.loop->timers, &s->linger);
   if (s->handle.open && !drain(s)) close_handle(s);
 }
 
 static void give_up(Stream *s) {
   s->aborted = true;
-  schedule_tidy(s);
+  stream_tidy_later(s);
 }
 
 /* Without memory for the timer nobody would notice that the peer takes nothing: it is given up at once. */
 static void arm_linger(Stream *s) {
-  s->linger_pending = stream_pending(s);
+  s->linger_pending = output_pending(s);
   if (!timer_set(&s->handle.loop->timers, &s->linger, asy_now(s->handle.loop) + s->linger_ns)) give_up(s);
 }
 
 static void on_linger(Timer *timer) {
   Stream *s = asy_container(timer, Stream, linger);
-  if (stream_pending(s) < s->linger_pending)
+  if (output_pending(s) < s->linger_pending)
     arm_linger(s);
   else
     give_up(s);
 }
 
-void stream_break(Stream *s, int status) {
+/* Output is lost for lack of memory: a connection with a hole in it must not go on. */
+static void break_off(Stream *s, int status) {
   if (!s->read_error) s->read_error = status;
   s->eof = true;
-  stream_wake_reader(s, 0);
+  input_wake(s, 0);
   give_up(s);
+}
+
+void stream_flush(lua_State *L, Stream *s) {
+  if (!s->handle.open) return;
+  if (!s->flight && !s->write_error && s->out.bytes) {
+    int status = output_send(L, s);
+    if (status) break_off(s, status);
+  }
+  size_t pending = output_pending(s);
+  if (s->write_error || pending <= s->low) waitq_wake_all(&s->drainers, 0);
+  if (pending && !s->write_error) return;
+  if (s->closing)
+    all_sent(s);
+  else if (s->eof_wanted && !s->eof_sent && !s->write_error)
+    output_send_eof(s);
+}
+
+static void send_run(lua_State *L, Loop *loop, Ready *self) {
+  (void)loop;
+  stream_flush(L, asy_container(self, Stream, send));
 }
 
 static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   Stream *s = asy_container(self, Stream, tidy);
-  stream_land(L, loop, s);
+  output_land(L, loop, s);
   if (s->aborted || s->handle.closed) {
-    stream_drop_output(L, loop, s);
+    output_drop(L, loop, s);
     if (s->handle.open) close_handle(s);
   } else
     stream_flush(L, s);
@@ -211,8 +210,8 @@ void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
   if (!s->handle.open) return;
   if (!s->closing) {
     s->closing = s->eof = true;
-    stream_pause_reading(s);
-    stream_wake_reader(s, 0);
+    input_pause(s);
+    input_wake(s, 0);
     stream_flush(L, s);
     if (!s->handle.open) return;
   }
@@ -239,7 +238,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.on_close = on_close;
-  s->send.run = stream_send_run;
+  s->send.run = send_run;
   s->tidy.run = tidy_run;
   s->linger.fire = on_linger;
   s->limit = limit;
@@ -291,10 +290,16 @@ void stream_push_reader(lua_State *L, int writer) {
   lua_setmetatable(L, -2);
 }
 
-void stream_start(Stream *s) {
-  int status = uv_read_start(&s->uv.stream, stream_on_alloc, stream_on_read);
-  s->reading = status == 0;
-  if (status && !s->read_error) s->read_error = status;
+/* Waiting */
+
+Task *stream_waiting_task(lua_State *L, const Stream *s) {
+  Loop *loop = s->handle.loop;
+  Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
+  if (ASY_LIKELY(t && t->loop == loop)) return t;
+  if (!loop) asy_error(L, ASY_CLOSED, "the stream is closed");
+  t = asy_current(L); /* raises, unless it is another loop's */
+  if (t->loop != loop) asy_error(L, ASY_ERROR, "the stream belongs to another event loop");
+  return t;
 }
 
 /* Never closed, in debug mode */
@@ -341,7 +346,7 @@ static void report_open(Handle *h, void *arg) {
   lua_State *L = arg;
   char peer[ASY_ADDRESS_TEXT];
   if (!s->site || s->closing) return;
-  stream_peer(s, peer);
+  peer_text(s, peer);
   lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
   report_unclosed(L, h->loop, lua_tostring(L, -1), s->site);
   lua_pop(L, 1);
@@ -367,7 +372,7 @@ static int writer__gc(lua_State *L) {
   char peer[ASY_ADDRESS_TEXT], site[1000] = "";
   Loop *loop = s->handle.loop;
   if (forgotten) {
-    stream_peer(s, peer);
+    peer_text(s, peer);
     if (s->site) snprintf(site, sizeof site, "%s", s->site);
     stream_abort(L, s);
   }
@@ -382,7 +387,7 @@ static int writer__gc(lua_State *L) {
 
 static void count_unsent(Handle *h, void *arg) {
   const Stream *s = from_handle(h);
-  if (!s->write_error && stream_pending(s)) ++*(int *)arg;
+  if (!s->write_error && output_pending(s)) ++*(int *)arg;
 }
 
 /* How many streams have output that the kernel hasn't taken yet. */

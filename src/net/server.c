@@ -17,12 +17,14 @@
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 
-#include "net/address.h"
 #include "base/alloc.h"
 #include "core/context.h"
 #include "core/error.h"
 #include "core/options.h"
 #include "core/report.h"
+#include "net/input.h"
+#include "net/life.h"
+#include "net/peer.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
 #define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */
@@ -208,7 +210,7 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   if (status) asy_oserror(L, status, "accept", NULL);
   a->taken = true;
   if (!INHERITED) set_options(sv, fd, !unix_socket);
-  stream_set_peer(s, &a->from.peer.any);
+  peer_note(s, &a->from.peer.any);
   asy_held_table(L, sv->loop);
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, a->slot);
@@ -224,7 +226,7 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   s->server = sv;
   s->on_gone = client_left;
   list_append(&sv->clients, &s->link);
-  stream_start(s);
+  input_start(s);
 }
 
 /* args: server, arrival (light) */

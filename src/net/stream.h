@@ -10,13 +10,11 @@
 #include "base/buffer.h"
 #include "core/handle.h"
 #include "core/waitq.h"
-
-#include <netinet/in.h>
+#include "net/address.h"
 
 ASY_HIDDEN
 
 #define STREAM_LIMIT 65536 /* default of `limit` and of the high-water mark, as in asyncio */
-#define STREAM_LINGER 30   /* seconds that <close>, or a server, waits for a peer that takes nothing */
 
 /* A large string on its way out: not copied, held by the loop. */
 typedef struct Ref {
@@ -41,13 +39,6 @@ typedef struct Flight {
   Out out;
   bool landed; /* libuv has called back: `tidy` frees it */
 } Flight;
-
-/* The address of an IP peer; room for no other. */
-typedef union IpAddress {
-  struct sockaddr any;
-  struct sockaddr_in in;
-  struct sockaddr_in6 in6;
-} IpAddress;
 
 struct Server;
 struct Pump;
@@ -121,59 +112,10 @@ static inline void *stream_test(lua_State *L, int idx, const char *kind) {
   return box && lua_rawlen(L, idx) == sizeof *box && box->kind == kind ? (void *)box : NULL;
 }
 
-/* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE: a unix socket, too), or raises. */
-Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
-
-/* Pushes a writer for a tty; then opens it on a descriptor of our own, which it takes over. */
-Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit);
-int stream_open_tty(Stream *s, int fd);
-
-/* Pushes a reader for the stream of the writer at idx: it points to the writer's box, which it keeps
-** alive, and which is empty once the writer has been finalised. */
-void stream_push_reader(lua_State *L, int writer);
-
-/* Begins to read; what fails shows at the first read. */
-void stream_start(Stream *s);
-
-/* Sends what is written, then closes. linger_ns: abort after so long without progress; 0: never. */
-void stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
-
-/* Closes at once; what is not sent is dropped. */
-void stream_abort(lua_State *L, Stream *s);
-
-/* A stream that nobody is expected to close: it is not reported. */
-void stream_forget_site(Stream *s);
-/* Output is lost for lack of memory: a connection with a hole in it must not go on. C only. */
-void stream_break(Stream *s, int status);
-
-/* Bytes written and not with the kernel yet. */
-size_t stream_pending(const Stream *s);
-
-/* Notes the address of an IP peer: the kernel forgets it when the peer is gone. */
-void stream_set_peer(Stream *s, const struct sockaddr *sa);
-
-/* The peer's address in words, for errors; "" when there is none. */
-void stream_peer(const Stream *s, char *text);
-
-/* The output is with the kernel: closes, unless that would throw it away there. */
-void stream_end(Stream *s);
-
-/* The running task, which must be of the stream's loop, to wait for the stream. */
-Task *stream_waiting_task(lua_State *L, const Stream *s);
-
-/* writer.c */
-void stream_send_run(lua_State *L, Loop *loop, Ready *self);
-void stream_flush(lua_State *L, Stream *s);
-void stream_drop_output(lua_State *L, Loop *loop, Stream *s);
-void stream_land(lua_State *L, Loop *loop, Stream *s); /* frees a flight that has landed */
-void stream_free_output(Stream *s);        /* the memory, when no Lua is left */
-
-/* reader.c */
-void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
-void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf);
-void stream_wake_reader(Stream *s, int code);
-/* Reads no more until somebody wants to. */
-void stream_pause_reading(Stream *s);
+/* Has `tidy` run: C callbacks leave to it what needs Lua. */
+static inline void stream_tidy_later(Stream *s) {
+  if (!list_linked(&s->tidy.link)) asy_ready(s->handle.loop, &s->tidy);
+}
 
 void asy_open_stream(lua_State *L);
 void asy_open_reader(lua_State *L);

@@ -20,7 +20,8 @@
 #include "base/detached.h"
 #include "core/error.h"
 #include "core/options.h"
-#include "net/stream.h"
+#include "net/input.h"
+#include "net/life.h"
 
 /* Copies between a pipe of ours and a descriptor that can't be polled. Thread and loop both hold it. */
 typedef struct Pump {
@@ -226,7 +227,7 @@ static int stream_open_standard(lua_State *L) {
   stream_forget_site(s); /* the process closes it */
   if (fd != 0) return 1;
   s->on_demand = type == UV_TTY;
-  if (!s->on_demand) stream_start(s);
+  if (!s->on_demand) input_start(s);
   stream_push_reader(L, 3);
   return 1;
 }
