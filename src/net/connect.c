@@ -31,7 +31,7 @@ static int connected(lua_State *L, Task *t) {
   Stream *s = t->on;
   struct sockaddr_storage sa;
   char text[ASY_ADDRESS_TEXT];
-  s->reader = NULL;
+  s->in.reader = NULL;
   socklen_t len = asy_address_check(L, 1, &sa);
   if (t->code) {
     stream_abort(L, s);
@@ -48,7 +48,7 @@ static int connected(lua_State *L, Task *t) {
 static Abort connect_abort(lua_State *L, Task *t) {
   Stream *s = t->on;
   if (!s) return ASY_DETACHED;
-  s->reader = NULL;
+  s->in.reader = NULL;
   stream_abort(L, s);
   return ASY_DETACHED;
 }
@@ -103,7 +103,7 @@ static int stream_connect(lua_State *L) {
     return fail(L, s, status, "connect", text);
   }
   set_options(L, s);
-  s->reader = t;
+  s->in.reader = t;
   return asy_park(L, t, &CONNECT, s);
 }
 

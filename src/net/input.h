@@ -28,7 +28,7 @@ void input_failed(Stream *s, int status);
 
 /* Wakes who waits for input, or for the connection. C only. */
 static inline void input_wake(Stream *s, int code) {
-  if (s->reader && s->reader->phase == TASK_PARKED) asy_wake(s->reader, code);
+  if (s->in.reader && s->in.reader->phase == TASK_PARKED) asy_wake(s->in.reader, code);
 }
 
 /* Reads what libuv has only said is there, in the reader's step. */

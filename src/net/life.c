@@ -1,8 +1,7 @@
 /*
 ** life.c - the life of a connection: made, opened, closed, freed.
 **
-** States: made (libuv knows the handle) → open (reads) → closing (sends what is left) → closed.
-** `closing` is the user's word; handle.closing is libuv's. The block goes when libuv has let go,
+** The state is its user's word; what libuv knows of it says its handle. The block goes when libuv has let go,
 ** the writer is collected, and no tidy is pending.
 */
 #include "net/life.h"
@@ -36,50 +35,58 @@ static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle);
 
 static void destroy(Handle *h) {
   Stream *s = from_handle(h);
-  if (list_linked(&s->tidy.link)) return; /* tidy does it, or the loop's close */
-  list_remove(&s->send.link);
-  list_remove(&s->link); /* of a server that has gone in the same collection */
+  if (list_linked(&s->life.tidy.link)) return; /* tidy does it, or the loop's close */
+  list_remove(&s->out.send.link);
+  list_remove(&s->client.link); /* of a server that has gone in the same collection */
   output_free(s);
-  if (s->file >= 0) close(s->file);
-  buffer_free(&s->in);
-  asy_free(s->site);
+  if (s->out.file >= 0) close(s->out.file);
+  buffer_free(&s->in.buffer);
+  asy_free(s->life.site);
   asy_free(s);
 }
 
 static void on_close(Handle *h) {
   Stream *s = from_handle(h);
   input_wake(s, 0);
-  waitq_wake_all(&s->drainers, 0);
-  waitq_wake_all(&s->closers, 0);
-  if (s->on_gone) s->on_gone(s);
-  if (s->file >= 0) close(s->file);
-  s->file = -1;
-  if (h->loop->open && (s->flight || s->out.nrefs)) stream_tidy_later(s);
+  waitq_wake_all(&s->out.drainers, 0);
+  waitq_wake_all(&s->life.closers, 0);
+  if (s->life.on_gone) s->life.on_gone(s);
+  if (s->out.file >= 0) close(s->out.file);
+  s->out.file = -1;
+  if (h->loop->open && (s->out.flight || s->out.waiting.nrefs)) stream_tidy_later(s);
+}
+
+static void close_handle(Stream *s) {
+  timer_cancel(&s->handle.loop->timers, &s->life.timer);
+  asy_handle_close(&s->handle);
+}
+
+/* Its user's word: it is no more to be used. */
+static void mark_closing(Stream *s) {
+  s->in.eof = true;
+  if (!stream_closing(s)) s->life.state = s->life.state == LIFE_BROKEN ? LIFE_ABORTED : LIFE_CLOSING;
 }
 
 /* The loop closes: those who wait have been taken out of their lines. */
 static void shut(Shutter *shutter) {
   Stream *s = from_handle(asy_container(shutter, Handle, shutter));
-  s->reader = NULL;
-  s->handler = NULL;
-  s->closing = s->eof = true;
-  timer_cancel(&s->handle.loop->timers, &s->linger);
-  asy_handle_close(&s->handle);
+  s->in.reader = NULL;
+  s->client.handler = NULL;
+  mark_closing(s);
+  close_handle(s);
 }
 
 /* Closing */
 
-static void close_handle(Stream *s) {
-  timer_cancel(&s->handle.loop->timers, &s->linger);
-  asy_handle_close(&s->handle);
-}
-
 void stream_abort(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
-  s->closing = s->eof = s->aborted = true;
+  s->in.eof = true;
+  s->life.state = LIFE_ABORTED;
   output_drop(L, s->handle.loop, s);
   close_handle(s);
 }
+
+/* Draining */
 
 /* Bytes that the kernel has of us and the peer's kernel hasn't. */
 static int unacknowledged(const Stream *s) {
@@ -96,7 +103,7 @@ static int unacknowledged(const Stream *s) {
 
 static void all_sent(Stream *s);
 
-static void on_drain(Timer *timer) { all_sent(asy_container(timer, Stream, linger)); }
+static void on_drain(Timer *timer) { all_sent(asy_container(timer, Stream, life.timer)); }
 
 /* What comes after the close is thrown away. */
 static void on_drain_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
@@ -110,86 +117,92 @@ static void on_drain_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
 /* A peer that says more than is read makes the kernel reset the connection when it is closed, and
 ** forget what it has still to send. So while it has something to send the peer is listened to. */
 static bool drain(Stream *s) {
-  int left = s->peer_ended || s->read_error || s->write_error ? 0 : unacknowledged(s);
+  bool over = stream_aborted(s) || s->in.peer_ended || s->in.error || s->out.error;
+  int left = over ? 0 : unacknowledged(s);
   if (!left) return false;
   uint64_t now = asy_now(s->handle.loop);
-  if (!s->draining) {
+  if (s->life.state != LIFE_DRAINING) {
     int fd;
-    s->draining = true;
-    s->linger.fire = on_drain;
-    s->linger_ns = now + DRAIN_LIMIT;
-    buffer_free(&s->in);
+    s->life.state = LIFE_DRAINING;
+    s->life.timer.fire = on_drain;
+    s->life.drain_end = now + DRAIN_LIMIT;
+    buffer_free(&s->in.buffer);
     if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
     input_pause(s);
     input_start_with(s, on_drain_read);
-  } else if ((size_t)left < s->linger_pending)
-    s->linger_ns = now + DRAIN_LIMIT;
-  s->linger_pending = (size_t)left;
-  return now < s->linger_ns && timer_set(&s->handle.loop->timers, &s->linger, now + DRAIN_PAUSE);
+  } else if ((size_t)left < s->life.left)
+    s->life.drain_end = now + DRAIN_LIMIT;
+  s->life.left = (size_t)left;
+  return now < s->life.drain_end && timer_set(&s->handle.loop->timers, &s->life.timer, now + DRAIN_PAUSE);
 }
 
 /* The output is with the kernel: closes, unless that would throw it away there. */
 static void all_sent(Stream *s) {
-  timer_cancel(&s->handle.loop->timers, &s->linger);
+  timer_cancel(&s->handle.loop->timers, &s->life.timer);
   if (s->handle.open && !drain(s)) close_handle(s);
 }
 
+/* Lingering */
+
 static void give_up(Stream *s) {
-  s->aborted = true;
+  s->life.state = LIFE_ABORTED;
   stream_tidy_later(s);
 }
 
 /* Without memory for the timer nobody would notice that the peer takes nothing: it is given up at once. */
 static void arm_linger(Stream *s) {
-  s->linger_pending = output_pending(s);
-  if (!timer_set(&s->handle.loop->timers, &s->linger, asy_now(s->handle.loop) + s->linger_ns)) give_up(s);
+  s->life.left = output_pending(s);
+  if (!timer_set(&s->handle.loop->timers, &s->life.timer, asy_now(s->handle.loop) + s->life.linger_ns)) give_up(s);
 }
 
 static void on_linger(Timer *timer) {
-  Stream *s = asy_container(timer, Stream, linger);
-  if (output_pending(s) < s->linger_pending)
+  Stream *s = asy_container(timer, Stream, life.timer);
+  if (output_pending(s) < s->life.left)
     arm_linger(s);
   else
     give_up(s);
 }
 
+/* Sending */
+
 /* Output is lost for lack of memory: a connection with a hole in it must not go on. */
 static void break_off(Stream *s, int status) {
-  if (!s->read_error) s->read_error = status;
-  s->eof = true;
+  if (!s->in.error) s->in.error = status;
+  s->in.eof = true;
   input_wake(s, 0);
-  give_up(s);
+  s->life.state = stream_closing(s) ? LIFE_ABORTED : LIFE_BROKEN;
+  stream_tidy_later(s);
 }
 
 void stream_flush(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
-  if (!s->flight && !s->write_error && s->out.bytes) {
+  if (!s->out.flight && !s->out.error && s->out.waiting.bytes) {
     int status = output_send(L, s);
     if (status) break_off(s, status);
   }
   size_t pending = output_pending(s);
-  if (s->write_error || pending <= s->low) waitq_wake_all(&s->drainers, 0);
-  if (pending && !s->write_error) return;
-  if (s->closing)
+  if (s->out.error || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
+  if (pending && !s->out.error) return;
+  if (stream_closing(s))
     all_sent(s);
-  else if (s->eof_wanted && !s->eof_sent && !s->write_error)
+  else if (s->out.ending && !s->out.error)
     output_send_eof(s);
 }
 
 static void send_run(lua_State *L, Loop *loop, Ready *self) {
   (void)loop;
-  stream_flush(L, asy_container(self, Stream, send));
+  stream_flush(L, asy_container(self, Stream, out.send));
 }
 
 static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
-  Stream *s = asy_container(self, Stream, tidy);
+  Stream *s = asy_container(self, Stream, life.tidy);
   output_land(L, loop, s);
-  if (s->aborted || s->handle.closed) {
+  if (stream_aborted(s) || s->handle.closed) {
     output_drop(L, loop, s);
     if (s->handle.open) close_handle(s);
   } else
     stream_flush(L, s);
-  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->tidy.link)) destroy(&s->handle);
+  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->life.tidy.link)) destroy(&s->handle);
 }
 
 /* The loop has closed: nothing will be tidied any more. A stream that nobody has but for that is freed. */
@@ -200,7 +213,7 @@ static void forget_streams(Loop *loop) {
       Ready *ready = asy_container(node, Ready, link);
       next = node->next;
       if (ready->run != tidy_run) continue;
-      Stream *s = asy_container(ready, Stream, tidy);
+      Stream *s = asy_container(ready, Stream, life.tidy);
       list_remove(node);
       if (s->handle.closed && !s->handle.boxed) destroy(&s->handle);
     }
@@ -208,15 +221,15 @@ static void forget_streams(Loop *loop) {
 
 void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
   if (!s->handle.open) return;
-  if (!s->closing) {
-    s->closing = s->eof = true;
+  if (!stream_closing(s)) {
+    mark_closing(s);
     input_pause(s);
     input_wake(s, 0);
     stream_flush(L, s);
     if (!s->handle.open) return;
   }
-  if (!linger_ns || s->linger.place || s->draining) return;
-  s->linger_ns = linger_ns;
+  if (!linger_ns || s->life.timer.place || s->life.state == LIFE_DRAINING) return;
+  s->life.linger_ns = linger_ns;
   arm_linger(s);
 }
 
@@ -238,21 +251,21 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.on_close = on_close;
-  s->send.run = send_run;
-  s->tidy.run = tidy_run;
-  s->linger.fire = on_linger;
-  s->limit = limit;
-  s->high = STREAM_LIMIT;
-  s->low = STREAM_LIMIT / 4;
-  s->read_size = BUFFER_BLOCK;
-  s->file = -1;
-  s->want_byte = -1;
-  list_init(&s->send.link);
-  list_init(&s->tidy.link);
-  list_init(&s->link);
-  waitq_init(&s->drainers);
-  waitq_init(&s->closers);
-  s->site = asy_debug_site(L, loop); /* may raise: last */
+  s->out.send.run = send_run;
+  s->life.tidy.run = tidy_run;
+  s->life.timer.fire = on_linger;
+  s->in.limit = limit;
+  s->out.high = STREAM_LIMIT;
+  s->out.low = STREAM_LIMIT / 4;
+  s->in.read_size = BUFFER_BLOCK;
+  s->out.file = -1;
+  s->in.want_byte = -1;
+  list_init(&s->out.send.link);
+  list_init(&s->life.tidy.link);
+  list_init(&s->client.link);
+  waitq_init(&s->out.drainers);
+  waitq_init(&s->life.closers);
+  s->life.site = asy_debug_site(L, loop); /* may raise: last */
   return s;
 }
 
@@ -305,8 +318,8 @@ Task *stream_waiting_task(lua_State *L, const Stream *s) {
 /* Never closed, in debug mode */
 
 void stream_forget_site(Stream *s) {
-  asy_free(s->site);
-  s->site = NULL;
+  asy_free(s->life.site);
+  s->life.site = NULL;
 }
 
 /* Reports that text, with where the stream was opened. */
@@ -345,10 +358,10 @@ static void report_open(Handle *h, void *arg) {
   Stream *s = from_handle(h);
   lua_State *L = arg;
   char peer[ASY_ADDRESS_TEXT];
-  if (!s->site || s->closing) return;
+  if (!s->life.site || stream_closing(s)) return;
   peer_text(s, peer);
   lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
-  report_unclosed(L, h->loop, lua_tostring(L, -1), s->site);
+  report_unclosed(L, h->loop, lua_tostring(L, -1), s->life.site);
   lua_pop(L, 1);
   stream_forget_site(s);
 }
@@ -364,16 +377,16 @@ static int writer__gc(lua_State *L) {
   Stream *s = box ? box->stream : NULL;
   if (!s) return 0;
   box->stream = NULL;
-  if (s->reader) { /* only where a stranger closed the task's coroutine */
-    s->reader->on = NULL;
-    s->reader = NULL;
+  if (s->in.reader) { /* only where a stranger closed the task's coroutine */
+    s->in.reader->on = NULL;
+    s->in.reader = NULL;
   }
-  bool forgotten = s->handle.open && !s->closing;
+  bool forgotten = s->handle.open && !stream_closing(s);
   char peer[ASY_ADDRESS_TEXT], site[1000] = "";
   Loop *loop = s->handle.loop;
   if (forgotten) {
     peer_text(s, peer);
-    if (s->site) snprintf(site, sizeof site, "%s", s->site);
+    if (s->life.site) snprintf(site, sizeof site, "%s", s->life.site);
     stream_abort(L, s);
   }
   asy_handle_unbox(&s->handle);
@@ -387,7 +400,7 @@ static int writer__gc(lua_State *L) {
 
 static void count_unsent(Handle *h, void *arg) {
   const Stream *s = from_handle(h);
-  if (!s->write_error && output_pending(s)) ++*(int *)arg;
+  if (!s->out.error && output_pending(s)) ++*(int *)arg;
 }
 
 /* How many streams have output that the kernel hasn't taken yet. */

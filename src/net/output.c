@@ -76,9 +76,9 @@ void output_write(lua_State *L, Stream *s, int idx) {
   const char *bytes = lua_tolstring(L, idx, &n);
   if (!n) return;
   if (n <= SMALL)
-    out_add_small(L, s->handle.loop, &s->out, bytes, n);
+    out_add_small(L, s->handle.loop, &s->out.waiting, bytes, n);
   else
-    out_add_ref(L, s->handle.loop, &s->out, idx, n);
+    out_add_ref(L, s->handle.loop, &s->out.waiting, idx, n);
 }
 
 /* Adds output, less what is sent of it already. */
@@ -115,30 +115,30 @@ static unsigned out_pieces(const Out *out, uv_buf_t *bufs, unsigned max) {
 /* Sending */
 
 static void write_failed(lua_State *L, Loop *loop, Stream *s, int status) {
-  if (!s->write_error) s->write_error = status;
-  out_clear(L, loop, &s->out);
-  waitq_wake_all(&s->drainers, 0);
+  if (!s->out.error) s->out.error = status;
+  out_clear(L, loop, &s->out.waiting);
+  waitq_wake_all(&s->out.drainers, 0);
 }
 
 static void on_write(uv_write_t *req, int status) {
   Flight *flight = asy_container(req, Flight, req);
   Stream *s = flight->stream;
   flight->landed = true;
-  if (status && status != UV_ECANCELED && !s->write_error) s->write_error = status;
+  if (status && status != UV_ECANCELED && !s->out.error) s->out.error = status;
   stream_tidy_later(s);
 }
 
 /* The kernel is full: libuv sends the rest of `out` when there is room. */
 static int take_off(lua_State *L, Stream *s) {
-  unsigned max = (unsigned)(2 * s->out.nrefs + 2 + s->out.bytes / MAX_PIECE);
+  unsigned max = (unsigned)(2 * s->out.waiting.nrefs + 2 + s->out.waiting.bytes / MAX_PIECE);
   uv_buf_t *bufs = asy_malloc(max * sizeof *bufs);
   Flight *flight = bufs ? asy_malloc(sizeof *flight) : NULL;
   int status = UV_ENOMEM;
   if (flight) {
     flight->stream = s;
-    flight->out = s->out;
+    flight->out = s->out.waiting;
     flight->landed = false;
-    status = uv_write(&flight->req, &s->uv.stream, bufs, out_pieces(&s->out, bufs, max), on_write);
+    status = uv_write(&flight->req, &s->uv.stream, bufs, out_pieces(&s->out.waiting, bufs, max), on_write);
   }
   asy_free(bufs); /* libuv has its own copy of the array */
   if (status) {
@@ -146,8 +146,8 @@ static int take_off(lua_State *L, Stream *s) {
     write_failed(L, s->handle.loop, s, status);
     return status == UV_ENOMEM ? status : 0;
   }
-  s->flight = flight;
-  s->out = (Out){.refs = NULL};
+  s->out.flight = flight;
+  s->out.waiting = (Out){.refs = NULL};
   return 0;
 }
 
@@ -162,20 +162,20 @@ static int write_file(int fd, const uv_buf_t *buf) {
 
 int output_send(lua_State *L, Stream *s) {
   uv_buf_t bufs[MAX_PIECES];
-  while (s->out.sent < s->out.bytes) {
-    unsigned n = out_pieces(&s->out, bufs, MAX_PIECES);
+  while (s->out.waiting.sent < s->out.waiting.bytes) {
+    unsigned n = out_pieces(&s->out.waiting, bufs, MAX_PIECES);
     size_t offered = 0;
     for (unsigned i = 0; i < n; i++) offered += bufs[i].len;
     if (!n) break;
-    int sent = s->file >= 0 ? write_file(s->file, bufs) : uv_try_write(&s->uv.stream, bufs, n);
+    int sent = s->out.file >= 0 ? write_file(s->out.file, bufs) : uv_try_write(&s->uv.stream, bufs, n);
     if (sent < 0 && sent != UV_EAGAIN) {
       write_failed(L, s->handle.loop, s, sent);
       return 0;
     }
-    if (sent > 0) s->out.sent += (size_t)sent;
-    if (s->file < 0 && (sent < 0 || (size_t)sent < offered)) return take_off(L, s);
+    if (sent > 0) s->out.waiting.sent += (size_t)sent;
+    if (s->out.file < 0 && (sent < 0 || (size_t)sent < offered)) return take_off(L, s);
   }
-  out_clear(L, s->handle.loop, &s->out);
+  out_clear(L, s->handle.loop, &s->out.waiting);
   return 0;
 }
 
@@ -185,26 +185,25 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 }
 
 void output_send_eof(Stream *s) {
-  s->eof_sent = true;
-  if (uv_shutdown(s->ending, &s->uv.stream, on_shutdown)) asy_free(s->ending);
-  s->ending = NULL;
+  if (uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown)) asy_free(s->out.ending);
+  s->out.ending = NULL;
 }
 
 void output_land(lua_State *L, Loop *loop, Stream *s) {
-  Flight *flight = s->flight;
+  Flight *flight = s->out.flight;
   if (!flight || !flight->landed) return;
-  s->flight = NULL;
+  s->out.flight = NULL;
   out_clear(L, loop, &flight->out);
   asy_free(flight);
-  if (s->write_error) write_failed(L, loop, s, s->write_error);
+  if (s->out.error) write_failed(L, loop, s, s->out.error);
 }
 
-void output_drop(lua_State *L, Loop *loop, Stream *s) { out_clear(L, loop, &s->out); }
+void output_drop(lua_State *L, Loop *loop, Stream *s) { out_clear(L, loop, &s->out.waiting); }
 
 void output_free(Stream *s) {
-  out_free(&s->out);
-  asy_free(s->ending);
-  if (!s->flight) return;
-  out_free(&s->flight->out);
-  asy_free(s->flight);
+  out_free(&s->out.waiting);
+  asy_free(s->out.ending);
+  if (!s->out.flight) return;
+  out_free(&s->out.flight->out);
+  asy_free(s->out.flight);
 }

@@ -13,15 +13,15 @@ ASY_HIDDEN
 
 /* Bytes written and not with the kernel yet. */
 static inline size_t output_pending(const Stream *s) {
-  size_t n = s->out.bytes - s->out.sent;
-  if (s->flight && !s->flight->landed) n += uv_stream_get_write_queue_size(&s->uv.stream);
+  size_t n = s->out.waiting.bytes - s->out.waiting.sent;
+  if (s->out.flight && !s->out.flight->landed) n += uv_stream_get_write_queue_size(&s->uv.stream);
   return n;
 }
 
 /* Sends at the end of the turn. Called before the writing: should memory run out in the middle, what is
 ** there leaves. */
 static inline void output_schedule(Stream *s) {
-  if (!s->flight && !list_linked(&s->send.link)) list_append(&s->handle.loop->turn_end, &s->send.link);
+  if (!s->out.flight && !list_linked(&s->out.send.link)) list_append(&s->handle.loop->turn_end, &s->out.send.link);
 }
 
 /* Adds the string at idx. */

@@ -30,9 +30,9 @@ static Abort read_abort(lua_State *L, Task *t) {
   Stream *s = t->on;
   (void)L;
   if (s) {
-    s->reader = NULL;
-    s->direct = false;
-    if (s->on_demand) input_pause(s);
+    s->in.reader = NULL;
+    s->in.direct = false;
+    if (s->in.on_demand) input_pause(s);
   }
   return ASY_DETACHED;
 }
@@ -41,23 +41,23 @@ static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
 
 /* The call starts: nobody else may be reading. */
 static void begin(lua_State *L, Stream *s) {
-  if (s->reader) {
-    asy_task_push(L, s->reader);
-    asy_task_name(L, s->reader, -1);
+  if (s->in.reader) {
+    asy_task_push(L, s->in.reader);
+    asy_task_name(L, s->in.reader, -1);
     asy_error(L, ASY_BUSY, "the stream is being read by task '%s'", lua_tostring(L, -1));
   }
-  s->searched = 0;
+  s->in.searched = 0;
 }
 
 /* Parks until `want` bytes lie there or `byte` has come. */
 static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
   Task *t = stream_waiting_task(L, s);
   input_free_if_empty(s);
-  if (s->out.bytes >= EARLY) stream_flush(L, s);
-  if (!s->reading) input_resume(s);
-  s->want = want;
-  s->want_byte = byte;
-  s->reader = t;
+  if (s->out.waiting.bytes >= EARLY) stream_flush(L, s);
+  if (!s->in.reading) input_resume(s);
+  s->in.want = want;
+  s->in.want_byte = byte;
+  s->in.reader = t;
   return asy_park(L, t, kind, s);
 }
 
@@ -69,9 +69,9 @@ static Task *spent(lua_State *L) {
 
 static int raise_read_error(lua_State *L, Stream *s) {
   char peer[ASY_ADDRESS_TEXT];
-  int status = s->read_error;
+  int status = s->in.error;
   peer_text(s, peer);
-  if (status == UV_ENOMEM && !s->eof) s->read_error = 0; /* the next read may do better */
+  if (status == UV_ENOMEM && !s->in.eof) s->in.error = 0; /* the next read may do better */
   return asy_oserror(L, status, "read", *peer ? peer : NULL);
 }
 
@@ -81,29 +81,29 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n);
 
 static int read_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
-  if (s->direct) input_fill(s);
+  s->in.reader = NULL;
+  if (s->in.direct) input_fill(s);
   return read_some(L, s, lua_tointeger(L, 2));
 }
 
 static const WaitKind READ = {"read", read_resumed, read_abort, NULL, read_giveback};
 
 static int read_some(lua_State *L, Stream *s, lua_Integer n) {
-  size_t length = buffer_length(&s->in);
+  size_t length = buffer_length(&s->in.buffer);
   if (n > 0 && length) return input_take(L, s, (size_t)n < length ? (size_t)n : length);
   if (n == 0) {
     lua_pushliteral(L, "");
     return 1;
   }
-  if (s->read_error) return raise_read_error(L, s);
-  if (s->eof) {
+  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.eof) {
     if (n < 0) return input_take(L, s, length);
     lua_pushnil(L);
     return 1;
   }
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
-  s->direct = n > 0 && !s->on_demand;
+  s->in.direct = n > 0 && !s->in.on_demand;
   return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
 }
 
@@ -124,7 +124,7 @@ static int reader_read(lua_State *L) {
 /* readexactly */
 
 static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
-  size_t length = buffer_length(&s->in);
+  size_t length = buffer_length(&s->in.buffer);
   if (expected)
     asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I of %I bytes",
                    (LUAI_UACINT)length, (LUAI_UACINT)expected);
@@ -137,7 +137,7 @@ static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
   }
   lua_pushliteral(L, "");
   lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
-  input_take(L, s, buffer_length(&s->in)); /* finalisers may have taken some */
+  input_take(L, s, buffer_length(&s->in.buffer)); /* finalisers may have taken some */
   lua_setfield(L, -2, "partial");
   return lua_error(L);
 }
@@ -146,7 +146,7 @@ static int read_exactly(lua_State *L, Stream *s);
 
 static int exactly_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return read_exactly(L, s);
 }
 
@@ -155,9 +155,9 @@ static const WaitKind EXACTLY = {"readexactly", exactly_resumed, read_abort, NUL
 /* stack: reader, n */
 static int read_exactly(lua_State *L, Stream *s) {
   lua_Integer n = lua_tointeger(L, 2);
-  if (buffer_length(&s->in) >= (size_t)n) return input_take(L, s, (size_t)n);
-  if (s->read_error) return raise_read_error(L, s);
-  if (s->eof) return incomplete(L, s, n);
+  if (buffer_length(&s->in.buffer) >= (size_t)n) return input_take(L, s, (size_t)n);
+  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.eof) return incomplete(L, s, n);
   return wait(L, s, &EXACTLY, (size_t)n, -1);
 }
 
@@ -181,7 +181,7 @@ static int reader_readexactly(lua_State *L) {
 
 /* Looks for the string, or the strings of the list, at idx. */
 static Search look(lua_State *L, const Stream *s, int idx) {
-  Search search = search_begin(buffer_bytes(&s->in), buffer_length(&s->in), s->searched);
+  Search search = search_begin(buffer_bytes(&s->in.buffer), buffer_length(&s->in.buffer), s->in.searched);
   size_t n;
   if (lua_type(L, idx) == LUA_TSTRING) {
     const char *separator = lua_tolstring(L, idx, &n);
@@ -199,7 +199,7 @@ static Search look(lua_State *L, const Stream *s, int idx) {
 
 static int overrun(lua_State *L, Stream *s, size_t consumed) {
   asy_error_push(L, ASY_LIMIT_OVERRUN, "no separator within the limit of %I bytes",
-                 (LUAI_UACINT)s->limit);
+                 (LUAI_UACINT)s->in.limit);
   lua_pushinteger(L, (lua_Integer)consumed);
   lua_setfield(L, -2, "consumed");
   return lua_error(L);
@@ -215,8 +215,8 @@ static int last_byte(lua_State *L, int idx, size_t *n) {
 /* stack: reader, separators. Returns the length of the next piece; -1: it has to wait. */
 static ptrdiff_t next_piece(lua_State *L, Stream *s) {
   Search search = look(L, s, 2);
-  size_t before = search_overrun(&search, s->limit);
-  if (!search.end) s->searched = search.length;
+  size_t before = search_overrun(&search, s->in.limit);
+  if (!search.end) s->in.searched = search.length;
   if (before) overrun(L, s, before);
   return search.end ? (ptrdiff_t)search.end : -1;
 }
@@ -224,7 +224,7 @@ static ptrdiff_t next_piece(lua_State *L, Stream *s) {
 static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
   size_t n = 0;
   int byte = last_byte(L, 2, &n);
-  size_t want = byte < 0 ? buffer_length(&s->in) + 1 : s->limit + n;
+  size_t want = byte < 0 ? buffer_length(&s->in.buffer) + 1 : s->in.limit + n;
   return wait(L, s, kind, want, byte);
 }
 
@@ -232,7 +232,7 @@ static int read_until(lua_State *L, Stream *s);
 
 static int until_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return read_until(L, s);
 }
 
@@ -241,8 +241,8 @@ static const WaitKind UNTIL = {"readuntil", until_resumed, read_abort, NULL, rea
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n >= 0) return input_take(L, s, (size_t)n);
-  if (s->read_error) return raise_read_error(L, s);
-  if (s->eof) return incomplete(L, s, 0);
+  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.eof) return incomplete(L, s, 0);
   return wait_for_separator(L, s, &UNTIL);
 }
 
@@ -287,7 +287,7 @@ static int read_line(lua_State *L, Stream *s);
 
 static int line_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return read_line(L, s);
 }
 
@@ -296,13 +296,13 @@ static const WaitKind LINE = {"readline", line_resumed, read_abort, NULL, read_g
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
   if (n >= 0) return input_take(L, s, (size_t)n);
-  if (s->read_error) return raise_read_error(L, s);
-  if (buffer_length(&s->in)) return input_take(L, s, buffer_length(&s->in));
+  if (s->in.error) return raise_read_error(L, s);
+  if (buffer_length(&s->in.buffer)) return input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);
   return 1;
 }
 
-static bool more_to_come(const Stream *s) { return !s->read_error && !s->eof; }
+static bool more_to_come(const Stream *s) { return !s->in.error && !s->in.eof; }
 
 static int read_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
@@ -330,7 +330,7 @@ static int stripped_line(lua_State *L, Stream *s);
 
 static int lines_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return stripped_line(L, s);
 }
 
@@ -368,7 +368,7 @@ static int reader_lines(lua_State *L) {
 // @treturn boolean
 static int reader_at_eof(lua_State *L) {
   Stream *s = check_reader(L);
-  lua_pushboolean(L, s->eof && !buffer_length(&s->in));
+  lua_pushboolean(L, s->in.eof && !buffer_length(&s->in.buffer));
   return 1;
 }
 
@@ -376,10 +376,10 @@ static int reader__tostring(lua_State *L) {
   Stream *s = check_box(L)->writer->stream;
   lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
                   !s || s->handle.closed ? "closed"
-                  : s->read_error    ? "broken"
-                  : s->eof           ? "at the end"
-                                     : "open",
-                  (LUAI_UACINT)(s ? buffer_length(&s->in) : 0), (void *)s);
+                  : s->in.error          ? "broken"
+                  : s->in.eof            ? "at the end"
+                                         : "open",
+                  (LUAI_UACINT)(s ? buffer_length(&s->in.buffer) : 0), (void *)s);
   return 1;
 }
 

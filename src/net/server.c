@@ -145,14 +145,14 @@ static void check_idle(Server *sv) {
 }
 
 static void forget_client(Stream *s) {
-  list_remove(&s->link);
-  s->server = NULL;
-  s->handler = NULL;
+  list_remove(&s->client.link);
+  s->client.server = NULL;
+  s->client.handler = NULL;
 }
 
 static void client_left(Stream *s) {
-  Server *sv = s->server;
-  if (!sv || s->handler || s->handle.open || !s->handle.closed) return;
+  Server *sv = s->client.server;
+  if (!sv || s->client.handler || s->handle.open || !s->handle.closed) return;
   forget_client(s);
   check_idle(sv);
 }
@@ -160,9 +160,9 @@ static void client_left(Stream *s) {
 /* The handler has returned or failed. stack: task */
 static void handler_ended(lua_State *L, Task *t) {
   Stream *s = t->owner;
-  Server *sv = s->server;
+  Server *sv = s->client.server;
   int task = lua_gettop(L);
-  s->handler = NULL;
+  s->client.handler = NULL;
   if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
     const char *traceback = NULL;
     asy_future_extras(L, -1, false);
@@ -175,7 +175,7 @@ static void handler_ended(lua_State *L, Task *t) {
   }
   stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
   client_left(s);
-  asy_release(L, t->loop, s->slot); /* last: now the writer may be collected, and the stream be freed */
+  asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
 }
 
 #if defined(__linux__)
@@ -215,17 +215,17 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, a->slot);
   lua_pop(L, 1);
-  s->slot = a->slot;
+  s->client.slot = a->slot;
   stream_push_reader(L, -1);
   lua_insert(L, -2); /* handler, reader, writer */
   Task *t = asy_task_new(L, sv->loop, 2);
   t->future.looked = true; /* handler_ended reports */
   t->owner = s;
   t->ended = handler_ended;
-  s->handler = t;
-  s->server = sv;
-  s->on_gone = client_left;
-  list_append(&sv->clients, &s->link);
+  s->client.handler = t;
+  s->client.server = sv;
+  s->life.on_gone = client_left;
+  list_append(&sv->clients, &s->client.link);
   input_start(s);
 }
 
@@ -521,11 +521,11 @@ static int server_close(lua_State *L) {
 static void each_client(lua_State *L, Server *sv, void (*fn)(lua_State *, Stream *)) {
   for (ListNode *n = sv->clients.next, *next; n != &sv->clients; n = next) {
     next = n->next;
-    fn(L, asy_container(n, Stream, link));
+    fn(L, asy_container(n, Stream, client.link));
   }
 }
 
-static void close_client(lua_State *L, Stream *s) { stream_close(L, s, s->server->linger_ns); }
+static void close_client(lua_State *L, Stream *s) { stream_close(L, s, s->client.server->linger_ns); }
 
 /// Closes every connection, after what is written has been sent.
 // @function Server:close_clients
@@ -544,7 +544,8 @@ static int server_abort_clients(lua_State *L) {
 }
 
 static void cancel_handler(lua_State *L, Stream *s) {
-  if (s->handler && s->handler != s->handler->loop->rt->current) asy_task_cancel(L, s->handler, 0);
+  Task *t = s->client.handler;
+  if (t && t != t->loop->rt->current) asy_task_cancel(L, t, 0);
 }
 
 static int wait_closed(lua_State *L);
@@ -647,7 +648,7 @@ static int server__gc(lua_State *L) {
   list_remove(&sv->spawn.link);
   close_listeners(sv);
   refuse_accepted(sv);
-  while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, link));
+  while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, client.link));
   asy_free(sv->site);
   sv->site = NULL;
   return 0;

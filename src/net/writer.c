@@ -29,10 +29,10 @@ static int raise_write_error(lua_State *L, Stream *s, int status) {
 
 /* Raises unless something can be written. */
 static void check_writable(lua_State *L, Stream *s) {
-  if (s->closing || !s->handle.open) asy_error(L, ASY_CLOSED, "the stream is closed");
-  if (s->write_error) raise_write_error(L, s, s->write_error);
-  if (s->eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
-  if (s->read_error == UV_ECONNRESET) raise_write_error(L, s, s->read_error);
+  if (stream_closing(s) || !s->handle.open) asy_error(L, ASY_CLOSED, "the stream is closed");
+  if (s->out.error) raise_write_error(L, s, s->out.error);
+  if (s->out.eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
+  if (s->in.error == UV_ECONNRESET) raise_write_error(L, s, s->in.error);
 }
 
 /// Writes strings; they leave together at the end of the turn. Never waits: see `drain`.
@@ -78,8 +78,8 @@ static int writer_writelines(lua_State *L) {
 static int drained(lua_State *L, Task *t) {
   Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
   (void)t;
-  if (s->write_error) return raise_write_error(L, s, s->write_error);
-  if (s->aborted) return asy_error(L, ASY_CLOSED, "the stream was aborted");
+  if (s->out.error) return raise_write_error(L, s, s->out.error);
+  if (stream_aborted(s)) return asy_error(L, ASY_CLOSED, "the stream was aborted");
   return 0;
 }
 
@@ -89,7 +89,7 @@ static const WaitKind DRAIN = {"drain", drained, waitq_abort, NULL, NULL};
 ** cache to another, twice that much through memory (432 µs for each MB instead of 185). */
 static bool full(const Stream *s) {
   size_t pending = output_pending(s);
-  return pending && pending >= s->high;
+  return pending && pending >= s->out.high;
 }
 
 /// Waits while more is pending than the high-water mark, until it is below the low one.
@@ -99,12 +99,12 @@ static int writer_drain(lua_State *L) {
   Stream *s = check_writer(L);
   Task *t;
   lua_settop(L, 1);
-  if (s->write_error) return raise_write_error(L, s, s->write_error);
+  if (s->out.error) return raise_write_error(L, s, s->out.error);
   if (full(s)) {
     stream_flush(L, s);
-    if (s->write_error) return raise_write_error(L, s, s->write_error);
-    if (output_pending(s) > s->high)
-      return waitq_park(L, stream_waiting_task(L, s), &s->drainers, &DRAIN, s);
+    if (s->out.error) return raise_write_error(L, s, s->out.error);
+    if (output_pending(s) > s->out.high)
+      return waitq_park(L, stream_waiting_task(L, s), &s->out.drainers, &DRAIN, s);
   }
   if ((t = asy_current_or_null_in(L, ASY_RUNTIME(L))) && asy_spent(t)) return asy_give_way(L, t, writer_drain);
   return 0;
@@ -126,16 +126,17 @@ static bool can_end(const Stream *s) { return s->uv.handle.type != UV_TTY; }
 // @function StreamWriter:write_eof
 static int writer_write_eof(lua_State *L) {
   Stream *s = check_writer(L);
-  if (s->eof_wanted) return 0;
+  if (s->out.eof_wanted) return 0;
   check_writable(L, s);
   if (!can_end(s)) return asy_error(L, ASY_ERROR, "a terminal has no half to close");
-  if (!s->one_way && !(s->ending = asy_malloc(sizeof *s->ending))) return luaL_error(L, "not enough memory");
-  s->eof_wanted = true;
-  if (s->one_way) {
+  if (s->out.one_way) {
+    s->out.eof_wanted = true;
     stream_close(L, s, 0);
     return 0;
   }
-  if (!list_linked(&s->send.link)) list_append(&s->handle.loop->turn_end, &s->send.link);
+  if (!(s->out.ending = asy_malloc(sizeof *s->out.ending))) return luaL_error(L, "not enough memory");
+  s->out.eof_wanted = true;
+  if (!list_linked(&s->out.send.link)) list_append(&s->handle.loop->turn_end, &s->out.send.link);
   return 0;
 }
 
@@ -166,7 +167,7 @@ static int writer_abort(lua_State *L) {
 // @treturn boolean
 static int writer_is_closing(lua_State *L) {
   Stream *s = check_writer(L);
-  lua_pushboolean(L, s->closing || !s->handle.open);
+  lua_pushboolean(L, stream_closing(s) || !s->handle.open);
   return 1;
 }
 
@@ -178,7 +179,7 @@ static int writer_wait_closed(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
   if (s->handle.closed) return 0;
-  return waitq_park(L, stream_waiting_task(L, s), &s->closers, &CLOSED, s);
+  return waitq_park(L, stream_waiting_task(L, s), &s->life.closers, &CLOSED, s);
 }
 
 static Abort close_abort(lua_State *L, Task *t) {
@@ -195,7 +196,7 @@ static int writer__close(lua_State *L) {
   stream_close(L, s, STREAM_LINGER * NS_PER_S);
   lua_settop(L, 1);
   if (!t || t->loop != s->handle.loop || s->handle.closed) return 0;
-  return waitq_park(L, t, &s->closers, &CLOSING, s);
+  return waitq_park(L, t, &s->life.closers, &CLOSING, s);
 }
 
 static size_t check_size(lua_State *L, const char *key, size_t fallback) {
@@ -218,8 +219,8 @@ static int writer_set_write_buffer_limits(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   size_t high = check_size(L, "high", STREAM_LIMIT), low = check_size(L, "low", high / 4);
   luaL_argcheck(L, low <= high, 2, "'low' is above 'high'");
-  s->high = high;
-  s->low = low;
+  s->out.high = high;
+  s->out.low = low;
   return 0;
 }
 
@@ -227,8 +228,8 @@ static int writer_set_write_buffer_limits(lua_State *L) {
 static int writer_buffer(lua_State *L) {
   Stream *s = check_writer(L);
   lua_pushinteger(L, (lua_Integer)output_pending(s));
-  lua_pushinteger(L, (lua_Integer)s->low);
-  lua_pushinteger(L, (lua_Integer)s->high);
+  lua_pushinteger(L, (lua_Integer)s->out.low);
+  lua_pushinteger(L, (lua_Integer)s->out.high);
   return 3;
 }
 
@@ -273,8 +274,8 @@ static int writer__tostring(lua_State *L) {
   if (s) peer_text(s, peer);
   lua_pushfstring(L, "asyncio.StreamWriter: %s%s%s, %I bytes not sent (%p)",
                   !s || s->handle.closed ? "closed"
-                  : s->closing           ? "closing"
-                  : s->write_error       ? "broken"
+                  : stream_closing(s)    ? "closing"
+                  : s->out.error         ? "broken"
                                          : "open",
                   *peer ? ", peer " : "", peer, (LUAI_UACINT)(s ? output_pending(s) : 0), (void *)s);
   return 1;
