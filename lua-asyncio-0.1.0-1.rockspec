@@ -62,6 +62,7 @@ build = {
         "src/net/connect.c",
         "src/net/input.c",
         "src/net/life.c",
+        "src/net/listener.c",
         "src/net/output.c",
         "src/net/peer.c",
         "src/net/reader.c",

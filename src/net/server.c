@@ -1,21 +1,14 @@
 /*
 ** server.c - asyncio.Server.
 **
-** The listening sockets are our own, under uv_poll, so that accepting can pause when descriptors run
-** out without losing the clients that wait (libuv would accept and close them). The poll's callback
-** accepts; a Ready makes the streams and tasks. While a server listens or has clients the loop
-** holds it.
+** The callback of a listener's poll accepts; a Ready makes the streams and tasks. While a server listens or
+** has clients the loop holds it.
 */
 #include "net/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "core/context.h"
@@ -24,45 +17,29 @@
 #include "core/report.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/listener.h"
 #include "net/peer.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
 #define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */
 
-typedef struct Listener {
-  Handle handle;
-  uv_poll_t poll;
-  struct Server *server; /* NULL once that is gone */
-  struct Listener *next;
-  int fd;
-  char *path; /* of a unix socket's file that is to be removed, or NULL; its device and inode */
-  dev_t dev;
-  ino_t ino;
-} Listener;
-
-typedef struct Accepted {
-  int fd;
-  IpAddress peer; /* family AF_UNIX: without its path */
-} Accepted;
-
 typedef struct Server {
-  Loop *loop;
+  Loop *loop;           /* valid while there is a loop with this id */
   uint64_t loop_id;
   uint32_t slot;        /* where the loop holds it; 0: it doesn't */
-  Listener *listeners;
+  Listener *listeners;  /* one for each address */
   ListNode clients;     /* Streams */
   Waitq closers;        /* wait_closed, <close>, serve_forever */
   Ready spawn;          /* makes streams of what was accepted */
   Timer retry;          /* after descriptors ran out */
   Accepted accepted[ACCEPTS];
   int naccepted, nserved; /* of these, first come first served; both 0 once all are */
-  size_t limit;
+  size_t limit;         /* of the streams' input */
   uint64_t linger_ns;   /* close_timeout */
-  int backlog;
-  bool nodelay, keepalive, reuse_address, reuse_port;
-  bool cleanup_socket;  /* a unix socket's file goes with the server */
-  bool serving, closed;
+  ListenOptions options; /* of its listeners */
   char *site;           /* debug mode: where it was started; or NULL */
+  bool serving;         /* its listeners are polled, unless descriptors ran out */
+  bool closed;          /* has no listeners any more */
   bool starved;         /* out of descriptors, and that has been reported */
 } Server;
 
@@ -94,17 +71,6 @@ static void listen_stop(Server *sv) {
     if (l->handle.open) uv_poll_stop(&l->poll);
 }
 
-static bool accept_one(int fd, Accepted *a) {
-  socklen_t len = sizeof a->peer;
-#if defined(__linux__)
-  a->fd = accept4(fd, &a->peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-#else
-  a->fd = accept(fd, &a->peer.any, &len);
-  if (a->fd >= 0) fcntl(a->fd, F_SETFD, FD_CLOEXEC);
-#endif
-  return a->fd >= 0;
-}
-
 static void starve(Server *sv) {
   if (sv->retry.place || timer_set(&sv->loop->timers, &sv->retry, asy_now(sv->loop) + RETRY_NS))
     listen_stop(sv); /* without a timer it tries again at once */
@@ -115,11 +81,12 @@ static void wake_spawn(Server *sv) {
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
-  Server *sv = asy_container(poll, Listener, poll)->server;
+  const Listener *l = asy_container(poll, Listener, poll);
+  Server *sv = l->server;
   (void)status;
   (void)events;
   while (sv->naccepted < ACCEPTS) {
-    if (accept_one(asy_container(poll, Listener, poll)->fd, &sv->accepted[sv->naccepted])) {
+    if (listener_accept(l, &sv->accepted[sv->naccepted])) {
       sv->naccepted++;
       continue;
     }
@@ -178,18 +145,6 @@ static void handler_ended(lua_State *L, Task *t) {
   asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
 }
 
-#if defined(__linux__)
-#define INHERITED true /* an accepted socket has the options of the listening one */
-#else
-#define INHERITED false
-#endif
-
-static void set_options(const Server *sv, int fd, bool ip) {
-  int on = 1;
-  if (ip && sv->nodelay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (ip && sv->keepalive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-}
-
 /* A connection on its way from the kernel to a handler. */
 typedef struct Arrival {
   Accepted from;
@@ -209,7 +164,7 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
   if (status) asy_oserror(L, status, "accept", NULL);
   a->taken = true;
-  if (!INHERITED) set_options(sv, fd, !unix_socket);
+  listener_set_options(&sv->options, &a->from);
   peer_note(s, &a->from.peer.any);
   asy_held_table(L, sv->loop);
   lua_pushvalue(L, -2);
@@ -279,118 +234,15 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
 
 /* Listening */
 
-static void listener_destroy(Handle *h) {
-  Listener *l = asy_container(h, Listener, handle);
-  if (l->fd >= 0) close(l->fd);
-  asy_free(l->path);
-  asy_free(l);
-}
-
-static void stop_listening(Listener *l);
-
-static void listener_shut(Shutter *shutter) {
-  Handle *h = asy_container(shutter, Handle, shutter);
-  asy_handle_close(h);
-  stop_listening(asy_container(h, Listener, handle));
-}
-
-/* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
-** connection that is closed at once.) */
-static bool is_stale(const struct sockaddr *sa, socklen_t len) {
-  const struct sockaddr_un *un = (const void *)sa;
-  struct stat st;
-  if (sa->sa_family != AF_UNIX || !*un->sun_path || lstat(un->sun_path, &st) || !S_ISSOCK(st.st_mode))
-    return false;
-  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (fd < 0) return false;
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  fcntl(fd, F_SETFL, O_NONBLOCK);
-  bool refused = connect(fd, sa, len) && errno == ECONNREFUSED;
-  close(fd);
-  return refused;
-}
-
-/* Notes the file of a unix socket, so that it, and no other of that name, goes with the listener. */
-static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
-  const struct sockaddr_un *un = (const void *)sa;
-  struct stat st;
-  if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
-  size_t n = len - offsetof(struct sockaddr_un, sun_path);
-  if (!(l->path = asy_calloc(1, n + 1))) return;
-  memcpy(l->path, un->sun_path, n);
-  l->dev = st.st_dev;
-  l->ino = st.st_ino;
-}
-
-static void remove_file(const Listener *l) {
-  struct stat st;
-  if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
-}
-
-/* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
-** it stale and take its place. */
-static void stop_listening(Listener *l) {
-  if (l->fd < 0) return;
-  remove_file(l);
-  close(l->fd);
-  l->fd = -1;
-}
-
 static void close_listeners(Server *sv) {
   sv->serving = false;
   sv->closed = true;
   if (sv->loop) timer_cancel(&sv->loop->timers, &sv->retry);
   for (Listener *l = sv->listeners, *next; l; l = next) {
     next = l->next;
-    asy_handle_close(&l->handle);
-    stop_listening(l);
-    asy_handle_unbox(&l->handle);
+    listener_close(l);
   }
   sv->listeners = NULL;
-}
-
-static int listen_on(const Server *sv, const struct sockaddr *sa, socklen_t len) {
-  int fd = socket(sa->sa_family, SOCK_STREAM, 0), on = 1;
-  bool ip = sa->sa_family != AF_UNIX;
-  if (fd < 0) return -errno;
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-  if (ip && sv->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (ip && sv->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (INHERITED) set_options(sv, fd, ip);
-  int status = bind(fd, sa, len);
-  if (status && errno == EADDRINUSE && is_stale(sa, len)) {
-    unlink(((const struct sockaddr_un *)sa)->sun_path);
-    status = bind(fd, sa, len);
-  }
-  if (status || listen(fd, sv->backlog)) {
-    status = -errno;
-    close(fd);
-    return status;
-  }
-  return fd;
-}
-
-/* A listener for an address, not in the server's list yet; NULL with a status. */
-static Listener *new_listener(Server *sv, const struct sockaddr *sa, socklen_t len, int *status) {
-  Listener *l = asy_calloc(1, sizeof *l);
-  *status = UV_ENOMEM;
-  if (!l) return NULL;
-  l->server = sv;
-  asy_handle_init(&l->handle, sv->loop, (uv_handle_t *)&l->poll, listener_destroy, listener_shut);
-  *status = l->fd = listen_on(sv, sa, len);
-  if (l->fd >= 0) {
-    if (sv->cleanup_socket) note_file(l, sa, len);
-    *status = uv_poll_init(&sv->loop->uv, &l->poll, l->fd);
-    if (*status) remove_file(l);
-  }
-  if (*status) {
-    asy_handle_unbox(&l->handle);
-    return NULL;
-  }
-  asy_handle_opened(&l->handle);
-  return l;
 }
 
 /* Adds a listener for the address in the table at idx. port: in place of a port 0; → the real one.
@@ -405,12 +257,14 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
                                                 : &((struct sockaddr_in6 *)&sa)->sin6_port;
   if (ip && *sin_port == 0) *sin_port = (in_port_t)port;
   asy_address_text((struct sockaddr *)&sa, len, text);
-  Listener *l = new_listener(sv, (struct sockaddr *)&sa, len, &status), **last = &sv->listeners;
+  Listener *l = listener_new(sv->loop, &sv->options, (struct sockaddr *)&sa, len, &status);
+  Listener **last = &sv->listeners;
   if (!l) {
     if (!only && (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT)) return -1;
     close_listeners(sv);
     asy_oserror(L, status, "listen", text);
   }
+  l->server = sv;
   while (*last) last = &(*last)->next;
   *last = l;
   len = sizeof sa;
@@ -420,12 +274,12 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
 /* stack: handler, addresses, opts, server */
 static void take_options(lua_State *L, Server *sv) {
   sv->limit = asy_opt_bytes(L, 3, "limit", STREAM_LIMIT);
-  sv->backlog = asy_opt_int(L, 3, "backlog", 128);
-  sv->nodelay = asy_opt_bool(L, 3, "nodelay", true);
-  sv->keepalive = asy_opt_bool(L, 3, "keepalive", false);
-  sv->reuse_address = asy_opt_bool(L, 3, "reuse_address", true);
-  sv->reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
-  sv->cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
+  sv->options.backlog = asy_opt_int(L, 3, "backlog", 128);
+  sv->options.nodelay = asy_opt_bool(L, 3, "nodelay", true);
+  sv->options.keepalive = asy_opt_bool(L, 3, "keepalive", false);
+  sv->options.reuse_address = asy_opt_bool(L, 3, "reuse_address", true);
+  sv->options.reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
+  sv->options.cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
   sv->serving = asy_opt_bool(L, 3, "start_serving", true);
   lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", STREAM_LINGER);
   sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS_PER_S) + 1 : TIMER_NEVER / 2;
@@ -473,7 +327,7 @@ static void report_open(Handle *h, void *arg) {
   const Listener *l = asy_container(h, Listener, handle);
   const Server *sv = l->server;
   lua_State *L = arg;
-  if (!sv || !sv->site || sv->listeners != l) return;
+  if (!sv->site || sv->listeners != l) return;
   asy_debug_join(L, NULL, "started at", sv->site);
   asy_report(L, h->loop, (Report){.message = "a server was not closed", .traceback = lua_tostring(L, -1)});
   lua_pop(L, 1);
