@@ -69,6 +69,7 @@ build = {
         "src/net/resolve.c",
         "src/net/search.c",
         "src/net/server.c",
+        "src/net/unclosed.c",
         "src/net/writer.c",
         "src/os/poll.c",
         "src/os/pollset.c",

@@ -16,18 +16,17 @@
 #endif
 
 #include "base/alloc.h"
-#include "core/callback.h"
 #include "core/error.h"
 #include "core/report.h"
 #include "net/input.h"
 #include "net/output.h"
 #include "net/peer.h"
+#include "net/unclosed.h"
 
 #define DRAIN_PAUSE (NS_PER_S / 100) /* between two looks at what the kernel has still to send */
 #define DRAIN_LIMIT (30 * NS_PER_S)  /* without progress after which the peer is given up */
 
 const char stream_writer_kind = 0, stream_reader_kind = 0; /* their addresses count */
-static const char report_later_key = 0; /* registry: what reports a collected stream */
 
 static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle); }
 
@@ -315,43 +314,11 @@ Task *stream_waiting_task(lua_State *L, const Stream *s) {
   return t;
 }
 
-/* Never closed, in debug mode */
+/* Never closed */
 
 void stream_forget_site(Stream *s) {
   asy_free(s->life.site);
   s->life.site = NULL;
-}
-
-/* Reports that text, with where the stream was opened. */
-static void report_unclosed(lua_State *L, Loop *loop, const char *text, const char *site) {
-  asy_debug_join(L, NULL, "opened at", site);
-  asy_report(L, loop, (Report){.message = text, .traceback = lua_tostring(L, -1)});
-  lua_pop(L, 1);
-}
-
-/* args: text, site; called by the loop */
-static int report_later(lua_State *L) {
-  Loop *loop = ASY_RUNTIME(L)->running;
-  if (loop) report_unclosed(L, loop, lua_tostring(L, 1), lua_tostring(L, 2));
-  return 0;
-}
-
-/* From a finaliser: the report waits for a turn, when there will be one. stack: ..., text */
-static void report_collected(lua_State *L, Loop *loop, const char *site) {
-  asy_loop_push(L, loop);
-  bool dying = lua_isnil(L, -1);
-  lua_pop(L, 1);
-  if (dying) {
-    report_unclosed(L, loop, lua_tostring(L, -1), site);
-    return;
-  }
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &report_later_key);
-  lua_pushvalue(L, -2);
-  lua_pushstring(L, site);
-  Callback *cb = asy_callback_new(L, loop, 2);
-  asy_callback_hold(L, loop, cb, -1);
-  asy_callback_schedule(loop, cb);
-  lua_pop(L, 1);
 }
 
 static void report_open(Handle *h, void *arg) {
@@ -361,7 +328,7 @@ static void report_open(Handle *h, void *arg) {
   if (!s->life.site || stream_closing(s)) return;
   peer_text(s, peer);
   lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
-  report_unclosed(L, h->loop, lua_tostring(L, -1), s->life.site);
+  unclosed_report(L, h->loop, lua_tostring(L, -1), "opened at", s->life.site);
   lua_pop(L, 1);
   stream_forget_site(s);
 }
@@ -394,7 +361,7 @@ static int writer__gc(lua_State *L) {
   lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s", *peer ? ", peer " : "",
                   peer); /* may raise, and so may what follows: last */
   lua_warning(L, lua_tostring(L, -1), 0);
-  if (*site) report_collected(L, loop, site);
+  if (*site) unclosed_report_later(L, loop, site);
   return 0;
 }
 
@@ -418,8 +385,7 @@ static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}
 void asy_open_stream(lua_State *L) {
   asy_runtime(L)->report_streams = report_streams;
   asy_runtime(L)->forget_streams = forget_streams;
-  asy_pushfunction(L, report_later);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &report_later_key);
+  asy_open_unclosed(L);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", NULL, writer_metamethods);
 }

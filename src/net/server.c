@@ -19,6 +19,7 @@
 #include "net/life.h"
 #include "net/listener.h"
 #include "net/peer.h"
+#include "net/unclosed.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
 #define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */
@@ -326,11 +327,8 @@ static int server_listen(lua_State *L) {
 static void report_open(Handle *h, void *arg) {
   const Listener *l = asy_container(h, Listener, handle);
   const Server *sv = l->server;
-  lua_State *L = arg;
-  if (!sv->site || sv->listeners != l) return;
-  asy_debug_join(L, NULL, "started at", sv->site);
-  asy_report(L, h->loop, (Report){.message = "a server was not closed", .traceback = lua_tostring(L, -1)});
-  lua_pop(L, 1);
+  if (sv->site && sv->listeners == l)
+    unclosed_report(arg, h->loop, "a server was not closed", "started at", sv->site);
 }
 
 static void report_servers(lua_State *L, Loop *loop) {
