@@ -125,6 +125,8 @@ typedef struct ReaderBox {
   WriterBox *writer; /* which user value 1 keeps alive */
 } ReaderBox;
 
+_Static_assert(sizeof(WriterBox) == sizeof(ReaderBox), "stream_test knows one size only");
+
 extern const char stream_writer_kind, stream_reader_kind;
 
 /* The box at idx, if it is one of that kind, else NULL. */
