@@ -263,7 +263,7 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
   if (!l) {
     if (!only && (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT)) return -1;
     close_listeners(sv);
-    asy_oserror(L, status, "listen", text);
+    return asy_oserror(L, status, "listen", text);
   }
   l->server = sv;
   while (*last) last = &(*last)->next;
