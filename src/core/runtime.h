@@ -97,6 +97,8 @@ void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *met
 void asy_pushmeta(lua_State *L, const Runtime *rt, Kind kind);
 /* Adds functions to the table on the top, with the runtime as upvalue. */
 void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
+/* Pushes a function, with the runtime as upvalue. */
+void asy_pushfunction(lua_State *L, lua_CFunction fn);
 /* The userdata at idx if it is of that kind, else NULL. */
 void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind);
 /* The same, or an argument error. */
