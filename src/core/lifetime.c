@@ -102,7 +102,7 @@ int asy_loop_new(lua_State *L) {
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;
   loop->tick_at = TIMER_NEVER;
-  asy_set_slow(loop, NS / 10);
+  asy_set_slow(loop, NS_PER_S / 10);
   loop->steps = STEPS_PER_POLL;
   list_init(&loop->ready);
   list_init(&loop->batch);
