@@ -45,6 +45,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_context(L);
   asy_open_callback(L);
   asy_open_future(L);
+  asy_open_park(L);
   asy_open_task(L);
   asy_open_task_class(L);
   asy_open_coro(L);
