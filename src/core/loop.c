@@ -48,6 +48,26 @@ void asy_setfuncs(lua_State *L, const luaL_Reg *functions) {
   luaL_setfuncs(L, functions, 1);
 }
 
+void asy_newweak(lua_State *L, const char *mode) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, mode);
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+}
+
+bool asy_callable(lua_State *L, int idx) {
+  if (lua_isfunction(L, idx)) return true;
+  if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) return false;
+  lua_pop(L, 1);
+  return true;
+}
+
+int asy_nomemory(lua_State *L) {
+  luaL_error(L, "not enough memory");
+  for (;;) continue;
+}
+
 void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *methods,
                   const luaL_Reg *metamethods) {
   Runtime *rt = asy_runtime(L);

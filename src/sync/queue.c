@@ -743,11 +743,7 @@ static const luaL_Reg functions[] = {{"Queue", queue_new},
 
 /* stack: module */
 void asy_open_queue(lua_State *L) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  asy_newweak(L, "v");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &queues_key);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_QUEUE, "asyncio.Queue", methods, metamethods);

@@ -90,8 +90,7 @@ static Item *new_item(lua_State *L) {
   Item *item = asy_malloc(sizeof *item);
   if (!item) {
     parcel_free(&parcel);
-    luaL_error(L, "not enough memory");
-    return NULL;
+    asy_nomemory(L);
   }
   list_init(&item->link);
   item->parcel = parcel;
@@ -313,7 +312,7 @@ static Item *block_for(lua_State *L, Channel *c, Item *item, Verdict *verdict) {
   bool put = item != NULL, decided = true;
   if (uv_cond_init(&cond)) {
     item_free(item);
-    luaL_error(L, "not enough memory");
+    asy_nomemory(L);
   }
   if (worker) worker_on_interrupt(worker, on_interrupt, c);
   uv_mutex_lock(&c->lock);
@@ -351,7 +350,7 @@ static Item *get(lua_State *L, Channel *c, const WaitKind *kind, lua_CFunction a
   if (waits) w = line_up(c, &c->getters, t, NULL);
   uv_mutex_unlock(&c->lock);
   if (!waits) return item;
-  if (!w) luaL_error(L, "not enough memory");
+  if (!w) asy_nomemory(L);
   *parked = asy_park(L, t, kind, w);
   return NULL;
 }
@@ -438,7 +437,7 @@ static int channel_put(lua_State *L) {
   if (verdict == DONE) return 0;
   if (w) return asy_park(L, t, &PUT, w);
   item_free(item);
-  return verdict == CLOSED ? raise_closed(L) : luaL_error(L, "not enough memory");
+  return verdict == CLOSED ? raise_closed(L) : asy_nomemory(L);
 }
 
 /// Puts a value in; raises QueueFull when there is no free place.
@@ -540,10 +539,10 @@ static int channel_new(lua_State *L) {
   luaL_argcheck(L, isint, 1, "a number of items expected");
   Box *box = new_box(L);
   Channel *c = asy_calloc(1, sizeof *c);
-  if (!c) return luaL_error(L, "not enough memory");
+  if (!c) return asy_nomemory(L);
   if (asy_mutex_init(&c->lock)) {
     asy_free(c);
-    return luaL_error(L, "not enough memory");
+    return asy_nomemory(L);
   }
   atomic_store(&c->refs, 1);
   list_init(&c->items);

@@ -160,7 +160,7 @@ static Job *new_job(lua_State *L, Loop *loop, Pool *pool) {
   Job *job = f->job = job_new(pool, loop->inbox, on_job_back);
   if (!job) {
     asy_release(L, loop, slot);
-    luaL_error(L, "not enough memory");
+    asy_nomemory(L);
   }
   job->slot = slot;
   job->loop = loop;
@@ -219,7 +219,7 @@ static WorkerFunction *keep_function(lua_State *L, Pool *pool, int fn) {
   }
   lua_setmetatable(L, -2);
   kept->fn = asy_calloc(1, sizeof *kept->fn);
-  if (!kept->fn) luaL_error(L, "not enough memory");
+  if (!kept->fn) asy_nomemory(L);
   atomic_store(&kept->fn->refs, 1);
   kept->fn->id = pool_function_id(pool);
   lua_pushvalue(L, fn);
@@ -412,18 +412,14 @@ static void new_executor(lua_State *L, int max_workers, const char *name) {
   *e = (Executor){NULL, NULL, NULL};
   asy_pushmeta(L, asy_runtime(L), ASY_EXECUTOR);
   lua_setmetatable(L, -2);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  asy_newweak(L, "k");
   lua_setiuservalue(L, -2, 1);
   lua_insert(L, -2);
   worker_setup(L, &setup);
   e->pool = pool_new(max_workers ? max_workers : default_workers(), name, &setup);
   if (e->pool) return;
   worker_setup_free(&setup);
-  luaL_error(L, "not enough memory");
+  asy_nomemory(L);
 }
 
 /* new_executor(max_workers|nil, name|nil, initializer|nil) */
@@ -546,7 +542,7 @@ static int catch_cancel(lua_State *L) {
   lua_pushvalue(L, -1);
   asy_loop_setfield(L, loop, "thread_cancel");
   Cancel *c = box->cancel = asy_calloc(1, sizeof *c);
-  if (!c) return luaL_error(L, "not enough memory");
+  if (!c) return asy_nomemory(L);
   atomic_store(&c->refs, 1);
   c->told.arrive = on_told;
   c->inbox = inbox_ref(loop->inbox);

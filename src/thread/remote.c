@@ -103,7 +103,7 @@ static int remote_call(lua_State *L) {
   Call *call = asy_calloc(1, sizeof *call);
   if (!call) {
     parcel_free(&parcel);
-    return luaL_error(L, "not enough memory");
+    return asy_nomemory(L);
   }
   call->posted.arrive = on_posted;
   call->guest.drop = on_dropped;
@@ -156,7 +156,7 @@ static int loop_remote(lua_State *L) {
   Box *box = new_box(L);
   asy_loop_checkopen(L, loop); /* now: a finaliser may have closed it */
   Remote *r = asy_calloc(1, sizeof *r);
-  if (!r) return luaL_error(L, "not enough memory");
+  if (!r) return asy_nomemory(L);
   atomic_store(&r->refs, 1);
   r->inbox = inbox_ref(loop->inbox);
   r->loop = loop;
