@@ -77,7 +77,7 @@ build = {
         "src/sync/queue.c",
         "src/sync/semaphore.c",
         "src/thread/channel.c",
-        "src/thread/codec.c",
+        "src/thread/encode.c",
         "src/thread/executor.c",
         "src/thread/names.c",
         "src/thread/parcel.c",
