@@ -86,7 +86,7 @@ static void *channel_ref(void *box) {
 /* stack: ..., value → ...; an item with it */
 static Item *new_item(lua_State *L) {
   Buffer parcel = {NULL, 0, 0, 0};
-  codec_encode(L, lua_gettop(L), 1, "item", &parcel);
+  codec_encode(L, lua_gettop(L), 1, CODEC_ITEM, &parcel);
   Item *item = asy_malloc(sizeof *item);
   if (!item) {
     parcel_free(&parcel);

@@ -12,7 +12,7 @@ static int codec_encode_values(lua_State *L) {
   Buffer *out = lua_newuserdatauv(L, sizeof *out, 0);
   *out = (Buffer){NULL, 0, 0, 0};
   luaL_setmetatable(L, MESSAGE);
-  codec_encode(L, 1, n, "argument", out);
+  codec_encode(L, 1, n, CODEC_ARGUMENT, out);
   lua_pushlstring(L, buffer_bytes(out), buffer_length(out));
   buffer_free(out);
   return 1;

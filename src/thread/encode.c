@@ -25,11 +25,16 @@ enum {
 /* Where a value stands in its message: for errors, read from the inside out. */
 typedef struct Path {
   const struct Path *up; /* NULL: one of the values sent */
-  enum { AT_TOP, AT_FIELD, AT_KEY, AT_UPVALUE, AT_CLASS } kind;
+  enum { AT_TOP, AT_FUNCTION, AT_FIELD, AT_KEY, AT_UPVALUE, AT_CLASS } kind; /* AT_FUNCTION: a call's */
   int index; /* AT_TOP, AT_UPVALUE: its number; AT_FIELD: stack index of the key */
   int depth;
   const char *name; /* AT_UPVALUE; AT_TOP: what it is */
 } Path;
+
+static const char *const NOUNS[] = {
+    [CODEC_ARGUMENT] = "argument", [CODEC_CALL] = "argument", [CODEC_ERROR] = "error",
+    [CODEC_ITEM] = "item",         [CODEC_RESULT] = "result", [CODEC_VALUE] = "value",
+};
 
 typedef struct Seen {
   const void *object; /* NULL: the slot is free */
@@ -120,9 +125,8 @@ static void say_key(Encoder *e, int key) {
 static void say_path(Encoder *e, const Path *at) {
   if (at->up) say_path(e, at->up);
   switch (at->kind) {
-  case AT_TOP:
-    if (at->index) say(e, "%s %d", at->name, at->index);
-    break;
+  case AT_TOP: say(e, "%s %d", at->name, at->index); break;
+  case AT_FUNCTION: break; /* what is in it says enough */
   case AT_FIELD: say_key(e, at->index); break;
   case AT_KEY: say(e, " key"); break;
   case AT_CLASS: say(e, " class"); break;
@@ -138,7 +142,7 @@ static bool refuse(Encoder *e, const Path *at, const char *noun) {
   e->refused = true;
   say(e, "cannot send %s %s at ", vowel ? "an" : "a", noun);
   say_path(e, at);
-  if (!at->up && !at->index) say(e, "the call's function");
+  if (at->kind == AT_FUNCTION) say(e, "the call's function");
   return false;
 }
 
@@ -489,11 +493,11 @@ static bool has_objects(lua_State *L, int first, int n) {
   return false;
 }
 
-static bool encode_all(Encoder *e, int first, int n, const char *what) {
-  int call = !strcmp(what, "call");
+static bool encode_all(Encoder *e, int first, int n, CodecWhat what) {
+  int called = what == CODEC_CALL;
   if (!put_size(e, (size_t)n * 2)) return false;
   for (int i = 0; i < n; i++) {
-    const Path at = {NULL, AT_TOP, i + 1 - call, 0, call ? "argument" : what};
+    const Path at = {NULL, i < called ? AT_FUNCTION : AT_TOP, i + 1 - called, 0, NOUNS[what]};
     if (!encode_value(e, first + i, &at)) return false;
   }
   if (!e->last_record) return true;
@@ -534,7 +538,7 @@ bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
   return true;
 }
 
-void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out) {
+void codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *out) {
   Encoder e;
   int top = lua_gettop(L);
   first = lua_absindex(L, first);

@@ -179,7 +179,7 @@ static void abandon_job(lua_State *L, Job *job) {
 
 /* Packs n values from the stack into the job's message; raises, and abandons it, when that can't be. Looking for
 ** names allocates, so a finaliser may run, and close the loop, which lets go of the job. */
-static void pack_values(lua_State *L, Job *job, int n, const char *what) {
+static void pack_values(lua_State *L, Job *job, int n, CodecWhat what) {
   atomic_fetch_add(&job->refs, 1);
   bool packed = parcel_pack(L, n, what, &job->message), attached = job->loop;
   if (attached && !packed) abandon_job(L, job);
@@ -223,7 +223,7 @@ static WorkerFunction *keep_function(lua_State *L, Pool *pool, int fn) {
   atomic_store(&kept->fn->refs, 1);
   kept->fn->id = pool_function_id(pool);
   lua_pushvalue(L, fn);
-  if (!parcel_pack(L, 1, "call", &kept->fn->message)) lua_error(L);
+  if (!parcel_pack(L, 1, CODEC_CALL, &kept->fn->message)) lua_error(L);
   lua_pushvalue(L, fn);
   lua_pushvalue(L, -2);
   lua_rawset(L, -4);
@@ -268,7 +268,7 @@ static void pack_call(lua_State *L, Job *job, bool kept, int fn) {
   if (kept && codec_encode_plain(L, fn + 1, n, &job->message)) return;
   lua_insert(L, fn);
   if (kept) lua_remove(L, fn + 1);
-  pack_values(L, job, n + !kept, kept ? "argument" : "call");
+  pack_values(L, job, n + !kept, kept ? CODEC_ARGUMENT : CODEC_CALL);
 }
 
 /* stack: [executor], ..., [fn] function, arguments → ..., future */
@@ -363,7 +363,7 @@ static int executor_watch(lua_State *L) {
   Loop *loop = asy_check(L, ASY_RUNTIME(L), 2, ASY_LOOP, "asyncio.Loop");
   asy_loop_checkopen(L, loop);
   Job *job = new_job(L, loop, pool);
-  pack_values(L, job, 0, "result");
+  pack_values(L, job, 0, CODEC_RESULT);
   pool_watch(pool, job);
   return 1;
 }

@@ -99,7 +99,7 @@ static int remote_call(lua_State *L) {
   Remote *r = box->remote;
   Buffer parcel = {NULL, 0, 0, 0};
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  codec_encode(L, 2, lua_gettop(L) - 1, "call", &parcel);
+  codec_encode(L, 2, lua_gettop(L) - 1, CODEC_CALL, &parcel);
   Call *call = asy_calloc(1, sizeof *call);
   if (!call) {
     parcel_free(&parcel);

@@ -49,7 +49,7 @@ static bool pin(void *function) {
 /* Whether the value on the top, which it pops, can be sent. */
 static bool crosses(lua_State *L) {
   Buffer trial = {NULL, 0, 0, 0};
-  bool ok = parcel_pack(L, 1, "value", &trial);
+  bool ok = parcel_pack(L, 1, CODEC_VALUE, &trial);
   if (!ok) lua_pop(L, 1);
   parcel_free(&trial);
   return ok;
@@ -116,10 +116,10 @@ void worker_setup(lua_State *L, WorkerSetup *setup) {
   setup->open = asy_runtime(L)->open;
   pthread_sigmask(SIG_SETMASK, NULL, &setup->mask);
   lua_pushvalue(L, -1);
-  if (initialized && !parcel_pack(L, 1, "call", &setup->initializer)) lua_error(L);
+  if (initialized && !parcel_pack(L, 1, CODEC_CALL, &setup->initializer)) lua_error(L);
   if (!initialized) lua_pop(L, 1);
   lua_pushcfunction(L, push_state);
-  if (lua_pcall(L, 0, 5, 0) != LUA_OK || !parcel_pack(L, 5, "value", &setup->state)) {
+  if (lua_pcall(L, 0, 5, 0) != LUA_OK || !parcel_pack(L, 5, CODEC_VALUE, &setup->state)) {
     worker_setup_free(setup);
     lua_error(L);
   }
@@ -189,14 +189,14 @@ static WorkerOutcome pack_error(lua_State *L, Buffer *message) {
   if (lua_pcall(L, 0, 1, 0) != LUA_OK) return WORKER_NO_MEMORY;
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 2);
-  if (parcel_pack(L, 2, "error", message)) return WORKER_ERROR;
+  if (parcel_pack(L, 2, CODEC_ERROR, message)) return WORKER_ERROR;
   lua_pushcfunction(L, describe);
   lua_insert(L, 3);
   lua_pushvalue(L, 1);
   if (lua_pcall(L, 2, 1, 0) == LUA_ERRMEM) return WORKER_NO_MEMORY;
   if (!lua_isstring(L, -1)) lua_pushboolean(L, 0); /* its __tostring has failed in turn */
   lua_pushvalue(L, 2);
-  return parcel_pack(L, 2, "error", message) ? WORKER_ERROR : WORKER_NO_MEMORY;
+  return parcel_pack(L, 2, CODEC_ERROR, message) ? WORKER_ERROR : WORKER_NO_MEMORY;
 }
 
 /* Calling */
@@ -269,7 +269,7 @@ static int call(lua_State *L) {
   codec_decode(L, buffer_bytes(c->message), buffer_length(c->message), true);
   parcel_clear(c->message);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  codec_encode(L, 1, lua_gettop(L), "result", c->message);
+  codec_encode(L, 1, lua_gettop(L), CODEC_RESULT, c->message);
   return 0;
 }
 
