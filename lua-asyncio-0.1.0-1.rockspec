@@ -81,6 +81,7 @@ build = {
         "src/thread/decode.c",
         "src/thread/encode.c",
         "src/thread/executor.c",
+        "src/thread/function.c",
         "src/thread/names.c",
         "src/thread/parcel.c",
         "src/thread/pool.c",

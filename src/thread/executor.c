@@ -24,18 +24,10 @@
 #define MAX_WORKERS 1000000
 #define DEFAULT_WORKERS 32 /* at most, and not more than four above the number of cores: as in Python */
 
-/* User value 1 of an executor: function → WorkerFunction, or true when it was seen once; weak keys.
-** User value 2: the last function that was found there. */
 typedef struct Executor {
   Pool *pool;
-  const void *last;        /* its address, or NULL */
-  WorkerFunction *last_fn; /* what it was found as; lives as long */
+  Functions functions; /* with the user values */
 } Executor;
-
-/* What holds a WorkerFunction for that table. */
-typedef struct Kept {
-  WorkerFunction *fn;
-} Kept;
 
 typedef struct JobFuture {
   HookedFuture hooked; /* first */
@@ -188,77 +180,6 @@ static void pack_values(lua_State *L, Job *job, int n, CodecWhat what) {
   if (!attached) asy_error(L, ASY_CLOSED, "the event loop is closed");
 }
 
-/* Functions that are called again and again */
-
-static int kept__gc(lua_State *L) {
-  Kept *kept = lua_touserdata(L, 1);
-  worker_function_unref(kept->fn);
-  kept->fn = NULL;
-  return 0;
-}
-
-/* Whether a call needs nothing of the function but its code: its upvalues are the globals or itself. */
-static bool self_contained(lua_State *L, int idx) {
-  if (lua_iscfunction(L, idx)) return false; /* sent by name */
-  for (int i = 1; lua_getupvalue(L, idx, i); i++) {
-    lua_pushglobaltable(L);
-    bool ours = lua_rawequal(L, -1, -2) || lua_rawequal(L, -2, idx);
-    lua_pop(L, 2);
-    if (!ours || i > WORKER_MAX_UPVALUES) return false;
-  }
-  return true;
-}
-
-/* stack: ..., table of functions; puts the function at `fn` into it, to be kept by the workers */
-static WorkerFunction *keep_function(lua_State *L, Pool *pool, int fn) {
-  Kept *kept = lua_newuserdatauv(L, sizeof *kept, 0);
-  kept->fn = NULL;
-  if (luaL_newmetatable(L, "asyncio.Kept")) {
-    lua_pushcfunction(L, kept__gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
-  kept->fn = asy_calloc(1, sizeof *kept->fn);
-  if (!kept->fn) asy_nomemory(L);
-  atomic_store(&kept->fn->refs, 1);
-  kept->fn->id = pool_function_id(pool);
-  lua_pushvalue(L, fn);
-  if (!parcel_pack(L, 1, CODEC_CALL, &kept->fn->message)) lua_error(L);
-  lua_pushvalue(L, fn);
-  lua_pushvalue(L, -2);
-  lua_rawset(L, -4);
-  lua_pop(L, 1);
-  return kept->fn;
-}
-
-/* The function at `fn` as the workers keep it, from its second call on; NULL: it goes with the job. */
-static WorkerFunction *kept_function(lua_State *L, Executor *e, int executor, int fn) {
-  WorkerFunction *found = NULL;
-  if (!self_contained(L, fn)) return NULL;
-  if (lua_topointer(L, fn) == e->last) return e->last_fn;
-  lua_getiuservalue(L, executor, 1);
-  lua_pushvalue(L, fn);
-  switch (lua_rawget(L, -2)) {
-  case LUA_TUSERDATA: found = ((Kept *)lua_touserdata(L, -1))->fn; break;
-  case LUA_TNIL:
-    lua_pushvalue(L, fn);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, -4);
-    break;
-  default:
-    lua_pop(L, 1);
-    found = keep_function(L, e->pool, fn);
-    lua_pushnil(L);
-  }
-  lua_pop(L, 2);
-  if (!found) return NULL;
-  lua_pushvalue(L, fn);
-  lua_setiuservalue(L, executor, 2);
-  e->last = lua_topointer(L, fn);
-  e->last_fn = found;
-  return found;
-}
-
 /* Submitting */
 
 /* Puts the function, unless that is kept, and its arguments into the job's message.
@@ -277,11 +198,11 @@ static int submit(lua_State *L, Loop *loop, int executor, int fn) {
   luaL_checktype(L, fn, LUA_TFUNCTION);
   asy_loop_checkopen(L, loop);
   luaL_checkstack(L, 12, NULL);
-  WorkerFunction *kept = kept_function(L, e, executor, fn);
+  WorkerFunction *kept = functions_find(L, &e->functions, executor, fn);
   Job *job = new_job(L, loop, e->pool);
   if (job->fn != kept) {
-    worker_function_unref(job->fn);
-    job->fn = kept ? worker_function_ref(kept) : NULL;
+    function_unref(job->fn);
+    job->fn = kept ? function_ref(kept) : NULL;
   }
   pack_call(L, job, kept != NULL, fn);
   int status = pool_push(e->pool, job);
@@ -408,12 +329,12 @@ static int default_workers(void) {
 static void new_executor(lua_State *L, int max_workers, const char *name) {
   WorkerSetup setup;
   asy_checkalive(L);
-  Executor *e = lua_newuserdatauv(L, sizeof *e, 2);
-  *e = (Executor){NULL, NULL, NULL};
+  Executor *e = lua_newuserdatauv(L, sizeof *e, FUNCTIONS_UV_LAST);
+  *e = (Executor){.pool = NULL};
   asy_pushmeta(L, asy_runtime(L), ASY_EXECUTOR);
   lua_setmetatable(L, -2);
   asy_newweak(L, "k");
-  lua_setiuservalue(L, -2, 1);
+  lua_setiuservalue(L, -2, FUNCTIONS_UV_SEEN);
   lua_insert(L, -2);
   worker_setup(L, &setup);
   e->pool = pool_new(max_workers ? max_workers : default_workers(), name, &setup);

@@ -48,7 +48,6 @@ struct Pool {
   bool looking;      /* a thread is about to look for work */
   bool shut;
   char *broken;      /* why no worker can be made; NULL: nothing known against it */
-  lua_Integer last_function;
   int last_thread;
   WorkerSetup setup; /* does not change */
   char name[16];     /* does not change; what Linux shows of a thread's name is 15 characters */
@@ -94,13 +93,6 @@ void pool_unref(Pool *pool) {
   asy_free(pool);
 }
 
-lua_Integer pool_function_id(Pool *pool) {
-  uv_mutex_lock(&pool->lock);
-  lua_Integer id = ++pool->last_function;
-  uv_mutex_unlock(&pool->lock);
-  return id;
-}
-
 /* Jobs */
 
 static Job *used_job(Pool *pool, Inbox *inbox) {
@@ -136,7 +128,7 @@ void job_unref(Job *job) {
     buffer_free(&job->message);
   else
     parcel_free(&job->message);
-  worker_function_unref(job->fn);
+  function_unref(job->fn);
   inbox_unref(job->inbox);
   pool_unref(job->pool);
   asy_free(job);

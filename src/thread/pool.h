@@ -59,9 +59,6 @@ Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup);
 Pool *pool_ref(Pool *pool);
 void pool_unref(Pool *pool);
 
-/* A number for a function, of its own in this pool. */
-lua_Integer pool_function_id(Pool *pool);
-
 /* A job with one reference, of that pool; NULL when there is no memory. It may be one that was used before. */
 Job *job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *));
 void job_unref(Job *job);
