@@ -82,6 +82,7 @@ build = {
         "src/thread/encode.c",
         "src/thread/executor.c",
         "src/thread/function.c",
+        "src/thread/inside.c",
         "src/thread/names.c",
         "src/thread/parcel.c",
         "src/thread/pool.c",
