@@ -83,6 +83,7 @@ build = {
         "src/thread/executor.c",
         "src/thread/function.c",
         "src/thread/inside.c",
+        "src/thread/job.c",
         "src/thread/names.c",
         "src/thread/parcel.c",
         "src/thread/pool.c",
