@@ -89,6 +89,7 @@ build = {
         "src/thread/pool.c",
         "src/thread/record.c",
         "src/thread/remote.c",
+        "src/thread/shared.c",
         "src/thread/worker.c",
       },
       libraries = { "uv" },
