@@ -73,6 +73,7 @@ build = {
         "src/sync/barrier.c",
         "src/sync/condition.c",
         "src/sync/event.c",
+        "src/sync/items.c",
         "src/sync/lock.c",
         "src/sync/queue.c",
         "src/sync/semaphore.c",
