@@ -2,8 +2,8 @@
 ** items.h - what a queue holds: a ring (first in, first out), a stack, or a heap. Knows nobody who waits.
 **
 ** `queue` is the stack index, absolute, of the userdata that the items belong to. Comparisons of the heap
-** call the user's code, which may fail and may use the same queue meanwhile; whatever does so fails, and the
-** items are as if it had not been tried.
+** run the user's code, which may fail, and may use the same queue: then what compares fails, and the items
+** are as if it had not been tried.
 */
 #ifndef ASY_ITEMS_H
 #define ASY_ITEMS_H

@@ -15,7 +15,8 @@ typedef struct Kept {
   WorkerFunction *fn;
 } Kept;
 
-/* registry of a worker: functions that are kept, by their numbers; what find_itself said by the number's negative */
+/* registry of a worker: functions that are kept, by their numbers; by the number's negative what
+** find_itself said */
 static const char functions_key = 0;
 
 WorkerFunction *function_ref(WorkerFunction *fn) {

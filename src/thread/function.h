@@ -29,13 +29,13 @@ typedef struct Functions {
   WorkerFunction *last_fn; /* what it was found as; lives as long */
 } Functions;
 
-/* User values of the executor: a table, function → WorkerFunction, or true when it was seen once, with weak
-** keys; the last function that was found there. */
+/* User values of the executor: a table, function → WorkerFunction, or true when it was seen once, with
+** weak keys; the last function that was found there. */
 #define FUNCTIONS_UV_SEEN 1
 #define FUNCTIONS_UV_LAST 2
 
-/* The function at `fn` as the workers keep it, from its second call on; NULL: it goes with the job. `owner` is
-** the executor's stack index. */
+/* The function at `fn` as the workers keep it, from its second call on; NULL: it goes with the job.
+** `owner` is the executor's stack index. */
 WorkerFunction *functions_find(lua_State *L, Functions *f, int owner, int fn);
 
 /* In a worker's state, before the first is pushed: there is none. */

@@ -1,5 +1,5 @@
 /*
-** job.c - jobs as their loop has them: begun, come back, cancelled. What the pool does with them is in pool.c.
+** job.c - jobs as their loop has them: begun, come back, cancelled. The pool's side is in pool.c.
 */
 #include "thread/job.h"
 

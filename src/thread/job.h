@@ -1,5 +1,5 @@
 /*
-** job.h - a call that a worker thread is to make: what goes there, what comes back, and the future that tells.
+** job.h - a call that a worker thread is to make: what goes there, what comes back, the future of that.
 **
 ** A job belongs to its loop and to its pool at once, until one of them has done with it. Its future is held
 ** by the loop until the job has come back, or was cancelled. All that concerns both is done on the loop's

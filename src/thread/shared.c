@@ -14,7 +14,7 @@ void shared_init(Shared *record, const SharedClass *cls) {
 void shared_ref(Shared *record) { atomic_fetch_add(&record->refs, 1); }
 
 void shared_unref(Shared *record) {
-  if (atomic_fetch_sub(&record->refs, 1) == 1) record->cls->free(record);
+  if (atomic_fetch_sub(&record->refs, 1) == 1) record->cls->destroy(record);
 }
 
 Shared **shared_newbox(lua_State *L, const SharedClass *cls) {
@@ -57,7 +57,8 @@ static void arrive(lua_State *L, void *arg) {
 
 static const CodecShared CROSSING = {hold, drop, arrive};
 
-void shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods, const luaL_Reg *metamethods) {
+void shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods,
+                     const luaL_Reg *metamethods) {
   asy_newclass(L, cls->kind, cls->name, methods, metamethods);
   asy_pushmeta(L, asy_runtime(L), cls->kind);
   codec_share(L, &CROSSING);

@@ -2,8 +2,8 @@
 ** shared.h - a counted record that several Lua states have, each through a userdata of its own: what is in
 ** common to all that cross as a reference.
 **
-** The userdata is a Shared *, NULL before there is a record and after its collection: a finaliser may use it
-** then.
+** The userdata is a Shared *, NULL before there is a record and after its collection: a finaliser may
+** use it then.
 */
 #ifndef ASY_SHARED_H
 #define ASY_SHARED_H
@@ -20,9 +20,9 @@ struct Shared;
 
 typedef struct SharedClass {
   Kind kind;
-  const char *name;              /* "asyncio.Channel" */
-  const char *noun;              /* "channel" */
-  void (*free)(struct Shared *); /* nobody has it any more; from any thread */
+  const char *name;                 /* "asyncio.Channel" */
+  const char *noun;                 /* "channel" */
+  void (*destroy)(struct Shared *); /* nobody has it any more; from any thread */
 } SharedClass;
 
 /* First in the record. */
@@ -46,7 +46,8 @@ void *shared_check(lua_State *L, int idx, const SharedClass *cls);
 int shared_gc(lua_State *L, const SharedClass *cls);
 
 /* Makes the class and has its userdata cross from now on. */
-void shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods, const luaL_Reg *metamethods);
+void shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods,
+                     const luaL_Reg *metamethods);
 
 ASY_HIDDEN_END
 
