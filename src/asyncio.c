@@ -68,6 +68,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_signal(L);
   asy_open_testing(L);
   asy_open_executor(L);
+  asy_open_inside(L);
   asy_open_channel(L);
   asy_open_remote(L);
   asy_open_watch(L);
