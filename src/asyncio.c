@@ -38,6 +38,7 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_keep_heap();
   lua_newtable(L);
   asy_open_error(L);
+  asy_open_pcall(L);
   asy_open_codec(L);
   asy_open_loop(L);
   asy_runtime(L)->open = luaopen_asyncio_core;

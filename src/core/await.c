@@ -167,8 +167,7 @@ static int await(lua_State *L) {
 // @return the results
 static int loop_run_until_complete(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
-  Loop *loop = asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   luaL_checkany(L, 2);
   if (rt->running)
     return asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");

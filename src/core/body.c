@@ -80,8 +80,7 @@ void asy_body_check(lua_State *L, int idx) {
     if (unstarted) return;
     luaL_argerror(L, 1, "a coroutine that has not started expected");
   }
-  if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) luaL_typeerror(L, 1, "function or coroutine");
-  lua_pop(L, 1);
+  if (!asy_callable(L, idx)) luaL_typeerror(L, 1, "function or coroutine");
 }
 
 /* Prepares the coroutine's stack: body, function, message handler, function, arguments.

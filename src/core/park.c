@@ -129,7 +129,7 @@ static int task_sleep(lua_State *L) {
   Task *t = asy_current(L);
   if (s <= 0) return asy_give_way(L, t, NULL);
   if (!timer_set(&t->loop->timers, &t->timer, asy_deadline(t->loop, s)))
-    return luaL_error(L, "not enough memory");
+    return asy_nomemory(L);
   return asy_park(L, t, &SLEEP, NULL);
 }
 

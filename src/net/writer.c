@@ -134,7 +134,7 @@ static int writer_write_eof(lua_State *L) {
     stream_close(L, s, 0);
     return 0;
   }
-  if (!(s->out.ending = asy_malloc(sizeof *s->out.ending))) return luaL_error(L, "not enough memory");
+  if (!(s->out.ending = asy_malloc(sizeof *s->out.ending))) return asy_nomemory(L);
   s->out.eof_wanted = true;
   if (!list_linked(&s->out.send.link)) list_append(&s->handle.loop->turn_end, &s->out.send.link);
   return 0;

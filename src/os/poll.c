@@ -256,12 +256,6 @@ static void change(lua_State *L, Watch *w, int was) {
 
 /* Callbacks */
 
-static Loop *check_loop(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
-  return loop;
-}
-
 static void check_no_task(lua_State *L, const Watch *w, Direction d) {
   Task *t = w->tasks[d];
   if (!t) return;
@@ -272,7 +266,7 @@ static void check_no_task(lua_State *L, const Watch *w, Direction d) {
 
 /* stack: loop, fd, fn, arguments */
 static int add(lua_State *L, Direction d) {
-  Loop *loop = check_loop(L);
+  Loop *loop = asy_checkopenloop(L, 1);
   int fd = check_fd(L, 2), n = lua_gettop(L) - 3;
   if (!lua_isfunction(L, 3)) luaL_typeerror(L, 3, "function");
   asy_callback_new(L, loop, n); /* stack: loop, fd, callback */
@@ -287,7 +281,7 @@ static int add(lua_State *L, Direction d) {
 }
 
 static int remove_one(lua_State *L, Direction d) {
-  Loop *loop = check_loop(L);
+  Loop *loop = asy_checkopenloop(L, 1);
   Watch *w = find(L, loop, check_fd(L, 2));
   bool found = w && (w->callbacks & bit(d));
   if (found) {

@@ -136,7 +136,7 @@ static void standard_gone(Stream *s) {
 
 /* How many copying threads have output of ours to write. */
 static int loop_unpumped(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   int n = 0;
   for (ListNode *node = loop->pumps.next, *next; node != &loop->pumps; node = next) {
     Pump *p = asy_container(node, Pump, link);

@@ -89,8 +89,7 @@ static void push_default(lua_State *L, Loop *loop) {
 // @param ... its arguments
 // @treturn Future its results, or its error
 static int loop_run_in_executor(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   luaL_checkany(L, 2);
   if (lua_isnil(L, 2)) {
     push_default(L, loop);
@@ -104,8 +103,7 @@ static int loop_run_in_executor(lua_State *L) {
 // @function Loop:set_default_executor
 // @tparam ThreadPoolExecutor pool
 static int loop_set_default_executor(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   check_pool(L, 2);
   lua_settop(L, 2);
   asy_loop_setfield(L, loop, "executor");
@@ -123,8 +121,7 @@ static int executor_shutdown(lua_State *L) {
 /* _watch(executor, loop) → a future that is done when its threads have ended */
 static int executor_watch(lua_State *L) {
   Pool *pool = check_pool(L, 1);
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 2, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 2);
   Job *job = job_begin(L, loop, pool);
   job_pack(L, job, 0, CODEC_RESULT);
   pool_watch(pool, job);

@@ -92,8 +92,7 @@ static int blocking_sleep(lua_State *L) {
 ** outside of a worker. */
 static int catch_cancel(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
-  Loop *loop = asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   if (!rt->worker) return 0;
@@ -123,7 +122,7 @@ static int catch_cancel(lua_State *L) {
 
 /* release_cancel(loop): no longer */
 static int release_cancel(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   if (!loop->open || !ASY_RUNTIME(L)->worker) return 0;
   asy_loop_getfield(L, loop, "thread_cancel");
   CancelBox *box = asy_test(L, ASY_RUNTIME(L), -1, ASY_CANCEL);

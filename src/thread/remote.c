@@ -118,7 +118,7 @@ static int remote__tostring(lua_State *L) {
 // @function Loop:remote
 // @treturn Remote
 static int loop_remote(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   asy_checkalive(L);
   Shared **box = shared_newbox(L, &REMOTE);
   asy_loop_checkopen(L, loop); /* now: a finaliser may have closed it */
