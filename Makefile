@@ -20,13 +20,15 @@ UV_LIB  := $(if $(LIBUV_LIBDIR),-L$(LIBUV_LIBDIR)) $(if $(LIBUV_DIR),-L$(LIBUV_D
 SHARED  := $(if $(filter Darwin,$(shell uname -s)),-bundle -undefined dynamic_lookup,-shared)
 SRC     := $(wildcard src/*.c src/*/*.c)
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
-CORE    := $(BUILD)/asyncio/core.so
+# Folders of src/ that are C modules of their own; all others are asyncio.core (doc/layers.txt).
+APART   := editor
+MODULES := $(BUILD)/asyncio/core.so $(APART:%=$(BUILD)/asyncio/%.so)
 
 export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak doc env clean
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak rockspec doc env clean
 .PHONY: install uninstall dist setup-bench setup-doc
 
 all: build
@@ -43,11 +45,15 @@ setup-doc:
 	@sh tools/setup doc
 
 build: setup
-	@$(MAKE) --no-print-directory -q $(CORE) || $(MAKE) --no-print-directory $(CORE)
+	@$(MAKE) --no-print-directory -q $(MODULES) || $(MAKE) --no-print-directory $(MODULES)
 
-$(CORE): $(OBJ)
+$(BUILD)/asyncio/core.so: LIBS = $(UV_LIB) -lpthread
+$(BUILD)/asyncio/core.so: $(filter-out $(APART:%=$(BUILD)/%/%),$(OBJ))
+$(BUILD)/asyncio/editor.so: LIBS = $(if $(filter Linux,$(shell uname -s)),-ldl)
+$(BUILD)/asyncio/editor.so: $(filter $(BUILD)/editor/%,$(OBJ))
+$(MODULES):
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(SHARED) -o $@.new $^ $(UV_LIB) -lpthread $(LDFLAGS)
+	$(CC) $(CFLAGS) $(SHARED) -o $@.new $^ $(LIBS) $(LDFLAGS)
 	@mv $@.new $@ # a running program keeps the old one
 
 $(BUILD)/%.o: src/%.c
@@ -92,6 +98,9 @@ fuzz: setup-check
 soak: setup build
 	@sh tools/check soak
 
+# The lists of files in the rockspecs.
+rockspec: setup
+	@$(LUA) tools/rockspec.lua
 doc: setup-doc
 	@sh tools/doc doc/api
 env:
@@ -104,7 +113,7 @@ LIB   := $(DESTDIR)$(PREFIX)/lib/lua/5.4
 install: build
 	install -d $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
 	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
-	install $(CORE) $(LIB)/asyncio
+	install $(MODULES) $(LIB)/asyncio
 	for file in bin/*; do if [ -f $$file ]; then install $$file $(DESTDIR)$(PREFIX)/bin; fi; done
 	cp -R types $(DESTDIR)$(PREFIX)/share/lua-asyncio
 uninstall:

@@ -627,7 +627,7 @@ simple("stream", { with_streams }, {
 simple("stream", {}, {
   unix = function()
     local path = "\0asyncio-" .. host.path()
-    local server <close> = asyncio.start_unix_server(function(_, writer) writer:send "hello" end, path)
+    local _ <close> = asyncio.start_unix_server(function(_, writer) writer:send "hello" end, path)
     local reader, writer <close> = asyncio.open_unix_connection(path)
     assert(reader:read())
     writer:close()
