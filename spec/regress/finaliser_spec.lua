@@ -35,7 +35,9 @@ function TestFinaliser:test_objects_that_cancel_their_task_when_they_are_collect
     end
     local Object = { __gc = function(self) self.task:cancel() end }
     asyncio.run(function()
-      asyncio.get_running_loop():set_exception_handler(function(_, context) print(context.message, context.exception) end)
+      asyncio.get_running_loop():set_exception_handler(function(_, context)
+        print(context.message, context.exception)
+      end)
       for _ = 1, %d do
         for _ = 1, 300 do setmetatable({ task = asyncio.create_task(watcher) }, Object) end
         asyncio.sleep(0)

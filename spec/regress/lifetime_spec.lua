@@ -40,7 +40,8 @@ for name, case in pairs {
   abort = { "return writer:abort()", "true\ntrue\n" },
   wait_closed = { "return writer:wait_closed()", "true\ntrue\n" },
   is_closing = { "return writer:is_closing()", "true\ttrue\ntrue\ttrue\n" },
-  tostring = { "return (tostring(reader):gsub(' %(.*', ''))", "true\tasyncio.StreamReader: closed, 1400 bytes unread\n" },
+  tostring = { "return (tostring(reader):gsub(' %(.*', ''))",
+    "true\tasyncio.StreamReader: closed, 1400 bytes unread\n" },
 } do
   TestLifetime["test_a_stream_after_its_loop_" .. name] = function()
     t.assertStrContains(after_the_loop(case[1]), case[2])
