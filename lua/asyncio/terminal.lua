@@ -70,8 +70,8 @@ local function read_history(name)
   if not file then return entries end
   for line in file:lines() do
     local continued = line:sub(-1) == "\r"
-    if continued then line = line:sub(1, -2) end
-    open_entry = open_entry and open_entry .. "\n" .. line or line
+    local text = continued and line:sub(1, -2) or line
+    open_entry = open_entry and open_entry .. "\n" .. text or text
     if not continued then
       entries[#entries + 1], open_entry = open_entry, nil
     end
