@@ -1,10 +1,14 @@
 # make demo   the tour          make test   the specs        make bench  the figures
-# make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
+# make build  the modules       make asan valgrind tsan drd gc lint   the checks that CI runs too
 # make oom finalisers           all that can fail; a stranger's code at every allocation
 # make fuzz soak                any input, ten minutes of traffic
+# make lua LUA_VERSION=5.5.0 LUA_SOURCE=lua-5.5.0.tar.gz     the specs under another Lua
+# make cross ARCH=s390x         a dozen of them on another machine, under qemu (or aarch64)
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
-# make dist   what a release consists of, in dist/
+# make hooks  lets git check each commit (tools/hooks)       make rockspec  writes its lists of files
+# make dist   what a release consists of, in dist/; tools/release X.Y.Z makes one
+# make help   this page. SPEC="spec/a_spec.lua ..." runs some of the specs only
 # Each installs what is missing (Debian, as root) and nothing else.
 
 CC      ?= cc
@@ -28,10 +32,14 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
+.PHONY: help lua cross hooks setup-cross
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak rockspec doc env clean
 .PHONY: install uninstall dist setup-bench setup-doc
 
 all: build
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 setup:
 	@sh tools/setup build
@@ -43,6 +51,8 @@ setup-bench:
 	@sh tools/setup bench
 setup-doc:
 	@sh tools/setup doc
+setup-cross:
+	@sh tools/setup cross
 
 build: setup
 	@$(MAKE) --no-print-directory -q $(MODULES) || $(MAKE) --no-print-directory $(MODULES)
@@ -98,7 +108,14 @@ fuzz: setup-check
 soak: setup build
 	@sh tools/check soak
 
-# The lists of files in the rockspecs.
+lua: setup-test
+	@sh tools/other-lua "$(LUA_VERSION)" "$(LUA_SOURCE)"
+ARCH ?= s390x
+cross: setup-cross
+	@sh tools/cross $(ARCH)
+
+hooks:
+	git config core.hooksPath tools/hooks
 rockspec: setup
 	@$(LUA) tools/rockspec.lua
 doc: setup-doc
