@@ -431,8 +431,8 @@ local library
 local function other_state()
   if library == nil then
     local here, name = arg[0]:match "^(.*)/[^/]*$" or ".", os.tmpname()
-    local built = os.execute(("%s -shared -fPIC -o '%s' '%s/state.c' $(pkg-config --cflags lua5.4) >/dev/null 2>&1")
-      :format(os.getenv "CC" or "cc", name, here))
+    local built = os.execute(("%s -shared -fPIC -o '%s' '%s/state.c' %s >/dev/null 2>&1"):format(
+      os.getenv "CC" or "cc", name, here, t.cflags))
     library = built and package.loadlib(name, "luaopen_state")
     os.remove(name)
   end
