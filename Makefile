@@ -1,6 +1,7 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the modules       make asan valgrind tsan drd gc lint   the checks that CI runs too
-# make oom finalisers           all that can fail; a stranger's code at every allocation
+# make coverage                 which lines the specs run, by gcov
+# make oom finalisers random    all that can fail; a stranger's code at every allocation; random programs
 # make fuzz soak                any input, ten minutes of traffic
 # make lua LUA_VERSION=5.5.0 LUA_SOURCE=lua-5.5.0.tar.gz     the specs under another Lua
 # make cross ARCH=s390x         a dozen of them on another machine, under qemu (or aarch64)
@@ -32,9 +33,8 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: help lua cross hooks setup-cross
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers fuzz soak rockspec doc env clean
-.PHONY: install uninstall dist setup-bench setup-doc
+.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
+.PHONY: install uninstall dist setup-bench setup-doc coverage help lua cross setup-cross hooks rockspec
 
 all: build
 
@@ -75,14 +75,14 @@ $(BUILD)/%.o: src/%.c
 # For the specs about memory that runs out: a program with all of it, whose allocations can fail.
 $(BUILD)/oom/host: tools/oom/host.c $(SRC) $(wildcard src/*/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(LUA_INC) $(UV_INC) -o $@ tools/oom/host.c $(SRC) \
-	  $(LUA_LIB) $(UV_LIB) -lpthread -ldl -lm $(LDFLAGS)
+	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(LUA_INC) $(UV_INC) -o $@.$$$$ tools/oom/host.c $(SRC) \
+	  $(LUA_LIB) $(UV_LIB) -lpthread -ldl -lm $(LDFLAGS) && mv $@.$$$$ $@ # two spec files may make it at once
 
 demo: build
 	@$(LUA) examples/tour.lua
 
-test: setup-test build
-	@$(LUA) spec/run.lua $(SPEC)
+test: setup-test build $(BUILD)/oom/host
+	@SPEC_JOBS=$${SPEC_JOBS:-$$(getconf _NPROCESSORS_ONLN || echo 1)} $(LUA) spec/run.lua $(SPEC)
 
 bench: setup-bench build
 	@bench/results
@@ -97,6 +97,8 @@ drd: setup-check build
 	@sh tools/check drd
 gc: setup-check build
 	@sh tools/check gc
+coverage: setup-check
+	@sh tools/check coverage
 lint: setup-check
 	@sh tools/check lint
 oom: setup-check
@@ -107,6 +109,8 @@ fuzz: setup-check
 	@sh tools/check fuzz
 soak: setup build
 	@sh tools/check soak
+random: setup build
+	@sh tools/check random
 
 lua: setup-test
 	@sh tools/other-lua "$(LUA_VERSION)" "$(LUA_SOURCE)"

@@ -382,7 +382,7 @@ local function check_place(place, name, remedy)
     for call, wait in pairs(all) do
       local before = loop:time()
       local err = place(wait)
-      t.assertTrue(loop:time() - before < 30)
+      t.assertEquals(loop:time(), before)
       t.assert_isinstance(err, asyncio.Error)
       t.assertStrMatches(err.message, "[^\n]*await_spec.lua:%d+: .*")
       t.assertStrContains(err.message, (call:gsub(" ", "")))
@@ -544,7 +544,7 @@ function TestAwaitImpossible:test_outside_of_a_task()
 end
 
 function TestAwaitImpossible:test_stream_methods_say_so_too()
-  t.run(function()
+  t.real(function()
     local server = asyncio.start_server(function(reader) reader:read(-1) end, "127.0.0.1", 0)
     local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     for _, wait in ipairs {

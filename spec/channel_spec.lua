@@ -210,7 +210,7 @@ function TestChannel:test_blocks_outside_of_a_loop()
 end
 
 function TestChannel:test_crosses_states_and_stays_the_same()
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     local channel = asyncio.Channel()
     local same, again = await(pool:submit(function(a, b) return a == b, a end, channel, channel))
@@ -227,7 +227,7 @@ function TestChannel:test_crosses_states_and_stays_the_same()
 end
 
 function TestChannel:test_that_was_sent_is_freed_whether_the_message_is_read_or_not()
-  t.run(function()
+  t.real(function()
     for _ = 1, t.count(40) do
       local outer = asyncio.Channel()
       outer:put { asyncio.Channel(), asyncio.Channel() }
@@ -243,7 +243,7 @@ function TestChannel:test_that_was_sent_is_freed_whether_the_message_is_read_or_
 end
 
 function TestChannel:test_is_awaited_by_several_loops_at_once()
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(3)
     local work, results = asyncio.Channel(5), asyncio.Channel()
     local function serve(jobs, out)
@@ -322,7 +322,7 @@ function TestChannel:test_get_in_a_coroutine_that_a_stranger_closed_gives_its_it
 end
 
 function TestChannel:test_cancels_a_job_that_blocks_in_it()
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     local channel, told = asyncio.Channel(), asyncio.Channel()
     local future = pool:submit(function(from, to)
@@ -359,7 +359,7 @@ TestStorm = {}
 
 -- Every item that was put is got exactly once, whatever is cancelled meanwhile, on both sides, in all loops.
 function TestStorm:test_loses_and_doubles_nothing()
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(3)
     local channel, results = asyncio.Channel(3), asyncio.Channel()
     local function consume(from, to, seed)
@@ -420,7 +420,7 @@ end
 TestRemote = {}
 
 function TestRemote:test_calls_a_function_in_the_loop_from_another_thread()
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(2)
     local remote = loop():remote()
     seen_by_spec = {} -- luacheck: ignore
@@ -441,7 +441,7 @@ function TestRemote:test_calls_a_function_in_the_loop_from_another_thread()
 end
 
 function TestRemote:test_wakes_a_loop_that_sleeps()
-  t.run(function()
+  t.real(function()
     local remote, event = loop():remote(), asyncio.Event()
     woken_by_spec = function() event:set() end -- luacheck: ignore
     loop():run_in_executor(nil, function(to)
@@ -471,7 +471,7 @@ function TestRemote:test_reports_errors_to_the_handler_of_the_loop()
 end
 
 function TestRemote:test_refuses_what_cannot_be_sent()
-  t.run(function()
+  t.real(function()
     local remote, co = loop():remote(), coroutine.create(print)
     t.assertErrorMsgContains("cannot send a coroutine at argument 1", remote.call_soon_threadsafe, remote, print, co)
     t.assertErrorMsgContains('cannot send a coroutine at upvalue "co"', remote.call_soon_threadsafe, remote,
@@ -490,7 +490,7 @@ function TestRemote:test_of_a_closed_loop_raises()
 end
 
 function TestRemote:test_of_loops_that_close_while_calls_come_in()
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(2)
     local function serve(remotes, go)
       asyncio.run(function()

@@ -433,7 +433,7 @@ end
 -- without a jump of time.
 local function run_some(cases, first, last)
   local ended_at, cancelled_at
-  local _, err = pcall(t.virtual(function()
+  local _, err = pcall(t.run, function()
     for i = first, last do
       local ok, why = xpcall(run_case, explained, read(cases[i]))
       if not ok then t.fail(("%s\nto see it again: CASE=%q"):format(why, cases[i])) end
@@ -442,7 +442,7 @@ local function run_some(cases, first, last)
     ended_at = loop:time()
     pcall(await, loop:create_future())
     cancelled_at = loop:time()
-  end))
+  end)
   if not tostring(err):find "deadlock" then error(err, 0) end
   t.assertEquals(cancelled_at, ended_at)
 end

@@ -11,15 +11,6 @@ local function echo(reader, writer)
   for line in reader:lines() do writer:send(line, "\n") end
 end
 
---- A port of 127.0.0.1 that refuses.
-local function closed_port()
-  local socket = peers.luasocket()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  listener:close()
-  return tonumber(port)
-end
-
 --- A port of 127.0.0.1 that never answers: its line of waiting connections is full.
 local function deaf_port()
   local socket = peers.luasocket()
@@ -68,7 +59,7 @@ end
 TestConnect = {}
 
 function TestConnect:test_gives_a_reader_and_a_writer()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(echo)
     local reader, writer <close> = asyncio.open_connection("127.0.0.1", peers.port(server))
     writer:write "hello\n"
@@ -78,7 +69,7 @@ function TestConnect:test_gives_a_reader_and_a_writer()
 end
 
 function TestConnect:test_by_a_name()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(echo, "localhost", 0)
     local reader, writer <close> = asyncio.open_connection("localhost", peers.port(server))
     writer:write "hello\n"
@@ -87,7 +78,7 @@ function TestConnect:test_by_a_name()
 end
 
 function TestConnect:test_gives_its_limit_to_the_reader()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(function(_, writer) writer:write(("x"):rep(11), "\n") end)
     local reader, writer <close> = peers.connect(server, { limit = 10 })
     t.assert_raises(asyncio.LimitOverrunError, reader.readline, reader)
@@ -96,7 +87,7 @@ function TestConnect:test_gives_its_limit_to_the_reader()
 end
 
 function TestConnect:test_refuses_wrong_arguments()
-  t.run(function()
+  t.real(function()
     local open = asyncio.open_connection
     t.assertErrorMsgContains("host name expected", open, nil, 80)
     t.assertErrorMsgContains("port", open, "127.0.0.1")
@@ -120,8 +111,8 @@ end
 TestRefused = {}
 
 function TestRefused:test_connection_raises_and_says_where()
-  t.run(function()
-    local port = closed_port()
+  t.real(function()
+    local port = peers.reserve_port()
     local err = t.assert_raises(asyncio.ConnectionRefusedError, asyncio.open_connection, "127.0.0.1", port)
     t.assertEquals(err.code, "ECONNREFUSED")
     t.assertTrue(err.errno > 0)
@@ -132,7 +123,7 @@ function TestRefused:test_connection_raises_and_says_where()
 end
 
 function TestRefused:test_name_raises_gai_error()
-  t.run(function()
+  t.real(function()
     local err = t.assert_raises(asyncio.GaiError, asyncio.open_connection, "no-such-name.invalid", 80)
     t.assert_isinstance(err, asyncio.OSError)
     t.assertStrContains(tostring(err), "no-such-name.invalid")
@@ -140,7 +131,7 @@ function TestRefused:test_name_raises_gai_error()
 end
 
 function TestRefused:test_family_that_the_host_does_not_have_raises_gai_error()
-  t.run(function()
+  t.real(function()
     t.assert_raises(asyncio.GaiError, asyncio.open_connection, "127.0.0.1", 80, { family = "inet6" })
   end)
 end
@@ -169,7 +160,7 @@ end
 TestNames = {}
 
 function TestNames:test_are_resolved_while_other_tasks_go_on()
-  t.run(function()
+  t.real(function()
     local turns, over = 0, false
     local ticker = asyncio.create_task(function()
       while not over do
@@ -191,7 +182,7 @@ function TestNames:test_are_resolved_while_other_tasks_go_on()
 end
 
 function TestNames:test_can_be_given_up()
-  t.run(function()
+  t.real(function()
     local task = asyncio.create_task(asyncio.open_connection, "no-such-name.invalid", 80)
     asyncio.sleep(0)
     task:cancel()
@@ -202,7 +193,7 @@ end
 TestOptions = {}
 
 function TestOptions:test_local_addr_is_where_the_connection_comes_from()
-  t.run(function()
+  t.real(function()
     local from
     local server <close> = peers.serve(function(_, writer) from = writer:get_extra_info "peername" end)
     local reader, writer <close> = peers.connect(server, { local_addr = { host = "127.0.0.3" } })
@@ -213,8 +204,8 @@ function TestOptions:test_local_addr_is_where_the_connection_comes_from()
 end
 
 function TestOptions:test_local_addr_may_have_a_port()
-  t.run(function()
-    local port, from = closed_port(), nil
+  t.real(function()
+    local port, from = peers.reserve_port(), nil
     local server <close> = peers.serve(function(_, writer) from = writer:get_extra_info "peername" end)
     local reader, writer <close> = peers.connect(server, { local_addr = { host = "127.0.0.1", port = port } })
     t.assertEquals(reader:read(-1), "")
@@ -224,7 +215,7 @@ function TestOptions:test_local_addr_may_have_a_port()
 end
 
 function TestOptions:test_local_addr_in_use_raises()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(nothing)
     local taken <close> = peers.serve(nothing)
     t.assert_raises(asyncio.AddressInUseError, peers.connect, server, {
@@ -234,7 +225,7 @@ function TestOptions:test_local_addr_in_use_raises()
 end
 
 function TestOptions:test_local_addr_of_another_machine_raises()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(nothing)
     local err = t.assert_raises(asyncio.OSError, peers.connect, server, {
       local_addr = { host = "192.0.2.1" },
@@ -244,7 +235,7 @@ function TestOptions:test_local_addr_of_another_machine_raises()
 end
 
 function TestOptions:test_local_addr_may_be_a_name_with_addresses_of_both_families()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(echo)
     local names = { ["from.test"] = { address("::1", 0), address("127.0.0.1", 0) },
       ["to.test"] = { server:sockets()[1] } }
@@ -261,7 +252,7 @@ function TestOptions:test_local_addr_may_be_a_name_with_addresses_of_both_famili
 end
 
 function TestOptions:test_family_chooses_among_the_addresses_of_a_name()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(nothing, "127.0.0.1", 0)
     local _, writer <close> = asyncio.open_connection("localhost", peers.port(server), { family = "inet" })
     t.assertEquals(writer:get_extra_info("peername").family, "inet")
@@ -269,7 +260,7 @@ function TestOptions:test_family_chooses_among_the_addresses_of_a_name()
 end
 
 function TestOptions:test_ipv6_where_the_machine_has_it()
-  t.run(function()
+  t.real(function()
     local ok, started = pcall(asyncio.start_server, echo, "::1", 0)
     if not ok then t.skip "no IPv6 here" end
     local server <close> = started
@@ -295,7 +286,7 @@ end
 --- The options of both ends of a connection.
 local function options_of(name, near, far)
   local values
-  t.run(function()
+  t.real(function()
     peers.pair(function(_, writer, _, peer_writer)
       values = { option(writer, name), option(peer_writer, name) }
     end, { near = near, far = far })
@@ -324,11 +315,11 @@ end
 TestCancelled = {}
 
 function TestCancelled:test_connect_leaves_nothing_behind()
-  t.run(function()
+  t.real(function()
     local port, held = deaf_port()
     local _ <close> = held
     local task = asyncio.create_task(asyncio.open_connection, "127.0.0.1", port)
-    asyncio.sleep(0.02)
+    t.until_blocked()
     t.assertFalse(task:done())
     task:cancel()
     t.assert_raises(asyncio.CancelledError, asyncio.await, task)
@@ -336,7 +327,7 @@ function TestCancelled:test_connect_leaves_nothing_behind()
 end
 
 function TestCancelled:test_connect_by_a_timeout()
-  t.run(function()
+  t.real(function()
     local port, held = deaf_port()
     local _ <close> = held
     t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function()
@@ -346,7 +337,7 @@ function TestCancelled:test_connect_by_a_timeout()
 end
 
 function TestCancelled:test_connect_at_whatever_moment_leaks_no_connection()
-  t.run(function()
+  t.real(function()
     local open = 0
     local server <close> = peers.serve(function(reader)
       open = open + 1
@@ -373,10 +364,10 @@ end
 TestSeveralAddresses = {}
 
 function TestSeveralAddresses:test_are_tried_in_turn_until_one_answers()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(echo)
     local addresses = {
-      address("127.0.0.1", closed_port()), address("127.0.0.2", closed_port()), server:sockets()[1],
+      address("127.0.0.1", peers.reserve_port()), address("127.0.0.2", peers.reserve_port()), server:sockets()[1],
     }
     local reader, writer = with_addresses(addresses, function()
       return asyncio.open_connection("some.test", 80)
@@ -388,8 +379,8 @@ function TestSeveralAddresses:test_are_tried_in_turn_until_one_answers()
 end
 
 function TestSeveralAddresses:test_that_all_fail_give_one_error_that_lists_them()
-  t.run(function()
-    local addresses = { address("127.0.0.1", closed_port()), address("127.0.0.2", closed_port()) }
+  t.real(function()
+    local addresses = { address("127.0.0.1", peers.reserve_port()), address("127.0.0.2", peers.reserve_port()) }
     local err = t.assert_raises(asyncio.ConnectionRefusedError, with_addresses, addresses, function()
       return asyncio.open_connection("some.test", 80)
     end)
@@ -400,7 +391,7 @@ function TestSeveralAddresses:test_that_all_fail_give_one_error_that_lists_them(
 end
 
 function TestSeveralAddresses:test_the_next_is_tried_when_one_does_not_answer_in_time()
-  t.run(function()
+  t.real(function()
     local port, held = deaf_port()
     local _ <close> = held
     local server <close> = peers.serve(echo)
@@ -419,7 +410,7 @@ function TestSeveralAddresses:test_the_next_is_tried_when_one_does_not_answer_in
 end
 
 function TestSeveralAddresses:test_those_that_lose_are_closed()
-  t.run(function()
+  t.real(function()
     local here, ended = 0, 0
     local function handler(reader, writer)
       here = here + 1
@@ -441,8 +432,8 @@ function TestSeveralAddresses:test_those_that_lose_are_closed()
 end
 
 function TestSeveralAddresses:test_the_families_take_turns()
-  t.run(function()
-    local four, six = closed_port(), closed_port()
+  t.real(function()
+    local four, six = peers.reserve_port(), peers.reserve_port()
     local addresses = {
       address("::1", six), address("::2", six), address("127.0.0.1", four), address("127.0.0.2", four),
     }
@@ -459,7 +450,7 @@ function TestSeveralAddresses:test_the_families_take_turns()
 end
 
 function TestSeveralAddresses:test_cancelled_while_they_are_tried_leave_nothing_behind()
-  t.run(function()
+  t.real(function()
     local port, held = deaf_port()
     local _ <close> = held
     local addresses = { address("127.0.0.1", port), address("127.0.0.1", port) }
@@ -475,7 +466,7 @@ function TestSeveralAddresses:test_cancelled_while_they_are_tried_leave_nothing_
 end
 
 function TestSeveralAddresses:test_cancelled_at_the_moment_when_one_wins_are_cancelled_all_the_same()
-  t.run(function()
+  t.real(function()
     local port, held = deaf_port()
     local _ <close> = held
     local accepted

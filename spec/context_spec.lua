@@ -91,7 +91,7 @@ function TestContextVar:test_callbacks_run_with_the_context_in_which_they_were_m
 end
 
 function TestContextVar:test_handlers_of_a_server_have_the_context_in_which_it_was_started()
-  t.run(function()
+  t.real(function()
     local var = asyncio.ContextVar "var"
     var:set "server"
     local server <close> = asyncio.start_server(function(_, writer)
@@ -165,7 +165,7 @@ function TestContextVar:test_reset()
 end
 
 function TestContextVar:test_goes_along_to_a_thread_and_changes_nothing_here()
-  t.run(function()
+  t.real(function()
     local var, unset, socket = asyncio.ContextVar "var", asyncio.ContextVar("unset", "default"), asyncio.ContextVar "s"
     var:set { 1 }
     socket:set(io.stdout) -- cannot cross: left out
@@ -194,7 +194,7 @@ function TestContextVar:test_is_refused_in_a_message_that_is_not_trusted()
 end
 
 function TestContextVar:test_a_refusal_names_the_argument_as_ever()
-  t.run(function()
+  t.real(function()
     asyncio.ContextVar "var":set(1)
     local err = t.error_of(asyncio.to_thread, print, 1, coroutine.create(print))
     t.assertStrContains(err, "cannot send a coroutine at argument 2")

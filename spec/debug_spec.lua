@@ -9,11 +9,11 @@ TestUnclosed = {}
 TestMade = {}
 TestSwitch = {}
 
---- As t.run, in debug mode; the list has the slow steps, too. What is left in it fails the test.
+--- As t.real, in debug mode; the list has the slow steps, too. What is left in it fails the test.
 local function run(fn)
   local function slow(context) return context.message:find "held the loop" or context.message:find "a callback took" end
   local reports
-  t.run(function()
+  t.real(function()
     local loop = asyncio.get_running_loop()
     loop:set_debug(true)
     loop.slow_callback_duration = 1000

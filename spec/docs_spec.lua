@@ -218,7 +218,7 @@ local function run_block(source, name)
   end
   local environment = setmetatable({ asyncio = asyncio, __expect = expect, print = function() end }, { __index = _G })
   local chunk = assert(load(checked(source), "=" .. name, "t", environment))
-  t.virtual(chunk)()
+  t.run(chunk)
 end
 
 --- Runs the blocks of a guide that are Lua; those marked `norun` are only compiled.

@@ -207,7 +207,7 @@ local function closed_port()
 end
 
 function TestOSError:test_has_code_errno_syscall_and_address()
-  t.run(function()
+  t.real(function()
     local port = closed_port()
     local err = t.assert_raises(asyncio.ConnectionRefusedError, asyncio.open_connection, "127.0.0.1", port)
     t.assertEquals({ err.code, err.syscall, err.address }, { "ECONNREFUSED", "connect", "127.0.0.1:" .. port })
@@ -218,7 +218,7 @@ function TestOSError:test_has_code_errno_syscall_and_address()
 end
 
 function TestOSError:test_of_an_address_in_use()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
     local port = server:sockets()[1].port
     local err = t.assert_raises(asyncio.AddressInUseError, asyncio.start_server, function() end, "127.0.0.1", port)
@@ -229,7 +229,7 @@ function TestOSError:test_of_an_address_in_use()
 end
 
 function TestOSError:test_of_a_name_that_does_not_resolve_is_a_GaiError()
-  t.run(function()
+  t.real(function()
     local loop = asyncio.get_running_loop()
     local err = t.assert_raises(asyncio.GaiError, loop.getaddrinfo, loop, "::1", 80, { family = "inet" })
     t.assertEquals(type(err.code), "string")
@@ -238,7 +238,7 @@ function TestOSError:test_of_a_name_that_does_not_resolve_is_a_GaiError()
 end
 
 function TestOSError:test_in_a_task_carries_a_traceback()
-  t.run(function()
+  t.real(function()
     local port = closed_port()
     local function here_it_connects() return (asyncio.open_connection("127.0.0.1", port)) end
     local err = t.error_of(asyncio.await, asyncio.create_task(function()

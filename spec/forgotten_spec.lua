@@ -6,10 +6,10 @@ local await, create_task, sleep = asyncio.await, asyncio.create_task, asyncio.sl
 -- Runs fn as a task to its end, however that is, and returns the reports that this makes.
 local function reports_of(fn)
   local reports
-  t.virtual(function()
+  t.run(function()
     reports = t.reports_of(asyncio.get_running_loop())
     pcall(await, create_task { fn, name = "forgetful" })
-  end)()
+  end)
   return reports
 end
 
@@ -34,12 +34,12 @@ function TestForgotten:test_a_timeout_is_reported_with_where_it_was_made()
 end
 
 function TestForgotten:test_its_timer_is_taken_back()
-  t.virtual(function()
+  t.run(function()
     local reports = t.reports_of(asyncio.get_running_loop())
     await(create_task(function() asyncio.timeout_at(1000) end))
     sleep(2000)
     t.assertEquals(#reports, 1)
-  end)()
+  end)
 end
 
 function TestForgotten:test_one_that_expires_cancels_and_is_reported_too()
@@ -65,7 +65,7 @@ function TestForgotten:test_a_group_is_reported_and_its_tasks_are_cancelled()
 end
 
 function TestForgotten:test_a_lock_is_reported_and_goes_to_the_next()
-  t.virtual(function()
+  t.run(function()
     local reports = t.reports_of(asyncio.get_running_loop())
     local lock, place = asyncio.Lock(), nil
     local forgetful = create_task { function() place = line() lock:acquire() end, name = "forgetful" }
@@ -77,7 +77,7 @@ function TestForgotten:test_a_lock_is_reported_and_goes_to_the_next()
     t.assertTrue(forgetful:done())
     assert_one_report(reports, "a lock was never released", place)
     t.assertFalse(lock:locked())
-  end)()
+  end)
 end
 
 function TestForgotten:test_a_lock_that_was_handed_over_is_reported_with_where_it_was_waited_for()
@@ -111,7 +111,7 @@ function TestForgotten:test_the_lock_of_a_condition_too_with_where_it_waited_las
 end
 
 function TestForgotten:test_a_task_that_fails_reports_its_error_and_the_scope()
-  t.virtual(function()
+  t.run(function()
     local reports = t.reports_of(asyncio.get_running_loop())
     local task = create_task(function()
       asyncio.timeout(1)
@@ -120,7 +120,7 @@ function TestForgotten:test_a_task_that_fails_reports_its_error_and_the_scope()
     t.assertEquals(t.error_of(await, task), "mine")
     t.assertEquals(#reports, 1)
     t.assertStrContains(reports[1].message, "asyncio.Timeout")
-  end)()
+  end)
 end
 
 function TestForgotten:test_several_are_all_reported()
@@ -168,7 +168,7 @@ function TestForgotten:test_semaphores_may_be_released_by_others()
 end
 
 function TestForgotten:test_a_scope_whose_closing_fails_is_no_harm()
-  t.virtual(function()
+  t.run(function()
     local reports = t.reports_of(asyncio.get_running_loop())
     await(create_task(function()
       local group = asyncio.TaskGroup()
@@ -176,7 +176,7 @@ function TestForgotten:test_a_scope_whose_closing_fails_is_no_harm()
     end))
     t.assertEquals(#reports, 2)
     t.assertStrContains(reports[2].message, "a scope could not be closed")
-  end)()
+  end)
 end
 
 function TestForgotten:test_the_end_of_the_loop_reports_nothing_of_abandoned_tasks()

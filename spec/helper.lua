@@ -4,6 +4,8 @@
 --     TestSleep = {}
 --     function TestSleep:test_gives_back_its_values() t.run(function() ... end) end
 --     t.finish()
+--
+-- A test that asserts nothing says by its name what does not crash, hang, or leave anything: t.run looks.
 local lu = require "luaunit"
 local asyncio = require "asyncio"
 local testing = require "asyncio.testing"
@@ -41,14 +43,12 @@ function t.reports_of(loop, slow_steps_too)
   return reports
 end
 
---- Runs fn as asyncio.testing does, and sees that it leaves no task, no open handle and no unexpected
--- report. fn gets the list of reports; what it has seen to it takes out.
-function t.run(fn, ...)
+local function run_on(clock, fn, ...)
   local reports
   local run = testing.async(function(...)
     reports = t.reports_of(asyncio.get_running_loop())
     return fn(reports, ...)
-  end, { timeout = t.slow and 600 or 60 })
+  end, { clock = clock, timeout = t.slow and 600 or 60 })
   local results = table.pack(run(...))
   t.collect()
   if #reports > 0 then
@@ -56,6 +56,16 @@ function t.run(fn, ...)
   end
   return table.unpack(results, 1, results.n)
 end
+
+--- Runs fn as asyncio.testing does, and sees that it leaves no task, no open handle and no unexpected
+-- report. fn gets the list of reports; what it has seen to it takes out.
+-- The clock is virtual: time passes at once, and only while every task waits. So a test of times may be exact,
+-- and one whose tasks wait for nothing that could come fails.
+function t.run(fn, ...) return run_on("virtual", fn, ...) end
+
+--- The same with the real clock, for tests in which the operating system takes part: sockets, threads,
+-- processes, signals. What they wait for is an event; the clock is only to end what hangs.
+function t.real(fn, ...) return run_on("real", fn, ...) end
 
 --- Takes the report out whose message holds `pattern`; fails when there is none.
 function t.take_report(reports, pattern)
@@ -82,6 +92,9 @@ end
 --- fn raises an error of that class; returns it.
 function t.assert_raises(class, fn, ...) return t.assert_isinstance(t.error_of(fn, ...), class) end
 
+--- Waits until no other task can go on: what has been sent to a socket of ours has been read, too.
+t.until_blocked = testing.wait_all_tasks_blocked
+
 --- Gives way until `condition()` holds.
 function t.wait_until(condition)
   local loop = asyncio.get_running_loop()
@@ -97,9 +110,6 @@ function t.unhurried(errors)
   return (errors:gsub("asyncio: a task held the loop for [^\n]*\n[^\n]*\n", "")
     :gsub("asyncio: a callback took [^\n]*\n[^\n]*\n", ""))
 end
-
---- A test with the virtual clock, which may take its time where everything is slow.
-function t.virtual(fn) return testing.async(fn, { clock = "virtual", timeout = t.slow and 600 or 60 }) end
 
 --- Runs a Lua program in a process of its own: stdout, stderr, exit code or signal number, how it ended,
 -- and stderr with the reports of slow steps.
@@ -123,7 +133,7 @@ end
 --- Takes tests out of a class where the specs run under a tool that they could not work with. Not skipped:
 -- it is no lack of this machine's. Without names all of them.
 function t.leave_out(class, tool, ...)
-  if not (os.getenv "SPEC_LUA" or os.getenv "SPEC_GC" or ""):find(tool) then return end
+  if not (os.getenv "SPEC_TOOL" or os.getenv "SPEC_LUA" or os.getenv "SPEC_GC" or ""):find(tool) then return end
   local names = { ... }
   if #names == 0 then
     for name in pairs(class) do names[#names + 1] = name end

@@ -90,5 +90,4 @@ function TestHost:test_lives_on_when_a_worker_ends_after_its_state()
   for _, suffix in ipairs { "", ".c", ".host", ".ready" } do os.remove(name .. suffix) end
 end
 
-t.leave_out(TestHost, "tsan") -- the host would have to be built with the sanitizer
 t.finish()

@@ -1,3 +1,4 @@
+-- slow: starts a program hundreds of times
 -- Every allocation may fail: a random sample of what `make oom` does in full.
 local t = require "helper"
 local oom = require "oom"

@@ -24,6 +24,19 @@ end
 
 function peers.port(server) return server:sockets()[1].port end
 
+local reserved = {}
+
+--- A port of 127.0.0.1 that refuses. It stays bound to the end, so that nobody else is given it; a program
+-- that sets SO_REUSEADDR may listen there.
+function peers.reserve_port()
+  local socket = assert(peers.luasocket().tcp4())
+  assert(socket:setoption("reuseaddr", true))
+  assert(socket:bind("127.0.0.1", 0))
+  reserved[#reserved + 1] = socket
+  local _, port = socket:getsockname()
+  return tonumber(port)
+end
+
 --- A server on a free port of 127.0.0.1.
 function peers.serve(handler, opts) return asyncio.start_server(handler, "127.0.0.1", 0, opts) end
 

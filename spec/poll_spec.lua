@@ -7,7 +7,7 @@ local asyncio = t.asyncio
 --- Runs fn(loop, socket, peer) with two bare sockets that are connected.
 local function with_sockets(fn)
   local socket = peers.luasocket()
-  t.run(function(reports)
+  t.real(function(reports)
     local listener = assert(socket.bind("127.0.0.1", 0))
     local _, port = listener:getsockname()
     local one = assert(socket.connect("127.0.0.1", port))
@@ -84,6 +84,7 @@ function TestAddReader:test_takes_a_number_too()
     end)
     two:send "x"
     t.wait_until(function() return called end)
+    t.assertFalse(loop:remove_reader(one:getfd()))
   end)
 end
 
@@ -155,7 +156,7 @@ function TestAddReader:test_lets_a_task_wait_for_a_socket_of_another_library()
 end
 
 function TestAddReader:test_on_a_file_raises_as_files_cannot_be_watched()
-  t.run(function()
+  t.real(function()
     local script = io.open(arg[0])
     local loop, fd = asyncio.get_running_loop(), nil
     for n = 3, 64 do -- the descriptor that is this file
@@ -207,7 +208,7 @@ end
 
 function TestRemoveReader:test_lets_the_descriptor_be_used_again_at_once()
   local socket = peers.luasocket()
-  t.run(function()
+  t.real(function()
     local loop = asyncio.get_running_loop()
     for _ = 1, 50 do
       local one = assert(socket.udp4())
@@ -345,7 +346,7 @@ end
 --- The whole of an echo over LuaSocket, as its users would write it.
 function TestWaitReadable:test_makes_an_echo_server_of_LuaSocket_s_sockets()
   local socket = peers.luasocket()
-  t.run(function()
+  t.real(function()
     local listener = assert(socket.bind("127.0.0.1", 0))
     listener:settimeout(0)
     local _, port = listener:getsockname()
@@ -422,7 +423,7 @@ function TestWaitReadable:test_and_add_reader_exclude_each_other()
 end
 
 function TestWaitReadable:test_of_what_cannot_be_watched_raises_in_words()
-  t.run(function()
+  t.real(function()
     local command, file = peers.lua_command [[
       local asyncio = require "asyncio"
       asyncio.run(function()
@@ -451,7 +452,7 @@ end
 
 function TestWaitReadable:test_many_at_once()
   local socket = peers.luasocket()
-  t.run(function()
+  t.real(function()
     local n, pairs_of, woken = t.count(300), {}, 0
     local listener = assert(socket.bind("127.0.0.1", 0, 512))
     local _, port = listener:getsockname()
@@ -510,7 +511,7 @@ end
 
 function TestClosed:test_while_watched_does_not_end_the_process_and_disturbs_no_stream()
   local socket = peers.luasocket()
-  t.run(function()
+  t.real(function()
     local loop = asyncio.get_running_loop()
     local one, two = bare_pair(socket)
     local fd = one:getfd()
@@ -528,7 +529,7 @@ end
 
 function TestClosed:test_by_the_callback_itself_is_reported()
   local socket = peers.luasocket()
-  t.run(function(reports)
+  t.real(function(reports)
     local loop = asyncio.get_running_loop()
     local one, two = bare_pair(socket)
     local fd = one:getfd()
@@ -543,7 +544,7 @@ end
 
 function TestClosed:test_and_its_number_used_again_ends_the_wait_with_an_error()
   local socket = peers.luasocket()
-  t.run(function()
+  t.real(function()
     local one, two = bare_pair(socket)
     local listener = assert(socket.bind("127.0.0.1", 0))
     local _, port = listener:getsockname()

@@ -6,7 +6,7 @@ local asyncio = t.asyncio
 
 --- Runs fn(reader, peer) as a test, with a bare socket at the other end that sends `sent` first.
 local function fed(sent, fn, opts)
-  return t.run(function()
+  return t.real(function()
     peers.bare(function(reader, writer, peer)
       if sent ~= "" then assert(peer:send(sent)) end
       fn(reader, peer, writer)
@@ -76,7 +76,7 @@ end
 function TestRead:test_waits_until_something_comes()
   fed("", function(reader, peer)
     local task = asyncio.create_task(reader.read, reader, 10)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     peer:send "late"
     t.assertEquals(asyncio.await(task), "late")
@@ -90,9 +90,9 @@ end
 function TestRead:test_without_a_count_reads_to_the_end_of_the_stream()
   fed("one ", function(reader, peer)
     local task = asyncio.create_task(reader.read, reader)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     peer:send "two"
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     peer:shutdown "send"
     t.assertEquals(asyncio.await(task), "one two")
@@ -101,7 +101,7 @@ end
 
 function TestRead:test_to_the_end_is_not_bounded_by_the_limit()
   local text = peers.text(t.count(1000000))
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(text)
       peer_writer:write_eof()
@@ -142,7 +142,7 @@ function TestRead:test_refuses_what_is_no_count()
 end
 
 function TestRead:test_outside_a_task_raises_instead_of_hanging()
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader)
       local loop, outcome = asyncio.get_running_loop(), nil
       loop:call_soon(function() outcome = table.pack(pcall(reader.read, reader, 1)) end)
@@ -189,7 +189,7 @@ end
 function TestReadline:test_finds_the_newline_that_comes_first_in_a_later_piece()
   fed("one", function(reader, peer)
     local task = asyncio.create_task(reader.readline, reader)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     peer:send "\ntwo\n"
     t.assertEquals(asyncio.await(task), "one\n")
     t.assertEquals(reader:readline(), "two\n")
@@ -224,7 +224,7 @@ end
 function TestReadline:test_waits_while_exactly_the_limit_is_there_without_a_newline()
   fed(("x"):rep(10), function(reader, peer)
     local task = asyncio.create_task(reader.readline, reader)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     peer:send "\n"
     t.assertEquals(asyncio.await(task), ("x"):rep(10) .. "\n")
@@ -233,7 +233,7 @@ end
 
 function TestReadline:test_has_a_limit_of_65536_where_none_is_given()
   local line = ("x"):rep(65536) .. "\n"
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(line, "y", line)
       t.assertTrue(reader:readline() == line)
@@ -248,7 +248,7 @@ TestReadexactly = {}
 function TestReadexactly:test_waits_for_all_of_it()
   fed("abc", function(reader, peer)
     local task = asyncio.create_task(reader.readexactly, reader, 5)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     peer:send "defg"
     t.assertEquals(asyncio.await(task), "abcde")
@@ -266,7 +266,7 @@ end
 
 function TestReadexactly:test_is_not_bounded_by_the_limit()
   local text = peers.text(t.count(5000000))
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(text, "tail")
       t.assertTrue(reader:readexactly(#text) == text)
@@ -383,7 +383,7 @@ function TestReaduntil:test_passes_a_piece_of_exactly_the_limit_whose_separator_
   for _, separator in ipairs { "\r\n", { "\r\n", "\n\n" } } do
     fed(("x"):rep(10) .. "\r", function(reader, peer)
       local task = asyncio.create_task(reader.readuntil, reader, separator)
-      asyncio.sleep(0.01)
+      t.until_blocked()
       t.assertFalse(task:done(), "half of the separator is not over the limit")
       peer:send "\n"
       t.assertEquals(asyncio.await(task), ("x"):rep(10) .. "\r\n")
@@ -478,7 +478,7 @@ function TestAtEof:test_holds_only_once_all_has_been_read()
     t.assertFalse(reader:at_eof())
     peer:shutdown "send"
     t.assertEquals(reader:read(2), "ab")
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(reader:at_eof())
     t.assertEquals(reader:read(2), "c")
     t.assertNil(reader:read(2))
@@ -623,7 +623,7 @@ end
 function TestPausedReading:test_blocks_the_sender_and_goes_on_when_somebody_reads()
   local piece = peers.text(65536)
   local n = 1600 -- 100 MB: more than the kernel's buffers on both sides can hold
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       local task, sent = flood(peer_writer, piece, n)
       local last = -1
@@ -646,7 +646,7 @@ end
 
 function TestPausedReading:test_with_a_small_limit_loses_nothing()
   local text = peers.text(t.count(300000))
-  t.run(function()
+  t.real(function()
     peers.pair(function(reader, _, _, peer_writer)
       peer_writer:write(text)
       peer_writer:write_eof()
@@ -666,7 +666,7 @@ end
 function TestPausedReading:test_still_sees_a_line_that_follows_a_full_buffer()
   local text = ("x"):rep(100)
   fed(text, function(reader, peer)
-    asyncio.sleep(0.01) -- the buffer is above twice the limit: reading pauses
+    t.until_blocked() -- the buffer is above twice the limit: reading pauses
     peer:send "line\n"
     t.assertEquals(reader:readexactly(100), text)
     t.assertEquals(reader:readline(), "line\n")
@@ -677,9 +677,9 @@ TestResetAfterData = {}
 
 function TestResetAfterData:test_gives_the_data_first_and_then_the_error()
   fed("data", function(reader, peer)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     peers.reset(peer)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertEquals(reader:read(100), "data")
     for _ = 1, 2 do
       local err = t.assert_raises(asyncio.ConnectionResetError, reader.read, reader, 100)
@@ -690,9 +690,9 @@ end
 
 function TestResetAfterData:test_gives_whole_lines_first_and_keeps_half_a_line()
   fed("one\ntwo\nhalf", function(reader, peer)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     peers.reset(peer)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertEquals(reader:readline(), "one\n")
     t.assertEquals(reader:readline(), "two\n")
     t.assert_raises(asyncio.ConnectionResetError, reader.readline, reader)
@@ -762,7 +762,7 @@ function TestBudget:test_buffered_input_does_not_starve_the_others()
   for name, read in pairs(READS) do
     fed(("x\n"):rep(6000), function(reader)
       t.assertNotNil(read(reader))
-      asyncio.sleep(0.01)
+      t.until_blocked()
       local during = turns_during(function()
         for _ = 1, 5000 do read(reader) end
       end)
@@ -775,7 +775,7 @@ function TestBudget:test_a_loop_that_never_has_to_wait_can_be_cancelled_and_has_
   for name, read in pairs(READS) do
     fed(("x\n"):rep(6000), function(reader)
       local taken = 0
-      asyncio.sleep(0.01)
+      t.until_blocked()
       local task = asyncio.create_task(function()
         while true do
           read(reader)

@@ -1,5 +1,5 @@
 -- The command `asyncio` and the REPL, in a terminal of their own (Python's pty): what is typed next waits
--- for what appears, never for the clock.
+-- for what appears, never for the clock. `session` fails for a text that does not appear.
 local t = require "helper"
 
 TestRepl = {}

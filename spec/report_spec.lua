@@ -25,10 +25,10 @@ local function lose(err, name)
   }
 end
 
-TestLostError = {}
+TestLostError = {} -- on the real clock: a loop looks for lost errors in real time
 
 function TestLostError:test_of_a_task_is_reported_with_its_error_and_name_and_traceback()
-  t.run(function(reports)
+  t.real(function(reports)
     local function failing_function()
       sleep(0)
       error "boom"
@@ -45,7 +45,7 @@ function TestLostError:test_of_a_task_is_reported_with_its_error_and_name_and_tr
 end
 
 function TestLostError:test_of_a_future_is_reported()
-  t.run(function(reports)
+  t.real(function(reports)
     local function fail() asyncio.get_running_loop():create_future():set_exception "boom" end
     fail()
     local report = await_report(reports)
@@ -55,7 +55,7 @@ function TestLostError:test_of_a_future_is_reported()
 end
 
 function TestLostError:test_that_is_nil_or_false_is_reported_too()
-  t.run(function(reports)
+  t.real(function(reports)
     lose(nil, "nil")
     lose(false, "false")
     t.wait_until(function()
@@ -78,7 +78,7 @@ local function in_each_mode(name, fn)
     TestLostError["test_" .. mode .. "_" .. name] = function()
       local before = collectgarbage(mode)
       local pause = collectgarbage("setpause", 1000)
-      local ok, err = pcall(t.run, function(reports)
+      local ok, err = pcall(t.real, function(reports)
         t.collect()
         fn(reports)
       end)
@@ -144,7 +144,7 @@ in_each_mode("that_somebody_holds_costs_no_time_for_ever", function(reports)
 end)
 
 function TestLostError:test_leaves_a_stopped_collector_alone()
-  t.run(function(reports)
+  t.real(function(reports)
     collectgarbage "stop"
     lose "later"
     sleep(0.05)
@@ -157,15 +157,15 @@ function TestLostError:test_leaves_a_stopped_collector_alone()
 end
 
 function TestLostError:test_the_collectors_work_is_spread_over_the_turns()
-  t.run(function(reports)
+  t.real(function(reports)
     local loop = asyncio.get_running_loop()
     local heap = {}
     for i = 1, t.count(300000) do heap[i] = { i } end
     lose "spread"
     local over, longest = false, 0
-    local last = loop:time()
+    local last = os.clock() -- what others do meanwhile on this machine doesn't count
     local function watch()
-      local now = loop:time()
+      local now = os.clock()
       longest, last = math.max(longest, now - last), now
       if not over then loop:call_soon(watch) end
     end
@@ -179,7 +179,7 @@ function TestLostError:test_the_collectors_work_is_spread_over_the_turns()
 end
 
 function TestLostError:test_is_reported_once()
-  t.run(function(reports)
+  t.real(function(reports)
     lose "once"
     await_report(reports)
     t.collect()
@@ -191,7 +191,7 @@ function TestLostError:test_is_reported_once()
 end
 
 function TestLostError:test_each_of_a_hundred_is_reported()
-  t.run(function(reports)
+  t.real(function(reports)
     for i = 1, 100 do lose(i) end
     t.wait_until(function()
       t.collect()
@@ -204,7 +204,7 @@ function TestLostError:test_each_of_a_hundred_is_reported()
 end
 
 function TestLostError:test_a_handler_may_await_nothing_but_start_tasks()
-  t.run(function()
+  t.real(function()
     local loop, seen = asyncio.get_running_loop(), nil
     loop:set_exception_handler(function(_, context)
       create_task(function()
@@ -222,7 +222,7 @@ function TestLostError:test_a_handler_may_await_nothing_but_start_tasks()
 end
 
 function TestLostError:test_a_handler_may_look_at_it_without_a_second_report()
-  t.run(function(reports)
+  t.real(function(reports)
     lose "looked at late"
     local report = await_report(reports)
     t.assertEquals(t.error_of(await, report.task), "looked at late")

@@ -2,11 +2,12 @@
 -- The last line is "N passed, N failed, N skipped"; the exit status is 1 when one failed.
 -- They test the tree that this file is in when it has been built, else the rock that is installed.
 -- For the checks: SPEC_LUA (the interpreter's command line), SPEC_LIMIT (seconds for a file),
--- SPEC_JOBS (how many files at a time).
+-- SPEC_JOBS (how many files at a time), SPEC_QUICK (not the files whose first line begins with "-- slow").
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
 local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
 local limit = os.getenv "SPEC_LIMIT" or "120"
 local jobs = tonumber(os.getenv "SPEC_JOBS" or 1)
+local quick = os.getenv "SPEC_QUICK"
 
 local function lines_of(source)
   local list = {}
@@ -31,31 +32,48 @@ local function environment()
   return ("env LUA_PATH='%s/?.lua;%s' LUA_CPATH='%s'"):format(here, path, cpath)
 end
 
---- Starts one. Its output goes to a file, so that it never waits for us; when it ended, to the pipe.
-local function start(file, env)
-  local out = os.tmpname()
-  local pipe = assert(io.popen(("%s timeout -k 5 %s %s '%s' </dev/null >%s 2>&1; status=$?; date +%%s; exit $status")
-    :format(env, limit, lua, file, out)))
-  return { file = file, out = out, pipe = pipe, began = os.time() }
+--- Slow files first: what is left for the end is short, then, and no processor waits long for the last one.
+local function sorted(files)
+  local slow, others = {}, {}
+  for _, name in ipairs(files) do
+    local file <close> = assert(io.open(name))
+    table.insert((file:read "l" or ""):find "^%-%- slow" and slow or others, name)
+  end
+  return quick and others or table.move(others, 1, #others, #slow + 1, slow)
 end
 
---- Waits for its end.
-local function outcome(job)
-  local ended = job.pipe:read "n"
-  local run = { file = job.file, passed = 0, failed = 0, skipped = 0, ran = false }
-  run.ok, run.how, run.code = job.pipe:close()
-  run.seconds = ended - job.began
-  do
-    local output <close> = assert(io.open(job.out))
-    run.output = lines_of(output)
+-- What is run for each file. Its output goes to a file of its own; a line says when it ended, and how.
+local JOB = [[out=$(mktemp) began=$(date +%%s)
+%s timeout -k 5 %s %s "$1" </dev/null >"$out" 2>&1
+echo $? $(($(date +%%s) - began)) "$out" "$1"]]
+
+--- Runs the files, so many at a time; calls fn with each as it ends: its name, status, seconds, lines of output.
+local function each_outcome(files, fn)
+  local name = os.tmpname()
+  local file <close> = assert(io.open(name, "w"))
+  for _, spec in ipairs(files) do file:write(spec, "\0") end
+  file:close()
+  local job = JOB:format(environment(), limit, lua):gsub("'", [['\'']])
+  local pipe <close> = assert(io.popen(("xargs -0 -n 1 -P %d sh -c '%s' run <'%s'"):format(jobs, job, name)))
+  for line in pipe:lines() do
+    local status, seconds, out, spec = line:match "^(%d+) (%d+) (%S+) (.*)$"
+    do
+      local output <close> = assert(io.open(out))
+      fn { file = spec, status = status // 1, seconds = seconds // 1, output = lines_of(output) }
+    end
+    os.remove(out)
   end
-  os.remove(job.out)
+  os.remove(name)
+end
+
+--- Counts what its last line says. Without one it crashed, took too long, or ended badly.
+local function count(run)
+  run.passed, run.failed, run.skipped, run.ran = 0, 0, 0, false
   for _, line in ipairs(run.output) do
     local p, f, s = line:match "^spec: (%d+) passed, (%d+) failed, (%d+) skipped$"
     if p then run.ran, run.passed, run.failed, run.skipped = true, p // 1, f // 1, s // 1 end
   end
-  if not run.ok and run.failed == 0 then run.failed = 1 end -- it crashed, took too long, or ended badly
-  return run
+  if run.status ~= 0 and run.failed == 0 then run.failed = 1 end
 end
 
 --- Says how it went, at length when it went badly.
@@ -66,24 +84,25 @@ local function tell(run)
   for _, line in ipairs(run.output) do
     if bad or line:find "# skip" then print("     " .. line) end
   end
-  if not run.ok and not (run.ran and run.code == 1) then
-    print(("     the file %s (%s %s%s)"):format(run.ran and "ended badly" or "did not run to its end",
-      run.how, run.code, run.code == 124 and (": longer than " .. limit .. " s") or ""))
+  if run.status ~= 0 and not (run.ran and run.status == 1) then
+    print(("     the file %s (exit %d%s)"):format(run.ran and "ended badly" or "did not run to its end",
+      run.status, run.status == 124 and (": longer than " .. limit .. " s") or ""))
   end
   io.stdout:flush()
 end
 
-local files, env, running = #arg > 0 and arg or spec_files(), environment(), {}
+local files = #arg > 0 and arg or sorted(spec_files())
 if #files == 0 then error "no spec files" end
 
-local passed, failed, skipped = 0, 0, 0
-for i = 1, #files + jobs - 1 do
-  if files[i] then table.insert(running, start(files[i], env)) end
-  if i >= jobs and running[1] then
-    local run = outcome(table.remove(running, 1))
-    tell(run)
-    passed, failed, skipped = passed + run.passed, failed + run.failed, skipped + run.skipped
-  end
+local ended, passed, failed, skipped = 0, 0, 0, 0
+each_outcome(files, function(run)
+  count(run)
+  tell(run)
+  ended, passed, failed, skipped = ended + 1, passed + run.passed, failed + run.failed, skipped + run.skipped
+end)
+if ended < #files then -- somebody killed xargs
+  print(("FAIL %d files that were not run to their end"):format(#files - ended))
+  failed = failed + #files - ended
 end
 print(("%d passed, %d failed, %d skipped"):format(passed, failed, skipped))
 os.exit(failed == 0, true)

@@ -47,7 +47,7 @@ end
 TestStart = {}
 
 function TestStart:test_serves_clients_one_task_each()
-  t.run(function()
+  t.real(function()
     local tasks = {}
     local server <close> = peers.serve(function(reader, writer)
       tasks[#tasks + 1] = asyncio.current_task()
@@ -60,7 +60,7 @@ function TestStart:test_serves_clients_one_task_each()
 end
 
 function TestStart:test_on_port_0_shows_the_real_one()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(nothing, "127.0.0.1", 0)
     local sockets = server:sockets()
     t.assertEquals(#sockets, 1)
@@ -72,7 +72,7 @@ function TestStart:test_on_port_0_shows_the_real_one()
 end
 
 function TestStart:test_on_a_list_of_hosts_listens_on_each_with_one_port()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(shout, { "127.0.0.1", "127.0.0.2" }, 0)
     local sockets = server:sockets()
     t.assertEquals(#sockets, 2)
@@ -88,14 +88,14 @@ function TestStart:test_on_a_list_of_hosts_listens_on_each_with_one_port()
 end
 
 function TestStart:test_twice_the_same_host_listens_once()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(nothing, { "127.0.0.1", "127.0.0.1" }, 0)
     t.assertEquals(#server:sockets(), 1)
   end)
 end
 
 function TestStart:test_without_a_host_listens_everywhere()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(shout, nil, 0)
     local ports = {}
     for _, address in ipairs(server:sockets()) do ports[address.port] = true end
@@ -108,7 +108,7 @@ function TestStart:test_without_a_host_listens_everywhere()
 end
 
 function TestStart:test_on_a_name_listens_on_its_addresses()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(shout, "localhost", 0)
     t.assertTrue(#server:sockets() >= 1)
     t.assertEquals(ask(server, "x"), "X\n")
@@ -123,7 +123,7 @@ local function need_ipv6()
 end
 
 function TestStart:test_serves_ipv6()
-  t.run(function()
+  t.real(function()
     need_ipv6()
     local server <close> = asyncio.start_server(shout, "::1", 0)
     local address = server:sockets()[1]
@@ -134,7 +134,7 @@ function TestStart:test_serves_ipv6()
 end
 
 function TestStart:test_serves_both_families_on_one_port()
-  t.run(function()
+  t.real(function()
     need_ipv6()
     local server <close> = asyncio.start_server(shout, { "127.0.0.1", "::1" }, 0)
     local sockets = server:sockets()
@@ -148,14 +148,14 @@ function TestStart:test_serves_both_families_on_one_port()
 end
 
 function TestStart:test_with_a_family_listens_on_that_one_only()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(nothing, nil, 0, { family = "inet" })
     for _, address in ipairs(server:sockets()) do t.assertEquals(address.family, "inet") end
   end)
 end
 
 function TestStart:test_takes_a_callable_as_its_handler()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(setmetatable({}, {
       __call = function(_, reader, writer) shout(reader, writer) end,
     }))
@@ -164,7 +164,7 @@ function TestStart:test_takes_a_callable_as_its_handler()
 end
 
 function TestStart:test_gives_its_limit_to_the_readers()
-  t.run(function()
+  t.real(function()
     local errors = 0
     local server <close> = peers.serve(function(reader, writer)
       t.assert_raises(asyncio.LimitOverrunError, reader.readline, reader)
@@ -178,7 +178,7 @@ function TestStart:test_gives_its_limit_to_the_readers()
 end
 
 function TestStart:test_refuses_wrong_arguments()
-  t.run(function()
+  t.real(function()
     local start = asyncio.start_server
     t.assertErrorMsgContains("function expected", start, nil, "127.0.0.1", 0)
     t.assertErrorMsgContains("function expected", start, {}, "127.0.0.1", 0)
@@ -194,13 +194,13 @@ function TestStart:test_refuses_wrong_arguments()
 end
 
 function TestStart:test_raises_for_a_name_that_does_not_resolve()
-  t.run(function()
+  t.real(function()
     t.assert_raises(asyncio.GaiError, asyncio.start_server, nothing, "no-such-name.invalid", 0)
   end)
 end
 
 function TestStart:test_on_a_port_in_use_raises_and_says_which()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(nothing)
     local port = peers.port(server)
     local err = t.assert_raises(asyncio.AddressInUseError, asyncio.start_server, nothing, "127.0.0.1", port)
@@ -210,7 +210,7 @@ function TestStart:test_on_a_port_in_use_raises_and_says_which()
 end
 
 function TestStart:test_that_fails_on_one_address_leaves_the_others_free()
-  t.run(function()
+  t.real(function()
     local taken <close> = asyncio.start_server(nothing, "127.0.0.2", 0)
     local port = peers.port(taken)
     local hosts = { "127.0.0.1", "127.0.0.2" }
@@ -221,14 +221,14 @@ function TestStart:test_that_fails_on_one_address_leaves_the_others_free()
 end
 
 function TestStart:test_on_an_address_of_another_machine_raises()
-  t.run(function()
+  t.real(function()
     local err = t.assert_raises(asyncio.OSError, asyncio.start_server, nothing, "192.0.2.1", 0)
     t.assertEquals(err.code, "EADDRNOTAVAIL")
   end)
 end
 
 function TestStart:test_right_after_the_end_of_another_on_the_same_port_succeeds()
-  t.run(function()
+  t.real(function()
     local port
     do
       local server <close> = peers.serve(function(_, writer) writer:write "bye\n" end)
@@ -243,7 +243,7 @@ function TestStart:test_right_after_the_end_of_another_on_the_same_port_succeeds
 end
 
 function TestStart:test_with_reuse_port_two_servers_share_a_port()
-  t.run(function()
+  t.real(function()
     local served = { 0, 0 }
     local function counting(i)
       return function(reader, writer)
@@ -261,7 +261,7 @@ end
 
 function TestStart:test_with_a_backlog_lets_so_many_wait()
   local socket = peers.luasocket()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(nothing, { start_serving = false, backlog = 200 })
     local waiting = {}
     for i = 1, 150 do
@@ -277,13 +277,13 @@ end
 TestStartServing = {}
 
 function TestStartServing:test_is_what_a_server_waits_for_that_was_told_not_to_serve()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout, { start_serving = false })
     t.assertFalse(server:is_serving())
     local reader, writer <close> = peers.connect(server) -- the kernel lets it wait
     writer:write "hello\n"
     local answer = asyncio.create_task(reader.readline, reader)
-    asyncio.sleep(0.02)
+    t.until_blocked()
     t.assertFalse(answer:done())
     server:start_serving()
     t.assertTrue(server:is_serving())
@@ -292,7 +292,7 @@ function TestStartServing:test_is_what_a_server_waits_for_that_was_told_not_to_s
 end
 
 function TestStartServing:test_may_be_said_twice_and_raises_after_close()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout)
     server:start_serving()
     t.assertEquals(ask(server, "x"), "X\n")
@@ -304,7 +304,7 @@ end
 TestHandler = {}
 
 function TestHandler:test_that_fails_is_reported_with_error_and_task_and_the_server_goes_on()
-  t.run(function(reports)
+  t.real(function(reports)
     local server <close> = peers.serve(function(reader, writer)
       local line = reader:readline()
       if line == "fail\n" then error "the handler's own fault" end
@@ -319,7 +319,7 @@ function TestHandler:test_that_fails_is_reported_with_error_and_task_and_the_ser
 end
 
 function TestHandler:test_that_fails_has_its_connection_flushed_and_closed()
-  t.run(function(reports)
+  t.real(function(reports)
     local text = peers.text(t.count(2) * 1000000)
     local server <close> = peers.serve(function(_, writer)
       writer:write(text)
@@ -333,7 +333,7 @@ function TestHandler:test_that_fails_has_its_connection_flushed_and_closed()
 end
 
 function TestHandler:test_that_returns_has_its_connection_flushed_and_closed()
-  t.run(function()
+  t.real(function()
     local text = peers.text(t.count(20) * 1000000)
     local server <close> = peers.serve(function(_, writer) writer:write(text) end)
     local reader, writer <close> = peers.connect(server)
@@ -344,7 +344,7 @@ end
 
 function TestHandler:test_may_close_or_abort_its_connection_itself()
   for _, how in ipairs { "close", "abort" } do
-    t.run(function()
+    t.real(function()
       local server <close> = peers.serve(function(reader, writer)
         writer:write(reader:readline())
         asyncio.sleep(0)
@@ -357,7 +357,7 @@ function TestHandler:test_may_close_or_abort_its_connection_itself()
 end
 
 function TestHandler:test_may_hand_its_connection_to_another_task_until_it_returns()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(function(reader, writer)
       asyncio.await(asyncio.create_task(shout, reader, writer))
     end)
@@ -366,7 +366,7 @@ function TestHandler:test_may_hand_its_connection_to_another_task_until_it_retur
 end
 
 function TestHandler:test_whose_client_takes_nothing_is_aborted_after_close_timeout()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(function(_, writer)
       writer:write(("x"):rep(50000000)) -- more than the kernel holds
     end, { close_timeout = 0.1 })
@@ -381,7 +381,7 @@ function TestHandler:test_whose_client_takes_nothing_is_aborted_after_close_time
 end
 
 function TestHandler:test_whose_client_reads_slowly_is_not_aborted()
-  t.run(function()
+  t.real(function()
     local size = 20000000
     local server <close> = peers.serve(function(_, writer)
       writer:write(("x"):rep(size))
@@ -421,7 +421,7 @@ function TestHandler:test_whose_writer_is_collected_as_it_returns_loses_nothing(
 end
 
 function TestHandler:test_that_forgets_its_connection_does_no_harm()
-  t.run(function()
+  t.real(function()
     local handled = 0
     local server <close> = peers.serve(function(reader, writer) -- luacheck: ignore
       reader, writer = nil, nil
@@ -446,7 +446,7 @@ function TestHandler:test_that_forgets_its_connection_does_no_harm()
 end
 
 function TestHandler:test_that_fails_is_flushed_though_its_report_collects_garbage()
-  t.run(function()
+  t.real(function()
     local loop, reported, size = asyncio.get_running_loop(), 0, 5000000
     loop:set_exception_handler(function(_, context)
       if context.message:find "handler failed" then reported = reported + 1 end -- no slow step
@@ -471,7 +471,7 @@ function TestHandler:test_that_fails_is_flushed_though_its_report_collects_garba
 end
 
 function TestHandler:test_whose_client_says_more_while_it_is_sent_the_rest_still_gets_that_through()
-  t.run(function()
+  t.real(function()
     local text = peers.text(50000000) -- more than the kernel holds: the server is closing for a while
     local server <close> = peers.serve(function(reader, writer)
       t.assertEquals(reader:readline(), "hello\n")
@@ -492,7 +492,7 @@ end
 TestClose = {}
 
 function TestClose:test_stops_accepting_and_lets_the_open_connections_go_on()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(shout)
     local address = server:sockets()[1]
     local reader, writer <close> = peers.connect(server)
@@ -509,17 +509,17 @@ function TestClose:test_stops_accepting_and_lets_the_open_connections_go_on()
 end
 
 function TestClose:test_wait_closed_waits_for_the_handlers()
-  t.run(function()
+  t.real(function()
     local gate, finished = asyncio.get_running_loop():create_future(), false
     local server = peers.serve(function()
       asyncio.await(gate)
       finished = true
     end)
     local _, writer <close> = peers.connect(server)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     server:close()
     local task = asyncio.create_task(server.wait_closed, server)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     gate:set_result()
     asyncio.await(task)
@@ -529,11 +529,11 @@ function TestClose:test_wait_closed_waits_for_the_handlers()
 end
 
 function TestClose:test_wait_closed_of_an_open_server_waits_for_its_close()
-  t.run(function()
+  t.real(function()
     local server = peers.serve(nothing)
     local tasks = {}
     for i = 1, 3 do tasks[i] = asyncio.create_task(server.wait_closed, server) end
-    asyncio.sleep(0.01)
+    t.until_blocked()
     for _, task in ipairs(tasks) do t.assertFalse(task:done()) end
     tasks[1]:cancel()
     t.assert_raises(asyncio.CancelledError, asyncio.await, tasks[1])
@@ -546,7 +546,7 @@ function TestClose:test_wait_closed_of_an_open_server_waits_for_its_close()
 end
 
 function TestClose:test_close_clients_sends_what_is_written_first()
-  t.run(function()
+  t.real(function()
     local text = peers.text(t.count(20) * 1000000)
     local gate = asyncio.get_running_loop():create_future()
     local server <close> = peers.serve(function(_, writer)
@@ -555,7 +555,7 @@ function TestClose:test_close_clients_sends_what_is_written_first()
     end)
     local reader, writer <close> = peers.connect(server)
     t.wait_until(function() return #asyncio.all_tasks() > 1 end)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     server:close_clients()
     t.assertTrue(reader:read(-1) == text)
     gate:set_result()
@@ -564,7 +564,7 @@ function TestClose:test_close_clients_sends_what_is_written_first()
 end
 
 function TestClose:test_close_clients_ends_the_reads_of_idle_handlers()
-  t.run(function()
+  t.real(function()
     local handler, count = patient()
     local server = peers.serve(handler)
     local clients = idle_clients(server, count, 5)
@@ -578,7 +578,7 @@ function TestClose:test_close_clients_ends_the_reads_of_idle_handlers()
 end
 
 function TestClose:test_abort_clients_closes_them_at_once()
-  t.run(function()
+  t.real(function()
     local server = peers.serve(function(reader, writer)
       writer:write(("x"):rep(50000000))
       reader:read(1)
@@ -595,7 +595,7 @@ function TestClose:test_abort_clients_closes_them_at_once()
 end
 
 function TestClose:test_tells_in_words_what_it_is()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(nothing)
     t.assertStrContains(tostring(server), "serving on 127.0.0.1:" .. peers.port(server))
     server:close()
@@ -604,7 +604,7 @@ function TestClose:test_tells_in_words_what_it_is()
 end
 
 function TestClose:test_with_clients_not_accepted_yet_ends()
-  t.run(function()
+  t.real(function()
     local server = peers.serve(shout, { start_serving = false })
     local reader, writer <close> = peers.connect(server)
     server:close()
@@ -618,7 +618,7 @@ end
 TestServeForever = {}
 
 function TestServeForever:test_serves_until_it_is_cancelled_which_closes_the_server()
-  t.run(function()
+  t.real(function()
     local server = peers.serve(shout)
     local task = asyncio.create_task(server.serve_forever, server)
     t.assertEquals(ask(server, "x"), "X\n")
@@ -631,17 +631,19 @@ function TestServeForever:test_serves_until_it_is_cancelled_which_closes_the_ser
 end
 
 function TestServeForever:test_returns_when_the_server_is_closed()
-  t.run(function()
+  t.real(function()
     local server = peers.serve(shout)
     local task = asyncio.create_task(server.serve_forever, server)
-    asyncio.sleep(0.01)
+    t.until_blocked()
+    t.assertFalse(task:done())
     server:close()
     asyncio.await(task)
+    t.assertFalse(server:is_serving())
   end)
 end
 
 function TestServeForever:test_begins_to_serve_where_that_was_not_done_and_raises_after_close()
-  t.run(function()
+  t.real(function()
     local server = peers.serve(shout, { start_serving = false })
     local task = asyncio.create_task(server.serve_forever, server)
     t.assertEquals(ask(server, "x"), "X\n")
@@ -654,7 +656,7 @@ end
 TestScope = {}
 
 function TestScope:test_left_normally_closes_and_waits_for_the_handlers()
-  t.run(function()
+  t.real(function()
     local finished, address = 0, nil
     local gate = asyncio.get_running_loop():create_future()
     local clients
@@ -665,7 +667,7 @@ function TestScope:test_left_normally_closes_and_waits_for_the_handlers()
       end)
       address = server:sockets()[1]
       clients = { table.pack(peers.connect(server)), table.pack(peers.connect(server)) }
-      asyncio.sleep(0.01)
+      t.until_blocked()
       asyncio.get_running_loop():call_later(0.02, gate.set_result, gate)
     end
     t.assertEquals(finished, 2)
@@ -675,7 +677,7 @@ function TestScope:test_left_normally_closes_and_waits_for_the_handlers()
 end
 
 function TestScope:test_left_by_an_error_cancels_the_handlers_of_idle_clients_and_waits_for_them()
-  t.run(function()
+  t.real(function()
     local handler, count = patient()
     local clients
     local err = t.error_of(function()
@@ -694,7 +696,7 @@ function TestScope:test_left_by_an_error_cancels_the_handlers_of_idle_clients_an
 end
 
 function TestScope:test_left_by_a_cancellation_ends_with_idle_clients()
-  t.run(function()
+  t.real(function()
     local handler, count = patient()
     local clients
     local task = asyncio.create_task(function()
@@ -703,7 +705,7 @@ function TestScope:test_left_by_a_cancellation_ends_with_idle_clients()
       server:serve_forever()
     end)
     t.wait_until(function() return clients end)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     task:cancel()
     t.assert_raises(asyncio.CancelledError, asyncio.await, task)
     t.assertEquals(count, { started = 5, ended = 5, cancelled = 5 })
@@ -712,7 +714,7 @@ function TestScope:test_left_by_a_cancellation_ends_with_idle_clients()
 end
 
 function TestScope:test_left_by_an_error_aborts_a_client_that_takes_nothing()
-  t.run(function()
+  t.real(function()
     local clients = {}
     local err = t.error_of(function()
       local server <close> = peers.serve(function(_, writer)
@@ -729,7 +731,7 @@ function TestScope:test_left_by_an_error_aborts_a_client_that_takes_nothing()
 end
 
 function TestScope:test_left_by_an_error_waits_for_handlers_that_clean_up()
-  t.run(function()
+  t.real(function()
     local clients, cleaned = {}, 0
     t.error_of(function()
       local server <close> = peers.serve(function(reader)
@@ -742,7 +744,7 @@ function TestScope:test_left_by_an_error_waits_for_handlers_that_clean_up()
         reader:read(1)
       end)
       for i = 1, 3 do clients[i] = table.pack(peers.connect(server)) end
-      asyncio.sleep(0.02)
+      t.until_blocked()
       error "done"
     end)
     t.assertEquals(cleaned, 3)
@@ -753,7 +755,7 @@ end
 TestManyClients = {}
 
 function TestManyClients:test_at_once_are_all_served()
-  t.run(function()
+  t.real(function()
     local n = t.count(300)
     local server <close> = peers.serve(shout, { backlog = 512 })
     local tasks = {}
@@ -793,7 +795,7 @@ local STARVING = [[
 
 function TestOutOfDescriptors:test_accepting_pauses_and_resumes_and_nothing_is_lost()
   local port, wait = peers.program(STARVING, "ulimit -n 40;")
-  t.run(function()
+  t.real(function()
     local answers, tasks = 0, {}
     local enough = asyncio.get_running_loop():create_future()
     for i = 1, 100 do

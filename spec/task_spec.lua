@@ -573,6 +573,7 @@ function TestManyTasks:test_a_hundred_thousand_sleepers_wake_in_order()
       end)
     end
     t.wait_until(function() return #log == n end)
+    for i = 1, n do if log[i] ~= i then t.fail(("sleeper %d wakes at place %d"):format(log[i], i)) end end
   end)
 end
 
@@ -841,7 +842,7 @@ function TestBudget:test_two_greedy_tasks_advance_alike()
 end
 
 function TestBudget:test_timers_are_not_kept_waiting()
-  t.run(function()
+  t.real(function()
     local done, over = done_future(), false
     asyncio.get_running_loop():call_later(0.005, function() over = true end)
     while not over do await(done) end
@@ -899,7 +900,7 @@ function TestSleep:test_gives_back_its_values()
 end
 
 function TestSleep:test_never_ends_early()
-  t.run(function()
+  t.real(function()
     local loop = asyncio.get_running_loop()
     for _, delay in ipairs { 0.00005, 0.0003, 0.0009, 0.001, 0.0015, 0.01 } do
       local before = loop:time()
@@ -928,11 +929,9 @@ function TestSleep:test_many_run_side_by_side()
     local loop = asyncio.get_running_loop()
     local before = loop:time()
     local tasks = {}
-    for i = 1, 100 do tasks[i] = create_task(sleep, 0.05, i) end
+    for i = 1, 100 do tasks[i] = create_task(sleep, 1, i) end
     asyncio.gather(tasks)
-    local took = loop:time() - before
-    t.assertTrue(took >= 0.05)
-    t.assertTrue(took < 2.5, took) -- one after the other it would be 5
+    t.assertEquals(loop:time() - before, 1) -- one after the other it would be 100
   end)
 end
 

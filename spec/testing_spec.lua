@@ -82,11 +82,13 @@ function TestAsync:test_an_open_handle_fails()
 end
 
 function TestAsync:test_a_stream_that_is_being_closed_is_no_open_handle()
-  testing.async(function()
+  local run = testing.async(function()
     local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
     local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     writer:close()
-  end)()
+    return "ended"
+  end)
+  t.assertEquals(run(), "ended")
 end
 
 function TestAsync:test_an_error_nobody_looked_at_fails()
@@ -109,12 +111,14 @@ function TestAsync:test_an_error_in_a_callback_fails()
 end
 
 function TestAsync:test_a_slow_step_is_no_failure()
-  testing.async(function()
+  local run = testing.async(function()
     local loop = asyncio.get_running_loop()
     loop.slow_callback_duration = 0.001
     local deadline = loop:time() + 0.01
     while loop:time() < deadline do end
-  end)()
+    return "ended"
+  end)
+  t.assertEquals(run(), "ended")
 end
 
 function TestAsync:test_checks_its_arguments()
@@ -146,7 +150,7 @@ function TestVirtualClock:test_a_day_takes_no_time_and_is_exact()
 end
 
 function TestVirtualClock:test_wakes_in_the_order_of_the_deadlines()
-  t.virtual(function()
+  t.run(function()
     local log = {}
     local group <close> = asyncio.TaskGroup()
     for _, delay in ipairs { 3, 1, 2, 1.5 } do
@@ -156,31 +160,31 @@ function TestVirtualClock:test_wakes_in_the_order_of_the_deadlines()
         if #log == 4 then t.assertEquals(log, { 1, 1.5, 2, 3 }) end
       end)
     end
-  end)()
+  end)
 end
 
 function TestVirtualClock:test_stands_still_while_a_task_can_run()
-  t.virtual(function()
+  t.run(function()
     local loop = asyncio.get_running_loop()
     local timer = create_task(sleep, 0.001)
     for _ = 1, 1000 do sleep(0) end
     t.assertFalse(timer:done())
     t.assertEquals(loop:time(), 0)
     asyncio.await(timer)
-  end)()
+  end)
 end
 
 function TestVirtualClock:test_timeouts_expire_by_it()
-  t.virtual(function()
+  t.run(function()
     t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, future(), 3600)
     t.assertEquals(asyncio.get_running_loop():time(), 3600)
     t.assertFalse(asyncio.move_on_after(10, sleep, 11))
     t.assertEquals({ asyncio.move_on_after(12, sleep, 11, "on time") }, { true, "on time" })
-  end)()
+  end)
 end
 
 function TestVirtualClock:test_data_on_a_socket_comes_before_the_next_timer()
-  t.virtual(function()
+  t.run(function()
     local server <close> = asyncio.start_server(function(reader, writer)
       for line in reader:lines() do writer:send(line:upper(), "\n") end
     end, "127.0.0.1", 0)
@@ -190,15 +194,15 @@ function TestVirtualClock:test_data_on_a_socket_comes_before_the_next_timer()
       t.assertEquals(asyncio.wait_for(function() return reader:readline() end, 5), "LINE " .. i .. "\n")
     end
     t.assertEquals(asyncio.get_running_loop():time(), 0)
-  end)()
+  end)
 end
 
 function TestVirtualClock:test_waits_for_what_a_thread_does()
-  t.virtual(function()
+  t.run(function()
     local loop = asyncio.get_running_loop()
     local addresses = asyncio.wait_for(function() return loop:getaddrinfo("localhost", 80) end, 0.001)
     t.assertTrue(#addresses > 0)
-  end)()
+  end)
 end
 
 function TestVirtualClock:test_a_deadlock_fails_at_once()
@@ -237,7 +241,7 @@ function TestBlocked:test_waits_until_nobody_can_go_on()
 end
 
 function TestBlocked:test_lets_data_arrive_first()
-  t.run(function()
+  t.real(function()
     local got
     local server <close> = asyncio.start_server(function(reader) got = reader:readline() end, "127.0.0.1", 0)
     local _, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
@@ -249,14 +253,16 @@ function TestBlocked:test_lets_data_arrive_first()
 end
 
 function TestBlocked:test_several_wait_together()
-  t.virtual(function()
-    local group <close> = asyncio.TaskGroup()
-    for _ = 1, 3 do group:create_task(testing.wait_all_tasks_blocked) end
-  end)()
+  t.run(function()
+    local tasks = {}
+    for i = 1, 3 do tasks[i] = create_task(testing.wait_all_tasks_blocked) end
+    asyncio.gather(tasks[1], tasks[2], tasks[3])
+    for i = 1, 3 do t.assertTrue(tasks[i]:done()) end
+  end)
 end
 
 function TestBlocked:test_can_be_cancelled()
-  t.virtual(function()
+  t.run(function()
     local task = create_task(testing.wait_all_tasks_blocked)
     local other = create_task(function()
       sleep(0)
@@ -264,7 +270,7 @@ function TestBlocked:test_can_be_cancelled()
     end)
     asyncio.wait { task, other }
     t.assertTrue(task:cancelled())
-  end)()
+  end)
 end
 
 -- The frameworks, each as a program: pass, fail, leak and timeout are told apart.

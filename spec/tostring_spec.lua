@@ -128,7 +128,7 @@ function TestToString:test_of_tasks_and_futures()
 end
 
 function TestToString:test_of_streams_and_servers()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(function(reader) reader:read(-1) end, "127.0.0.1", 0)
     local address = "127.0.0.1:" .. peers.port(server)
     assert_text("asyncio.Server: serving on " .. address .. ", 0 connections", server)
@@ -145,7 +145,7 @@ end
 
 function TestToString:test_of_threads_and_what_goes_to_them()
   local remote
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(2)
     assert_text("asyncio.ThreadPoolExecutor: 0 of 2 threads, 0 idle, 0 jobs waiting", pool)
     local channel = asyncio.Channel(3)
@@ -165,6 +165,30 @@ function TestToString:test_of_every_class_says_something()
       t.assertEquals({ name, type(meta.__tostring) }, { name, "function" })
     end
   end
+end
+
+--- It may be its own result, or be in it; and what it holds may fail to say itself.
+function TestToString:test_a_future_whose_result_leads_back_to_it()
+  t.run(function()
+    local loop = asyncio.get_running_loop()
+    local function words(result)
+      local future = loop:create_future()
+      if result then future:set_result(result(future)) else future:set_result(future) end
+      return (tostring(future):gsub("0x%x+", "ADDRESS"))
+    end
+    t.assertEquals(words(), "asyncio.Future: done, result " ..
+      "asyncio.Future: done, result userdata: ADDRESS (ADDRESS) (ADDRESS)")
+    t.assertStrContains(words(function(future)
+      return setmetatable({}, { __tostring = function() return "held by " .. tostring(future) end })
+    end), "result held by asyncio.Future: done, result table: ADDRESS")
+    t.assertEquals(words(function()
+      return setmetatable({}, { __tostring = function() error "no" end })
+    end), "asyncio.Future: done, result table: ADDRESS (ADDRESS)")
+    local task
+    task = asyncio.create_task(function() return task end)
+    asyncio.await(task)
+    t.assertStrContains(tostring(task), "done, result asyncio.Task")
+  end)
 end
 
 t.finish()

@@ -36,7 +36,7 @@ TestUnix = {}
 
 function TestUnix:test_server_and_client_talk()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local _ <close> = asyncio.start_unix_server(shout, place.path)
     t.assertTrue(is_socket(place.path))
     for i = 1, 3 do t.assertEquals(ask(place.path, "hello " .. i), "HELLO " .. i .. "\n") end
@@ -46,7 +46,7 @@ end
 function TestUnix:test_large_output_and_half_close_work_both_ways()
   local place <close> = free_path()
   local text = peers.text(t.count(5) * 1000000)
-  t.run(function()
+  t.real(function()
     local _ <close> = asyncio.start_unix_server(function(reader, writer)
       local all = reader:read(-1)
       writer:send(all)
@@ -67,7 +67,7 @@ end
 
 function TestUnix:test_addresses_are_paths()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local seen
     local server <close> = asyncio.start_unix_server(function(_, writer)
       seen = { writer:get_extra_info "sockname", writer:get_extra_info "peername" }
@@ -88,7 +88,7 @@ end
 
 function TestUnix:test_limit_is_the_readers_at_both_ends()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local err
     local _ <close> = asyncio.start_unix_server(function(reader, writer)
       err = t.error_of(reader.readline, reader)
@@ -105,7 +105,7 @@ end
 function TestUnix:test_handler_that_returns_has_its_output_flushed()
   local place <close> = free_path()
   local text = peers.text(1000000)
-  t.run(function()
+  t.real(function()
     local _ <close> = asyncio.start_unix_server(function(_, writer) writer:write(text) end, place.path)
     local reader, _ <close> = asyncio.open_unix_connection(place.path)
     t.assertTrue(reader:read(-1) == text)
@@ -114,7 +114,7 @@ end
 
 function TestUnix:test_peer_that_is_gone_makes_writing_raise()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local _ <close> = asyncio.start_unix_server(function(_, writer) writer:abort() end, place.path)
     local reader, writer <close> = asyncio.open_unix_connection(place.path)
     t.assertNil(reader:read(1))
@@ -133,7 +133,7 @@ TestFile = {}
 
 function TestFile:test_goes_when_the_server_is_closed()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local server = asyncio.start_unix_server(nothing, place.path)
     server:close()
     t.assertFalse(exists(place.path) or false)
@@ -143,7 +143,7 @@ end
 
 function TestFile:test_stays_where_that_is_asked_for()
   local place <close> = free_path()
-  t.run(function() leave_stale(place.path) end)
+  t.real(function() leave_stale(place.path) end)
   t.assertTrue(is_socket(place.path))
 end
 
@@ -161,7 +161,7 @@ end
 
 function TestFile:test_of_another_server_that_has_taken_the_name_is_left_alone()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local old = asyncio.start_unix_server(nothing, place.path)
     os.remove(place.path)
     local _ <close> = asyncio.start_unix_server(shout, place.path)
@@ -173,7 +173,7 @@ end
 
 function TestFile:test_left_over_is_replaced()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     leave_stale(place.path)
     local _ <close> = asyncio.start_unix_server(shout, place.path)
     t.assertEquals(ask(place.path, "x"), "X\n")
@@ -182,7 +182,7 @@ end
 
 function TestFile:test_of_a_server_that_lives_is_not_replaced()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local _ <close> = asyncio.start_unix_server(shout, place.path)
     local err = t.assert_raises(asyncio.AddressInUseError, asyncio.start_unix_server, nothing, place.path)
     t.assertStrContains(tostring(err), place.path)
@@ -192,7 +192,7 @@ end
 
 function TestFile:test_that_is_no_socket_is_not_replaced()
   local file <close> = peers.file "precious"
-  t.run(function()
+  t.real(function()
     t.assert_raises(asyncio.AddressInUseError, asyncio.start_unix_server, nothing, file.name)
   end)
   t.assertEquals(peers.content(file.name), "precious")
@@ -219,7 +219,7 @@ end
 TestWrong = {}
 
 function TestWrong:test_paths_are_refused_in_words()
-  t.run(function()
+  t.real(function()
     for path, words in pairs {
       [""] = "a path that isn't empty expected",
       ["/tmp/a\0b"] = "path with a zero byte",
@@ -240,7 +240,7 @@ end
 
 function TestWrong:test_place_has_an_error_of_its_class()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local err = t.assert_raises(asyncio.FileNotFoundError, asyncio.open_unix_connection, place.path)
     t.assertEquals({ err.code, err.syscall, err.address }, { "ENOENT", "connect", place.path })
     leave_stale(place.path)
@@ -255,7 +255,7 @@ TestAbstract = {}
 function TestAbstract:test_names_need_no_file()
   if not io.open "/proc/self/fd" then t.skip "abstract names are Linux's" end
   local name = "\0lua-asyncio " .. os.tmpname()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_unix_server(shout, name)
     t.assertEquals(server:sockets()[1].path, name)
     t.assertEquals(tostring(server:sockets()[1]), "@" .. name:sub(2))
@@ -278,11 +278,11 @@ end
 
 function TestBacklog:test_that_is_full_makes_connecting_wait()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local server <close>, held = full(place.path)
     local _ <close> = held
     local task = asyncio.create_task(ask, place.path, "x")
-    asyncio.sleep(0.02)
+    t.until_blocked()
     t.assertFalse(task:done())
     server:start_serving()
     t.assertEquals(asyncio.await(task), "X\n")
@@ -291,7 +291,7 @@ end
 
 function TestBacklog:test_that_is_full_can_be_given_up()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local server <close>, held = full(place.path)
     local _ <close> = held
     t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function()
@@ -305,7 +305,7 @@ TestScope = {}
 
 function TestScope:test_of_a_server_left_by_an_error_ends_with_idle_clients()
   local place <close> = free_path()
-  t.run(function()
+  t.real(function()
     local clients = {}
     local err = t.error_of(function()
       local _ <close> = asyncio.start_unix_server(function(reader) reader:read(1) end, place.path)

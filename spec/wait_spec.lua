@@ -130,8 +130,8 @@ function TestWait:test_with_a_timeout_returns_when_the_time_is_up_and_cancels_no
     local loop = asyncio.get_running_loop()
     local fast, slow = after(0), after(1000)
     local start = loop:time()
-    local done, pending = asyncio.wait({ slow, fast }, { timeout = 0.03 })
-    t.assertTrue(loop:time() - start >= 0.03)
+    local done, pending = asyncio.wait({ slow, fast }, { timeout = 3 })
+    t.assertEquals(loop:time() - start, 3)
     t.assertEquals({ done, pending }, { { fast }, { slow } })
     t.assertFalse(slow:done())
     end_task(slow)
@@ -143,7 +143,7 @@ function TestWait:test_with_a_timeout_does_not_wait_for_its_end()
     local loop = asyncio.get_running_loop()
     local start = loop:time()
     asyncio.wait({ after(0) }, { timeout = 50 })
-    t.assertTrue(loop:time() - start < 20)
+    t.assertEquals(loop:time(), start)
   end)
 end
 
@@ -284,9 +284,9 @@ function TestAsCompleted:test_raises_TimeoutError_when_the_time_is_up_and_leaves
     local fast, slow = after(0), after(1000)
     local got, start = {}, loop:time()
     t.assert_raises(asyncio.TimeoutError, function()
-      for task in asyncio.as_completed({ slow, fast }, { timeout = 0.02 }) do got[#got + 1] = task end
+      for task in asyncio.as_completed({ slow, fast }, { timeout = 2 }) do got[#got + 1] = task end
     end)
-    t.assertTrue(loop:time() - start >= 0.02)
+    t.assertEquals(loop:time() - start, 2)
     t.assertEquals(got, { fast })
     t.assertFalse(slow:done())
     end_task(slow)

@@ -5,11 +5,11 @@ local peers = require "peers"
 local asyncio = t.asyncio
 
 local function paired(fn, opts)
-  return t.run(function() peers.pair(fn, opts) end)
+  return t.real(function() peers.pair(fn, opts) end)
 end
 
 local function bare(fn)
-  return t.run(function() peers.bare(fn) end)
+  return t.real(function() peers.bare(fn) end)
 end
 
 --- Fills the kernel's buffers towards a peer that doesn't read, so that `more` bytes stay with us.
@@ -239,7 +239,7 @@ function TestDrain:test_waits_above_the_high_mark_until_the_peer_has_read()
     local total = stuff(writer, 100000)
     writer:set_write_buffer_limits { high = 1000, low = 100 }
     local task = asyncio.create_task(writer.drain, writer)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     local length = 0
     while not task:done() do
@@ -262,7 +262,7 @@ function TestDrain:test_with_a_high_mark_of_zero_waits_for_all_of_it()
     stuff(writer, 1)
     writer:set_write_buffer_limits { high = 0 }
     local task = asyncio.create_task(writer.drain, writer)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     task:cancel()
     t.assert_raises(asyncio.CancelledError, asyncio.await, task)
@@ -380,7 +380,7 @@ function TestSend:test_waits_above_the_high_water_mark()
     stuff(writer, 100000)
     writer:set_write_buffer_limits { high = 10 }
     local task = asyncio.create_task(writer.send, writer, "one", "two")
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     writer:abort()
     t.assert_raises(asyncio.ClosedError, asyncio.await, task)
@@ -502,7 +502,7 @@ end
 
 function TestClose:test_scope_closes_and_waits_for_what_was_written()
   local text = peers.text(t.count(20) * 1000000)
-  t.run(function()
+  t.real(function()
     local got
     local server <close> = peers.serve(function(reader) got = reader:read(-1) end)
     do
@@ -520,7 +520,7 @@ function TestClose:test_scope_that_is_cancelled_while_it_waits_aborts()
     local task = asyncio.create_task(function()
       local _ <close> = writer
     end)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     task:cancel()
     t.assert_raises(asyncio.CancelledError, asyncio.await, task)
@@ -557,7 +557,7 @@ function TestWaitClosed:test_waits_until_everything_is_sent()
     local total = stuff(writer, 100000)
     writer:close()
     local task = asyncio.create_task(writer.wait_closed, writer)
-    asyncio.sleep(0.01)
+    t.until_blocked()
     t.assertFalse(task:done())
     local length = 0
     while not task:done() do
@@ -590,8 +590,8 @@ function TestWaitClosed:test_does_not_raise_for_a_dead_peer()
     stuff(writer, 100000)
     writer:close()
     peers.reset(peer)
-    writer:wait_closed()
-    writer:wait_closed()
+    t.assertEquals(select("#", writer:wait_closed()), 0)
+    t.assertEquals(select("#", writer:wait_closed()), 0)
   end)
 end
 
@@ -616,7 +616,7 @@ end
 function TestDeadPeer:test_makes_the_first_write_raise_when_nobody_reads()
   bare(function(_, writer, peer)
     peers.reset(peer)
-    asyncio.sleep(0.02)
+    t.until_blocked()
     assert_gone(t.error_of(writer.write, writer, "x"))
   end)
 end
@@ -783,7 +783,7 @@ function TestForgotten:test_stream_is_closed_when_it_is_collected_with_a_warning
 end
 
 function TestForgotten:test_writer_does_not_close_the_connection_while_the_reader_is_there()
-  t.run(function()
+  t.real(function()
     local server <close> = peers.serve(function(reader, writer)
       for line in reader:lines() do writer:send(line, "\n") end
     end)

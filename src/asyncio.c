@@ -4,7 +4,6 @@
 #include "base/asy.h"
 
 #include "net/address.h"
-#include "base/alloc.h"
 #include "core/await.h"
 #include "core/callback.h"
 #include "thread/codec.h"
@@ -17,6 +16,7 @@
 #include "core/future.h"
 #include "sync/lock.h"
 #include "core/loop.h"
+#include "core/process.h"
 #include "os/poll.h"
 #include "core/report.h"
 #include "net/resolve.h"
@@ -29,33 +29,12 @@
 #include "dev/testing.h"
 #include "thread/thread.h"
 
-#include <dlfcn.h>
-
 static const char module_key = 0; /* registry: the module, so that it is opened once a state */
-
-/* Threads of ours may outlive the Lua state, which unloads this object when it closes. */
-static void stay_loaded(void) {
-#if defined(RTLD_NODELETE)
-  Dl_info info;
-  if (dladdr((void *)&module_key, &info) && info.dli_fname)
-    dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
-#endif
-}
-
-/* glibc returns the top of its heap to the system whenever 128 KiB there are free, and fetches it again page
-** by page: Lua frees far more than that in each of its cycles, and a server with messages of 16 KiB spent most
-** of its time so. glibc keeps twice the size of the largest mapped block that was ever freed (mallopt(3)). */
-static void keep_heap(void) {
-#if defined(__GLIBC__)
-  void *volatile block = asy_malloc((size_t)1 << 20);
-  asy_free(block);
-#endif
-}
 
 int luaopen_asyncio_core(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
-  stay_loaded();
-  keep_heap();
+  asy_pin(&module_key);
+  asy_keep_heap();
   lua_newtable(L);
   asy_open_error(L);
   asy_open_codec(L);

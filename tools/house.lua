@@ -66,7 +66,7 @@ local function plain(text)
       until text:sub(last - 1, last - 1) ~= "\\"
       last = last - 1
       local name, body = text:sub(from, last):match "^#%s*define%s+([%a_][%w_]*)(.*)$"
-      if name then
+      if name and body:find "[%w_]%s*%(" then -- what calls nothing is a constant
         macros[#macros + 1] = { name = name, body = body, line = select(2, text:sub(1, from):gsub("\n", "")) + 1 }
       end
     end

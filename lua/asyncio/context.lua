@@ -76,8 +76,7 @@ end
 
 -- Contexts are shared by those who inherit them: a change is a copy. Values are boxed, since any may be nil.
 local function replace(self, box)
-  -- First: making it may run a finaliser that changes the context; copying and setting can't.
-  local context = {}
+  local context = {} -- first: making it may run a finaliser that sets another; copying and setting can't
   local former = core.get_context() or context
   for var, its_box in next, former do context[var] = its_box end
   former, context[self] = former[self], box

@@ -28,8 +28,7 @@ local function expire(scope)
   scope.task:_request(scope.request)
 end
 
--- The new handle is made first: a finaliser that runs meanwhile may reschedule the scope, and has the last
--- word.
+-- The new handle is made first: a finaliser that runs meanwhile may reschedule the scope, with the last word.
 local function arm(scope)
   local deadline = scope.deadline
   if deadline then

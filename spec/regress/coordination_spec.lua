@@ -7,14 +7,14 @@ local function future() return asyncio.get_running_loop():create_future() end
 
 -- Runs fn as a task until it waits, then ends what it waits for and cancels it in the same step.
 local function cancelled_too_late(fn)
-  t.virtual(function()
+  t.run(function()
     local awaited = future()
     local task = create_task(fn, awaited)
     t.testing.wait_all_tasks_blocked()
     awaited:set_result "result"
     task:cancel()
     t.assertEquals(await(task), "result")
-  end)()
+  end)
 end
 
 -- An operation that completed first returns its value; the cancellation waits for the next await.
@@ -40,7 +40,7 @@ function TestTooLate:test_as_completed_gives_the_future()
 end
 
 function TestTooLate:test_the_request_is_raised_at_the_next_suspension()
-  t.virtual(function()
+  t.run(function()
     local awaited, got = future(), nil
     local task = create_task(function()
       got = asyncio.gather(awaited)
@@ -51,11 +51,11 @@ function TestTooLate:test_the_request_is_raised_at_the_next_suspension()
     task:cancel()
     t.assert_raises(asyncio.CancelledError, await, task)
     t.assertEquals(got, "result")
-  end)()
+  end)
 end
 
 function TestTooLate:test_a_request_from_before_gather_takes_no_result_of_ended_ones()
-  t.virtual(function()
+  t.run(function()
     local done, task = future(), nil
     done:set_result "result"
     task = create_task(function()
@@ -66,14 +66,14 @@ function TestTooLate:test_a_request_from_before_gather_takes_no_result_of_ended_
     end)
     local got, ok = await(task)
     t.assertEquals({ got, ok }, { "result", false })
-  end)()
+  end)
 end
 
 TestOwnRequest = {}
 
 -- The scope's request was taken back while it stood behind the task's own: the task ended with error nil.
 function TestOwnRequest:test_a_task_that_swallowed_its_own_request_returns_its_result()
-  t.virtual(function()
+  t.run(function()
     local task = create_task(function()
       local inner = create_task(function()
         local _ <close> = setmetatable({}, { __close = function() sleep(5) end })
@@ -88,11 +88,11 @@ function TestOwnRequest:test_a_task_that_swallowed_its_own_request_returns_its_r
       return "result"
     end)
     t.assertEquals(await(task), "result")
-  end)()
+  end)
 end
 
 function TestOwnRequest:test_a_request_from_outside_behind_it_is_dropped_at_the_end()
-  t.virtual(function()
+  t.run(function()
     local task = create_task(function()
       local inner = create_task(function()
         local _ <close> = setmetatable({}, { __close = function() sleep(5) end })
@@ -106,14 +106,14 @@ function TestOwnRequest:test_a_request_from_outside_behind_it_is_dropped_at_the_
     sleep(1)
     task:cancel()
     t.assertEquals(await(task), "result")
-  end)()
+  end)
 end
 
 TestForgottenObjects = {}
 
 -- Nothing held the lock while it was reported: a handler that collects garbage freed it.
 function TestForgottenObjects:test_a_lock_may_be_collected_while_it_is_reported()
-  t.virtual(function()
+  t.run(function()
     local messages = {}
     asyncio.get_running_loop():set_exception_handler(function(_, context)
       t.collect()
@@ -121,13 +121,13 @@ function TestForgottenObjects:test_a_lock_may_be_collected_while_it_is_reported(
     end)
     await(create_task(function() asyncio.Lock():acquire() end))
     t.assertEquals(#messages, 1)
-  end)()
+  end)
 end
 
 -- Finalisers may bring back to life what was finalised before them: that was freed without leaving its lists.
 function TestForgottenObjects:test_what_was_finalised_is_of_no_use()
   for _, make in ipairs { asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue } do
-    t.virtual(function()
+    t.run(function()
       local saved, works
       await(create_task(function()
         do
@@ -140,19 +140,19 @@ function TestForgottenObjects:test_what_was_finalised_is_of_no_use()
         t.collect()
       end))
       t.assertFalse(works)
-    end)()
+    end)
   end
 end
 
 local function reports_of_group(fn)
   local reports
-  t.virtual(function()
+  t.run(function()
     reports = t.reports_of(asyncio.get_running_loop())
     pcall(await, create_task(function() fn(asyncio.TaskGroup()) end))
     sleep(1)
     t.collect()
     sleep(1)
-  end)()
+  end)
   return reports
 end
 
@@ -181,22 +181,22 @@ end
 TestTidiness = {}
 
 function TestTidiness:test_a_shield_of_what_is_done_is_done()
-  t.virtual(function()
+  t.run(function()
     local done = future()
     done:set_result(42)
     t.assertEquals(asyncio.shield(done):result(), 42)
-  end)()
+  end)
 end
 
 -- Each of n ends looked at all n.
 function TestTidiness:test_waiting_for_many_takes_no_square_of_time()
-  t.virtual(function()
+  t.run(function()
     local list = {}
     for i = 1, t.count(20000) do list[i] = create_task(sleep, i % 7) end
     local began = os.clock()
     asyncio.wait(list)
     t.assertTrue(os.clock() - began < 15)
-  end)()
+  end)
 end
 
 function TestTidiness:test_wait_for_says_what_it_takes()
@@ -209,29 +209,29 @@ function TestTidiness:test_wait_for_says_what_it_takes()
 end
 
 function TestTidiness:test_gather_starts_nothing_when_one_has_ended()
-  t.virtual(function()
+  t.run(function()
     local ran, ended = false, coroutine.create(function() end)
     coroutine.resume(ended)
     local err = t.error_of(asyncio.gather, function() ran = true end, ended)
     t.assertStrContains(err, "bad argument #2 to 'gather' (coroutine that has not started expected")
     sleep(1)
     t.assertFalse(ran)
-  end)()
+  end)
 end
 
 function TestTidiness:test_a_coroutine_that_is_listed_twice_runs_once()
-  t.virtual(function()
+  t.run(function()
     local runs = 0
     local co = coroutine.create(function()
       runs = runs + 1
       return runs
     end)
     t.assertEquals({ asyncio.gather(co, co) }, { 1, 1 })
-  end)()
+  end)
 end
 
 function TestTidiness:test_an_error_through_move_on_after_keeps_its_traceback()
-  t.virtual(function()
+  t.run(function()
     local function culprit()
       sleep(0)
       error {}
@@ -239,7 +239,7 @@ function TestTidiness:test_an_error_through_move_on_after_keeps_its_traceback()
     local task = create_task(asyncio.move_on_after, 1, function() culprit() end)
     t.error_of(await, task)
     t.assertStrContains(task:traceback(), "in upvalue 'culprit'")
-  end)()
+  end)
 end
 
 -- The first ContextVar of all set in a callback: it stayed set for the loop.

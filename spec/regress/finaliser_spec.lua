@@ -1,3 +1,4 @@
+-- slow: starts a program thousands of times
 -- A finaliser that runs in the middle of a call, at each of its allocations, and does what the call is about to do:
 -- "not there yet, allocate, store" lost what it had stored, or crashed. `make finalisers` tries all calls.
 local t = require "helper"

@@ -40,8 +40,10 @@ for name, case in pairs {
   abort = { "return writer:abort()", "true\ntrue\n" },
   wait_closed = { "return writer:wait_closed()", "true\ntrue\n" },
   is_closing = { "return writer:is_closing()", "true\ttrue\ntrue\ttrue\n" },
-  tostring = { "return (tostring(reader):gsub(' %(.*', ''))",
-    "true\tasyncio.StreamReader: closed, 1400 bytes unread\n" },
+  tostring = {
+    "return (tostring(reader):gsub(' %(.*', ''))",
+    "true\tasyncio.StreamReader: closed, 1400 bytes unread\n",
+  },
 } do
   TestLifetime["test_a_stream_after_its_loop_" .. name] = function()
     t.assertStrContains(after_the_loop(case[1]), case[2])
@@ -50,7 +52,7 @@ end
 
 --- Small reads of what is left count against the task's budget: others have their turn.
 function TestLifetime:test_reads_of_a_closed_stream_give_way()
-  t.run(function()
+  t.real(function()
     local function handler(_, w) w:write(("x"):rep(10000)) end
     local server <close> = asyncio.start_server(handler, "127.0.0.1", 0)
     local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
@@ -109,14 +111,14 @@ function TestLifetime:test_the_loop_s_close_frees_the_port_of_a_server()
   end)
   loop:close()
   t.assertEquals(#server:sockets(), 0)
-  t.run(function()
+  t.real(function()
     local again <close> = asyncio.start_server(print, "127.0.0.1", port, { reuse_address = false })
     t.assertEquals(again:sockets()[1].port, port)
   end)
 end
 
 function TestLifetime:test_writelines_when_a_metamethod_closes_the_stream()
-  t.run(function()
+  t.real(function()
     local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
     local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     local calls = 0
@@ -136,21 +138,37 @@ function TestLifetime:test_writelines_when_a_metamethod_closes_the_stream()
   end)
 end
 
---- Nothing that is made in such a finaliser would ever be freed.
-function TestLifetime:test_a_finaliser_cannot_run_a_loop_while_the_state_closes()
+--- Of what is made in such a finaliser none is called any more: streams and handlers go with their loop, and what
+-- belongs to none can't be made. Under ASan and valgrind a leak is found here.
+function TestLifetime:test_a_finaliser_that_runs_a_loop_while_the_state_closes()
   local output, errors, code = t.lua [[
     local asyncio = require "asyncio"
     local old = asyncio.new_event_loop()
+    local reader, writer, gone
     setmetatable({}, { __gc = function()
-      print(select(2, pcall(asyncio.run, print)))
-      print(select(2, pcall(old.run_until_complete, old, print)))
+      print(pcall(asyncio.run, function()
+        local server = asyncio.start_server(function(r, w) w:send(r:readline() or "") end, "127.0.0.1", 0)
+        local port = server:sockets()[1].port
+        reader, writer = asyncio.open_connection("127.0.0.1", port)
+        gone = select(2, asyncio.open_connection("127.0.0.1", port))
+        gone:close()
+        gone:wait_closed()
+        asyncio.get_running_loop():add_signal_handler("SIGUSR1", print)
+        writer:send "ran\n"
+        return (reader:readline():gsub("\n", ""))
+      end))
+      print(pcall(old.run_until_complete, old, function() return "ran, too" end))
+      old:close()
+      print(pcall(writer.write, writer, "x"))
+      print(pcall(reader.read, reader))
+      print(pcall(gone.close, gone))
       print(select(2, pcall(asyncio.Channel)))
       print(select(2, pcall(asyncio.ThreadPoolExecutor)))
-      print(coroutine.wrap(function() return select(2, pcall(asyncio.new_event_loop)) end)())
     end })
   ]]
-  local line = "ClosedError: the Lua state is being closed: this cannot be made any more\n"
-  t.assertEquals({ output, errors, code }, { line:rep(5), "", 0 })
+  local closed = "false\tClosedError: the stream is closed\n"
+  local dying = "ClosedError: the Lua state is being closed: this cannot be made any more\n"
+  t.assertEquals({ output, errors, code }, { "true\tran\ntrue\tran, too\n" .. closed:rep(3) .. dying:rep(2), "", 0 })
 end
 
 function TestLifetime:test_a_finaliser_can_run_a_loop_while_the_state_lives()

@@ -1,3 +1,5 @@
+-- slow: starts a program hundreds of times
+-- oom.run fails when one of its programs crashes, hangs, or leaves anything.
 -- What memory that ran out has brought to light. Each test lets every allocation of a part of
 -- tools/oom/scenario.lua fail, one after the other.
 local t = require "helper"

@@ -6,7 +6,7 @@ local asyncio = t.asyncio
 TestWorkerMemory = {}
 
 function TestWorkerMemory:test_functions_that_were_sent_are_collected()
-  t.run(function()
+  t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     local loop = asyncio.get_running_loop()
     local function used() return asyncio.await(loop:run_in_executor(pool, collectgarbage, "count")) end

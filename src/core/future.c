@@ -521,21 +521,35 @@ static int future_get_loop(lua_State *L) {
   return 1;
 }
 
-void asy_future_push_value(lua_State *L, const Runtime *rt, int idx) {
+/* arg: value */
+static int in_words(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+void asy_future_push_value(lua_State *L, int idx) {
+  Future *f = lua_touserdata(L, idx);
+  bool outer = !f->shown;
   lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
-  const Future *f = asy_tofuture(L, rt, -1);
-  if (f)
-    lua_pushfstring(L, "asyncio.%s (%p)", f->task ? "Task" : "Future", (const void *)f);
-  else
-    luaL_tolstring(L, -1, NULL);
-  lua_replace(L, -2);
+  const char *type = luaL_typename(L, -1);
+  const void *address = lua_topointer(L, -1);
+  if (outer) {
+    f->shown = true;
+    lua_pushcfunction(L, in_words);
+    lua_insert(L, -2);
+    outer = lua_pcall(L, 1, 1, 0) == LUA_OK;
+    f->shown = false;
+  }
+  if (outer) return;
+  lua_pop(L, 1);
+  lua_pushfstring(L, "%s: %p", type, address);
 }
 
 static int future__tostring(lua_State *L) {
   Future *f = check_future(L);
   lua_pushfstring(L, "asyncio.Future: %s", STATES[f->state]);
   if (f->state != FUTURE_PENDING && !f->packed) {
-    asy_future_push_value(L, ASY_RUNTIME(L), 1);
+    asy_future_push_value(L, 1);
     lua_pushfstring(L, ", %s %s", f->state == FUTURE_RESULT ? "result" : "error", lua_tostring(L, -1));
     lua_replace(L, -2);
   } else
@@ -605,7 +619,8 @@ static const luaL_Reg functions[] = {{"isfuture", future_isfuture}, {NULL, NULL}
 /* stack: module */
 void asy_open_future(lua_State *L) {
   Runtime *rt = asy_runtime(L);
-  rt->report_lost = report_all_lost;
+  static const LoopHooks hooks = {.report = report_all_lost};
+  asy_on_loop(rt, &hooks);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "k");

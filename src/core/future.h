@@ -20,6 +20,7 @@ typedef struct Future {
   bool task;        /* it is the first part of a Task */
   bool callbacks;   /* there are some in extras.callbacks */
   bool hooked;      /* it is the first part of a HookedFuture */
+  bool shown;       /* its value is being put into words */
 } Future;
 
 /* One whose result comes from elsewhere, where a cancellation must be told. */
@@ -58,8 +59,8 @@ bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
 /* Pushes the results of one that is done and says how many, or raises its error. */
 int asy_future_results(lua_State *L, Future *f, int idx);
 
-/* Pushes its result or error in words; another future there by its address only: it may lead back here. */
-void asy_future_push_value(lua_State *L, const Runtime *rt, int idx);
+/* Pushes its result or error in words. What leads back here, or fails to say itself, is told by its address. */
+void asy_future_push_value(lua_State *L, int idx);
 
 /* Pushes the extras table, making it if `make`; else nil. */
 void asy_future_extras(lua_State *L, int idx, bool make);

@@ -11,6 +11,7 @@ void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Han
   h->destroy = destroy;
   h->closed = true;
   h->boxed = true;
+  list_append(&loop->handles, &h->link);
 }
 
 void asy_handle_opened(Handle *h) {
@@ -19,8 +20,13 @@ void asy_handle_opened(Handle *h) {
   h->closed = false;
 }
 
+void asy_handle_free(Handle *h) {
+  list_remove(&h->link);
+  h->destroy(h);
+}
+
 static void free_if_unused(Handle *h) {
-  if (h->closed && !h->boxed) h->destroy(h);
+  if (h->closed && !h->boxed) asy_handle_free(h);
 }
 
 static void on_closed(uv_handle_t *uv) {
@@ -41,4 +47,14 @@ void asy_handle_close(Handle *h) {
 void asy_handle_unbox(Handle *h) {
   h->boxed = false;
   free_if_unused(h);
+}
+
+void asy_handles_forget(Loop *loop, bool dying) {
+  for (ListNode *node; (node = list_take(&loop->handles));) {
+    Handle *h = asy_container(node, Handle, link);
+    h->loop = NULL;
+    if (!dying || !h->box) continue;
+    *h->box = NULL;
+    asy_handle_unbox(h);
+  }
 }

@@ -19,6 +19,8 @@ typedef struct Handle {
   bool closing; /* uv_close has been called */
   bool closed;  /* ... and has called back, or libuv never knew it */
   bool boxed;   /* a userdata points to it */
+  void **box;   /* where that is; or NULL */
+  ListNode link; /* in the loop's handles, until that closes */
 } Handle;
 
 /* Zeroes nothing: the block is the caller's, calloc'ed. The handle counts as closed at first. */
@@ -33,6 +35,13 @@ void asy_handle_close(Handle *h);
 
 /* Its userdata is gone. */
 void asy_handle_unbox(Handle *h);
+
+/* Frees one that is in use by nobody. */
+void asy_handle_free(Handle *h);
+
+/* The loop has closed, and with it all handles. In a state that is being closed (see asy_is_dying) no finaliser of
+** theirs may come: then their userdata lose them now. */
+void asy_handles_forget(Loop *loop, bool dying);
 
 ASY_HIDDEN_END
 

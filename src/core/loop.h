@@ -1,5 +1,5 @@
 /*
-** loop.h - the event loop, and what one Lua state knows of its loops.
+** loop.h - the event loop.
 **
 ** The loop runs nodes: a Ready is a list link and a function. It knows neither tasks nor streams.
 ** Each turn: fire due timers, run the batch that was ready when the turn began, run what waits for
@@ -9,7 +9,7 @@
 #ifndef ASY_LOOP_H
 #define ASY_LOOP_H
 
-#include "base/asy.h"
+#include "core/runtime.h"
 
 #include <stdatomic.h>
 #include <time.h>
@@ -22,71 +22,6 @@
 #include "base/timer.h"
 
 ASY_HIDDEN
-
-/* Classes of userdata, as indices of Runtime.meta. */
-typedef enum Kind {
-  ASY_LOOP,
-  ASY_CALLBACK,
-  ASY_FUTURE,
-  ASY_TASK,
-  ASY_READER,
-  ASY_WRITER,
-  ASY_SERVER,
-  ASY_LOST,
-  ASY_LOCK,
-  ASY_EVENT,
-  ASY_CONDITION,
-  ASY_SEMAPHORE,
-  ASY_BARRIER,
-  ASY_QUEUE,
-  ASY_SIGNAL,
-  ASY_INTERRUPT,
-  ASY_EXECUTOR,
-  ASY_CANCEL,
-  ASY_CHANNEL,
-  ASY_REMOTE,
-  ASY_EDITOR,
-  ASY_NKINDS
-} Kind;
-
-struct Task;
-struct Loop;
-struct Worker;
-
-/* One for each Lua state: upvalue 1 of every function here. Anchored in the registry. */
-typedef struct Runtime {
-  struct Loop *running;  /* NULL outside run */
-  struct Task *current;  /* the task whose step is under way; NULL between steps */
-  ListNode loops;        /* all that aren't closed */
-  uint64_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
-  uint64_t last_task;    /* tasks are numbered likewise */
-  const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
-  int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
-  int context_ref;              /* registry: the current context (context.h) */
-  bool contexts;                /* some ContextVar has been set */
-  int loop_ref;                 /* registry: the running loop, else false */
-  int held_ref;                 /* registry: the running loop's held table, else false */
-  lua_CFunction open;           /* opens the module in another state */
-  struct Worker *worker;        /* in a worker thread's state (worker.c); NULL in all others */
-  struct Loop *closing;         /* the loop that is being closed, and its held table's place */
-  int closing_ref;
-  unsigned plugged;      /* standard descriptors that were closed, by bit: /dev/null is there now */
-  int place_ref;         /* registry: where the step under way was slow (watch.c) */
-  lua_State *watched;    /* the coroutine of the watched step */
-  lua_Hook returning;    /* told when a function of it returns, or NULL */
-  bool watching, placed; /* a watched step is under way; its place is known */
-  lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere */
-  lua_Hook old_hook;     /* the hook that was there before */
-  int old_mask, old_count;
-  void (*prepare_tasks)(lua_State *L, int idx); /* task.c; idx: a new held table */
-  void (*abandon_tasks)(lua_State *L, struct Loop *loop, int idx); /* task.c; idx: the held table */
-  void (*report_lost)(lua_State *L, struct Loop *loop);            /* future.c */
-  void (*report_streams)(lua_State *L, struct Loop *loop);         /* stream.c: never closed */
-  void (*report_servers)(lua_State *L, struct Loop *loop);         /* server.c */
-  void (*release_interrupt)(struct Loop *loop);                    /* signal.c */
-  void (*forget_streams)(struct Loop *loop);                       /* stream.c */
-  void (*forget_pumps)(struct Loop *loop);                         /* standard.c */
-} Runtime;
 
 typedef struct Ready {
   ListNode link;
@@ -141,6 +76,7 @@ typedef struct Loop {
   uint32_t free_slot;      /* first free slot of the held table; 0: none */
   uint32_t held;           /* slots made so far */
   ListNode guests;         /* Guests that have something to tell it */
+  ListNode handles;        /* Handles that were made for it (handle.h) */
   BlockPool blocks;        /* small buffers of the streams */
   struct Watches *watches; /* descriptors of other libraries (poll.c), or NULL */
   ListNode pumps;          /* threads that copy output (standard.c) */
@@ -166,36 +102,6 @@ enum {
   ASY_SLOT_FIRST      /* the first that asy_hold gives */
 };
 
-/* The runtime: in functions of this module the upvalue, anywhere else the registry. */
-#define ASY_RUNTIME(L) ((Runtime *)lua_touserdata(L, lua_upvalueindex(1)))
-Runtime *asy_runtime(lua_State *L);
-
-/* Makes the class `name` (or finds it) with these methods and metamethods; NULL for none.
-** Functions get the runtime as upvalue 1. Called again for a kind, it adds to the class. */
-void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *methods,
-                  const luaL_Reg *metamethods);
-/* Pushes a class's metatable. */
-void asy_pushmeta(lua_State *L, const Runtime *rt, Kind kind);
-/* Adds functions to the table on the top, with the runtime as upvalue. */
-void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
-/* The userdata at idx if it is of that kind, else NULL. */
-void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind);
-/* The same, or an argument error. */
-void *asy_check(lua_State *L, const Runtime *rt, int idx, Kind kind, const char *name);
-
-/* The object of a method, the userdata at 1, or an argument error. Leaves a value on the stack. */
-static inline void *asy_self(lua_State *L, const Runtime *rt, Kind kind, const char *name) {
-  void *p = lua_touserdata(L, 1);
-  if (ASY_LIKELY(p && lua_getmetatable(L, 1) && lua_topointer(L, -1) == rt->meta[kind])) return p;
-  luaL_typeerror(L, 1, name);
-  return NULL;
-}
-
-/* For methods that take n values: there are as many, nil where one is missing. */
-static inline void asy_nargs(lua_State *L, int n) {
-  if (lua_gettop(L) != n) lua_settop(L, n);
-}
-
 /* The loop that runs in this state; raises outside of one. */
 Loop *asy_running(lua_State *L, Runtime *rt);
 /* The loop with that id, NULL when it is closed. */
@@ -207,15 +113,7 @@ void asy_loop_push(lua_State *L, const Loop *loop);
 void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name);
 void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name);
 
-/*
-** Whatever allocates in Lua may run a finaliser: a stranger's code, which may do all that can be done where
-** nothing can wait; where no loop runs, also close this one. What was looked at before is to be looked at
-** again: so first make what may be needed, then look, then store.
-*/
-
-/* Pushes the table in the field `key` of the table at idx, made with that room where there is none. */
-void asy_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord);
-/* The same for a field of the loop. */
+/* asy_subtable for a field of the loop. */
 void asy_loop_subtable(lua_State *L, const Loop *loop, const char *key);
 
 /* Keeps the value on the top (popped) alive until its slot is released. May raise. */
@@ -258,10 +156,6 @@ static inline uint64_t asy_step_ended(Loop *loop) {
 /* Runs until `*until` isn't 0 (NULL: for ever), stop() or a KeyboardInterrupt, which it raises. */
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
 
-/* Raises in a finaliser that runs because the state is being closed: of what is made then no finaliser is called
-** any more, so what it has of the system would stay. */
-void asy_checkalive(lua_State *L);
-
 /* Raises unless the loop is open. */
 int asy_loop_closed(lua_State *L) ASY_NORETURN;
 static inline void asy_loop_checkopen(lua_State *L, const Loop *loop) {
@@ -284,6 +178,26 @@ typedef struct Shutter {
   void (*shut)(struct Shutter *);
 } Shutter;
 
+/* Between the loop's own files */
+
+#define STEPS_PER_POLL 256 /* a busy loop polls after so many steps (see polling.c) */
+#define NS 1000000000      /* in a second */
+
+/* Puts a loop among those that are found by their id. idx: its userdata */
+void asy_loop_enrol(lua_State *L, const Loop *loop, int idx);
+/* Closes an open loop. stack: the loop at idx; it may be being collected, or run beneath a state that closes. */
+void asy_loop_close(lua_State *L, Loop *loop, int idx);
+/* new_event_loop() */
+int asy_loop_new(lua_State *L);
+/* Asks the operating system what has happened, if it is time to, and waits for it, if there is nothing to do. */
+void asy_poll(lua_State *L, Loop *loop);
+void asy_on_wakeup(uv_async_t *wakeup);
+/* A slice of the hunt, if one is due. */
+void asy_hunt(lua_State *L, Loop *loop);
+/* Sets slow_callback_duration. */
+void asy_set_slow(Loop *loop, uint64_t ns);
+
+void asy_open_hold(lua_State *L);
 void asy_open_loop(lua_State *L);
 
 ASY_HIDDEN_END

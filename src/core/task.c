@@ -827,7 +827,7 @@ static const luaL_Reg functions[] = {{"sleep", task_sleep}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_task(lua_State *L) {
-  asy_runtime(L)->prepare_tasks = prepare_tasks;
-  asy_runtime(L)->abandon_tasks = abandon_tasks;
+  static const LoopHooks hooks = {.made = prepare_tasks, .leave = abandon_tasks};
+  asy_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
 }

@@ -322,7 +322,7 @@ static void push_state(lua_State *L, Task *t, int idx) {
       lua_pushliteral(L, "done");
       return;
     }
-    asy_future_push_value(L, ASY_RUNTIME(L), idx);
+    asy_future_push_value(L, idx);
     lua_pushfstring(L,
                     t->future.state == FUTURE_RESULT      ? "done, result %s"
                     : t->future.state == FUTURE_CANCELLED ? "cancelled"

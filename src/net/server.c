@@ -26,7 +26,6 @@
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
 #define RETRY_NS 100000000        /* after running out of descriptors */
-#define NS 1000000000.0
 
 typedef struct Listener {
   Handle handle;
@@ -170,7 +169,7 @@ static void handler_ended(lua_State *L, Task *t) {
                                     .traceback = traceback, .exception = -1, .object = task});
     lua_settop(L, task);
   }
-  stream_close(L, s, sv ? sv->linger_ns : (uint64_t)(30 * NS));
+  stream_close(L, s, sv ? sv->linger_ns : (uint64_t)30 * NS);
   client_left(s);
   asy_release(L, t->loop, s->slot); /* last: now the writer may be collected, and the stream be freed */
 }
@@ -283,12 +282,15 @@ static void listener_destroy(Handle *h) {
   asy_free(l);
 }
 
-static void stop_listening(Listener *l);
+static void drop_listener(Listener *l);
 
+/* The loop closes: it is no longer the server's, either. */
 static void listener_shut(Shutter *shutter) {
-  Handle *h = asy_container(shutter, Handle, shutter);
-  asy_handle_close(h);
-  stop_listening(asy_container(h, Listener, handle));
+  Listener *l = asy_container(asy_container(shutter, Handle, shutter), Listener, handle);
+  Listener **place = &l->server->listeners;
+  while (*place && *place != l) place = &(*place)->next;
+  if (*place) *place = l->next;
+  drop_listener(l);
 }
 
 /* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
@@ -326,11 +328,12 @@ static void remove_file(const Listener *l) {
 
 /* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
 ** it stale and take its place. */
-static void stop_listening(Listener *l) {
-  if (l->fd < 0) return;
+static void drop_listener(Listener *l) {
+  asy_handle_close(&l->handle);
   remove_file(l);
   close(l->fd);
   l->fd = -1;
+  asy_handle_unbox(&l->handle);
 }
 
 static void close_listeners(Server *sv) {
@@ -339,9 +342,7 @@ static void close_listeners(Server *sv) {
   if (sv->loop) timer_cancel(&sv->loop->timers, &sv->retry);
   for (Listener *l = sv->listeners, *next; l; l = next) {
     next = l->next;
-    asy_handle_close(&l->handle);
-    stop_listening(l);
-    asy_handle_unbox(&l->handle);
+    drop_listener(l);
   }
   sv->listeners = NULL;
 }
@@ -425,7 +426,7 @@ static void take_options(lua_State *L, Server *sv) {
   sv->cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
   sv->serving = asy_opt_bool(L, 3, "start_serving", true);
   lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", 30);
-  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS) + 1 : TIMER_NEVER / 2;
+  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * (lua_Number)NS) + 1 : TIMER_NEVER / 2;
 }
 
 /* listen(handler, {address, ...}, opts) → server: the mechanism of start_server */
@@ -712,7 +713,8 @@ static const luaL_Reg functions[] = {{"listen", server_listen}, {NULL, NULL}};
 /* stack: module */
 void asy_open_server(lua_State *L) {
   static const luaL_Reg protected[] = {{"serve", serve_protected}, {NULL, NULL}};
-  asy_runtime(L)->report_servers = report_servers;
+  static const LoopHooks hooks = {.report = report_servers};
+  asy_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
   lua_newtable(L);

@@ -190,7 +190,7 @@ static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
     if (s->handle.open) close_handle(s);
   } else
     stream_flush(L, s);
-  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->tidy.link)) destroy(&s->handle);
+  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->tidy.link)) asy_handle_free(&s->handle);
 }
 
 /* The loop has closed: nothing will be tidied any more. A stream that nobody has but for that is freed. */
@@ -203,7 +203,7 @@ static void forget_streams(Loop *loop) {
       if (ready->run != tidy_run) continue;
       Stream *s = asy_container(ready, Stream, tidy);
       list_remove(node);
-      if (s->handle.closed && !s->handle.boxed) destroy(&s->handle);
+      if (s->handle.closed && !s->handle.boxed) asy_handle_free(&s->handle);
     }
 }
 
@@ -238,6 +238,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   Stream *s = box->stream = asy_calloc(1, block_size(type));
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
+  s->handle.box = (void **)&box->stream;
   s->handle.on_close = on_close;
   s->send.run = stream_send_run;
   s->tidy.run = tidy_run;
@@ -409,8 +410,8 @@ static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}
 
 void asy_open_stream(lua_State *L) {
   const luaL_Reg later[] = {{"report", report_later}, {NULL, NULL}};
-  asy_runtime(L)->report_streams = report_streams;
-  asy_runtime(L)->forget_streams = forget_streams;
+  static const LoopHooks hooks = {.report = report_streams, .forget = forget_streams};
+  asy_on_loop(asy_runtime(L), &hooks);
   lua_newtable(L);
   asy_setfuncs(L, later);
   lua_getfield(L, -1, "report");

@@ -19,7 +19,6 @@
 #define MAX_PIECE ((size_t)1 << 30) /* libuv counts a buffer's bytes in 32 bits */
 #define MAX_PIECES 64       /* buffers of one system call */
 #define CLOSE_LINGER 30     /* seconds that <close> waits for a peer that takes nothing */
-#define NS 1000000000
 
 static WriterBox *check_box(lua_State *L) {
   WriterBox *box = stream_test(L, 1, &stream_writer_kind);

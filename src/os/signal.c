@@ -167,7 +167,9 @@ static int signal_release(lua_State *L) {
   return 0;
 }
 
-static void release_at_close(Loop *loop) {
+static void release_at_close(lua_State *L, Loop *loop, int held) {
+  (void)L;
+  (void)held;
   if (loop->on_interrupt) release(asy_container(loop->on_interrupt, Interrupt, ready));
 }
 
@@ -244,6 +246,7 @@ static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
   Signal *s = *box = asy_calloc(1, sizeof *s);
   if (!s) luaL_error(L, "not enough memory");
   asy_handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
+  s->handle.box = (void **)box;
   s->ready.run = signal_run;
   list_init(&s->ready.link);
   s->signum = signum;
@@ -271,7 +274,6 @@ static int loop_add_signal_handler(lua_State *L) {
     asy_loop_setfield(L, loop, "sigint");
     return 0;
   }
-  asy_checkalive(L);
   Signal **box = new_box(L, loop->rt); /* stack: loop, signal, callback, box */
   push_signals(L, loop);
   if (lua_rawgeti(L, -1, signum) == LUA_TNIL) { /* else the box that is there */
@@ -325,7 +327,8 @@ static const luaL_Reg functions[] = {
 
 /* stack: module */
 void asy_open_signal(lua_State *L) {
-  asy_runtime(L)->release_interrupt = release_at_close;
+  static const LoopHooks hooks = {.leave = release_at_close};
+  asy_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);
   asy_newclass(L, ASY_SIGNAL, "asyncio.Signal", NULL, signal_metamethods);

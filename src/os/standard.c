@@ -243,7 +243,8 @@ static const luaL_Reg loop_methods[] = {{"_unpumped", loop_unpumped}, {NULL, NUL
 
 /* stack: module */
 void asy_open_standard(lua_State *L) {
-  asy_runtime(L)->forget_pumps = forget_pumps;
+  static const LoopHooks hooks = {.forget = forget_pumps};
+  asy_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
 }

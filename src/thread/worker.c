@@ -6,13 +6,13 @@
 */
 #include "thread/worker.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
 #include <lualib.h>
 
 #include "base/alloc.h"
 #include "thread/codec.h"
+#include "core/process.h"
 #include "core/error.h"
 #include "core/loop.h"
 #include "base/mutex.h"
@@ -36,16 +36,6 @@ void worker_function_unref(WorkerFunction *fn) {
 
 /* The parent's side: what a state is made from */
 
-/* C functions are the same in all states; what they are in must not be unloaded with the parent's. */
-static bool pin(void *function) {
-#if defined(RTLD_NODELETE)
-  Dl_info info;
-  if (!dladdr(function, &info) || !info.dli_fname) return false;
-  dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD); /* fails for the program itself */
-#endif
-  return true;
-}
-
 /* Whether the value on the top, which it pops, can be sent. */
 static bool crosses(lua_State *L) {
   Buffer trial = {NULL, 0, 0, 0};
@@ -67,7 +57,7 @@ static void push_preloaded(lua_State *L) {
   while (found && lua_next(L, sent + 2)) {
     lua_CFunction c = lua_tocfunction(L, -1);
     bool plain = c && !lua_getupvalue(L, -1, 1);
-    if (lua_type(L, -2) == LUA_TSTRING && plain && pin((void *)(uintptr_t)c)) {
+    if (lua_type(L, -2) == LUA_TSTRING && plain && asy_pin((void *)(uintptr_t)c)) {
       lua_pushvalue(L, -2);
       lua_pushinteger(L, (lua_Integer)(intptr_t)c);
       lua_rawset(L, sent + 1);

@@ -615,6 +615,7 @@ local function leave_open(loop)
   create_task(asyncio.open_unix_connection, "\0no such name")
   local from = host.pipe()
   create_task(asyncio.wait_readable, from)
+  -- not print: where the loop runs on because memory ran out, that waits for somebody who reads stdout
   loop:add_writer(asyncio.stdout():get_extra_info "socket" or from, function() end)
   local pool = asyncio.ThreadPoolExecutor(1)
   await(pool:submit(function() require "asyncio" end))

@@ -1,0 +1,35 @@
+/*
+** clock.c - the loop's time: its clock, real or virtual, deadlines, and what steps are measured with.
+*/
+#include "core/loop.h"
+
+#include <math.h>
+
+#define COARSE_LIMIT 40000000 /* thresholds below that are measured with the exact clock */
+
+#if defined(CLOCK_MONOTONIC_COARSE)
+#define CHEAP_CLOCK CLOCK_MONOTONIC_COARSE /* 7 ns instead of 25, in steps of 4 ms */
+#else
+#define CHEAP_CLOCK CLOCK_MONOTONIC
+#endif
+
+void asy_set_slow(Loop *loop, uint64_t ns) {
+  loop->slow_ns = ns;
+  loop->step_clock = ns < COARSE_LIMIT ? CLOCK_MONOTONIC : CHEAP_CLOCK;
+  loop->step_start = loop->polled_at = asy_step_now(loop);
+}
+
+uint64_t asy_now(const Loop *loop) { return loop->is_virtual ? loop->virtual_now : uv_hrtime(); }
+
+uint64_t asy_deadline(const Loop *loop, lua_Number seconds) {
+  uint64_t now = asy_now(loop);
+  double ns = seconds * NS;
+  if (!(ns > 0)) return now;
+  return ns < 9e18 ? now + (uint64_t)ceil(ns) : TIMER_NEVER;
+}
+
+lua_Number asy_checkseconds(lua_State *L, int idx) {
+  lua_Number s = luaL_checknumber(L, idx);
+  luaL_argcheck(L, s == s, idx, "seconds expected, got NaN");
+  return s;
+}

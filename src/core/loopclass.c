@@ -1,0 +1,219 @@
+/*
+** loopclass.c - asyncio.Loop as Lua sees it.
+*/
+#include "core/loop.h"
+
+#include <string.h>
+
+#include "core/error.h"
+
+static Loop *check_loop(lua_State *L, int idx) {
+  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOOP, "asyncio.Loop");
+}
+
+/* A loop that runs is collected only when the state closes beneath it (os.exit in a task). */
+static int loop__gc(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  if (loop->open) asy_loop_close(L, loop, 1);
+  return 0;
+}
+
+static int loop__close(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  if (loop->open && loop->rt->running != loop) asy_loop_close(L, loop, 1);
+  return 0;
+}
+
+/* Methods */
+
+/// Runs until `stop` is called.
+// @function Loop:run_forever
+static int loop_run_forever(lua_State *L) {
+  asy_loop_run(L, check_loop(L, 1), NULL);
+  return 0;
+}
+
+/// Ends the run after the current turn.
+// @function Loop:stop
+static int loop_stop(lua_State *L) {
+  check_loop(L, 1)->stopping = true;
+  return 0;
+}
+
+/// Closes a loop that doesn't run: what is pending is dropped, handles are closed at once.
+// Closing twice is no error.
+// @function Loop:close
+static int loop_close(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  if (loop->rt->running == loop)
+    return asy_error(L, ASY_ERROR, "cannot close a running event loop");
+  if (loop->open) asy_loop_close(L, loop, 1);
+  return 0;
+}
+
+/// Whether it runs now.
+// @function Loop:is_running
+// @treturn boolean
+static int loop_is_running(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  lua_pushboolean(L, loop->rt->running == loop);
+  return 1;
+}
+
+/// Whether it has been closed.
+// @function Loop:is_closed
+// @treturn boolean
+static int loop_is_closed(lua_State *L) {
+  lua_pushboolean(L, !check_loop(L, 1)->open);
+  return 1;
+}
+
+/// The loop's clock: monotonic seconds since some moment.
+// @function Loop:time
+// @treturn number
+static int loop_time(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)asy_now(check_loop(L, 1)) / NS);
+  return 1;
+}
+
+/// Switches debug mode.
+// @function Loop:set_debug
+// @tparam boolean on
+static int loop_set_debug(lua_State *L) {
+  check_loop(L, 1)->debug = lua_toboolean(L, 2);
+  return 0;
+}
+
+/// Whether debug mode is on.
+// @function Loop:get_debug
+// @treturn boolean
+static int loop_get_debug(lua_State *L) {
+  lua_pushboolean(L, check_loop(L, 1)->debug);
+  return 1;
+}
+
+/* Lua values that belong to a loop, for the Lua layer: executor, exception handler, ... */
+static int loop_getfield(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  asy_loop_checkopen(L, loop);
+  asy_loop_getfield(L, loop, luaL_checkstring(L, 2));
+  return 1;
+}
+
+static int loop_setfield(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  asy_loop_checkopen(L, loop);
+  lua_settop(L, 3);
+  asy_loop_setfield(L, loop, luaL_checkstring(L, 2));
+  return 0;
+}
+
+static int loop__index(lua_State *L) {
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1; /* a method: nearly always */
+  if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "slow_callback_duration")) return 1;
+  lua_pushnumber(L, (lua_Number)check_loop(L, 1)->slow_ns / NS);
+  return 1;
+}
+
+static int loop__newindex(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  if (strcmp(luaL_checkstring(L, 2), "slow_callback_duration"))
+    return luaL_error(L, "asyncio.Loop has no field '%s' to set", lua_tostring(L, 2));
+  lua_Number s = asy_checkseconds(L, 3);
+  asy_set_slow(loop, s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS) : TIMER_NEVER);
+  return 0;
+}
+
+static int loop__tostring(lua_State *L) {
+  Loop *loop = check_loop(L, 1);
+  lua_pushfstring(L, "asyncio.Loop: %s (%p)",
+                  !loop->open                ? "closed"
+                  : loop->rt->running == loop ? "running"
+                                              : "not running",
+                  (void *)loop);
+  return 1;
+}
+
+static int loop_open_handles(lua_State *L) {
+  lua_pushinteger(L, asy_loop_handles(check_loop(L, 1)));
+  return 1;
+}
+
+/// The loop that runs in this Lua state; raises when none does.
+// @function get_running_loop
+// @treturn Loop
+static int loop_get_running(lua_State *L) {
+  asy_loop_push(L, asy_running(L, ASY_RUNTIME(L)));
+  return 1;
+}
+
+/// The same as `get_running_loop`.
+// @function get_event_loop
+// @treturn Loop
+static int loop_get_event_loop(lua_State *L) { return loop_get_running(L); }
+
+/* Whether a loop runs in this state, here or beneath: then nothing may wait or run another. */
+static int loop_in_run(lua_State *L) {
+  lua_pushboolean(L, ASY_RUNTIME(L)->running != NULL);
+  return 1;
+}
+
+/// An event loop: it runs tasks, makes calls at their time, and waits for the operating system.
+// `asyncio.run` makes one; `get_running_loop` finds it. Its field `slow_callback_duration` (0.1 s,
+// can be set) is how long a step may take before it is reported; in debug mode with the place where
+// it was slow.
+// @type Loop
+// @usage
+// local loop = asyncio.get_running_loop()
+// local began = loop:time()
+// loop:call_later(2, print, "called after two seconds")
+// loop:set_exception_handler(function(_, context) io.stderr:write(context.message, "\n") end)
+// loop.slow_callback_duration = 0.5
+// asyncio.sleep(3)
+// print(math.floor(loop:time() - began)) --> 3
+
+static const luaL_Reg methods[] = {{"run_forever", loop_run_forever},
+                                   {"stop", loop_stop},
+                                   {"close", loop_close},
+                                   {"is_running", loop_is_running},
+                                   {"is_closed", loop_is_closed},
+                                   {"time", loop_time},
+                                   {"set_debug", loop_set_debug},
+                                   {"get_debug", loop_get_debug},
+                                   {"_get", loop_getfield},
+                                   {"_set", loop_setfield},
+                                   {"_open_handles", loop_open_handles},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", loop__gc},
+                                       {"__close", loop__close},
+                                       {"__newindex", loop__newindex},
+                                       {"__tostring", loop__tostring},
+                                       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"new_event_loop", asy_loop_new},
+                                     {"get_running_loop", loop_get_running},
+                                     {"get_event_loop", loop_get_event_loop},
+                                     {"in_run", loop_in_run},
+                                     {NULL, NULL}};
+
+/* stack: module */
+void asy_open_loop(lua_State *L) {
+  Runtime *rt = asy_open_runtime(L);
+  lua_pushboolean(L, 0);
+  rt->loop_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushboolean(L, 0);
+  rt->held_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushboolean(L, 0);
+  rt->closing_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  asy_open_hold(L);
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, metamethods);
+  asy_pushmeta(L, rt, ASY_LOOP);
+  lua_pushlightuserdata(L, rt); /* __index: fields, then the methods */
+  lua_getfield(L, -2, "__index");
+  lua_pushcclosure(L, loop__index, 2);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,114 @@
+/*
+** polling.c - the poll: when to ask the operating system, and how long to wait for it.
+*/
+#include "core/loop.h"
+
+#if defined(__linux__)
+#include <poll.h>
+#endif
+
+#include "core/error.h"
+
+#define NS_PER_POLL 4000000 /* a busy loop polls after STEPS_PER_POLL or after so long (Tokio: 61 steps, no such bound) */
+
+static void on_tick(uv_timer_t *tick) {
+  Loop *loop = asy_container(tick, Loop, tick);
+  loop->tick_at = TIMER_NEVER;
+  uv_stop(&loop->uv); /* before 1.45 libuv runs due timers first, and would then poll without a limit */
+}
+
+void asy_on_wakeup(uv_async_t *wakeup) {
+  Loop *loop = asy_container(wakeup, Loop, wakeup);
+  inbox_deliver(loop->inbox);
+  if (atomic_exchange(&loop->interrupted, 0) && loop->on_interrupt &&
+      !list_linked(&loop->on_interrupt->link))
+    asy_ready(loop, loop->on_interrupt);
+}
+
+static void poll_now(Loop *loop) { uv_run(&loop->uv, UV_RUN_NOWAIT); }
+
+/* Waits less than a millisecond, which libuv's own timers can't. */
+static void poll_briefly(Loop *loop, uint64_t ns) {
+  poll_now(loop); /* also hands new watchers to the kernel */
+  if (!list_empty(&loop->ready)) return;
+#if defined(__linux__)
+  struct pollfd p = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+  struct timespec t = {.tv_sec = 0, .tv_nsec = (long)ns};
+  if (ppoll(&p, 1, &t, NULL) > 0) poll_now(loop);
+#else
+  (void)ns;
+  uv_update_time(&loop->uv);
+  uv_timer_start(&loop->tick, on_tick, 1, 0);
+  uv_run(&loop->uv, UV_RUN_ONCE);
+  loop->tick_at = TIMER_NEVER;
+#endif
+}
+
+static void poll_until(Loop *loop, uint64_t deadline) {
+  if (deadline != TIMER_NEVER) {
+    uint64_t now = uv_hrtime();
+    if (deadline <= now) return poll_now(loop);
+    if (deadline - now < 1000000) return poll_briefly(loop, deadline - now);
+    if (deadline < loop->tick_at) {
+      uv_update_time(&loop->uv);
+      uv_timer_start(&loop->tick, on_tick, (deadline - now) / 1000000, 0);
+      loop->tick_at = deadline;
+    }
+  }
+  uv_run(&loop->uv, UV_RUN_ONCE);
+}
+
+static void count_handle(uv_handle_t *h, void *arg) {
+  if (h->data && uv_has_ref(h) && !uv_is_closing(h)) ++*(int *)arg;
+}
+
+int asy_loop_handles(Loop *loop) {
+  int n = 0;
+  if (loop->open) uv_walk(&loop->uv, count_handle, &n);
+  return n;
+}
+
+/* The virtual clock: when nothing can go on, it is as late as the next timer. What threads do takes
+** real time; what other processes do, too, but only when there is no timer. */
+static void poll_virtually(lua_State *L, Loop *loop) {
+  poll_now(loop);
+  if (!list_empty(&loop->ready)) return;
+  if (!loop->jobs && timer_next(&loop->timers) != TIMER_NEVER) {
+    uint64_t next = timer_next(&loop->timers);
+    if (next > loop->virtual_now) loop->virtual_now = next;
+  } else if (loop->jobs || asy_loop_handles(loop))
+    uv_run(&loop->uv, UV_RUN_ONCE);
+  else
+    asy_error(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
+}
+
+/* Every task is blocked once a poll has found nothing either. */
+static void poll_idle(Loop *loop) {
+  poll_now(loop);
+  if (list_empty(&loop->ready)) asy_wake_all(&loop->idle, 0);
+}
+
+/* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without
+** one, as often as a busy loop may go without. */
+void asy_poll(lua_State *L, Loop *loop) {
+  bool busy = !list_empty(&loop->ready) || loop->stopping;
+  bool may_wait = loop->steps > 0 && loop->step_start - loop->polled_at < NS_PER_POLL;
+  if (busy && may_wait) return;
+  if (may_wait && inbox_filled(loop->inbox)) {
+    loop->steps--;
+    inbox_deliver(loop->inbox);
+    return;
+  }
+  loop->steps = STEPS_PER_POLL;
+  if (busy)
+    poll_now(loop);
+  else if (!list_empty(&loop->idle))
+    poll_idle(loop);
+  else if (loop->is_virtual)
+    poll_virtually(L, loop);
+  else if (loop->hunt && loop->hunt_at < timer_next(&loop->timers))
+    poll_until(loop, loop->hunt_at);
+  else
+    poll_until(loop, timer_next(&loop->timers));
+  loop->step_start = loop->polled_at = asy_step_now(loop);
+}

@@ -1,0 +1,56 @@
+/*
+** process.c - what we do to the whole process: shared objects that stay, the heap, SIGPIPE, standard descriptors
+** that are closed.
+*/
+#include "core/process.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+static void ignore_signal(int signum) { (void)signum; }
+
+/* libuv writes without MSG_NOSIGNAL: a dead peer would end the process. A handler that does nothing
+** turns that into EPIPE, and unlike SIG_IGN it is not inherited by programs that are started. */
+void asy_survive_sigpipe(void) {
+  struct sigaction sa = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART}, old;
+  if (sigaction(SIGPIPE, NULL, &old) || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL) return;
+  sigemptyset(&sa.sa_mask);
+  sigaction(SIGPIPE, &sa, NULL);
+}
+
+/* A standard descriptor that is closed would become our next socket's, and `print` would write there. */
+unsigned asy_plug_standard(void) {
+  unsigned plugged = 0;
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    int got = open("/dev/null", O_RDWR);
+    if (got == fd)
+      plugged |= 1u << fd;
+    else if (got >= 0)
+      close(got);
+  }
+  return plugged;
+}
+
+bool asy_pin(const void *address) {
+#if defined(RTLD_NODELETE)
+  Dl_info info;
+  if (!dladdr(address, &info) || !info.dli_fname) return false;
+  dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD); /* fails for the program itself */
+#endif
+  return true;
+}
+
+/* glibc returns the top of its heap to the system whenever 128 KiB there are free, and fetches it again page
+** by page: Lua frees far more than that in each of its cycles, and a server with messages of 16 KiB spent most
+** of its time so. glibc keeps twice the size of the largest mapped block that was ever freed (mallopt(3)). */
+void asy_keep_heap(void) {
+#if defined(__GLIBC__)
+  void *volatile block = asy_malloc((size_t)1 << 20);
+  asy_free(block);
+#endif
+}

@@ -1,0 +1,92 @@
+/*
+** turn.c - the turn of the event loop: what is ready runs, then what waits for the turn's end, then the poll.
+**
+** Invariants: `rt->running` is the loop on the C stack, if any; while it runs, the registry has
+** its held table at hand. A node is in one list at most. A closed loop holds nothing.
+*/
+#include "core/loop.h"
+
+#include <limits.h>
+
+#include "core/error.h"
+
+void asy_wake_all(ListNode *line, int code) {
+  while (!list_empty(line)) {
+    Waiter *w = asy_container(line->next, Waiter, link);
+    w->wake(w, code);
+  }
+}
+
+/* Runs the first `max` nodes of a list. */
+static void run_list(lua_State *L, Loop *loop, ListNode *list, int max) {
+  for (ListNode *node; max-- > 0 && (node = list_take(list));) {
+    Ready *r = asy_container(node, Ready, link);
+    loop->steps--;
+    r->run(L, loop, r);
+  }
+}
+
+static bool finished(const Loop *loop) {
+  return loop->stopping || loop->fatal || (loop->until && *loop->until);
+}
+
+static void turn(lua_State *L, Loop *loop) {
+  if (loop->timers.n) timer_fire_due(&loop->timers, asy_now(loop));
+  if (loop->ready.next->next == &loop->ready && list_empty(&loop->batch))
+    run_list(L, loop, &loop->ready, 1);
+  else {
+    list_splice(&loop->batch, &loop->ready);
+    run_list(L, loop, &loop->batch, INT_MAX);
+  }
+  if (!list_empty(&loop->turn_end)) run_list(L, loop, &loop->turn_end, INT_MAX);
+  if (loop->hunt) asy_hunt(L, loop);
+}
+
+static int loop_body(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  luaL_checkstack(L, LUA_MINSTACK * 2, NULL);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->held_ref); /* ASY_HELD */
+  loop->step_start = loop->polled_at = asy_step_now(loop);
+  for (;;) {
+    turn(L, loop);
+    if (finished(loop)) return 0;
+    asy_poll(L, loop);
+  }
+}
+
+void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
+  Runtime *rt = loop->rt;
+  asy_loop_checkopen(L, loop);
+  if (rt->running)
+    asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
+  luaL_checkstack(L, 10, NULL);
+  asy_held_table(L, loop);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
+  asy_loop_push(L, loop);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->loop_ref);
+  rt->running = loop;
+  loop->until = until;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->context_ref); /* a run that breaks off may leave another */
+  int context = lua_gettop(L);
+  lua_pushcfunction(L, loop_body);
+  lua_pushlightuserdata(L, loop);
+  int status = lua_pcall(L, 1, 0, 0);
+  rt->running = NULL;
+  rt->current = NULL;
+  loop->until = NULL;
+  loop->stopping = false;
+  lua_pushvalue(L, context);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->context_ref);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->loop_ref);
+  bool fatal = loop->fatal;
+  loop->fatal = false;
+  if (status != LUA_OK) lua_error(L);
+  if (!fatal) return;
+  asy_loop_getfield(L, loop, "fatal");
+  lua_pushnil(L);
+  asy_loop_setfield(L, loop, "fatal");
+  lua_error(L);
+}
