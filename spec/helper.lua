@@ -21,6 +21,9 @@ local t = setmetatable({ lu = lu, asyncio = asyncio, testing = testing }, { __in
 
 t.slow = os.getenv "SPEC_SLOW" ~= nil -- under valgrind and the like: smaller numbers
 
+t.lua55 = _VERSION ~= "Lua 5.4"
+t.NO_ERROR = select(2, pcall(error, nil)) -- what Lua makes of error(nil): a text, since 5.5
+
 --- How C is compiled against the Lua that the specs run under, in a shell.
 t.cflags = os.getenv "SPEC_LUA_CFLAGS" or "$(pkg-config --cflags lua5.4)"
 t.libs = os.getenv "SPEC_LUA_LIBS" or "$(pkg-config --libs lua5.4)"
