@@ -9,6 +9,8 @@
 
 ASY_HIDDEN
 
+#define NS_PER_S UINT64_C(1000000000) /* all times here are in ns */
+
 typedef struct Timer {
   size_t place;                 /* where its entry stands in the heap, from 1; 0: not set */
   void (*fire)(struct Timer *); /* called once, after the timer has left the heap; C only */

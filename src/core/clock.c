@@ -23,7 +23,7 @@ uint64_t asy_now(const Loop *loop) { return loop->is_virtual ? loop->virtual_now
 
 uint64_t asy_deadline(const Loop *loop, lua_Number seconds) {
   uint64_t now = asy_now(loop);
-  double ns = seconds * NS;
+  double ns = seconds * NS_PER_S;
   if (!(ns > 0)) return now;
   return ns < 9e18 ? now + (uint64_t)ceil(ns) : TIMER_NEVER;
 }

@@ -58,3 +58,22 @@ void asy_handles_forget(Loop *loop, bool dying) {
     asy_handle_unbox(h);
   }
 }
+
+/* What a walk over all handles looks for, and does. */
+typedef struct Walk {
+  void (*shut)(Shutter *);
+  void (*visit)(Handle *h, void *arg);
+  void *arg;
+} Walk;
+
+static void on_walk(uv_handle_t *uv, void *arg) {
+  const Walk *walk = arg;
+  Shutter *shutter = uv->data;
+  if (shutter && shutter->shut == walk->shut && !uv_is_closing(uv))
+    walk->visit(asy_container(shutter, Handle, shutter), walk->arg);
+}
+
+void asy_handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg) {
+  Walk walk = {shut, visit, arg};
+  uv_walk(&loop->uv, on_walk, &walk);
+}

@@ -43,6 +43,9 @@ void asy_handle_free(Handle *h);
 ** theirs may come: then their userdata lose them now. */
 void asy_handles_forget(Loop *loop, bool dying);
 
+/* Visits the open handles of a loop that are shut by that function, by which one kind knows its own. */
+void asy_handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg);
+
 ASY_HIDDEN_END
 
 #endif

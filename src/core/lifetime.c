@@ -26,7 +26,7 @@ static void forget_nodes(ListNode *list) {
 static int close_lua_part(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
   asy_loop_enrol(L, loop, 2); /* it is lost there when it is being collected */
-  for (int i = 0; i < loop->rt->nhooks; i++)
+  for (int i = loop->rt->nhooks; i-- > 0;)
     if (loop->rt->hooks[i]->report) loop->rt->hooks[i]->report(L, loop);
   return 0;
 }
@@ -43,7 +43,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   lua_getiuservalue(L, idx, ASY_UV_HELD);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
   asy_held_table(L, loop);
-  for (int i = 0, held = lua_gettop(L); i < rt->nhooks; i++)
+  for (int i = rt->nhooks, held = lua_gettop(L); i-- > 0;)
     if (rt->hooks[i]->leave) rt->hooks[i]->leave(L, loop, held);
   lua_pop(L, 1);
   lua_pushcfunction(L, close_lua_part);
@@ -64,7 +64,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   uv_loop_close(&loop->uv);
   timer_heap_free(&loop->timers);
   block_pool_free(&loop->blocks);
-  for (int i = 0; i < rt->nhooks; i++)
+  for (int i = rt->nhooks; i-- > 0;)
     if (rt->hooks[i]->forget) rt->hooks[i]->forget(loop);
   asy_handles_forget(loop, asy_is_dying(L));
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
@@ -102,7 +102,7 @@ int asy_loop_new(lua_State *L) {
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;
   loop->tick_at = TIMER_NEVER;
-  asy_set_slow(loop, NS / 10);
+  asy_set_slow(loop, NS_PER_S / 10);
   loop->steps = STEPS_PER_POLL;
   list_init(&loop->ready);
   list_init(&loop->batch);

@@ -180,8 +180,13 @@ typedef struct Shutter {
 
 /* Between the loop's own files */
 
-#define STEPS_PER_POLL 256 /* a busy loop polls after so many steps (see polling.c) */
-#define NS 1000000000      /* in a second */
+#define STEPS_PER_POLL 256  /* a busy loop polls after so many steps ... */
+#define NS_PER_POLL 4000000 /* ... or after so long (Tokio, which has no such bound: 61 steps) */
+
+static inline bool asy_is_busy(const Loop *loop) { return !list_empty(&loop->ready) || loop->stopping; }
+static inline bool asy_poll_may_wait(const Loop *loop) {
+  return loop->steps > 0 && loop->step_start - loop->polled_at < NS_PER_POLL;
+}
 
 /* Puts a loop among those that are found by their id. idx: its userdata */
 void asy_loop_enrol(lua_State *L, const Loop *loop, int idx);
@@ -189,7 +194,7 @@ void asy_loop_enrol(lua_State *L, const Loop *loop, int idx);
 void asy_loop_close(lua_State *L, Loop *loop, int idx);
 /* new_event_loop() */
 int asy_loop_new(lua_State *L);
-/* Asks the operating system what has happened, if it is time to, and waits for it, if there is nothing to do. */
+/* Asks the operating system what has happened; waits for it, if there is nothing to do. */
 void asy_poll(lua_State *L, Loop *loop);
 void asy_on_wakeup(uv_async_t *wakeup);
 /* A slice of the hunt, if one is due. */

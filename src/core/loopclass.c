@@ -72,7 +72,7 @@ static int loop_is_closed(lua_State *L) {
 // @function Loop:time
 // @treturn number
 static int loop_time(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)asy_now(check_loop(L, 1)) / NS);
+  lua_pushnumber(L, (lua_Number)asy_now(check_loop(L, 1)) / NS_PER_S);
   return 1;
 }
 
@@ -112,7 +112,7 @@ static int loop__index(lua_State *L) {
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1; /* a method: nearly always */
   if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "slow_callback_duration")) return 1;
-  lua_pushnumber(L, (lua_Number)check_loop(L, 1)->slow_ns / NS);
+  lua_pushnumber(L, (lua_Number)check_loop(L, 1)->slow_ns / NS_PER_S);
   return 1;
 }
 
@@ -121,7 +121,7 @@ static int loop__newindex(lua_State *L) {
   if (strcmp(luaL_checkstring(L, 2), "slow_callback_duration"))
     return luaL_error(L, "asyncio.Loop has no field '%s' to set", lua_tostring(L, 2));
   lua_Number s = asy_checkseconds(L, 3);
-  asy_set_slow(loop, s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS) : TIMER_NEVER);
+  asy_set_slow(loop, s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS_PER_S) : TIMER_NEVER);
   return 0;
 }
 

@@ -9,8 +9,6 @@
 
 #include "core/error.h"
 
-#define NS_PER_POLL 4000000 /* a busy loop polls after STEPS_PER_POLL or after so long (Tokio: 61 steps, no such bound) */
-
 static void on_tick(uv_timer_t *tick) {
   Loop *loop = asy_container(tick, Loop, tick);
   loop->tick_at = TIMER_NEVER;
@@ -91,10 +89,8 @@ static void poll_idle(Loop *loop) {
 /* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without
 ** one, as often as a busy loop may go without. */
 void asy_poll(lua_State *L, Loop *loop) {
-  bool busy = !list_empty(&loop->ready) || loop->stopping;
-  bool may_wait = loop->steps > 0 && loop->step_start - loop->polled_at < NS_PER_POLL;
-  if (busy && may_wait) return;
-  if (may_wait && inbox_filled(loop->inbox)) {
+  bool busy = asy_is_busy(loop);
+  if (asy_poll_may_wait(loop) && inbox_filled(loop->inbox)) {
     loop->steps--;
     inbox_deliver(loop->inbox);
     return;

@@ -33,6 +33,11 @@ void asy_setfuncs(lua_State *L, const luaL_Reg *functions) {
   luaL_setfuncs(L, functions, 1);
 }
 
+void asy_pushfunction(lua_State *L, lua_CFunction fn) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key);
+  lua_pushcclosure(L, fn, 1);
+}
+
 void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *methods,
                   const luaL_Reg *metamethods) {
   Runtime *rt = asy_runtime(L);

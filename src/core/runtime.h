@@ -39,7 +39,8 @@ struct Task;
 struct Loop;
 struct Worker;
 
-/* What a room wants to be told of each loop's life; any may be NULL. In the order of asy_on_loop: */
+/* What a room wants to be told of each loop's life; any may be NULL. Those that were registered last, which stand on
+** the others, are told first of its end. */
 typedef struct LoopHooks {
   void (*made)(lua_State *L, int held);   /* held: the index of its held table, not the loop's yet */
   /* The loop closes: never raises. held: the index of its held table */
@@ -96,6 +97,8 @@ void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *met
 void asy_pushmeta(lua_State *L, const Runtime *rt, Kind kind);
 /* Adds functions to the table on the top, with the runtime as upvalue. */
 void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
+/* Pushes a function, with the runtime as upvalue. */
+void asy_pushfunction(lua_State *L, lua_CFunction fn);
 /* The userdata at idx if it is of that kind, else NULL. */
 void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind);
 /* The same, or an argument error. */

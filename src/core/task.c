@@ -786,14 +786,10 @@ void asy_task_find(lua_State *L, Loop *loop, uint64_t number) {
 
 /* Fills the reserved slots of a new loop's held table. */
 static void prepare_tasks(lua_State *L, int idx) {
-  const luaL_Reg function[] = {{"body", body}, {NULL, NULL}};
   lua_newtable(L);
   lua_rawseti(L, idx, ASY_SLOT_SPARE);
-  lua_newtable(L);
-  asy_setfuncs(L, function);
-  lua_getfield(L, -1, "body");
+  asy_pushfunction(L, body);
   lua_rawseti(L, idx, ASY_SLOT_BODY);
-  lua_pop(L, 1);
   asy_pushmeta(L, asy_runtime(L), ASY_TASK);
   lua_rawseti(L, idx, ASY_SLOT_META);
 }

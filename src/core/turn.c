@@ -50,7 +50,7 @@ static int loop_body(lua_State *L) {
   for (;;) {
     turn(L, loop);
     if (finished(loop)) return 0;
-    asy_poll(L, loop);
+    if (!asy_is_busy(loop) || !asy_poll_may_wait(loop)) asy_poll(L, loop);
   }
 }
 

@@ -6,12 +6,20 @@
 
 #include "base/asy.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 ASY_HIDDEN
 
 #define ASY_ADDRESS_TEXT (sizeof(struct sockaddr_un) + 32) /* room for one in words */
+
+/* The address of an IP peer; room for no other. */
+typedef union IpAddress {
+  struct sockaddr any;
+  struct sockaddr_in in;
+  struct sockaddr_in6 in6;
+} IpAddress;
 
 /* Pushes the table of an address; nil for a family that isn't known. */
 void asy_address_push(lua_State *L, const struct sockaddr *sa, socklen_t len);

@@ -8,19 +8,21 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "net/address.h"
 #include "base/alloc.h"
 #include "core/error.h"
 #include "core/options.h"
+#include "net/input.h"
+#include "net/life.h"
+#include "net/peer.h"
 
 typedef struct Connect {
   uv_connect_t req;
-  Stream *stream; /* NULL: nobody waits any more */
+  Stream *stream;
 } Connect;
 
 static void on_connect(uv_connect_t *req, int status) {
   Connect *c = asy_container(req, Connect, req);
-  if (c->stream && status != UV_ECANCELED) stream_wake_reader(c->stream, status);
+  if (status != UV_ECANCELED) input_wake(c->stream, status);
   asy_free(c);
 }
 
@@ -29,15 +31,15 @@ static int connected(lua_State *L, Task *t) {
   Stream *s = t->on;
   struct sockaddr_storage sa;
   char text[ASY_ADDRESS_TEXT];
-  s->reader = NULL;
+  s->in.reader = NULL;
   socklen_t len = asy_address_check(L, 1, &sa);
   if (t->code) {
     stream_abort(L, s);
     asy_address_text((struct sockaddr *)&sa, len, text);
     return asy_oserror(L, t->code, "connect", text);
   }
-  stream_set_peer(s, (struct sockaddr *)&sa);
-  stream_start(s);
+  peer_note(s, (struct sockaddr *)&sa);
+  input_start(s);
   stream_push_reader(L, 3);
   lua_insert(L, 3);
   return 2;
@@ -46,7 +48,7 @@ static int connected(lua_State *L, Task *t) {
 static Abort connect_abort(lua_State *L, Task *t) {
   Stream *s = t->on;
   if (!s) return ASY_DETACHED;
-  s->reader = NULL;
+  s->in.reader = NULL;
   stream_abort(L, s);
   return ASY_DETACHED;
 }
@@ -101,7 +103,7 @@ static int stream_connect(lua_State *L) {
     return fail(L, s, status, "connect", text);
   }
   set_options(L, s);
-  s->reader = t;
+  s->in.reader = t;
   return asy_park(L, t, &CONNECT, s);
 }
 
@@ -134,7 +136,7 @@ static int stream_connect_unix(lua_State *L) {
     if (fd >= 0) close(fd);
     return fail(L, s, status, "connect", text);
   }
-  stream_start(s);
+  input_start(s);
   stream_push_reader(L, 3);
   lua_insert(L, 3);
   return 2;

@@ -1,23 +1,16 @@
 /*
-** reader.c - asyncio.StreamReader.
+** reader.c - asyncio.StreamReader: input to Lua.
 **
-** Reads land in the stream's buffer, whether somebody waits or not, until twice the limit lies
-** there. A method looks at the buffer; when that isn't enough it says what it wants and parks, and
-** looks again when it is woken: so it takes nothing before it returns it, and a cancelled read has
-** taken nothing. A stream without unread data that waits has no buffer.
+** A method looks at the buffer; when that isn't enough it says what it wants and parks, and looks again
+** when it is woken: so it takes nothing before it returns it, and a cancelled read has taken nothing.
 */
-#include "net/stream.h"
-
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "net/address.h"
 #include "core/error.h"
+#include "net/input.h"
+#include "net/life.h"
+#include "net/peer.h"
 #include "net/search.h"
 
 #define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
-#define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
 static ReaderBox *check_box(lua_State *L) {
   ReaderBox *box = stream_test(L, 1, &stream_reader_kind);
@@ -31,106 +24,15 @@ static Stream *check_reader(lua_State *L) {
   return s;
 }
 
-/* Receiving */
-
-void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
-  Stream *s = asy_container(h, Stream, uv);
-  (void)suggested;
-  if (s->direct && s->reader) {
-    *buf = uv_buf_init(NULL, 0);
-    return;
-  }
-  if (!s->in.data) buffer_take_block(&s->in, &s->handle.loop->blocks, s->read_size);
-  char *room = buffer_reserve(&s->in, s->read_size);
-  size_t n = room ? s->in.size - s->in.end : 0;
-  *buf = uv_buf_init(room, (unsigned)(n < LARGEST_READ ? n : LARGEST_READ));
-}
-
-static void adapt_read_size(Stream *s, size_t got, size_t offered) {
-  if (got == offered) {
-    if (s->read_size < LARGEST_READ) s->read_size *= 8;
-  } else if (got < s->read_size / 32 && s->read_size > BUFFER_BLOCK)
-    s->read_size /= 8;
-  if (s->read_size > LARGEST_READ) s->read_size = LARGEST_READ;
-}
-
-void stream_wake_reader(Stream *s, int code) {
-  if (s->reader && s->reader->phase == TASK_PARKED) asy_wake(s->reader, code);
-}
-
-void stream_pause_reading(Stream *s) {
-  if (s->reading) uv_read_stop(&s->uv.stream);
-  s->reading = false;
-}
-
-/* The input has ended: UV_EOF, or an error. */
-static void stop_reading(Stream *s, int status) {
-  if (status == UV_EOF)
-    s->eof = s->peer_ended = true;
-  else
-    s->read_error = status;
-  stream_pause_reading(s);
-}
-
-static bool satisfied(const Stream *s, const char *fresh, size_t n) {
-  return buffer_length(&s->in) >= s->want || (s->want_byte >= 0 && memchr(fresh, s->want_byte, n));
-}
-
-void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
-  Stream *s = asy_container(h, Stream, uv);
-  if (n == 0) return;
-  if (n < 0) {
-    if (n != UV_ENOBUFS || !s->direct) stop_reading(s, n == UV_ENOBUFS ? UV_ENOMEM : (int)n);
-    stream_wake_reader(s, 0);
-    if (s->draining) stream_end(s);
-    return;
-  }
-  if (s->draining) return; /* it came after the close: thrown away */
-  buffer_added(&s->in, (size_t)n);
-  adapt_read_size(s, (size_t)n, buf->len);
-  bool enough = satisfied(s, buf->base, (size_t)n);
-  if (enough) stream_wake_reader(s, 0);
-  bool full = s->on_demand || buffer_length(&s->in) > 2 * s->limit;
-  if (full && (enough || !s->reader)) stream_pause_reading(s);
-}
-
-static void resume_reading(Stream *s) {
-  if (!s->reading && !s->eof && !s->read_error && s->handle.open) stream_start(s);
-}
-
-/* Nobody knows how long it stays empty. */
-static void free_if_empty(Stream *s) {
-  if (!s->in.data || s->in.start != s->in.end) return;
-  if (s->handle.loop)
-    buffer_give_back(&s->in, &s->handle.loop->blocks);
-  else
-    buffer_free(&s->in);
-}
-
-/* Takes n bytes off the front of the buffer, and pushes them but for the last `less`. What there is no
-** memory for stays. */
-static int take_less(lua_State *L, Stream *s, size_t n, size_t less) {
-  size_t length = buffer_length(&s->in);
-  lua_pushlstring(L, buffer_bytes(&s->in), n - less);
-  if (buffer_length(&s->in) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
-  buffer_consume(&s->in, n);
-  free_if_empty(s);
-  s->searched = 0;
-  if (buffer_length(&s->in) <= s->limit && !s->on_demand) resume_reading(s);
-  return 1;
-}
-
-static int take(lua_State *L, Stream *s, size_t n) { return take_less(L, s, n, 0); }
-
 /* Waiting */
 
 static Abort read_abort(lua_State *L, Task *t) {
   Stream *s = t->on;
   (void)L;
   if (s) {
-    s->reader = NULL;
-    s->direct = false;
-    if (s->on_demand) stream_pause_reading(s);
+    s->in.reader = NULL;
+    s->in.direct = false;
+    if (s->in.on_demand) input_pause(s);
   }
   return ASY_DETACHED;
 }
@@ -139,43 +41,23 @@ static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
 
 /* The call starts: nobody else may be reading. */
 static void begin(lua_State *L, Stream *s) {
-  if (s->reader) {
-    asy_task_push(L, s->reader);
-    asy_task_name(L, s->reader, -1);
+  if (s->in.reader) {
+    asy_task_push(L, s->in.reader);
+    asy_task_name(L, s->in.reader, -1);
     asy_error(L, ASY_BUSY, "the stream is being read by task '%s'", lua_tostring(L, -1));
   }
-  s->searched = 0;
-}
-
-/* What libuv would have done, in the reader's step. */
-static void fill(Stream *s) {
-  int fd;
-  ssize_t n;
-  s->direct = false;
-  if (!s->reading || s->in.data || uv_fileno(&s->uv.handle, &fd)) return;
-  if (!buffer_take_block(&s->in, &s->handle.loop->blocks, s->read_size)) {
-    stop_reading(s, UV_ENOMEM);
-    return;
-  }
-  do n = read(fd, s->in.data, s->in.size);
-  while (n < 0 && errno == EINTR);
-  if (n > 0) {
-    buffer_added(&s->in, (size_t)n);
-    adapt_read_size(s, (size_t)n, s->in.size);
-  } else if (n == 0 || errno != EAGAIN)
-    stop_reading(s, n == 0 ? UV_EOF : -errno);
-  free_if_empty(s);
+  s->in.searched = 0;
 }
 
 /* Parks until `want` bytes lie there or `byte` has come. */
 static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
   Task *t = stream_waiting_task(L, s);
-  free_if_empty(s);
-  if (s->out.bytes >= EARLY) stream_flush(L, s);
-  if (!s->reading) resume_reading(s);
-  s->want = want;
-  s->want_byte = byte;
-  s->reader = t;
+  input_free_if_empty(s);
+  if (s->out.waiting.bytes >= EARLY) stream_flush(L, s);
+  if (!s->in.reading) input_resume(s);
+  s->in.want = want;
+  s->in.want_byte = byte;
+  s->in.reader = t;
   return asy_park(L, t, kind, s);
 }
 
@@ -187,9 +69,9 @@ static Task *spent(lua_State *L) {
 
 static int raise_read_error(lua_State *L, Stream *s) {
   char peer[ASY_ADDRESS_TEXT];
-  int status = s->read_error;
-  stream_peer(s, peer);
-  if (status == UV_ENOMEM && !s->eof) s->read_error = 0; /* the next read may do better */
+  int status = s->in.error;
+  peer_text(s, peer);
+  if (status == UV_ENOMEM && !s->in.eof) s->in.error = 0; /* the next read may do better */
   return asy_oserror(L, status, "read", *peer ? peer : NULL);
 }
 
@@ -199,29 +81,29 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n);
 
 static int read_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
-  if (s->direct) fill(s);
+  s->in.reader = NULL;
+  if (s->in.direct) input_fill(s);
   return read_some(L, s, lua_tointeger(L, 2));
 }
 
 static const WaitKind READ = {"read", read_resumed, read_abort, NULL, read_giveback};
 
 static int read_some(lua_State *L, Stream *s, lua_Integer n) {
-  size_t length = buffer_length(&s->in);
-  if (n > 0 && length) return take(L, s, (size_t)n < length ? (size_t)n : length);
+  size_t length = buffer_length(&s->in.buffer);
+  if (n > 0 && length) return input_take(L, s, (size_t)n < length ? (size_t)n : length);
   if (n == 0) {
     lua_pushliteral(L, "");
     return 1;
   }
-  if (s->read_error) return raise_read_error(L, s);
-  if (s->eof) {
-    if (n < 0) return take(L, s, length);
+  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.eof) {
+    if (n < 0) return input_take(L, s, length);
     lua_pushnil(L);
     return 1;
   }
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
-  s->direct = n > 0 && !s->on_demand;
+  s->in.direct = n > 0 && !s->in.on_demand;
   return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
 }
 
@@ -242,7 +124,7 @@ static int reader_read(lua_State *L) {
 /* readexactly */
 
 static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
-  size_t length = buffer_length(&s->in);
+  size_t length = buffer_length(&s->in.buffer);
   if (expected)
     asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I of %I bytes",
                    (LUAI_UACINT)length, (LUAI_UACINT)expected);
@@ -255,7 +137,7 @@ static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
   }
   lua_pushliteral(L, "");
   lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
-  take(L, s, buffer_length(&s->in)); /* finalisers may have taken some */
+  input_take(L, s, buffer_length(&s->in.buffer)); /* finalisers may have taken some */
   lua_setfield(L, -2, "partial");
   return lua_error(L);
 }
@@ -264,7 +146,7 @@ static int read_exactly(lua_State *L, Stream *s);
 
 static int exactly_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return read_exactly(L, s);
 }
 
@@ -273,9 +155,9 @@ static const WaitKind EXACTLY = {"readexactly", exactly_resumed, read_abort, NUL
 /* stack: reader, n */
 static int read_exactly(lua_State *L, Stream *s) {
   lua_Integer n = lua_tointeger(L, 2);
-  if (buffer_length(&s->in) >= (size_t)n) return take(L, s, (size_t)n);
-  if (s->read_error) return raise_read_error(L, s);
-  if (s->eof) return incomplete(L, s, n);
+  if (buffer_length(&s->in.buffer) >= (size_t)n) return input_take(L, s, (size_t)n);
+  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.eof) return incomplete(L, s, n);
   return wait(L, s, &EXACTLY, (size_t)n, -1);
 }
 
@@ -299,7 +181,7 @@ static int reader_readexactly(lua_State *L) {
 
 /* Looks for the string, or the strings of the list, at idx. */
 static Search look(lua_State *L, const Stream *s, int idx) {
-  Search search = search_begin(buffer_bytes(&s->in), buffer_length(&s->in), s->searched);
+  Search search = search_begin(buffer_bytes(&s->in.buffer), buffer_length(&s->in.buffer), s->in.searched);
   size_t n;
   if (lua_type(L, idx) == LUA_TSTRING) {
     const char *separator = lua_tolstring(L, idx, &n);
@@ -317,7 +199,7 @@ static Search look(lua_State *L, const Stream *s, int idx) {
 
 static int overrun(lua_State *L, Stream *s, size_t consumed) {
   asy_error_push(L, ASY_LIMIT_OVERRUN, "no separator within the limit of %I bytes",
-                 (LUAI_UACINT)s->limit);
+                 (LUAI_UACINT)s->in.limit);
   lua_pushinteger(L, (lua_Integer)consumed);
   lua_setfield(L, -2, "consumed");
   return lua_error(L);
@@ -333,8 +215,8 @@ static int last_byte(lua_State *L, int idx, size_t *n) {
 /* stack: reader, separators. Returns the length of the next piece; -1: it has to wait. */
 static ptrdiff_t next_piece(lua_State *L, Stream *s) {
   Search search = look(L, s, 2);
-  size_t before = search_overrun(&search, s->limit);
-  if (!search.end) s->searched = search.length;
+  size_t before = search_overrun(&search, s->in.limit);
+  if (!search.end) s->in.searched = search.length;
   if (before) overrun(L, s, before);
   return search.end ? (ptrdiff_t)search.end : -1;
 }
@@ -342,7 +224,7 @@ static ptrdiff_t next_piece(lua_State *L, Stream *s) {
 static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
   size_t n = 0;
   int byte = last_byte(L, 2, &n);
-  size_t want = byte < 0 ? buffer_length(&s->in) + 1 : s->limit + n;
+  size_t want = byte < 0 ? buffer_length(&s->in.buffer) + 1 : s->in.limit + n;
   return wait(L, s, kind, want, byte);
 }
 
@@ -350,7 +232,7 @@ static int read_until(lua_State *L, Stream *s);
 
 static int until_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return read_until(L, s);
 }
 
@@ -358,9 +240,9 @@ static const WaitKind UNTIL = {"readuntil", until_resumed, read_abort, NULL, rea
 
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
-  if (n >= 0) return take(L, s, (size_t)n);
-  if (s->read_error) return raise_read_error(L, s);
-  if (s->eof) return incomplete(L, s, 0);
+  if (n >= 0) return input_take(L, s, (size_t)n);
+  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.eof) return incomplete(L, s, 0);
   return wait_for_separator(L, s, &UNTIL);
 }
 
@@ -405,7 +287,7 @@ static int read_line(lua_State *L, Stream *s);
 
 static int line_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return read_line(L, s);
 }
 
@@ -413,14 +295,14 @@ static const WaitKind LINE = {"readline", line_resumed, read_abort, NULL, read_g
 
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
-  if (n >= 0) return take(L, s, (size_t)n);
-  if (s->read_error) return raise_read_error(L, s);
-  if (buffer_length(&s->in)) return take(L, s, buffer_length(&s->in));
+  if (n >= 0) return input_take(L, s, (size_t)n);
+  if (s->in.error) return raise_read_error(L, s);
+  if (buffer_length(&s->in.buffer)) return input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);
   return 1;
 }
 
-static bool more_to_come(const Stream *s) { return !s->read_error && !s->eof; }
+static bool more_to_come(const Stream *s) { return !s->in.error && !s->in.eof; }
 
 static int read_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
@@ -448,7 +330,7 @@ static int stripped_line(lua_State *L, Stream *s);
 
 static int lines_resumed(lua_State *L, Task *t) {
   Stream *s = t->on;
-  s->reader = NULL;
+  s->in.reader = NULL;
   return stripped_line(L, s);
 }
 
@@ -457,7 +339,7 @@ static const WaitKind LINES = {"lines", lines_resumed, read_abort, NULL, read_gi
 static int stripped_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINES);
-  return n > 0 ? take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
+  return n > 0 ? input_take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
 }
 
 static int next_line(lua_State *L) {
@@ -486,7 +368,7 @@ static int reader_lines(lua_State *L) {
 // @treturn boolean
 static int reader_at_eof(lua_State *L) {
   Stream *s = check_reader(L);
-  lua_pushboolean(L, s->eof && !buffer_length(&s->in));
+  lua_pushboolean(L, s->in.eof && !buffer_length(&s->in.buffer));
   return 1;
 }
 
@@ -494,10 +376,10 @@ static int reader__tostring(lua_State *L) {
   Stream *s = check_box(L)->writer->stream;
   lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
                   !s || s->handle.closed ? "closed"
-                  : s->read_error    ? "broken"
-                  : s->eof           ? "at the end"
-                                     : "open",
-                  (LUAI_UACINT)(s ? buffer_length(&s->in) : 0), (void *)s);
+                  : s->in.error          ? "broken"
+                  : s->in.eof            ? "at the end"
+                                         : "open",
+                  (LUAI_UACINT)(s ? buffer_length(&s->in.buffer) : 0), (void *)s);
   return 1;
 }
 

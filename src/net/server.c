@@ -1,71 +1,53 @@
 /*
 ** server.c - asyncio.Server.
 **
-** The listening sockets are our own, under uv_poll, so that accepting can pause when descriptors run
-** out without losing the clients that wait (libuv would accept and close them). The poll's callback
-** accepts; a Ready makes the streams and tasks. While a server listens or has clients the loop
-** holds it.
+** The callback of a listener's poll accepts; a Ready makes the streams and tasks. While a server listens or
+** has clients the loop holds it.
 */
 #include "net/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/stat.h>
-
-#include "net/address.h"
 #include "base/alloc.h"
 #include "core/context.h"
 #include "core/error.h"
 #include "core/options.h"
 #include "core/report.h"
+#include "net/input.h"
+#include "net/life.h"
+#include "net/listener.h"
+#include "net/peer.h"
+#include "net/unclosed.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
-#define RETRY_NS 100000000        /* after running out of descriptors */
-
-typedef struct Listener {
-  Handle handle;
-  uv_poll_t poll;
-  struct Server *server; /* NULL once that is gone */
-  struct Listener *next;
-  int fd;
-  char *path; /* of a unix socket's file that is to be removed, or NULL; its device and inode */
-  dev_t dev;
-  ino_t ino;
-} Listener;
-
-typedef struct Accepted {
-  int fd;
-  IpAddress peer; /* family AF_UNIX: without its path */
-} Accepted;
+#define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */
 
 typedef struct Server {
-  Loop *loop;
+  Loop *loop;           /* valid while there is a loop with this id */
   uint64_t loop_id;
   uint32_t slot;        /* where the loop holds it; 0: it doesn't */
-  Listener *listeners;
+  ListNode listeners;   /* Listeners, one for each address; none once it, or its loop, is closed */
   ListNode clients;     /* Streams */
   Waitq closers;        /* wait_closed, <close>, serve_forever */
   Ready spawn;          /* makes streams of what was accepted */
   Timer retry;          /* after descriptors ran out */
   Accepted accepted[ACCEPTS];
   int naccepted, nserved; /* of these, first come first served; both 0 once all are */
-  size_t limit;
+  size_t limit;         /* of the streams' input */
   uint64_t linger_ns;   /* close_timeout */
-  int backlog;
-  bool nodelay, keepalive, reuse_address, reuse_port;
-  bool cleanup_socket;  /* a unix socket's file goes with the server */
-  bool serving, closed;
+  ListenOptions options; /* of its listeners */
   char *site;           /* debug mode: where it was started; or NULL */
+  bool serving;         /* its listeners are polled, unless descriptors ran out */
+  bool closed;          /* has no listeners any more */
   bool starved;         /* out of descriptors, and that has been reported */
 } Server;
 
 #define HANDLER_UV 1 /* user values: the handler, and the context that its tasks begin with */
 #define CONTEXT_UV 2
+
+static const char serve_key = 0; /* registry: serve_protected, called for each connection */
 
 static Server *check_server(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
@@ -80,25 +62,14 @@ static Loop *server_loop(lua_State *L, const Server *sv) {
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
+static Listener *listener_of(ListNode *node) { return asy_container(node, Listener, link); }
+
 static void listen_start(Server *sv) {
-  for (Listener *l = sv->listeners; l; l = l->next)
-    if (l->handle.open) uv_poll_start(&l->poll, UV_READABLE, on_poll);
+  list_each(node, &sv->listeners) uv_poll_start(&listener_of(node)->poll, UV_READABLE, on_poll);
 }
 
 static void listen_stop(Server *sv) {
-  for (Listener *l = sv->listeners; l; l = l->next)
-    if (l->handle.open) uv_poll_stop(&l->poll);
-}
-
-static bool accept_one(int fd, Accepted *a) {
-  socklen_t len = sizeof a->peer;
-#if defined(__linux__)
-  a->fd = accept4(fd, &a->peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-#else
-  a->fd = accept(fd, &a->peer.any, &len);
-  if (a->fd >= 0) fcntl(a->fd, F_SETFD, FD_CLOEXEC);
-#endif
-  return a->fd >= 0;
+  list_each(node, &sv->listeners) uv_poll_stop(&listener_of(node)->poll);
 }
 
 static void starve(Server *sv) {
@@ -111,11 +82,12 @@ static void wake_spawn(Server *sv) {
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
-  Server *sv = asy_container(poll, Listener, poll)->server;
+  const Listener *l = asy_container(poll, Listener, poll);
+  Server *sv = l->server;
   (void)status;
   (void)events;
   while (sv->naccepted < ACCEPTS) {
-    if (accept_one(asy_container(poll, Listener, poll)->fd, &sv->accepted[sv->naccepted])) {
+    if (listener_accept(l, &sv->accepted[sv->naccepted])) {
       sv->naccepted++;
       continue;
     }
@@ -141,14 +113,14 @@ static void check_idle(Server *sv) {
 }
 
 static void forget_client(Stream *s) {
-  list_remove(&s->link);
-  s->server = NULL;
-  s->handler = NULL;
+  list_remove(&s->client.link);
+  s->client.server = NULL;
+  s->client.handler = NULL;
 }
 
 static void client_left(Stream *s) {
-  Server *sv = s->server;
-  if (!sv || s->handler || s->handle.open || !s->handle.closed) return;
+  Server *sv = s->client.server;
+  if (!sv || s->client.handler || s->handle.open || !s->handle.closed) return;
   forget_client(s);
   check_idle(sv);
 }
@@ -156,9 +128,9 @@ static void client_left(Stream *s) {
 /* The handler has returned or failed. stack: task */
 static void handler_ended(lua_State *L, Task *t) {
   Stream *s = t->owner;
-  Server *sv = s->server;
+  Server *sv = s->client.server;
   int task = lua_gettop(L);
-  s->handler = NULL;
+  s->client.handler = NULL;
   if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
     const char *traceback = NULL;
     asy_future_extras(L, -1, false);
@@ -169,21 +141,9 @@ static void handler_ended(lua_State *L, Task *t) {
                                     .traceback = traceback, .exception = -1, .object = task});
     lua_settop(L, task);
   }
-  stream_close(L, s, sv ? sv->linger_ns : (uint64_t)30 * NS);
+  stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
   client_left(s);
-  asy_release(L, t->loop, s->slot); /* last: now the writer may be collected, and the stream be freed */
-}
-
-#if defined(__linux__)
-#define INHERITED true /* an accepted socket has the options of the listening one */
-#else
-#define INHERITED false
-#endif
-
-static void set_options(const Server *sv, int fd, bool ip) {
-  int on = 1;
-  if (ip && sv->nodelay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (ip && sv->keepalive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
 }
 
 /* A connection on its way from the kernel to a handler. */
@@ -205,24 +165,24 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
   if (status) asy_oserror(L, status, "accept", NULL);
   a->taken = true;
-  if (!INHERITED) set_options(sv, fd, !unix_socket);
-  stream_set_peer(s, &a->from.peer.any);
+  listener_set_options(&sv->options, &a->from);
+  peer_note(s, &a->from.peer.any);
   asy_held_table(L, sv->loop);
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, a->slot);
   lua_pop(L, 1);
-  s->slot = a->slot;
+  s->client.slot = a->slot;
   stream_push_reader(L, -1);
   lua_insert(L, -2); /* handler, reader, writer */
   Task *t = asy_task_new(L, sv->loop, 2);
   t->future.looked = true; /* handler_ended reports */
   t->owner = s;
   t->ended = handler_ended;
-  s->handler = t;
-  s->server = sv;
-  s->on_gone = client_left;
-  list_append(&sv->clients, &s->link);
-  stream_start(s);
+  s->client.handler = t;
+  s->client.server = sv;
+  s->life.on_gone = client_left;
+  list_append(&sv->clients, &s->client.link);
+  input_start(s);
 }
 
 /* args: server, arrival (light) */
@@ -262,7 +222,7 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
     sv->starved = false;
   while (sv->nserved < sv->naccepted) {
     Arrival a = {.from = sv->accepted[sv->nserved++]};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_protected);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_key);
     lua_pushvalue(L, top + 1);
     lua_pushlightuserdata(L, &a);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, &a);
@@ -275,120 +235,11 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
 
 /* Listening */
 
-static void listener_destroy(Handle *h) {
-  Listener *l = asy_container(h, Listener, handle);
-  if (l->fd >= 0) close(l->fd);
-  asy_free(l->path);
-  asy_free(l);
-}
-
-static void drop_listener(Listener *l);
-
-/* The loop closes: it is no longer the server's, either. */
-static void listener_shut(Shutter *shutter) {
-  Listener *l = asy_container(asy_container(shutter, Handle, shutter), Listener, handle);
-  Listener **place = &l->server->listeners;
-  while (*place && *place != l) place = &(*place)->next;
-  if (*place) *place = l->next;
-  drop_listener(l);
-}
-
-/* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
-** connection that is closed at once.) */
-static bool is_stale(const struct sockaddr *sa, socklen_t len) {
-  const struct sockaddr_un *un = (const void *)sa;
-  struct stat st;
-  if (sa->sa_family != AF_UNIX || !*un->sun_path || lstat(un->sun_path, &st) || !S_ISSOCK(st.st_mode))
-    return false;
-  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (fd < 0) return false;
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  fcntl(fd, F_SETFL, O_NONBLOCK);
-  bool refused = connect(fd, sa, len) && errno == ECONNREFUSED;
-  close(fd);
-  return refused;
-}
-
-/* Notes the file of a unix socket, so that it, and no other of that name, goes with the listener. */
-static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
-  const struct sockaddr_un *un = (const void *)sa;
-  struct stat st;
-  if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
-  size_t n = len - offsetof(struct sockaddr_un, sun_path);
-  if (!(l->path = asy_calloc(1, n + 1))) return;
-  memcpy(l->path, un->sun_path, n);
-  l->dev = st.st_dev;
-  l->ino = st.st_ino;
-}
-
-static void remove_file(const Listener *l) {
-  struct stat st;
-  if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
-}
-
-/* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
-** it stale and take its place. */
-static void drop_listener(Listener *l) {
-  asy_handle_close(&l->handle);
-  remove_file(l);
-  close(l->fd);
-  l->fd = -1;
-  asy_handle_unbox(&l->handle);
-}
-
 static void close_listeners(Server *sv) {
   sv->serving = false;
   sv->closed = true;
   if (sv->loop) timer_cancel(&sv->loop->timers, &sv->retry);
-  for (Listener *l = sv->listeners, *next; l; l = next) {
-    next = l->next;
-    drop_listener(l);
-  }
-  sv->listeners = NULL;
-}
-
-static int listen_on(const Server *sv, const struct sockaddr *sa, socklen_t len) {
-  int fd = socket(sa->sa_family, SOCK_STREAM, 0), on = 1;
-  bool ip = sa->sa_family != AF_UNIX;
-  if (fd < 0) return -errno;
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-  if (ip && sv->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (ip && sv->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (INHERITED) set_options(sv, fd, ip);
-  int status = bind(fd, sa, len);
-  if (status && errno == EADDRINUSE && is_stale(sa, len)) {
-    unlink(((const struct sockaddr_un *)sa)->sun_path);
-    status = bind(fd, sa, len);
-  }
-  if (status || listen(fd, sv->backlog)) {
-    status = -errno;
-    close(fd);
-    return status;
-  }
-  return fd;
-}
-
-/* A listener for an address, not in the server's list yet; NULL with a status. */
-static Listener *new_listener(Server *sv, const struct sockaddr *sa, socklen_t len, int *status) {
-  Listener *l = asy_calloc(1, sizeof *l);
-  *status = UV_ENOMEM;
-  if (!l) return NULL;
-  l->server = sv;
-  asy_handle_init(&l->handle, sv->loop, (uv_handle_t *)&l->poll, listener_destroy, listener_shut);
-  *status = l->fd = listen_on(sv, sa, len);
-  if (l->fd >= 0) {
-    if (sv->cleanup_socket) note_file(l, sa, len);
-    *status = uv_poll_init(&sv->loop->uv, &l->poll, l->fd);
-    if (*status) remove_file(l);
-  }
-  if (*status) {
-    asy_handle_unbox(&l->handle);
-    return NULL;
-  }
-  asy_handle_opened(&l->handle);
-  return l;
+  while (!list_empty(&sv->listeners)) listener_close(listener_of(sv->listeners.next));
 }
 
 /* Adds a listener for the address in the table at idx. port: in place of a port 0; → the real one.
@@ -403,14 +254,14 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
                                                 : &((struct sockaddr_in6 *)&sa)->sin6_port;
   if (ip && *sin_port == 0) *sin_port = (in_port_t)port;
   asy_address_text((struct sockaddr *)&sa, len, text);
-  Listener *l = new_listener(sv, (struct sockaddr *)&sa, len, &status), **last = &sv->listeners;
+  Listener *l = listener_new(sv->loop, &sv->options, (struct sockaddr *)&sa, len, &status);
   if (!l) {
     if (!only && (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT)) return -1;
     close_listeners(sv);
-    asy_oserror(L, status, "listen", text);
+    return asy_oserror(L, status, "listen", text);
   }
-  while (*last) last = &(*last)->next;
-  *last = l;
+  l->server = sv;
+  list_append(&sv->listeners, &l->link);
   len = sizeof sa;
   return ip && getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 ? *sin_port : 0;
 }
@@ -418,15 +269,15 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
 /* stack: handler, addresses, opts, server */
 static void take_options(lua_State *L, Server *sv) {
   sv->limit = asy_opt_bytes(L, 3, "limit", STREAM_LIMIT);
-  sv->backlog = asy_opt_int(L, 3, "backlog", 128);
-  sv->nodelay = asy_opt_bool(L, 3, "nodelay", true);
-  sv->keepalive = asy_opt_bool(L, 3, "keepalive", false);
-  sv->reuse_address = asy_opt_bool(L, 3, "reuse_address", true);
-  sv->reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
-  sv->cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
+  sv->options.backlog = asy_opt_int(L, 3, "backlog", 128);
+  sv->options.nodelay = asy_opt_bool(L, 3, "nodelay", true);
+  sv->options.keepalive = asy_opt_bool(L, 3, "keepalive", false);
+  sv->options.reuse_address = asy_opt_bool(L, 3, "reuse_address", true);
+  sv->options.reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
+  sv->options.cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
   sv->serving = asy_opt_bool(L, 3, "start_serving", true);
-  lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", 30);
-  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * (lua_Number)NS) + 1 : TIMER_NEVER / 2;
+  lua_Number linger = asy_opt_seconds(L, 3, "close_timeout", STREAM_LINGER);
+  sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS_PER_S) + 1 : TIMER_NEVER / 2;
 }
 
 /* listen(handler, {address, ...}, opts) → server: the mechanism of start_server */
@@ -442,6 +293,7 @@ static int server_listen(lua_State *L) {
   sv->spawn.run = spawn_run;
   sv->retry.fire = on_retry;
   list_init(&sv->clients);
+  list_init(&sv->listeners);
   list_init(&sv->spawn.link);
   waitq_init(&sv->closers);
   sv->site = asy_debug_site(L, loop);
@@ -455,7 +307,7 @@ static int server_listen(lua_State *L) {
   int port = 0, n = (int)lua_rawlen(L, 2);
   for (int i = 1; i <= n; i++) {
     lua_rawgeti(L, 2, i);
-    int got = add_listener(L, sv, 5, port, i == n && !sv->listeners);
+    int got = add_listener(L, sv, 5, port, i == n && list_empty(&sv->listeners));
     if (got > 0) port = got;
     lua_settop(L, 4);
   }
@@ -467,27 +319,15 @@ static int server_listen(lua_State *L) {
 }
 
 /* The servers of a loop that closes, in debug mode, each once: by its first listener. */
-typedef struct Leaks {
-  lua_State *L;
-  Loop *loop;
-} Leaks;
-
-static void report_open(uv_handle_t *h, void *arg) {
-  Leaks *leaks = arg;
-  lua_State *L = leaks->L;
-  Shutter *shutter = h->data;
-  if (!shutter || shutter->shut != listener_shut || uv_is_closing(h)) return;
-  Listener *l = asy_container(asy_container(shutter, Handle, shutter), Listener, handle);
-  Server *sv = l->server;
-  if (!sv || !sv->site || sv->listeners != l) return;
-  asy_debug_join(L, NULL, "started at", sv->site);
-  asy_report(L, leaks->loop, (Report){.message = "a server was not closed", .traceback = lua_tostring(L, -1)});
-  lua_pop(L, 1);
+static void report_open(Handle *h, void *arg) {
+  const Listener *l = asy_container(h, Listener, handle);
+  const Server *sv = l->server;
+  if (sv->site && sv->listeners.next == &l->link)
+    unclosed_report(arg, h->loop, "a server was not closed", "started at", sv->site);
 }
 
 static void report_servers(lua_State *L, Loop *loop) {
-  Leaks leaks = {L, loop};
-  if (loop->debug) uv_walk(&loop->uv, report_open, &leaks);
+  if (loop->debug) asy_handles_each(loop, listener_shut, report_open, L);
 }
 
 /* Methods */
@@ -528,11 +368,11 @@ static int server_close(lua_State *L) {
 static void each_client(lua_State *L, Server *sv, void (*fn)(lua_State *, Stream *)) {
   for (ListNode *n = sv->clients.next, *next; n != &sv->clients; n = next) {
     next = n->next;
-    fn(L, asy_container(n, Stream, link));
+    fn(L, asy_container(n, Stream, client.link));
   }
 }
 
-static void close_client(lua_State *L, Stream *s) { stream_close(L, s, s->server->linger_ns); }
+static void close_client(lua_State *L, Stream *s) { stream_close(L, s, s->client.server->linger_ns); }
 
 /// Closes every connection, after what is written has been sent.
 // @function Server:close_clients
@@ -551,7 +391,8 @@ static int server_abort_clients(lua_State *L) {
 }
 
 static void cancel_handler(lua_State *L, Stream *s) {
-  if (s->handler && s->handler != s->handler->loop->rt->current) asy_task_cancel(L, s->handler, 0);
+  Task *t = s->client.handler;
+  if (t && t != t->loop->rt->current) asy_task_cancel(L, t, 0);
 }
 
 static int wait_closed(lua_State *L);
@@ -623,10 +464,10 @@ static int server_sockets(lua_State *L) {
   Server *sv = check_server(L);
   int n = 0;
   lua_newtable(L);
-  for (Listener *l = sv->listeners; l; l = l->next) {
+  list_each(node, &sv->listeners) {
     struct sockaddr_storage sa;
     socklen_t len = sizeof sa;
-    if (getsockname(l->fd, (struct sockaddr *)&sa, &len)) continue;
+    if (getsockname(listener_of(node)->fd, (struct sockaddr *)&sa, &len)) continue;
     asy_address_push(L, (struct sockaddr *)&sa, len);
     lua_rawseti(L, -2, ++n);
   }
@@ -654,7 +495,7 @@ static int server__gc(lua_State *L) {
   list_remove(&sv->spawn.link);
   close_listeners(sv);
   refuse_accepted(sv);
-  while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, link));
+  while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, client.link));
   asy_free(sv->site);
   sv->site = NULL;
   return 0;
@@ -712,14 +553,10 @@ static const luaL_Reg functions[] = {{"listen", server_listen}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_server(lua_State *L) {
-  static const luaL_Reg protected[] = {{"serve", serve_protected}, {NULL, NULL}};
   static const LoopHooks hooks = {.report = report_servers};
   asy_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
-  lua_newtable(L);
-  asy_setfuncs(L, protected);
-  lua_getfield(L, -1, "serve");
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_protected);
-  lua_pop(L, 1);
+  asy_pushfunction(L, serve_protected);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_key);
 }

@@ -1,8 +1,9 @@
 /*
-** stream.h - one connection: what StreamReader and StreamWriter share.
+** stream.h - one connection: what StreamReader and StreamWriter share. What is done with it stands in
+** input.h, output.h, life.h and peer.h.
 **
 ** The block is malloc'ed and boxed by the writer's userdata; the reader holds the writer. libuv's
-** callbacks fill `in` and count; whatever needs Lua they leave to `tidy`, which the loop runs.
+** callbacks fill `in` and count; whatever needs Lua they leave to `life.tidy`, which the loop runs.
 */
 #ifndef ASY_STREAM_H
 #define ASY_STREAM_H
@@ -10,8 +11,7 @@
 #include "base/buffer.h"
 #include "core/handle.h"
 #include "core/waitq.h"
-
-#include <netinet/in.h>
+#include "net/address.h"
 
 ASY_HIDDEN
 
@@ -41,56 +41,69 @@ typedef struct Flight {
   bool landed; /* libuv has called back: `tidy` frees it */
 } Flight;
 
-/* The address of an IP peer; room for no other. */
-typedef union IpAddress {
-  struct sockaddr any;
-  struct sockaddr_in in;
-  struct sockaddr_in6 in6;
-} IpAddress;
-
-struct Server;
 struct Pump;
+struct Server;
+
+/* How its end has come about, on our side; what libuv knows (made, open, closing, closed) says `handle`.
+** life.c alone moves it on, and never back. */
+typedef enum Life {
+  LIFE_OPEN,     /* nobody has closed it */
+  LIFE_BROKEN,   /* output is lost for lack of memory, its user doesn't know yet: `tidy` closes the handle */
+  LIFE_CLOSING,  /* its user has closed it (or the loop closes): what is written is sent, no more is taken */
+  LIFE_DRAINING, /* ... all is sent, and the sending half shut: until the peer's kernel has it too, what ... */
+                 /* ... comes is thrown away */
+  LIFE_ABORTED   /* what isn't sent is dropped: its user wants it so, nothing moved, or it was broken */
+} Life;
 
 typedef struct Stream {
   Handle handle;
-  Ready send;       /* in turn_end: sends what this turn wrote */
-  Ready tidy;       /* on the ready list: what a callback left to do */
-  Timer linger;     /* closing: aborts when nothing moves any more */
-  uint64_t linger_ns;
-  size_t linger_pending;
-  /* reading */
-  Buffer in;
-  size_t searched;  /* so many bytes of `in` hold no separator */
-  size_t want;      /* the reader isn't woken before so many bytes lie there ... */
-  int want_byte;    /* ... or this byte has come; -1: none in particular */
-  size_t limit;
-  size_t read_size; /* what the next read offers to the kernel */
-  Task *reader;     /* who waits for data, or for the connection; until it has run again */
-  int read_error;   /* a libuv status */
-  bool eof, reading;
-  bool on_demand;   /* read only while somebody waits: what lies in a terminal is whoever's that asks next */
-  bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
-                    /* ... hands them on while the cache has them; libuv only says that some are there */
-  bool peer_ended;  /* eof came from the peer */
-  char *site;       /* debug mode: where it was opened; or NULL */
-  /* writing */
-  bool eof_wanted, eof_sent, closing, aborted, draining;
-  int write_error;
-  Out out;
-  Flight *flight;   /* or NULL */
-  uv_shutdown_t *ending; /* what write_eof will send; NULL before it, and once libuv has it */
-  size_t high, low; /* water marks of drain */
-  Waitq drainers, closers;
+  struct { /* the reader's half */
+    Buffer buffer;    /* what has come and nobody has taken */
+    size_t searched;  /* so many bytes of it hold no separator */
+    size_t want;      /* the reader isn't woken before so many bytes lie there ... */
+    int want_byte;    /* ... or this byte has come; -1: none in particular */
+    int error;        /* the libuv status that ended it, or 0 */
+    size_t limit;     /* of a line; above twice so much unread nothing is read */
+    size_t read_size; /* what the next read offers to the kernel */
+    Task *reader;     /* who waits for data, or for the connection; until it has run again */
+    bool reading;     /* libuv reads */
+    bool eof;         /* no more comes: the peer has ended, or this side was closed */
+    bool peer_ended;  /* ... it was the peer */
+    bool on_demand;   /* read only while somebody waits: what lies in a terminal is whoever's that asks next */
+    bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
+                      /* ... hands them on while the cache has them; libuv only says that some are there */
+  } in;
+  struct {                 /* the writer's half */
+    Out waiting;           /* what is written and neither with the kernel nor with libuv */
+    Flight *flight;        /* what libuv has; or NULL */
+    Ready send;            /* in turn_end: sends what this turn wrote */
+    uv_shutdown_t *ending; /* what write_eof will send; NULL before it, and once libuv has it */
+    Waitq drainers;        /* who waits in drain */
+    size_t high, low;      /* water marks of drain */
+    int error;             /* the libuv status of a write that failed, or 0 */
+    int file;              /* output that never blocks (a regular file) goes there; -1: to the handle */
+    bool eof_wanted;       /* write_eof was called: no more is taken */
+    bool one_way;          /* no socket: has one half only, or none that can be closed by itself */
+  } out;
+  struct { /* its end */
+    Life state;
+    Ready tidy;         /* on the ready list: what a callback left to do */
+    Timer timer;        /* closing: aborts when nothing moves any more; draining: looks how far it is */
+    uint64_t linger_ns; /* closing: how long nothing may move */
+    uint64_t drain_end; /* draining: when the peer is given up, unless something moves */
+    size_t left;        /* what was still to go when `timer` was set: moving is that it gets less */
+    Waitq closers;      /* who waits for the end */
+    void (*on_gone)(struct Stream *s); /* told that the handle is closed: who opened it; C only. Or NULL */
+    char *site;         /* debug mode: where it was opened; or NULL */
+  } life;
+  struct { /* what it is of a server */
+    struct Server *server; /* NULL: it came from none, or has left it */
+    ListNode link;         /* in the server's clients */
+    Task *handler;         /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
+    uint32_t slot;         /* ... that has no use for it is connected all the same */
+  } client;
   struct Pump *pump; /* the thread that copies for a standard stream, or NULL */
-  bool one_way;     /* no socket: has one half only, or none that can be closed by itself */
-  int file;         /* output that never blocks (a regular file) goes there; -1: to the handle */
-  /* the server it came from */
-  struct Server *server;
-  ListNode link;    /* in the server's clients */
-  Task *handler;    /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
-  uint32_t slot;    /* ... that has no use for it is connected all the same */
-  void (*on_gone)(struct Stream *s); /* tells the server; C only */
-  IpAddress peer; /* family 0: none */
+  IpAddress peer;    /* family 0: none */
   union {
     uv_handle_t handle;
     uv_stream_t stream;
@@ -112,6 +125,8 @@ typedef struct ReaderBox {
   WriterBox *writer; /* which user value 1 keeps alive */
 } ReaderBox;
 
+_Static_assert(sizeof(WriterBox) == sizeof(ReaderBox), "stream_test knows one size only");
+
 extern const char stream_writer_kind, stream_reader_kind;
 
 /* The box at idx, if it is one of that kind, else NULL. */
@@ -120,59 +135,18 @@ static inline void *stream_test(lua_State *L, int idx, const char *kind) {
   return box && lua_rawlen(L, idx) == sizeof *box && box->kind == kind ? (void *)box : NULL;
 }
 
-/* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE: a unix socket, too), or raises. */
-Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
+/* Whether its user has closed it. */
+static inline bool stream_closing(const Stream *s) { return s->life.state >= LIFE_CLOSING; }
 
-/* Pushes a writer for a tty; then opens it on a descriptor of our own, which it takes over. */
-Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit);
-int stream_open_tty(Stream *s, int fd);
+/* Whether output is, or will be, dropped. */
+static inline bool stream_aborted(const Stream *s) {
+  return s->life.state == LIFE_BROKEN || s->life.state == LIFE_ABORTED;
+}
 
-/* Pushes a reader for the stream of the writer at idx: it points to the writer's box, which it keeps
-** alive, and which is empty once the writer has been finalised. */
-void stream_push_reader(lua_State *L, int writer);
-
-/* Begins to read; what fails shows at the first read. */
-void stream_start(Stream *s);
-
-/* Sends what is written, then closes. linger_ns: abort after so long without progress; 0: never. */
-void stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
-
-/* Closes at once; what is not sent is dropped. */
-void stream_abort(lua_State *L, Stream *s);
-
-/* A stream that nobody is expected to close: it is not reported. */
-void stream_forget_site(Stream *s);
-/* Output is lost for lack of memory: a connection with a hole in it must not go on. C only. */
-void stream_break(Stream *s, int status);
-
-/* Bytes written and not with the kernel yet. */
-size_t stream_pending(const Stream *s);
-
-/* Notes the address of an IP peer: the kernel forgets it when the peer is gone. */
-void stream_set_peer(Stream *s, const struct sockaddr *sa);
-
-/* The peer's address in words, for errors; "" when there is none. */
-void stream_peer(const Stream *s, char *text);
-
-/* The output is with the kernel: closes, unless that would throw it away there. */
-void stream_end(Stream *s);
-
-/* The running task, which must be of the stream's loop, to wait for the stream. */
-Task *stream_waiting_task(lua_State *L, const Stream *s);
-
-/* writer.c */
-void stream_send_run(lua_State *L, Loop *loop, Ready *self);
-void stream_flush(lua_State *L, Stream *s);
-void stream_drop_output(lua_State *L, Loop *loop, Stream *s);
-void stream_land(lua_State *L, Loop *loop, Stream *s); /* frees a flight that has landed */
-void stream_free_output(Stream *s);        /* the memory, when no Lua is left */
-
-/* reader.c */
-void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf);
-void stream_on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf);
-void stream_wake_reader(Stream *s, int code);
-/* Reads no more until somebody wants to. */
-void stream_pause_reading(Stream *s);
+/* Has `tidy` run: C callbacks leave to it what needs Lua. */
+static inline void stream_tidy_later(Stream *s) {
+  if (!list_linked(&s->life.tidy.link)) asy_ready(s->handle.loop, &s->life.tidy);
+}
 
 void asy_open_stream(lua_State *L);
 void asy_open_reader(lua_State *L);

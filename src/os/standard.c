@@ -20,7 +20,8 @@
 #include "base/detached.h"
 #include "core/error.h"
 #include "core/options.h"
-#include "net/stream.h"
+#include "net/input.h"
+#include "net/life.h"
 
 /* Copies between a pipe of ours and a descriptor that can't be polled. Thread and loop both hold it. */
 typedef struct Pump {
@@ -167,7 +168,7 @@ static Stream *open_piped(lua_State *L, Loop *loop, int fd, bool anew, size_t li
   int own = anew ? opened_anew(fd, fd == 0) : -1;
   if (own < 0) own = pumped(&s->pump, fd, fd == 0);
   if (own < 0) fail(L, s, own, fd);
-  s->on_gone = standard_gone;
+  s->life.on_gone = standard_gone;
   if (s->pump && fd != 0) list_append(&loop->pumps, &s->pump->link);
   int status = uv_pipe_open(&s->uv.pipe, own);
   if (status) {
@@ -180,8 +181,8 @@ static Stream *open_piped(lua_State *L, Loop *loop, int fd, bool anew, size_t li
 /* Pushes a writer on a file, which never blocks. */
 static Stream *open_file(lua_State *L, Loop *loop, int fd, size_t limit) {
   Stream *s = stream_new(L, loop, UV_NAMED_PIPE, limit);
-  s->file = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* shares the offset, as others that write there need */
-  if (s->file < 0) fail(L, s, -errno, fd);
+  s->out.file = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* shares the offset, as others that write there need */
+  if (s->out.file < 0) fail(L, s, -errno, fd);
   return s;
 }
 
@@ -222,11 +223,11 @@ static int stream_open_standard(lua_State *L) {
     s = open_tty(L, loop, fd, limit);
   else
     s = open_piped(L, loop, fd, type == UV_NAMED_PIPE, limit);
-  s->one_way = true;
+  s->out.one_way = true;
   stream_forget_site(s); /* the process closes it */
   if (fd != 0) return 1;
-  s->on_demand = type == UV_TTY;
-  if (!s->on_demand) stream_start(s);
+  s->in.on_demand = type == UV_TTY;
+  if (!s->in.on_demand) input_start(s);
   stream_push_reader(L, 3);
   return 1;
 }

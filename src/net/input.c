@@ -1,0 +1,127 @@
+/*
+** input.c - a stream's bytes on their way in.
+**
+** What a read offers to the kernel adapts to what comes. A stream without unread data that waits has no
+** buffer; one whose reader is content with any byte is not even read before the reader's own step.
+*/
+#include "net/input.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
+
+/* Receiving */
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  (void)suggested;
+  if (s->in.direct && s->in.reader) {
+    *buf = uv_buf_init(NULL, 0);
+    return;
+  }
+  if (!s->in.buffer.data) buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, s->in.read_size);
+  char *room = buffer_reserve(&s->in.buffer, s->in.read_size);
+  size_t n = room ? s->in.buffer.size - s->in.buffer.end : 0;
+  *buf = uv_buf_init(room, (unsigned)(n < LARGEST_READ ? n : LARGEST_READ));
+}
+
+static void adapt_read_size(Stream *s, size_t got, size_t offered) {
+  if (got == offered) {
+    if (s->in.read_size < LARGEST_READ) s->in.read_size *= 8;
+  } else if (got < s->in.read_size / 32 && s->in.read_size > BUFFER_BLOCK)
+    s->in.read_size /= 8;
+  if (s->in.read_size > LARGEST_READ) s->in.read_size = LARGEST_READ;
+}
+
+void input_pause(Stream *s) {
+  if (s->in.reading) uv_read_stop(&s->uv.stream);
+  s->in.reading = false;
+}
+
+/* No more comes: UV_EOF, or an error. */
+static void note_end(Stream *s, int status) {
+  if (status == UV_EOF)
+    s->in.eof = s->in.peer_ended = true;
+  else
+    s->in.error = status;
+  input_pause(s);
+}
+
+void input_failed(Stream *s, int status) {
+  bool none_wanted = status == UV_ENOBUFS && s->in.direct; /* on_alloc offered nothing */
+  if (!none_wanted) note_end(s, status == UV_ENOBUFS ? UV_ENOMEM : status);
+  input_wake(s, 0);
+}
+
+static bool satisfied(const Stream *s, const char *fresh, size_t n) {
+  return buffer_length(&s->in.buffer) >= s->in.want || (s->in.want_byte >= 0 && memchr(fresh, s->in.want_byte, n));
+}
+
+static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  if (n == 0) return;
+  if (n < 0) {
+    input_failed(s, (int)n);
+    return;
+  }
+  buffer_added(&s->in.buffer, (size_t)n);
+  adapt_read_size(s, (size_t)n, buf->len);
+  bool enough = satisfied(s, buf->base, (size_t)n);
+  if (enough) input_wake(s, 0);
+  bool full = s->in.on_demand || buffer_length(&s->in.buffer) > 2 * s->in.limit;
+  if (full && (enough || !s->in.reader)) input_pause(s);
+}
+
+void input_start_with(Stream *s, uv_read_cb callback) {
+  int status = uv_read_start(&s->uv.stream, on_alloc, callback);
+  s->in.reading = status == 0;
+  if (status && !s->in.error) s->in.error = status;
+}
+
+void input_start(Stream *s) { input_start_with(s, on_read); }
+
+void input_resume(Stream *s) {
+  if (!s->in.reading && !s->in.eof && !s->in.error && s->handle.open) input_start(s);
+}
+
+/* Taking */
+
+void input_free_if_empty(Stream *s) {
+  if (!s->in.buffer.data || s->in.buffer.start != s->in.buffer.end) return;
+  if (s->handle.loop)
+    buffer_give_back(&s->in.buffer, &s->handle.loop->blocks);
+  else
+    buffer_free(&s->in.buffer);
+}
+
+int input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
+  size_t length = buffer_length(&s->in.buffer);
+  lua_pushlstring(L, buffer_bytes(&s->in.buffer), n - less);
+  if (buffer_length(&s->in.buffer) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
+  buffer_consume(&s->in.buffer, n);
+  input_free_if_empty(s);
+  s->in.searched = 0;
+  if (buffer_length(&s->in.buffer) <= s->in.limit && !s->in.on_demand) input_resume(s);
+  return 1;
+}
+
+void input_fill(Stream *s) {
+  int fd;
+  ssize_t n;
+  s->in.direct = false;
+  if (!s->in.reading || s->in.buffer.data || uv_fileno(&s->uv.handle, &fd)) return;
+  if (!buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, s->in.read_size)) {
+    note_end(s, UV_ENOMEM);
+    return;
+  }
+  do n = read(fd, s->in.buffer.data, s->in.buffer.size);
+  while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    buffer_added(&s->in.buffer, (size_t)n);
+    adapt_read_size(s, (size_t)n, s->in.buffer.size);
+  } else if (n == 0 || errno != EAGAIN)
+    note_end(s, n == 0 ? UV_EOF : -errno);
+  input_free_if_empty(s);
+}

@@ -1,0 +1,46 @@
+/*
+** input.h - a stream's bytes on their way in.
+**
+** Reads land in the stream's buffer, whether somebody waits or not, until twice the limit lies there.
+** Who takes bytes out is the reader's business (reader.c), and when reading ends for good life's.
+*/
+#ifndef ASY_INPUT_H
+#define ASY_INPUT_H
+
+#include "net/stream.h"
+
+ASY_HIDDEN
+
+/* Begins to read; what fails shows at the first read. */
+void input_start(Stream *s);
+
+/* The same with a callback of the caller's, for what nobody will read. */
+void input_start_with(Stream *s, uv_read_cb on_read);
+
+/* Reads no more until somebody wants to. */
+void input_pause(Stream *s);
+
+/* Reads again, where more may come. */
+void input_resume(Stream *s);
+
+/* For a read callback that got no bytes but a status: the input has ended. Wakes the reader. C only. */
+void input_failed(Stream *s, int status);
+
+/* Wakes who waits for input, or for the connection. C only. */
+static inline void input_wake(Stream *s, int code) {
+  if (s->in.reader && s->in.reader->phase == TASK_PARKED) asy_wake(s->in.reader, code);
+}
+
+/* Reads what libuv has only said is there, in the reader's step. */
+void input_fill(Stream *s);
+
+/* Takes n bytes off the front, and pushes them but for the last `less`. What there is no memory for stays. */
+int input_take_less(lua_State *L, Stream *s, size_t n, size_t less);
+static inline int input_take(lua_State *L, Stream *s, size_t n) { return input_take_less(L, s, n, 0); }
+
+/* Gives the buffer back if it is empty: nobody knows how long it stays so. */
+void input_free_if_empty(Stream *s);
+
+ASY_HIDDEN_END
+
+#endif

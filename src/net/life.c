@@ -1,0 +1,392 @@
+/*
+** life.c - the life of a connection: made, opened, closed, freed.
+**
+** The state is its user's word; what libuv knows of it says its handle. The block goes when libuv has let go,
+** the writer is collected, and no tidy is pending.
+*/
+#include "net/life.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
+
+#include "base/alloc.h"
+#include "core/error.h"
+#include "core/report.h"
+#include "net/input.h"
+#include "net/output.h"
+#include "net/peer.h"
+#include "net/unclosed.h"
+
+#define DRAIN_PAUSE (NS_PER_S / 100) /* between two looks at what the kernel has still to send */
+#define DRAIN_LIMIT (30 * NS_PER_S)  /* without progress after which the peer is given up */
+
+const char stream_writer_kind = 0, stream_reader_kind = 0; /* their addresses count */
+
+static Stream *from_handle(Handle *h) { return asy_container(h, Stream, handle); }
+
+/* Freeing */
+
+static void destroy(Handle *h) {
+  Stream *s = from_handle(h);
+  if (list_linked(&s->life.tidy.link)) return; /* tidy does it, or the loop's close */
+  list_remove(&s->out.send.link);
+  list_remove(&s->client.link); /* of a server that has gone in the same collection */
+  output_free(s);
+  if (s->out.file >= 0) close(s->out.file);
+  buffer_free(&s->in.buffer);
+  asy_free(s->life.site);
+  asy_free(s);
+}
+
+static void on_close(Handle *h) {
+  Stream *s = from_handle(h);
+  input_wake(s, 0);
+  waitq_wake_all(&s->out.drainers, 0);
+  waitq_wake_all(&s->life.closers, 0);
+  if (s->life.on_gone) s->life.on_gone(s);
+  if (s->out.file >= 0) close(s->out.file);
+  s->out.file = -1;
+  if (h->loop->open && (s->out.flight || s->out.waiting.nrefs)) stream_tidy_later(s);
+}
+
+static void close_handle(Stream *s) {
+  timer_cancel(&s->handle.loop->timers, &s->life.timer);
+  asy_handle_close(&s->handle);
+}
+
+/* Its user's word: it is no more to be used. */
+static void mark_closing(Stream *s) {
+  s->in.eof = true;
+  if (!stream_closing(s)) s->life.state = s->life.state == LIFE_BROKEN ? LIFE_ABORTED : LIFE_CLOSING;
+}
+
+/* The loop closes: those who wait have been taken out of their lines. */
+static void shut(Shutter *shutter) {
+  Stream *s = from_handle(asy_container(shutter, Handle, shutter));
+  s->in.reader = NULL;
+  s->client.handler = NULL;
+  mark_closing(s);
+  close_handle(s);
+}
+
+/* Closing */
+
+void stream_abort(lua_State *L, Stream *s) {
+  if (!s->handle.open) return;
+  s->in.eof = true;
+  s->life.state = LIFE_ABORTED;
+  output_drop(L, s->handle.loop, s);
+  close_handle(s);
+}
+
+/* Draining */
+
+/* Bytes that the kernel has of us and the peer's kernel hasn't. */
+static int unacknowledged(const Stream *s) {
+  int fd, n = 0;
+  if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd)) return 0;
+#if defined(SIOCOUTQ)
+  if (ioctl(fd, SIOCOUTQ, &n)) return 0;
+#elif defined(SO_NWRITE)
+  socklen_t len = sizeof n;
+  if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &n, &len)) return 0;
+#endif
+  return n;
+}
+
+static void all_sent(Stream *s);
+
+static void on_drain(Timer *timer) { all_sent(asy_container(timer, Stream, life.timer)); }
+
+/* What comes after the close is thrown away. */
+static void on_drain_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  (void)buf;
+  if (n >= 0) return;
+  input_failed(s, (int)n);
+  all_sent(s);
+}
+
+/* A peer that says more than is read makes the kernel reset the connection when it is closed, and
+** forget what it has still to send. So while it has something to send the peer is listened to. */
+static bool drain(Stream *s) {
+  bool over = stream_aborted(s) || s->in.peer_ended || s->in.error || s->out.error;
+  int left = over ? 0 : unacknowledged(s);
+  if (!left) return false;
+  uint64_t now = asy_now(s->handle.loop);
+  if (s->life.state != LIFE_DRAINING) {
+    int fd;
+    s->life.state = LIFE_DRAINING;
+    s->life.timer.fire = on_drain;
+    s->life.drain_end = now + DRAIN_LIMIT;
+    buffer_free(&s->in.buffer);
+    if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
+    input_pause(s);
+    input_start_with(s, on_drain_read);
+  } else if ((size_t)left < s->life.left)
+    s->life.drain_end = now + DRAIN_LIMIT;
+  s->life.left = (size_t)left;
+  return now < s->life.drain_end && timer_set(&s->handle.loop->timers, &s->life.timer, now + DRAIN_PAUSE);
+}
+
+/* The output is with the kernel: closes, unless that would throw it away there. */
+static void all_sent(Stream *s) {
+  timer_cancel(&s->handle.loop->timers, &s->life.timer);
+  if (s->handle.open && !drain(s)) close_handle(s);
+}
+
+/* Lingering */
+
+static void give_up(Stream *s) {
+  s->life.state = LIFE_ABORTED;
+  stream_tidy_later(s);
+}
+
+/* Without memory for the timer nobody would notice that the peer takes nothing: it is given up at once. */
+static void arm_linger(Stream *s) {
+  s->life.left = output_pending(s);
+  if (!timer_set(&s->handle.loop->timers, &s->life.timer, asy_now(s->handle.loop) + s->life.linger_ns)) give_up(s);
+}
+
+static void on_linger(Timer *timer) {
+  Stream *s = asy_container(timer, Stream, life.timer);
+  if (output_pending(s) < s->life.left)
+    arm_linger(s);
+  else
+    give_up(s);
+}
+
+/* Sending */
+
+/* Output is lost for lack of memory: a connection with a hole in it must not go on. */
+static void break_off(Stream *s, int status) {
+  if (!s->in.error) s->in.error = status;
+  s->in.eof = true;
+  input_wake(s, 0);
+  s->life.state = stream_closing(s) ? LIFE_ABORTED : LIFE_BROKEN;
+  stream_tidy_later(s);
+}
+
+void stream_flush(lua_State *L, Stream *s) {
+  if (!s->handle.open) return;
+  if (!s->out.flight && !s->out.error && s->out.waiting.bytes) {
+    int status = output_send(L, s);
+    if (status) break_off(s, status);
+  }
+  size_t pending = output_pending(s);
+  if (s->out.error || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
+  if (pending && !s->out.error) return;
+  if (stream_closing(s))
+    all_sent(s);
+  else if (s->out.ending && !s->out.error)
+    output_send_eof(s);
+}
+
+static void send_run(lua_State *L, Loop *loop, Ready *self) {
+  (void)loop;
+  stream_flush(L, asy_container(self, Stream, out.send));
+}
+
+static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
+  Stream *s = asy_container(self, Stream, life.tidy);
+  output_land(L, loop, s);
+  if (stream_aborted(s) || s->handle.closed) {
+    output_drop(L, loop, s);
+    if (s->handle.open) close_handle(s);
+  } else
+    stream_flush(L, s);
+  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->life.tidy.link)) asy_handle_free(&s->handle);
+}
+
+/* The loop has closed: nothing will be tidied any more. A stream that nobody has but for that is freed. */
+static void forget_streams(Loop *loop) {
+  ListNode *const lists[] = {&loop->ready, &loop->batch};
+  for (int i = 0; i < 2; i++)
+    for (ListNode *node = lists[i]->next, *next; node != lists[i]; node = next) {
+      Ready *ready = asy_container(node, Ready, link);
+      next = node->next;
+      if (ready->run != tidy_run) continue;
+      Stream *s = asy_container(ready, Stream, life.tidy);
+      list_remove(node);
+      if (s->handle.closed && !s->handle.boxed) asy_handle_free(&s->handle);
+    }
+}
+
+void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
+  if (!s->handle.open) return;
+  if (!stream_closing(s)) {
+    mark_closing(s);
+    input_pause(s);
+    input_wake(s, 0);
+    stream_flush(L, s);
+    if (!s->handle.open) return;
+  }
+  if (!linger_ns || s->life.timer.place || s->life.state == LIFE_DRAINING) return;
+  s->life.linger_ns = linger_ns;
+  arm_linger(s);
+}
+
+/* Making */
+
+static size_t block_size(uv_handle_type type) {
+  return offsetof(Stream, uv) + (type == UV_TCP ? sizeof(uv_tcp_t)
+                                 : type == UV_TTY ? sizeof(uv_tty_t)
+                                                  : sizeof(uv_pipe_t));
+}
+
+/* Pushes a writer with a block that libuv doesn't know yet. */
+static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
+  WriterBox *box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = (WriterBox){&stream_writer_kind, NULL};
+  asy_pushmeta(L, loop->rt, ASY_WRITER);
+  lua_setmetatable(L, -2);
+  Stream *s = box->stream = asy_calloc(1, block_size(type));
+  if (!s) luaL_error(L, "not enough memory");
+  asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
+  s->handle.box = (void **)&box->stream;
+  s->handle.on_close = on_close;
+  s->out.send.run = send_run;
+  s->life.tidy.run = tidy_run;
+  s->life.timer.fire = on_linger;
+  s->in.limit = limit;
+  s->out.high = STREAM_LIMIT;
+  s->out.low = STREAM_LIMIT / 4;
+  s->in.read_size = BUFFER_BLOCK;
+  s->out.file = -1;
+  s->in.want_byte = -1;
+  list_init(&s->out.send.link);
+  list_init(&s->life.tidy.link);
+  list_init(&s->client.link);
+  waitq_init(&s->out.drainers);
+  waitq_init(&s->life.closers);
+  s->life.site = asy_debug_site(L, loop); /* may raise: last */
+  return s;
+}
+
+static Stream *opened(lua_State *L, Stream *s, int status, const char *what) {
+  if (status) asy_oserror(L, status, what, NULL);
+  asy_handle_opened(&s->handle);
+  return s;
+}
+
+Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
+  Stream *s = new_block(L, loop, type, limit);
+  return opened(L, s, type == UV_TCP ? uv_tcp_init(&loop->uv, &s->uv.tcp)
+                                     : uv_pipe_init(&loop->uv, &s->uv.pipe, 0), "socket");
+}
+
+Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_block(L, loop, UV_TTY, limit); }
+
+int stream_open_tty(Stream *s, int fd) {
+  int used = -1, status = uv_tty_init(&s->handle.loop->uv, &s->uv.tty, fd, 0);
+  if (!status) {
+    asy_handle_opened(&s->handle);
+    uv_fileno(&s->uv.handle, &used);
+  }
+  if (used != fd) close(fd); /* libuv has opened the terminal once more */
+  return status;
+}
+
+void stream_push_reader(lua_State *L, int writer) {
+  writer = lua_absindex(L, writer);
+  ReaderBox *box = lua_newuserdatauv(L, sizeof *box, 1);
+  *box = (ReaderBox){&stream_reader_kind, lua_touserdata(L, writer)};
+  lua_pushvalue(L, writer);
+  lua_setiuservalue(L, -2, 1);
+  asy_pushmeta(L, box->writer->stream->handle.loop->rt, ASY_READER);
+  lua_setmetatable(L, -2);
+}
+
+/* Waiting */
+
+Task *stream_waiting_task(lua_State *L, const Stream *s) {
+  Loop *loop = s->handle.loop;
+  Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
+  if (ASY_LIKELY(t && t->loop == loop)) return t;
+  if (!loop) asy_error(L, ASY_CLOSED, "the stream is closed");
+  t = asy_current(L); /* raises, unless it is another loop's */
+  if (t->loop != loop) asy_error(L, ASY_ERROR, "the stream belongs to another event loop");
+  return t;
+}
+
+/* Never closed */
+
+void stream_forget_site(Stream *s) {
+  asy_free(s->life.site);
+  s->life.site = NULL;
+}
+
+static void report_open(Handle *h, void *arg) {
+  Stream *s = from_handle(h);
+  lua_State *L = arg;
+  char peer[ASY_ADDRESS_TEXT];
+  if (!s->life.site || stream_closing(s)) return;
+  peer_text(s, peer);
+  lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
+  unclosed_report(L, h->loop, lua_tostring(L, -1), "opened at", s->life.site);
+  lua_pop(L, 1);
+  stream_forget_site(s);
+}
+
+/* When the loop closes: those that are still open. */
+static void report_streams(lua_State *L, Loop *loop) {
+  if (loop->debug) asy_handles_each(loop, shut, report_open, L);
+}
+
+/* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
+static int writer__gc(lua_State *L) {
+  WriterBox *box = stream_test(L, 1, &stream_writer_kind);
+  Stream *s = box ? box->stream : NULL;
+  if (!s) return 0;
+  box->stream = NULL;
+  if (s->in.reader) { /* only where a stranger closed the task's coroutine */
+    s->in.reader->on = NULL;
+    s->in.reader = NULL;
+  }
+  bool forgotten = s->handle.open && !stream_closing(s);
+  char peer[ASY_ADDRESS_TEXT], site[1000] = "";
+  Loop *loop = s->handle.loop;
+  if (forgotten) {
+    peer_text(s, peer);
+    if (s->life.site) snprintf(site, sizeof site, "%s", s->life.site);
+    stream_abort(L, s);
+  }
+  asy_handle_unbox(&s->handle);
+  if (!forgotten) return 0;
+  lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s", *peer ? ", peer " : "",
+                  peer); /* may raise, and so may what follows: last */
+  lua_warning(L, lua_tostring(L, -1), 0);
+  if (*site) unclosed_report_later(L, loop, site);
+  return 0;
+}
+
+static void count_unsent(Handle *h, void *arg) {
+  const Stream *s = from_handle(h);
+  if (!s->out.error && output_pending(s)) ++*(int *)arg;
+}
+
+/* How many streams have output that the kernel hasn't taken yet. */
+static int loop_unsent(lua_State *L) {
+  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  int n = 0;
+  if (loop->open) asy_handles_each(loop, shut, count_unsent, &n);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+static const luaL_Reg loop_methods[] = {{"_unsent", loop_unsent}, {NULL, NULL}};
+static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}};
+
+void asy_open_stream(lua_State *L) {
+  static const LoopHooks hooks = {.report = report_streams, .forget = forget_streams};
+  asy_on_loop(asy_runtime(L), &hooks);
+  asy_open_unclosed(L);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
+  asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", NULL, writer_metamethods);
+}

@@ -1,0 +1,149 @@
+/*
+** listener.c - listening sockets, and what they accept.
+*/
+#include "net/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+
+/* The file of a unix socket */
+
+/* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
+** connection that is closed at once.) */
+static bool is_stale(const struct sockaddr *sa, socklen_t len) {
+  const struct sockaddr_un *un = (const void *)sa;
+  struct stat st;
+  if (sa->sa_family != AF_UNIX || !*un->sun_path || lstat(un->sun_path, &st) || !S_ISSOCK(st.st_mode))
+    return false;
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (fd < 0) return false;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  bool refused = connect(fd, sa, len) && errno == ECONNREFUSED;
+  close(fd);
+  return refused;
+}
+
+/* Notes the file of a unix socket, so that it, and no other of that name, goes with the listener. */
+static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
+  const struct sockaddr_un *un = (const void *)sa;
+  struct stat st;
+  if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
+  size_t n = len - offsetof(struct sockaddr_un, sun_path);
+  if (!(l->path = asy_calloc(1, n + 1))) return;
+  memcpy(l->path, un->sun_path, n);
+  l->dev = st.st_dev;
+  l->ino = st.st_ino;
+}
+
+static void remove_file(const Listener *l) {
+  struct stat st;
+  if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
+}
+
+/* Ending */
+
+static void destroy(Handle *h) {
+  Listener *l = asy_container(h, Listener, handle);
+  if (l->fd >= 0) close(l->fd);
+  asy_free(l->path);
+  asy_free(l);
+}
+
+/* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
+** it stale and take its place. */
+void listener_close(Listener *l) {
+  list_remove(&l->link);
+  asy_handle_close(&l->handle);
+  remove_file(l);
+  close(l->fd);
+  l->fd = -1;
+  asy_handle_unbox(&l->handle);
+}
+
+/* The server has nothing of it any more. */
+void listener_shut(Shutter *shutter) {
+  listener_close(asy_container(asy_container(shutter, Handle, shutter), Listener, handle));
+}
+
+/* Listening */
+
+#if defined(__linux__)
+#define INHERITED true /* an accepted socket has the options of the listening one */
+#else
+#define INHERITED false
+#endif
+
+static void set_options(const ListenOptions *options, int fd, bool ip) {
+  int on = 1;
+  if (ip && options->nodelay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (ip && options->keepalive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+static int listen_on(const ListenOptions *options, const struct sockaddr *sa, socklen_t len) {
+  int fd = socket(sa->sa_family, SOCK_STREAM, 0), on = 1;
+  bool ip = sa->sa_family != AF_UNIX;
+  if (fd < 0) return -errno;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  if (ip && options->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (ip && options->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (INHERITED) set_options(options, fd, ip);
+  int status = bind(fd, sa, len);
+  if (status && errno == EADDRINUSE && is_stale(sa, len)) {
+    unlink(((const struct sockaddr_un *)sa)->sun_path);
+    status = bind(fd, sa, len);
+  }
+  if (status || listen(fd, options->backlog)) {
+    status = -errno;
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+
+Listener *listener_new(Loop *loop, const ListenOptions *options, const struct sockaddr *sa, socklen_t len,
+                       int *status) {
+  Listener *l = asy_calloc(1, sizeof *l);
+  *status = UV_ENOMEM;
+  if (!l) return NULL;
+  list_init(&l->link);
+  asy_handle_init(&l->handle, loop, (uv_handle_t *)&l->poll, destroy, listener_shut);
+  *status = l->fd = listen_on(options, sa, len);
+  if (l->fd >= 0) {
+    if (options->cleanup_socket) note_file(l, sa, len);
+    *status = uv_poll_init(&loop->uv, &l->poll, l->fd);
+    if (*status) remove_file(l);
+  }
+  if (*status) {
+    asy_handle_unbox(&l->handle);
+    return NULL;
+  }
+  asy_handle_opened(&l->handle);
+  return l;
+}
+
+/* Accepting */
+
+bool listener_accept(const Listener *l, Accepted *a) {
+  socklen_t len = sizeof a->peer;
+#if defined(__linux__)
+  a->fd = accept4(l->fd, &a->peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+#else
+  a->fd = accept(l->fd, &a->peer.any, &len);
+  if (a->fd >= 0) fcntl(a->fd, F_SETFD, FD_CLOEXEC);
+#endif
+  return a->fd >= 0;
+}
+
+void listener_set_options(const ListenOptions *options, const Accepted *a) {
+  if (!INHERITED) set_options(options, a->fd, a->peer.any.sa_family != AF_UNIX);
+}

@@ -1,0 +1,60 @@
+/*
+** listener.h - listening sockets, and what they accept.
+**
+** They are our own, under uv_poll, so that accepting can pause when descriptors run out without losing
+** the clients that wait: libuv would accept and close them.
+*/
+#ifndef ASY_LISTENER_H
+#define ASY_LISTENER_H
+
+#include "core/handle.h"
+#include "net/address.h"
+
+ASY_HIDDEN
+
+struct Server;
+
+typedef struct ListenOptions {
+  int backlog;         /* clients that may wait */
+  bool reuse_address, reuse_port; /* SO_REUSEADDR, SO_REUSEPORT; no unix socket's */
+  bool nodelay, keepalive;        /* TCP_NODELAY, SO_KEEPALIVE of what is accepted; likewise */
+  bool cleanup_socket; /* a unix socket's file goes with its listener */
+} ListenOptions;
+
+typedef struct Listener {
+  Handle handle;
+  uv_poll_t poll;        /* whose callback is the server's; it accepts */
+  struct Server *server; /* to which it belongs */
+  ListNode link;         /* in the server's listeners */
+  int fd;                /* -1: closed */
+  char *path; /* of a unix socket's file that is to be removed, or NULL; its device and inode */
+  dev_t dev;
+  ino_t ino;
+} Listener;
+
+/* A connection that has been accepted and has no stream yet. */
+typedef struct Accepted {
+  int fd;
+  IpAddress peer; /* family AF_UNIX: without its path */
+} Accepted;
+
+/* A socket that listens at an address, its `poll` not started; NULL with a status. A unix socket's file that is
+** left over is replaced. The server is the caller's to set. */
+Listener *listener_new(Loop *loop, const ListenOptions *options, const struct sockaddr *sa, socklen_t len,
+                       int *status);
+
+/* Takes a client that waits; false, with errno, when there is none. */
+bool listener_accept(const Listener *l, Accepted *a);
+
+/* Gives a connection the options that it hasn't got from its listener. */
+void listener_set_options(const ListenOptions *options, const Accepted *a);
+
+/* Closes the socket at once, and frees the listener when libuv has let go of it. */
+void listener_close(Listener *l);
+
+/* How one is shut when its loop closes; for asy_handles_each. */
+void listener_shut(Shutter *shutter);
+
+ASY_HIDDEN_END
+
+#endif

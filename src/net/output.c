@@ -1,0 +1,209 @@
+/*
+** output.c - a stream's bytes on their way out.
+**
+** What a turn writes leaves with uv_try_write, small strings copied one after the other, large ones from
+** where Lua has them; what is left over becomes a Flight.
+*/
+#include "net/output.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+#define SMALL 1024          /* strings up to that are copied: 64 writes of 16 bytes cost 3.9 us so, 6.1 by writev */
+#define MAX_PIECE ((size_t)1 << 30) /* libuv counts a buffer's bytes in 32 bits */
+#define MAX_PIECES 64       /* buffers of one system call */
+
+/* Bytes, collected */
+
+static void out_release(lua_State *L, Loop *loop, Out *out) {
+  for (size_t i = 0; i < out->nrefs; i++)
+    if (out->refs[i].slot) asy_release(L, loop, out->refs[i].slot);
+  out->nrefs = 0;
+}
+
+/* Memory only: with no Lua left the slots are gone anyway. */
+static void out_free(Out *out) {
+  buffer_free(&out->small);
+  asy_free(out->refs);
+  *out = (Out){.refs = NULL};
+}
+
+static void out_clear(lua_State *L, Loop *loop, Out *out) {
+  out_release(L, loop, out);
+  buffer_give_back(&out->small, &loop->blocks);
+  asy_free(out->refs);
+  *out = (Out){.refs = NULL};
+}
+
+static bool out_reserve_refs(Out *out, size_t n) {
+  size_t size = out->size ? out->size : 4;
+  while (size < out->nrefs + n) size *= 2;
+  if (size == out->size) return true;
+  Ref *refs = asy_realloc(out->refs, size * sizeof *refs);
+  if (!refs) return false;
+  out->refs = refs;
+  out->size = size;
+  return true;
+}
+
+/* The string at idx. A giant becomes several pieces; the last one's slot stands for all. */
+static void out_add_ref(lua_State *L, Loop *loop, Out *out, int idx, size_t n) {
+  const char *data = lua_tostring(L, idx);
+  if (!out_reserve_refs(out, n / MAX_PIECE + 1)) luaL_error(L, "not enough memory");
+  lua_pushvalue(L, idx);
+  uint32_t slot = asy_hold(L, loop);
+  for (size_t done = 0; done < n;) {
+    size_t length = n - done < MAX_PIECE ? n - done : MAX_PIECE;
+    bool last = done + length == n;
+    out->refs[out->nrefs++] =
+        (Ref){buffer_length(&out->small), data + done, length, last ? slot : 0};
+    done += length;
+  }
+  out->bytes += n;
+}
+
+static void out_add_small(lua_State *L, Loop *loop, Out *out, const char *bytes, size_t n) {
+  if ((!out->small.data && !buffer_take_block(&out->small, &loop->blocks, BUFFER_BLOCK)) ||
+      !buffer_append(&out->small, bytes, n))
+    luaL_error(L, "not enough memory");
+  out->bytes += n;
+}
+
+void output_write(lua_State *L, Stream *s, int idx) {
+  size_t n;
+  const char *bytes = lua_tolstring(L, idx, &n);
+  if (!n) return;
+  if (n <= SMALL)
+    out_add_small(L, s->handle.loop, &s->out.waiting, bytes, n);
+  else
+    out_add_ref(L, s->handle.loop, &s->out.waiting, idx, n);
+}
+
+/* Adds output, less what is sent of it already. */
+static void add_piece(uv_buf_t *bufs, unsigned *n, unsigned max, size_t *skip, const char *bytes,
+                      size_t length) {
+  if (*skip >= length) {
+    *skip -= length;
+    return;
+  }
+  for (bytes += *skip, length -= *skip, *skip = 0; length && *n < max;) {
+    size_t part = length < MAX_PIECE ? length : MAX_PIECE;
+    bufs[(*n)++] = uv_buf_init((char *)bytes, (unsigned)part);
+    bytes += part;
+    length -= part;
+  }
+}
+
+/* The first pieces that are not sent yet. */
+static unsigned out_pieces(const Out *out, uv_buf_t *bufs, unsigned max) {
+  size_t at = 0, skip = out->sent;
+  const char *small = buffer_bytes(&out->small);
+  unsigned n = 0;
+  for (size_t i = 0; i < out->nrefs && n < max; i++) {
+    const Ref *r = &out->refs[i];
+    if (r->at > at) add_piece(bufs, &n, max, &skip, small + at, r->at - at);
+    at = r->at;
+    add_piece(bufs, &n, max, &skip, r->data, r->length);
+  }
+  if (buffer_length(&out->small) > at)
+    add_piece(bufs, &n, max, &skip, small + at, buffer_length(&out->small) - at);
+  return n;
+}
+
+/* Sending */
+
+static void write_failed(lua_State *L, Loop *loop, Stream *s, int status) {
+  if (!s->out.error) s->out.error = status;
+  out_clear(L, loop, &s->out.waiting);
+  waitq_wake_all(&s->out.drainers, 0);
+}
+
+static void on_write(uv_write_t *req, int status) {
+  Flight *flight = asy_container(req, Flight, req);
+  Stream *s = flight->stream;
+  flight->landed = true;
+  if (status && status != UV_ECANCELED && !s->out.error) s->out.error = status;
+  stream_tidy_later(s);
+}
+
+/* The kernel is full: libuv sends the rest of `out` when there is room. */
+static int take_off(lua_State *L, Stream *s) {
+  unsigned max = (unsigned)(2 * s->out.waiting.nrefs + 2 + s->out.waiting.bytes / MAX_PIECE);
+  uv_buf_t *bufs = asy_malloc(max * sizeof *bufs);
+  Flight *flight = bufs ? asy_malloc(sizeof *flight) : NULL;
+  int status = UV_ENOMEM;
+  if (flight) {
+    flight->stream = s;
+    flight->out = s->out.waiting;
+    flight->landed = false;
+    status = uv_write(&flight->req, &s->uv.stream, bufs, out_pieces(&s->out.waiting, bufs, max), on_write);
+  }
+  asy_free(bufs); /* libuv has its own copy of the array */
+  if (status) {
+    asy_free(flight);
+    write_failed(L, s->handle.loop, s, status);
+    return status == UV_ENOMEM ? status : 0;
+  }
+  s->out.flight = flight;
+  s->out.waiting = (Out){.refs = NULL};
+  return 0;
+}
+
+/* Writes all of the first buffer to a file, which never blocks. */
+static int write_file(int fd, const uv_buf_t *buf) {
+  for (;;) {
+    ssize_t n = write(fd, buf->base, buf->len);
+    if (n >= 0) return (int)n;
+    if (errno != EINTR && errno != EAGAIN) return -errno;
+  }
+}
+
+int output_send(lua_State *L, Stream *s) {
+  uv_buf_t bufs[MAX_PIECES];
+  while (s->out.waiting.sent < s->out.waiting.bytes) {
+    unsigned n = out_pieces(&s->out.waiting, bufs, MAX_PIECES);
+    size_t offered = 0;
+    for (unsigned i = 0; i < n; i++) offered += bufs[i].len;
+    if (!n) break;
+    int sent = s->out.file >= 0 ? write_file(s->out.file, bufs) : uv_try_write(&s->uv.stream, bufs, n);
+    if (sent < 0 && sent != UV_EAGAIN) {
+      write_failed(L, s->handle.loop, s, sent);
+      return 0;
+    }
+    if (sent > 0) s->out.waiting.sent += (size_t)sent;
+    if (s->out.file < 0 && (sent < 0 || (size_t)sent < offered)) return take_off(L, s);
+  }
+  out_clear(L, s->handle.loop, &s->out.waiting);
+  return 0;
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status) {
+  (void)status;
+  asy_free(req);
+}
+
+void output_send_eof(Stream *s) {
+  if (uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown)) asy_free(s->out.ending);
+  s->out.ending = NULL;
+}
+
+void output_land(lua_State *L, Loop *loop, Stream *s) {
+  Flight *flight = s->out.flight;
+  if (!flight || !flight->landed) return;
+  s->out.flight = NULL;
+  out_clear(L, loop, &flight->out);
+  asy_free(flight);
+  if (s->out.error) write_failed(L, loop, s, s->out.error);
+}
+
+void output_drop(lua_State *L, Loop *loop, Stream *s) { out_clear(L, loop, &s->out.waiting); }
+
+void output_free(Stream *s) {
+  out_free(&s->out.waiting);
+  asy_free(s->out.ending);
+  if (!s->out.flight) return;
+  out_free(&s->out.flight->out);
+  asy_free(s->out.flight);
+}

@@ -1,0 +1,48 @@
+/*
+** output.h - a stream's bytes on their way out.
+**
+** What a turn writes leaves at its end. What the kernel doesn't take at once becomes a Flight, libuv's
+** until it calls back; there is one at most, and what is written meanwhile waits.
+*/
+#ifndef ASY_OUTPUT_H
+#define ASY_OUTPUT_H
+
+#include "net/stream.h"
+
+ASY_HIDDEN
+
+/* Bytes written and not with the kernel yet. */
+static inline size_t output_pending(const Stream *s) {
+  size_t n = s->out.waiting.bytes - s->out.waiting.sent;
+  if (s->out.flight && !s->out.flight->landed) n += uv_stream_get_write_queue_size(&s->uv.stream);
+  return n;
+}
+
+/* Sends at the end of the turn. Called before the writing: should memory run out in the middle, what is
+** there leaves. */
+static inline void output_schedule(Stream *s) {
+  if (!s->out.flight && !list_linked(&s->out.send.link)) list_append(&s->handle.loop->turn_end, &s->out.send.link);
+}
+
+/* Adds the string at idx. */
+void output_write(lua_State *L, Stream *s, int idx);
+
+/* Sends what can be sent now. 0 (an error of the kernel's is noted); UV_ENOMEM: some of it is lost for
+** lack of memory, and the stream must not go on with a hole in it. No Flight may be under way. */
+int output_send(lua_State *L, Stream *s);
+
+/* Sends the end that `ending` was made for. */
+void output_send_eof(Stream *s);
+
+/* Frees a Flight that has landed. */
+void output_land(lua_State *L, Loop *loop, Stream *s);
+
+/* Drops what waits. */
+void output_drop(lua_State *L, Loop *loop, Stream *s);
+
+/* Frees the memory of it all, where no Lua is left. */
+void output_free(Stream *s);
+
+ASY_HIDDEN_END
+
+#endif
