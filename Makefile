@@ -1,11 +1,15 @@
 # make demo   the tour          make test   the specs        make bench  the figures
-# make build  the module        make asan valgrind tsan drd gc lint   the checks that CI runs too
+# make build  the modules       make asan valgrind tsan drd gc lint   the checks that CI runs too
 # make coverage                 which lines the specs run, by gcov
 # make oom finalisers random    all that can fail; a stranger's code at every allocation; random programs
 # make fuzz soak                any input, ten minutes of traffic
+# make lua LUA_VERSION=5.5.0 LUA_SOURCE=lua-5.5.0.tar.gz     the specs under another Lua
+# make cross ARCH=s390x         a dozen of them on another machine, under qemu (or aarch64)
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
-# make dist   what a release consists of, in dist/
+# make hooks  lets git check each commit (tools/hooks)       make rockspec  writes its lists of files
+# make dist   what a release consists of, in dist/; tools/release X.Y.Z makes one
+# make help   this page. SPEC="spec/a_spec.lua ..." runs some of the specs only
 # Each installs what is missing (Debian, as root) and nothing else.
 
 CC      ?= cc
@@ -21,16 +25,21 @@ UV_LIB  := $(if $(LIBUV_LIBDIR),-L$(LIBUV_LIBDIR)) $(if $(LIBUV_DIR),-L$(LIBUV_D
 SHARED  := $(if $(filter Darwin,$(shell uname -s)),-bundle -undefined dynamic_lookup,-shared)
 SRC     := $(wildcard src/*.c src/*/*.c)
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
-CORE    := $(BUILD)/asyncio/core.so
+# Folders of src/ that are C modules of their own; all others are asyncio.core (doc/layers.txt).
+APART   := editor
+MODULES := $(BUILD)/asyncio/core.so $(APART:%=$(BUILD)/asyncio/%.so)
 
 export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
-.PHONY: install uninstall dist setup-bench setup-doc coverage
+.PHONY: install uninstall dist setup-bench setup-doc coverage help lua cross setup-cross hooks rockspec
 
 all: build
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 setup:
 	@sh tools/setup build
@@ -42,13 +51,19 @@ setup-bench:
 	@sh tools/setup bench
 setup-doc:
 	@sh tools/setup doc
+setup-cross:
+	@sh tools/setup cross
 
 build: setup
-	@$(MAKE) --no-print-directory -q $(CORE) || $(MAKE) --no-print-directory $(CORE)
+	@$(MAKE) --no-print-directory -q $(MODULES) || $(MAKE) --no-print-directory $(MODULES)
 
-$(CORE): $(OBJ)
+$(BUILD)/asyncio/core.so: LIBS = $(UV_LIB) -lpthread
+$(BUILD)/asyncio/core.so: $(filter-out $(APART:%=$(BUILD)/%/%),$(OBJ))
+$(BUILD)/asyncio/editor.so: LIBS = $(if $(filter Linux,$(shell uname -s)),-ldl)
+$(BUILD)/asyncio/editor.so: $(filter $(BUILD)/editor/%,$(OBJ))
+$(MODULES):
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(SHARED) -o $@.new $^ $(UV_LIB) -lpthread $(LDFLAGS)
+	$(CC) $(CFLAGS) $(SHARED) -o $@.new $^ $(LIBS) $(LDFLAGS)
 	@mv $@.new $@ # a running program keeps the old one
 
 $(BUILD)/%.o: src/%.c
@@ -97,6 +112,16 @@ soak: setup build
 random: setup build
 	@sh tools/check random
 
+lua: setup-test
+	@sh tools/other-lua "$(LUA_VERSION)" "$(LUA_SOURCE)"
+ARCH ?= s390x
+cross: setup-cross
+	@sh tools/cross $(ARCH)
+
+hooks:
+	git config core.hooksPath tools/hooks
+rockspec: setup
+	@$(LUA) tools/rockspec.lua
 doc: setup-doc
 	@sh tools/doc doc/api
 env:
@@ -109,7 +134,7 @@ LIB   := $(DESTDIR)$(PREFIX)/lib/lua/5.4
 install: build
 	install -d $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
 	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
-	install $(CORE) $(LIB)/asyncio
+	install $(MODULES) $(LIB)/asyncio
 	for file in bin/*; do if [ -f $$file ]; then install $$file $(DESTDIR)$(PREFIX)/bin; fi; done
 	cp -R types $(DESTDIR)$(PREFIX)/share/lua-asyncio
 uninstall:

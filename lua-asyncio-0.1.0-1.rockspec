@@ -72,7 +72,6 @@ build = {
         "src/core/turn.c",
         "src/core/waitq.c",
         "src/core/watch.c",
-        "src/dev/editor.c",
         "src/dev/graph.c",
         "src/dev/testing.c",
         "src/net/address.c",
@@ -119,9 +118,20 @@ build = {
       incdirs = { "src", "$(LIBUV_INCDIR)" },
       libdirs = { "$(LIBUV_LIBDIR)" },
     },
+    ["asyncio.editor"] = {
+      sources = {
+        "src/editor/editor.c",
+      },
+      incdirs = { "src" },
+    },
   },
   platforms = {
-    linux = { modules = { ["asyncio.core"] = { libraries = { "uv", "pthread", "dl" } } } },
+    linux = {
+      modules = {
+        ["asyncio.core"] = { libraries = { "uv", "pthread", "dl" } },
+        ["asyncio.editor"] = { libraries = { "dl" } },
+      },
+    },
   },
 }
 build.copy_directories = { "types", "doc", "examples" }

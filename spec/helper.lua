@@ -1,4 +1,4 @@
--- helper.lua - what the specs share. A spec file ends with `return helper.run(TestX, ...)`-like call:
+-- helper.lua - what the specs share. A spec file looks like this:
 --
 --     local t = require "helper"
 --     TestSleep = {}
@@ -20,6 +20,13 @@ end
 local t = setmetatable({ lu = lu, asyncio = asyncio, testing = testing }, { __index = lu })
 
 t.slow = os.getenv "SPEC_SLOW" ~= nil -- under valgrind and the like: smaller numbers
+
+t.lua55 = _VERSION ~= "Lua 5.4"
+t.NO_ERROR = select(2, pcall(error, nil)) -- what Lua makes of error(nil): a text, since 5.5
+
+--- How C is compiled against the Lua that the specs run under, in a shell.
+t.cflags = os.getenv "SPEC_LUA_CFLAGS" or "$(pkg-config --cflags lua5.4)"
+t.libs = os.getenv "SPEC_LUA_LIBS" or "$(pkg-config --libs lua5.4)"
 
 --- n, or n // 20 where everything is slow.
 function t.count(n) return t.slow and math.max(1, n // 20) or n end

@@ -78,8 +78,8 @@ function TestHost:test_lives_on_when_a_worker_ends_after_its_state()
     local source <close> = assert(io.open(name .. ".c", "w"))
     source:write(HOST)
   end
-  local command_line = "${CC:-cc} -o %s.host %s.c $(pkg-config --cflags --libs lua5.4) 2>%s"
-  local built = os.execute(command_line:format(name, name, name))
+  local command_line = "${CC:-cc} -o %s.host %s.c %s %s 2>%s"
+  local built = os.execute(command_line:format(name, name, t.cflags, t.libs, name))
   if not built then
     local log <close> = assert(io.open(name))
     t.lu.fail("the host could not be built: " .. log:read "a")

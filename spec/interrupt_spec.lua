@@ -586,8 +586,8 @@ int main(int argc, char **argv) {
 local function build_host()
   local name = os.tmpname()
   write(name .. ".c", HOST)
-  local built = os.execute(("%s -o '%s' '%s.c' $(pkg-config --cflags --libs lua5.4) >/dev/null 2>&1"):format(
-    os.getenv "CC" or "cc", name, name))
+  local built = os.execute(("%s -o '%s' '%s.c' %s %s >/dev/null 2>&1"):format(
+    os.getenv "CC" or "cc", name, name, t.cflags, t.libs))
   os.remove(name .. ".c")
   if not built then os.remove(name) end
   return built and name

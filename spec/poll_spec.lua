@@ -281,7 +281,7 @@ function TestAddWriter:test_that_is_forgotten_ends_with_the_loop()
     end)
     print "over"
   ]]
-  if err:find("module 'socket' not found", 1, true) then t.skip "LuaSocket is not installed" end
+  if err:find "module 'socket[%w.]*' not found" then t.skip "LuaSocket is not installed" end
   t.assertEquals(err, "")
   t.assertEquals(out, "over\n")
   t.assertEquals(code, 0)

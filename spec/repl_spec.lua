@@ -413,6 +413,12 @@ local function script(source)
   return name, setmetatable({}, { __close = function() os.remove(name) end })
 end
 
+function TestPlainRepl:test_does_without_the_module_for_line_editing()
+  if gc then t.skip "LUA_INIT is the collector's" end
+  session({ "> ", "package.loaded['asyncio.editor']\r", "\nnil\n> ", "asyncio.sleep(0, 1)\r", "\n1\n> " },
+    'LUA_INIT="package.preload[ [[asyncio.editor]] ] = error" ' .. EDITING)
+end
+
 function TestRunner:test_runs_a_script_that_awaits_at_its_top_level()
   local name, _ <close> = script [[
     local asyncio = require "asyncio"

@@ -60,7 +60,11 @@ static int state_new(lua_State *L) {
   s->bytes = 0;
   s->L = NULL;
   luaL_setmetatable(L, STATE);
+#if LUA_VERSION_NUM > 504
+  s->L = lua_newstate(allocate, s, luaL_makeseed(NULL));
+#else
   s->L = lua_newstate(allocate, s);
+#endif
   if (!s->L) return luaL_error(L, "not enough memory");
   lua_pushcfunction(s->L, open_libs);
   lua_pushlightuserdata(s->L, (void *)path);

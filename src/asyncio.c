@@ -12,7 +12,6 @@
 #include "core/coro.h"
 #include "core/watch.h"
 #include "dev/graph.h"
-#include "dev/editor.h"
 #include "core/error.h"
 #include "core/future.h"
 #include "sync/lock.h"
@@ -74,7 +73,6 @@ int luaopen_asyncio_core(lua_State *L) {
   asy_open_remote(L);
   asy_open_watch(L);
   asy_open_graph(L);
-  asy_open_editor(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;

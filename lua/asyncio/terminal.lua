@@ -70,8 +70,8 @@ local function read_history(name)
   if not file then return entries end
   for line in file:lines() do
     local continued = line:sub(-1) == "\r"
-    if continued then line = line:sub(1, -2) end
-    open_entry = open_entry and open_entry .. "\n" .. line or line
+    local text = continued and line:sub(1, -2) or line
+    open_entry = open_entry and open_entry .. "\n" .. text or text
     if not continued then
       entries[#entries + 1], open_entry = open_entry, nil
     end
@@ -133,12 +133,16 @@ local function replace_output(self)
   end
 end
 
+-- The module may be missing where others have packed this: then there is no line editing, which is no error.
 local function open_edited()
-  local editor, why = core.open_editor(function(line, from, to)
+  local found, editing = pcall(require, "asyncio.editor")
+  if not found then return nil, editing end
+  local editor, why = editing.open(function(line, from, to)
     return completion.words(line:sub(from, to), _G)
   end)
   if not editor then return nil, why end
   local self = setmetatable({ editor = editor, history = history_file(), tty = true }, Edited)
+  self.append = editing.append_private
   if self.history then recall(editor, self.history) end
   self.restore_output = replace_output(self)
   local loop = core.get_running_loop()
@@ -180,7 +184,7 @@ end
 function Edited:remember(text)
   if text ~= self.last and text:find "%S" then
     self.editor:remember(text)
-    if self.history then core.append_private(self.history, as_entry(text)) end
+    if self.history then self.append(self.history, as_entry(text)) end
   end
   self.last = text
 end

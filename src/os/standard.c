@@ -232,7 +232,14 @@ static int stream_open_standard(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"open_standard", stream_open_standard}, {NULL, NULL}};
+/* isatty(fd) → boolean */
+static int standard_isatty(lua_State *L) {
+  lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"open_standard", stream_open_standard}, {"isatty", standard_isatty}, {NULL, NULL}};
 static const luaL_Reg loop_methods[] = {{"_unpumped", loop_unpumped}, {NULL, NULL}};
 
 /* stack: module */

@@ -51,6 +51,7 @@
 #include "base/alloc.h"
 
 int luaopen_asyncio_core(lua_State *L);
+int luaopen_asyncio_editor(lua_State *L);
 
 #define LIMIT_SECONDS 20 /* what takes longer hangs */
 #define MAX_JOBS 16
@@ -338,6 +339,9 @@ static int open_all(lua_State *L) {
   lua_setwarnf(L, on_warning, NULL);
   luaL_openlibs(L);
   luaL_requiref(L, "asyncio.core", luaopen_asyncio_core, 0);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, luaopen_asyncio_editor);
+  lua_setfield(L, -2, "asyncio.editor");
   luaL_requiref(L, "host", open_host, 0);
   if (luaL_dofile(L, scenario)) return lua_error(L);
   return 1;

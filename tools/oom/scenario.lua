@@ -469,6 +469,12 @@ part("standard streams", function()
   assert(reader:readline() == nil, "no end")
 end)
 
+part("line editing", function()
+  local editor = require "asyncio.editor"
+  assert(not editor.open(function() end))
+  assert(not editor.append_private("/nonexistent/file", "text"))
+end)
+
 part("signals", function(loop)
   local arrived = loop:create_future()
   loop:add_signal_handler("SIGUSR1", function()

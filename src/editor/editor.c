@@ -1,5 +1,7 @@
 /*
-** editor.c - line editing for the REPL, by GNU readline or libedit.
+** editor.c - the C module asyncio.editor: line editing for the REPL, by GNU readline or libedit.
+**
+** asyncio.terminal loads it when it shows a prompt; nothing else does, and it needs nothing of asyncio.core.
 **
 ** The library is loaded when an editor is opened, as Lua 5.5's own `lua` does: nothing here needs it
 ** to be built or to run. It is used through its callback interface, which is fed when the terminal
@@ -7,19 +9,20 @@
 ** loop's business.
 **
 ** Its state is the process's and its callbacks carry no pointer of ours, so there is one editor at a
-** time: `owner`.
+** time: `owner`. This object is unloaded when the Lua state closes, and the library may have other users
+** then (`lua` itself): so what was set there is put back.
 */
-#include "dev/editor.h"
+#include "base/asy.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <uv.h>
-
-#include "core/loop.h"
+#define EDITOR "asyncio.Editor"
 
 static const char *const LIBRARIES[] = {"libreadline.so.8", "libreadline.so", "libreadline.8.dylib",
                                         "libreadline.dylib", "libedit.so.2", "libedit.3.dylib"};
@@ -82,9 +85,17 @@ static const struct {
     {"rl_deprep_terminal", offsetof(Readline, deprep), false},
 };
 
+/* What stood in the library's variables before. */
+typedef struct Former {
+  const char *name, *word_breaks;
+  FILE *in, *out;
+  Completer *completer;
+  int catch_signals, catch_sigwinch;
+} Former;
+
 typedef struct Editor {
   Readline rl;
-  uv_lib_t lib;    /* stays loaded: an exit handler of it may be registered */
+  Former former;
   FILE *in;        /* the terminal, opened anew: polling it changes no flag that others see */
   lua_State *L;    /* who feeds, for the completer, ... */
   int self;        /* ... and where on its stack the editor is */
@@ -97,26 +108,28 @@ typedef struct Editor {
 static _Atomic(Editor *) owner;
 
 static Editor *check_editor(lua_State *L) {
-  Editor *e = asy_check(L, ASY_RUNTIME(L), 1, ASY_EDITOR, "asyncio.Editor");
+  Editor *e = luaL_checkudata(L, 1, EDITOR);
   if (!e->in) luaL_error(L, "the editor is closed");
   return e;
 }
 
 /* The library */
 
-static bool find_symbols(uv_lib_t *lib, Readline *rl) {
+static bool find_symbols(void *lib, Readline *rl) {
   for (size_t i = 0; i < sizeof SYMBOLS / sizeof *SYMBOLS; i++) {
-    void *p = NULL;
-    if (uv_dlsym(lib, SYMBOLS[i].symbol, &p) && SYMBOLS[i].needed) return false;
+    void *p = dlsym(lib, SYMBOLS[i].symbol);
+    if (!p && SYMBOLS[i].needed) return false;
     memcpy((char *)rl + SYMBOLS[i].offset, &p, sizeof p);
   }
   return true;
 }
 
-static bool load_library(Editor *e) {
+/* One that is found stays loaded: an exit handler of it may be registered. */
+static bool load_library(Readline *rl) {
   for (size_t i = 0; i < sizeof LIBRARIES / sizeof *LIBRARIES; i++) {
-    if (uv_dlopen(LIBRARIES[i], &e->lib) == 0 && find_symbols(&e->lib, &e->rl)) return true;
-    uv_dlclose(&e->lib);
+    void *lib = dlopen(LIBRARIES[i], RTLD_LAZY);
+    if (lib && find_symbols(lib, rl)) return true;
+    if (lib) dlclose(lib);
   }
   return false;
 }
@@ -208,21 +221,36 @@ static char **on_complete(const char *text, int start, int end) {
 /* Opening and closing */
 
 static void set_up(Editor *e) {
-  *e->rl.name = "lua";
-  *e->rl.in = e->in;
-  *e->rl.out = stdout; /* so that the prompt comes in its place among what is printed */
-  *e->rl.catch_signals = 0;
-  if (e->rl.catch_sigwinch) *e->rl.catch_sigwinch = 0;
-  *e->rl.word_breaks = WORD_BREAKS;
-  *e->rl.completer = on_complete;
-  if (e->rl.deprep) atexit(e->rl.deprep); /* os.exit while a line is edited; twice is no harm */
+  const Readline *rl = &e->rl;
+  e->former = (Former){.name = *rl->name, .word_breaks = *rl->word_breaks, .in = *rl->in, .out = *rl->out,
+                       .completer = *rl->completer, .catch_signals = *rl->catch_signals};
+  *rl->name = "lua";
+  *rl->in = e->in;
+  *rl->out = stdout; /* so that the prompt comes in its place among what is printed */
+  *rl->catch_signals = 0;
+  if (rl->catch_sigwinch) {
+    e->former.catch_sigwinch = *rl->catch_sigwinch;
+    *rl->catch_sigwinch = 0;
+  }
+  *rl->word_breaks = WORD_BREAKS;
+  *rl->completer = on_complete;
+  if (rl->deprep) atexit(rl->deprep); /* os.exit while a line is edited; twice is no harm */
+}
+
+static void put_back(const Readline *rl, const Former *former) {
+  *rl->name = former->name;
+  *rl->in = former->in ? former->in : stdin; /* it would go on with the file that we close */
+  *rl->out = former->out;
+  *rl->catch_signals = former->catch_signals;
+  if (rl->catch_sigwinch) *rl->catch_sigwinch = former->catch_sigwinch;
+  *rl->word_breaks = former->word_breaks;
+  *rl->completer = former->completer;
 }
 
 static void close_editor(Editor *e) {
   if (!e->in) return;
   end_editing(e);
-  *e->rl.completer = NULL;
-  *e->rl.in = stdin;
+  put_back(&e->rl, &e->former);
   fclose(e->in);
   free(e->line);
   e->in = NULL;
@@ -237,7 +265,7 @@ static int refuse(lua_State *L, const char *why) {
   return 2;
 }
 
-/* open_editor(completer) → editor; or nil and why not. completer(line, from, to) → list of strings that
+/* open(completer) → editor; or nil and why not. completer(line, from, to) → list of strings that
 ** may stand in place of line:sub(from, to) */
 static int editor_open(lua_State *L) {
   const char *term = getenv("TERM");
@@ -247,11 +275,10 @@ static int editor_open(lua_State *L) {
   if (!term || !*term || !strcmp(term, "dumb")) return refuse(L, "the terminal can do nothing");
   Editor *e = lua_newuserdatauv(L, sizeof *e, 1);
   memset(e, 0, sizeof *e);
-  asy_pushmeta(L, ASY_RUNTIME(L), ASY_EDITOR);
-  lua_setmetatable(L, -2);
+  luaL_setmetatable(L, EDITOR);
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
-  if (!load_library(e)) return refuse(L, "neither libreadline nor libedit is installed");
+  if (!load_library(&e->rl)) return refuse(L, "neither libreadline nor libedit is installed");
   if (!atomic_compare_exchange_strong(&owner, &none, e)) return refuse(L, "there is one already");
   if (!(e->in = open_terminal())) {
     atomic_store(&owner, NULL);
@@ -368,21 +395,14 @@ static int editor_append_private(lua_State *L) {
 }
 
 static int editor_close(lua_State *L) {
-  Editor *e = asy_check(L, ASY_RUNTIME(L), 1, ASY_EDITOR, "asyncio.Editor");
-  close_editor(e);
+  close_editor(luaL_checkudata(L, 1, EDITOR));
   return 0;
 }
 
 static int editor__gc(lua_State *L) {
-  Editor *e = asy_test(L, ASY_RUNTIME(L), 1, ASY_EDITOR);
+  Editor *e = luaL_testudata(L, 1, EDITOR);
   if (e) close_editor(e);
   return 0;
-}
-
-/* isatty(fd) → boolean */
-static int editor_isatty(lua_State *L) {
-  lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
-  return 1;
 }
 
 static const luaL_Reg methods[] = {{"getfd", editor_getfd},     {"start", editor_start},
@@ -393,10 +413,15 @@ static const luaL_Reg methods[] = {{"getfd", editor_getfd},     {"start", editor
                                    {"close", editor_close},     {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__gc", editor__gc}, {NULL, NULL}};
 static const luaL_Reg functions[] = {
-    {"open_editor", editor_open}, {"isatty", editor_isatty}, {"append_private", editor_append_private}, {NULL, NULL}};
+    {"open", editor_open}, {"append_private", editor_append_private}, {NULL, NULL}};
 
-/* stack: module */
-void asy_open_editor(lua_State *L) {
-  asy_setfuncs(L, functions);
-  asy_newclass(L, ASY_EDITOR, "asyncio.Editor", methods, metamethods);
+ASY_EXPORT int luaopen_asyncio_editor(lua_State *L);
+
+int luaopen_asyncio_editor(lua_State *L) {
+  luaL_newmetatable(L, EDITOR);
+  luaL_setfuncs(L, metamethods, 0);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  luaL_newlib(L, functions);
+  return 1;
 }

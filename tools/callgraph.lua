@@ -1,0 +1,145 @@
+-- callgraph.lua [-v] - who calls whom among the files of src/? Says so where files call each other in a circle, and
+-- where a function has more than 60 lines. What stands in a header belongs to the header's noun: core/task.h and
+-- core/task.c are both core/task. -v: every arrow from file to file.
+-- tools/circles.txt lists the circles that are still allowed, one a line, as the nouns in it.
+package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
+local house = require "house"
+
+local MAX_LINES = 60
+
+local function noun(file) return (file:gsub("^src/", ""):gsub("%.[ch]$", "")) end
+
+--- The definitions of all files; those that other files see, by name; those of each file.
+local function read_all()
+  local all, shared, own = {}, {}, {}
+  for _, file in ipairs(house.files("src", "*.[ch]")) do
+    own[file] = {}
+    for _, def in ipairs(house.definitions(file)) do
+      if def.name then
+        def.file, def.noun = file, noun(file)
+        all[#all + 1] = def
+        own[file][def.name] = def
+        if not def.is_static then shared[def.name] = def end
+      end
+    end
+  end
+  return all, shared, own
+end
+
+--- noun → noun → { "user uses name", ... }
+local function arrows(all, shared, own)
+  local graph = {}
+  for _, def in ipairs(all) do
+    graph[def.noun] = graph[def.noun] or {}
+    for name, used in pairs(house.names_in(def.body)) do
+      local target = used and (own[def.file][name] or shared[name])
+      if target and target.noun ~= def.noun then
+        local ties = graph[def.noun][target.noun] or {}
+        graph[def.noun][target.noun] = ties
+        ties[#ties + 1] = def.name .. " uses " .. name
+      end
+    end
+  end
+  return graph
+end
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+--- The circles: sets of nouns each of which leads to all others (Tarjan's).
+local function circles_of(graph)
+  local index, low, stack, on_stack, count, found = {}, {}, {}, {}, 0, {}
+  local function visit(v)
+    count = count + 1
+    index[v], low[v] = count, count
+    stack[#stack + 1], on_stack[v] = v, true
+    for _, w in ipairs(sorted_keys(graph[v] or {})) do
+      if not index[w] then
+        visit(w)
+        low[v] = math.min(low[v], low[w])
+      elseif on_stack[w] then
+        low[v] = math.min(low[v], index[w])
+      end
+    end
+    if low[v] ~= index[v] then return end
+    local circle = {}
+    repeat
+      local w = table.remove(stack)
+      on_stack[w] = nil
+      circle[#circle + 1], circle[w] = w, true
+    until w == v
+    table.sort(circle)
+    if #circle > 1 then found[#found + 1] = circle end
+  end
+  for _, v in ipairs(sorted_keys(graph)) do
+    if not index[v] then visit(v) end
+  end
+  return found
+end
+
+local function allowed_circles()
+  local list = {}
+  for line in io.lines "tools/circles.txt" do
+    local nouns = {}
+    for word in line:gsub("#.*", ""):gmatch "%S+" do nouns[word] = true end
+    if next(nouns) then list[#list + 1] = { line = line, nouns = nouns } end
+  end
+  return list
+end
+
+--- Whether all of the circle is in one that is allowed; which is marked.
+local function is_allowed(circle, allowed)
+  for _, entry in ipairs(allowed) do
+    local all = true
+    for _, name in ipairs(circle) do all = all and entry.nouns[name] end
+    if all then
+      entry.found = true
+      return true
+    end
+  end
+end
+
+local function tell_arrow(from, to, ties)
+  table.sort(ties)
+  print(("  %s -> %s: %s"):format(from, to, table.concat(ties, ", ")))
+end
+
+local all, shared, own = read_all()
+local graph, bad = arrows(all, shared, own), false
+
+if arg[1] == "-v" then
+  for _, from in ipairs(sorted_keys(graph)) do
+    for _, to in ipairs(sorted_keys(graph[from])) do tell_arrow(from, to, graph[from][to]) end
+  end
+end
+
+local allowed = allowed_circles()
+for _, circle in ipairs(circles_of(graph)) do
+  if not is_allowed(circle, allowed) then
+    bad = true
+    print("a circle of " .. table.concat(circle, ", ") .. ":")
+    for _, from in ipairs(circle) do
+      for _, to in ipairs(sorted_keys(graph[from])) do
+        if circle[to] then tell_arrow(from, to, graph[from][to]) end
+      end
+    end
+  end
+end
+for _, entry in ipairs(allowed) do
+  if not entry.found then
+    bad = true
+    print("tools/circles.txt: this circle is open, take out its line: " .. entry.line)
+  end
+end
+
+for _, def in ipairs(all) do
+  if def.is_function and def.lines > MAX_LINES then
+    bad = true
+    print(("%s:%d: %s has %d lines, more than %d"):format(def.file, def.line, def.name, def.lines, MAX_LINES))
+  end
+end
+os.exit(not bad)
