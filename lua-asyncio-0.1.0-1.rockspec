@@ -87,7 +87,7 @@ build = {
         "src/net/server.c",
         "src/net/unclosed.c",
         "src/net/writer.c",
-        "src/os/poll.c",
+        "src/os/descriptor.c",
         "src/os/pollset.c",
         "src/os/signal.c",
         "src/os/standard.c",

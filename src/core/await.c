@@ -1,11 +1,12 @@
 /*
 ** await.c - asyncio.await: waits for a task, a future, a coroutine, or what has __await.
 */
-#include "core/await.h"
+#include "core/task.h"
 
 #include "core/callback.h"
 #include "core/coro.h"
 #include "core/error.h"
+#include "open.h"
 
 /* The future is the first value on the method's stack, and anchored in the task. */
 

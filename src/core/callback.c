@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/report.h"
 #include "core/watch.h"
+#include "open.h"
 
 #define MAX_ARGS 250
 

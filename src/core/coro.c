@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/impasse.h"
 #include "core/watch.h"
+#include "open.h"
 
 typedef enum Mode { RESUME, WRAP, AWAIT, CLOSE } Mode; /* what becomes of the results */
 

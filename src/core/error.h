@@ -74,10 +74,6 @@ void asy_class_inherit(lua_State *L, const char *id, size_t length);
 /* ... and with all its fields, it can be found. stack: ..., class */
 void asy_class_publish(lua_State *L, const char *id, size_t length);
 
-/* Adds the classes and isinstance; pcall and xpcall. stack: module */
-void asy_open_error(lua_State *L);
-void asy_open_pcall(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

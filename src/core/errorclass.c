@@ -4,6 +4,7 @@
 ** Those of a Lua state stand in one registry table, by their number in ErrorClass, and never change.
 */
 #include "core/error.h"
+#include "open.h"
 
 #include <string.h>
 

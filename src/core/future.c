@@ -12,6 +12,7 @@
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "open.h"
 
 typedef struct Lost {
   Ready ready;   /* reports, at a turn of the loop, which holds it then: in no other list may it stand, */

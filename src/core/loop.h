@@ -208,7 +208,6 @@ void asy_hunt(lua_State *L, Loop *loop);
 void asy_set_slow(Loop *loop, uint64_t ns);
 
 void asy_open_hold(lua_State *L);
-void asy_open_loop(lua_State *L);
 
 ASY_HIDDEN_END
 

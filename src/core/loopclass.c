@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "open.h"
 
 /* A loop that runs is collected only when the state closes beneath it (os.exit in a task). */
 static int loop__gc(lua_State *L) {

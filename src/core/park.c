@@ -6,6 +6,7 @@
 #include "core/cancel.h"
 #include "core/error.h"
 #include "core/impasse.h"
+#include "open.h"
 
 Task *asy_current_or_null(lua_State *L) {
   return asy_current_or_null_in(L, ASY_RUNTIME(L));

@@ -2,6 +2,7 @@
 ** pcall.c - asyncio.pcall and asyncio.xpcall: protected calls that let cancellation through.
 */
 #include "core/error.h"
+#include "open.h"
 
 static int pcall_done(lua_State *L, int status, lua_KContext first) {
   if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - (int)first;

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "core/error.h"
+#include "open.h"
 
 /* stack: ..., context; writes "name: value" for one of its fields, when it is there */
 static void write_field(lua_State *L, const char *name) {

@@ -12,6 +12,7 @@
 #include "core/context.h"
 #include "core/spare.h"
 #include "core/step.h"
+#include "open.h"
 
 static void waiter_wake(Waiter *w, int code) { asy_wake(asy_container(w, Task, waiter), code); }
 

@@ -157,10 +157,6 @@ int asy_task_raise(lua_State *L, Task *t);
 ** running task, its extras, ... False, with the stack as it was, for what needs none. */
 bool asy_task_trace(lua_State *L);
 
-void asy_open_park(lua_State *L);
-void asy_open_task(lua_State *L);
-void asy_open_task_class(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

@@ -3,6 +3,7 @@
 ** (some for the Lua layer's scopes only), what `tostring` says.
 */
 #include "core/task.h"
+#include "open.h"
 
 
 static Task *check_task(lua_State *L) {

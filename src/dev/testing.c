@@ -2,7 +2,7 @@
 ** testing.c - what asyncio.testing needs of a loop: the virtual clock's switch, an alarm in real time,
 ** and waiting until every task is blocked.
 */
-#include "dev/testing.h"
+#include "open.h"
 
 #include "core/callback.h"
 #include "core/error.h"

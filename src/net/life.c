@@ -22,6 +22,7 @@
 #include "net/output.h"
 #include "net/peer.h"
 #include "net/unclosed.h"
+#include "open.h"
 
 #define DRAIN_PAUSE (NS_PER_S / 100) /* between two looks at what the kernel has still to send */
 #define DRAIN_LIMIT (30 * NS_PER_S)  /* without progress after which the peer is given up */

@@ -5,17 +5,18 @@
 ** up the loop's close and the exit. A lookup is malloc'ed; task and thread each hold it, and the
 ** last one frees it. A thread that hangs is left behind. A numeric host needs no thread.
 */
-#include "net/resolve.h"
+#include "core/task.h"
 
 #include <string.h>
 
 #include <netdb.h>
 #include <netinet/in.h>
 
-#include "net/address.h"
 #include "base/alloc.h"
 #include "base/detached.h"
 #include "core/error.h"
+#include "net/address.h"
+#include "open.h"
 
 typedef struct Lookup {
   Message done;      /* first */

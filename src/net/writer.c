@@ -8,6 +8,7 @@
 #include "net/life.h"
 #include "net/output.h"
 #include "net/peer.h"
+#include "open.h"
 
 static WriterBox *check_box(lua_State *L) {
   WriterBox *box = stream_test(L, 1, &stream_writer_kind);

@@ -6,7 +6,7 @@
 ** SIGINT wakes the loop, which calls the Interrupt's function. A second one before the loop has
 ** turned raises KeyboardInterrupt in the Lua code that runs. A third takes the default action.
 */
-#include "os/signal.h"
+#include "core/loop.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,6 +23,7 @@
 #include "core/error.h"
 #include "core/handle.h"
 #include "core/task.h"
+#include "open.h"
 
 typedef struct Interrupt {
   Ready ready;       /* answers */

@@ -5,7 +5,7 @@
 ** it has the lock. A cancelled one has to have the lock again before its error is raised: it goes the
 ** same way, and a second cancellation meanwhile waits.
 */
-#include "sync/sync.h"
+#include "open.h"
 
 #include "core/error.h"
 #include "sync/lock.h"

@@ -6,7 +6,7 @@
 ** full, and nobody overtakes. The item that a waiting putter brings, or a woken getter has got, stands
 ** in that task's user value.
 */
-#include "sync/sync.h"
+#include "open.h"
 
 #include "core/error.h"
 #include "core/report.h"

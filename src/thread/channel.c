@@ -7,7 +7,7 @@
 ** the channel's lock, and with that is decided: before, a cancellation just takes it out; after, it owns
 ** what it got, and its task or thread has been told.
 */
-#include "thread/thread.h"
+#include "open.h"
 
 #include "base/alloc.h"
 #include "base/mutex.h"

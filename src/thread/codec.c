@@ -2,6 +2,7 @@
 ** codec.c - the codec as the specs call it.
 */
 #include "thread/codec.h"
+#include "open.h"
 
 #define MESSAGE "asyncio.Message"
 

@@ -55,10 +55,6 @@ typedef struct CodecShared {
 /* stack: ..., metatable. Those of this metatable cross from now on; `kind` lives as long as the program. */
 void codec_share(lua_State *L, const CodecShared *kind);
 
-/* Run once in a state before anything is encoded or decoded there (opens the tables of names).
-** Adds codec_encode and codec_decode to the module table on the top of the stack. */
-void asy_open_codec(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

@@ -1,7 +1,7 @@
 /*
 ** executor.c - asyncio.ThreadPoolExecutor, and a loop's default one.
 */
-#include "thread/thread.h"
+#include "open.h"
 
 #include "core/error.h"
 #include "thread/job.h"

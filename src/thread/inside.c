@@ -1,7 +1,7 @@
 /*
 ** inside.c - what a job sees of its thread: whether it was cancelled, and a call that tells its loop.
 */
-#include "thread/thread.h"
+#include "open.h"
 
 #include <errno.h>
 #include <stdatomic.h>

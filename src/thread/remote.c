@@ -4,7 +4,7 @@
 ** A Remote crosses to other states; it holds the loop's inbox, which may outlive the loop. A call that has
 ** arrived is a guest of the loop until it has run.
 */
-#include "thread/thread.h"
+#include "open.h"
 
 #include "base/alloc.h"
 #include "core/callback.h"

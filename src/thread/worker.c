@@ -11,11 +11,11 @@
 #include <lualib.h>
 
 #include "base/alloc.h"
-#include "thread/codec.h"
-#include "core/process.h"
+#include "base/mutex.h"
 #include "core/error.h"
 #include "core/loop.h"
-#include "base/mutex.h"
+#include "core/process.h"
+#include "thread/codec.h"
 #include "thread/parcel.h"
 
 static const char traceback_key = 0; /* registry: the traceback of the last error */

@@ -1,11 +1,11 @@
 /*
-** poll.c - descriptors of other libraries: callbacks and tasks for when they can be read or written.
+** descriptor.c - descriptors of other libraries: callbacks and tasks for when they can be read or written.
 **
 ** The loop has one Watches: the kernel's set, whose own descriptor libuv polls, and in a slot of the
 ** held table a Lua table that maps a descriptor to its Watch. A Watch is there while somebody wants
 ** one of its directions: a callback, or a task. The kernel tells once; then the set is armed again.
 */
-#include "os/poll.h"
+#include "core/loop.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -14,9 +14,10 @@
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/handle.h"
-#include "os/pollset.h"
 #include "core/report.h"
 #include "core/task.h"
+#include "os/pollset.h"
+#include "open.h"
 
 #define BATCH 64 /* events taken in one go */
 
