@@ -1,6 +1,7 @@
 -- callgraph.lua [-v] - who calls whom among the files of src/? Says so where files call each other in a circle, and
 -- where a function has more than 60 lines. What stands in a header belongs to the header's noun: core/task.h and
--- core/task.c are both core/task. -v: every arrow from file to file.
+-- core/task.c are both core/task. What a header declares is its noun's, whichever file defines it: an inline function
+-- beside the declaration that uses it is no arrow to that file. -v: every arrow from file to file.
 -- tools/circles.txt lists the circles that are still allowed, one a line, as the nouns in it.
 package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
 local house = require "house"
@@ -26,6 +27,13 @@ local function read_all()
   return all, shared, own
 end
 
+--- Whether the header that has this definition declares that name, too.
+local function declares(file, name)
+  if not file:find "%.h$" then return false end
+  local source <close> = assert(io.open(file))
+  return source:read "a":find("[%s*]" .. name .. "%([^;{}]*%)[^;{}]*;") ~= nil
+end
+
 --- noun → noun → { "user uses name", ... }
 local function arrows(all, shared, own)
   local graph = {}
@@ -33,7 +41,7 @@ local function arrows(all, shared, own)
     graph[def.noun] = graph[def.noun] or {}
     for name, used in pairs(house.names_in(def.body)) do
       local target = used and (own[def.file][name] or shared[name])
-      if target and target.noun ~= def.noun then
+      if target and target.noun ~= def.noun and not declares(def.file, name) then
         local ties = graph[def.noun][target.noun] or {}
         graph[def.noun][target.noun] = ties
         ties[#ties + 1] = def.name .. " uses " .. name

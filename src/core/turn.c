@@ -10,13 +10,6 @@
 
 #include "core/error.h"
 
-void asy_wake_all(ListNode *line, int code) {
-  while (!list_empty(line)) {
-    Waiter *w = asy_container(line->next, Waiter, link);
-    w->wake(w, code);
-  }
-}
-
 /* Runs the first `max` nodes of a list. */
 static void run_list(lua_State *L, Loop *loop, ListNode *list, int max) {
   for (ListNode *node; max-- > 0 && (node = list_take(list));) {
