@@ -10,12 +10,22 @@
 
 #include "core/error.h"
 
+static inline void run_node(lua_State *L, Loop *loop, Ready *r) {
+#if defined(ASY_CHECKS)
+  int top = lua_gettop(L);
+  r->run(L, loop, r);
+  asy_assert(lua_gettop(L) == top && loop->rt->running == loop && !loop->rt->current);
+#else
+  r->run(L, loop, r);
+#endif
+}
+
 /* Runs the first `max` nodes of a list. */
 static void run_list(lua_State *L, Loop *loop, ListNode *list, int max) {
   for (ListNode *node; max-- > 0 && (node = list_take(list));) {
     Ready *r = asy_container(node, Ready, link);
     loop->steps--;
-    r->run(L, loop, r);
+    run_node(L, loop, r);
   }
 }
 
