@@ -30,8 +30,10 @@ end
 --- Whether the header that has this definition declares that name, too.
 local function declares(file, name)
   if not file:find "%.h$" then return false end
-  local source <close> = assert(io.open(file))
-  return source:read "a":find("[%s*]" .. name .. "%([^;{}]*%)[^;{}]*;") ~= nil
+  for line in io.lines(file) do
+    if line:find("^[%a_][%w_%s*]*[%s*]" .. name .. "%(") and not line:find "{" then return true end
+  end
+  return false
 end
 
 --- noun → noun → { "user uses name", ... }

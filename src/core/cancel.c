@@ -62,6 +62,7 @@ void asy_cancel_pass_on(lua_State *L, Task *t, Task *next) {
   if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
   list_remove(&t->waiter.link);
   t->phase = TASK_RUNNING;
+  t->parked = NULL;
   lua_error(L);
 }
 

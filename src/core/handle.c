@@ -11,6 +11,7 @@ void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Han
   h->destroy = destroy;
   h->closed = true;
   h->boxed = true;
+  list_init(&h->link);
   list_append(&loop->handles, &h->link);
 }
 

@@ -39,7 +39,7 @@ static int park_resumed(lua_State *L, int status, lua_KContext ctx) {
 
 /* The rest of asy_park: t->kind says how it waits. */
 static int park(lua_State *L, Task *t) {
-  asy_assert(t->phase == TASK_RUNNING && t->loop->rt->current == t && t->top == L && !t->parked);
+  asy_assert(t->phase == TASK_RUNNING && t->loop->rt->current == t && t->top == L);
   t->code = 0;
   t->parked = L;
   t->phase = TASK_PARKED;
@@ -49,6 +49,7 @@ static int park(lua_State *L, Task *t) {
       asy_cancel_pass_on(L, t, next);
     else if (asy_cancel_abort(L, t)) {
       t->phase = TASK_RUNNING;
+      t->parked = NULL;
       return asy_task_raise(L, t);
     }
   }

@@ -113,6 +113,7 @@ static int catch_cancel(lua_State *L) {
   c->ready.run = cancel_run;
   c->guest.drop = on_cancel_dropped;
   list_init(&c->ready.link);
+  list_init(&c->guest.link);
   list_append(&loop->guests, &c->guest.link);
   c->loop = loop;
   worker_on_interrupt(rt->worker, post_cancel, c);
