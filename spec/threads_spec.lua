@@ -1028,13 +1028,15 @@ end
 function TestEnds:test_finalisers_may_use_what_has_been_collected_before_them()
   local out, err, code = t.lua [[
     local asyncio = require "asyncio"
-    local all = {}
-    setmetatable({}, { __gc = function() -- the oldest: it runs last
+    local all, alive = {}, asyncio.Channel()
+    setmetatable({}, { __gc = function() -- the oldest but one: it runs last
       print(pcall(all.pool.submit, all.pool, print))
       print(pcall(all.pool.shutdown, all.pool))
       print(pcall(all.channel.get, all.channel))
       print(pcall(all.remote.call_soon_threadsafe, all.remote, print))
       print(pcall(tostring, all.pool))
+      print(pcall(alive.put_nowait, alive, all.channel))
+      print(pcall(alive.put_nowait, alive, all.remote))
     end })
     all.pool, all.channel = asyncio.ThreadPoolExecutor(1), asyncio.Channel()
     all.remote = asyncio.new_event_loop():remote()
@@ -1046,7 +1048,7 @@ function TestEnds:test_finalisers_may_use_what_has_been_collected_before_them()
     t.assertStrMatches(line, "false\t.*")
     lines = lines + 1
   end
-  t.assertEquals(lines, 5)
+  t.assertEquals(lines, 7)
 end
 
 function TestEnds:test_a_loop_that_closes_takes_its_jobs_with_it()

@@ -1,75 +1,33 @@
 /*
 ** asyncio.c - luaopen_asyncio_core, nothing else.
 */
-#include "base/asy.h"
-
-#include "net/address.h"
-#include "core/await.h"
-#include "core/callback.h"
-#include "thread/codec.h"
-#include "net/connect.h"
-#include "core/context.h"
-#include "core/coro.h"
-#include "core/watch.h"
-#include "dev/graph.h"
-#include "core/error.h"
-#include "core/future.h"
-#include "sync/lock.h"
 #include "core/loop.h"
 #include "core/process.h"
-#include "os/poll.h"
-#include "core/report.h"
-#include "net/resolve.h"
-#include "net/server.h"
-#include "os/signal.h"
-#include "os/standard.h"
-#include "net/stream.h"
-#include "sync/sync.h"
-#include "core/task.h"
-#include "dev/testing.h"
-#include "thread/thread.h"
+#include "open.h"
 
 static const char module_key = 0; /* registry: the module, so that it is opened once a state */
+
+typedef void Opener(lua_State *L); /* stack: module */
+
+/* In this order: errors before all else, the loop before what it knows, a class before who adds to it. */
+static Opener *const OPENERS[] = {
+    asy_open_error, asy_open_pcall, asy_open_codec, asy_open_loop, asy_open_report,
+    asy_open_context, asy_open_callback, asy_open_future, asy_open_park, asy_open_task,
+    asy_open_task_class, asy_open_coro, asy_open_await, asy_open_lock, asy_open_event,
+    asy_open_condition, asy_open_semaphore, asy_open_barrier, asy_open_queue, asy_open_address,
+    asy_open_resolve, asy_open_stream, asy_open_reader, asy_open_writer, asy_open_connect,
+    asy_open_standard, asy_open_server, asy_open_poll, asy_open_signal, asy_open_testing,
+    asy_open_executor, asy_open_inside, asy_open_channel, asy_open_remote, asy_open_watch,
+    asy_open_graph,
+};
 
 int luaopen_asyncio_core(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
   asy_pin(&module_key);
   asy_keep_heap();
   lua_newtable(L);
-  asy_open_error(L);
-  asy_open_codec(L);
-  asy_open_loop(L);
+  for (size_t i = 0; i < sizeof OPENERS / sizeof *OPENERS; i++) OPENERS[i](L);
   asy_runtime(L)->open = luaopen_asyncio_core;
-  asy_open_report(L);
-  asy_open_context(L);
-  asy_open_callback(L);
-  asy_open_future(L);
-  asy_open_task(L);
-  asy_open_task_class(L);
-  asy_open_coro(L);
-  asy_open_await(L);
-  asy_open_lock(L);
-  asy_open_event(L);
-  asy_open_condition(L);
-  asy_open_semaphore(L);
-  asy_open_barrier(L);
-  asy_open_queue(L);
-  asy_open_address(L);
-  asy_open_resolve(L);
-  asy_open_stream(L);
-  asy_open_reader(L);
-  asy_open_writer(L);
-  asy_open_connect(L);
-  asy_open_standard(L);
-  asy_open_server(L);
-  asy_open_poll(L);
-  asy_open_signal(L);
-  asy_open_testing(L);
-  asy_open_executor(L);
-  asy_open_channel(L);
-  asy_open_remote(L);
-  asy_open_watch(L);
-  asy_open_graph(L);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
   return 1;

@@ -87,6 +87,31 @@ function TestQueue:test_lets_a_comparison_get_an_item_while_another_comes_in()
   end)
 end
 
+-- The putter was let in with nil in place of its item, which was being compared at that moment.
+function TestQueue:test_has_the_item_of_a_putter_whom_a_comparison_lets_in()
+  t.run(function()
+    for at = 1, 8 do -- the comparison that gets an item
+      local queue, compared, seen = nil, nil, {}
+      queue = asyncio.PriorityQueue { maxsize = 3, compare = function(x, y)
+        compared = compared and compared + 1
+        if compared == at then seen[#seen + 1] = queue:get_nowait() end
+        return (x or 0) < (y or 0)
+      end }
+      for i = 1, 3 do queue:put(i) end
+      local putter = asyncio.create_task(queue.put, queue, 4)
+      asyncio.sleep(0)
+      compared = 0
+      while not queue:empty() do
+        local ok, item = pcall(queue.get_nowait, queue)
+        if ok then seen[#seen + 1] = item end
+      end
+      asyncio.await(putter)
+      table.sort(seen)
+      t.assertEquals(seen, { 1, 2, 3, 4 })
+    end
+  end)
+end
+
 -- A finaliser that put while the ring grew had its item, and others, lost: the table was read too early.
 function TestQueue:test_keeps_all_items_in_order_when_finalisers_put_while_it_grows()
   t.run(function()

@@ -1,11 +1,12 @@
 /*
 ** await.c - asyncio.await: waits for a task, a future, a coroutine, or what has __await.
 */
-#include "core/await.h"
+#include "core/task.h"
 
 #include "core/callback.h"
 #include "core/coro.h"
 #include "core/error.h"
+#include "open.h"
 
 /* The future is the first value on the method's stack, and anchored in the task. */
 
@@ -167,8 +168,7 @@ static int await(lua_State *L) {
 // @return the results
 static int loop_run_until_complete(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
-  Loop *loop = asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   luaL_checkany(L, 2);
   if (rt->running)
     return asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");

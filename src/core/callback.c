@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/report.h"
 #include "core/watch.h"
+#include "open.h"
 
 #define MAX_ARGS 250
 
@@ -126,19 +127,11 @@ bool asy_callback_is(lua_State *L, int idx, int fn) {
 
 /* Methods of the loop */
 
-/* Whether the value can be called. */
-static bool callable(lua_State *L, int idx) {
-  if (lua_isfunction(L, idx)) return true;
-  if (!luaL_getmetafield(L, idx, "__call")) return false;
-  lua_pop(L, 1);
-  return true;
-}
-
 /* stack: loop, [time,] fn, arguments → callback */
 static Callback *new_call(lua_State *L, Loop **loop, int fn) {
-  *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  *loop = asy_checkloop(L, 1);
   asy_loop_checkopen(L, *loop);
-  if (!callable(L, fn)) luaL_typeerror(L, fn, "function");
+  if (!asy_callable(L, fn)) luaL_typeerror(L, fn, "function");
   Callback *cb = asy_callback_new(L, *loop, lua_gettop(L) - fn);
   asy_callback_hold(L, *loop, cb, -1);
   return cb;
@@ -165,13 +158,13 @@ static int call_at(lua_State *L, uint64_t deadline, bool vital) {
   cb->vital = vital;
   if (!timer_set(&loop->timers, &cb->timer, deadline)) {
     forget(L, loop, cb);
-    return luaL_error(L, "not enough memory");
+    return asy_nomemory(L);
   }
   return 1;
 }
 
 static uint64_t later(lua_State *L) {
-  const Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  const Loop *loop = asy_checkloop(L, 1);
   return asy_deadline(loop, asy_checkseconds(L, 2));
 }
 
@@ -188,7 +181,7 @@ static int loop_call_later_vital(lua_State *L) { return call_at(L, later(L), tru
 
 static uint64_t moment(lua_State *L) {
   lua_Number when = asy_checkseconds(L, 2);
-  asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  asy_checkloop(L, 1);
   return when <= 0 ? 0 : when < 9e9 ? (uint64_t)(when * 1e9) : TIMER_NEVER;
 }
 

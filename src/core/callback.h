@@ -39,8 +39,6 @@ bool asy_callback_is(lua_State *L, int idx, int fn);
 ** the callback should have done. */
 void asy_callback_call(lua_State *L, Loop *loop, int idx);
 
-void asy_open_callback(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

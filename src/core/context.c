@@ -3,6 +3,7 @@
 ** put it there while they run.
 */
 #include "core/context.h"
+#include "open.h"
 
 /* nil would make a hole among the registry's references */
 static void nil_to_false(lua_State *L) {

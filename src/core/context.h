@@ -17,8 +17,6 @@ static inline void asy_context_push(lua_State *L, const Runtime *rt) {
 /* stack: ..., context → ..., the one that was current until now */
 void asy_context_swap(lua_State *L, const Runtime *rt);
 
-void asy_open_context(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

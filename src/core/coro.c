@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/impasse.h"
 #include "core/watch.h"
+#include "open.h"
 
 typedef enum Mode { RESUME, WRAP, AWAIT, CLOSE } Mode; /* what becomes of the results */
 
@@ -339,11 +340,7 @@ static const luaL_Reg module_functions[] = {{"note_traceback", on_error}, {NULL,
 /* stack: module */
 void asy_open_coro(lua_State *L) {
   asy_setfuncs(L, module_functions);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  asy_newweak(L, "k");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &waiting_key);
   lua_createtable(L, 0, 8);
   asy_setfuncs(L, functions);

@@ -11,8 +11,6 @@ ASY_HIDDEN
 /* asyncio.await for a coroutine, the only value on the stack: runs it to its end. */
 int asy_coro_await(lua_State *L);
 
-void asy_open_coro(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

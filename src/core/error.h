@@ -74,9 +74,6 @@ void asy_class_inherit(lua_State *L, const char *id, size_t length);
 /* ... and with all its fields, it can be found. stack: ..., class */
 void asy_class_publish(lua_State *L, const char *id, size_t length);
 
-/* Adds the classes, isinstance, pcall and xpcall to the module table on the top of the stack. */
-void asy_open_error(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

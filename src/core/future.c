@@ -12,6 +12,7 @@
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "open.h"
 
 typedef struct Lost {
   Ready ready;   /* reports, at a turn of the loop, which holds it then: in no other list may it stand, */
@@ -444,7 +445,7 @@ static int add_callback(lua_State *L, bool vital) {
   Future *f = check_future(L);
   luaL_checkany(L, 2);
   Loop *loop = check_future_loop(L, f);
-  if (!lua_isfunction(L, 2) && !luaL_getmetafield(L, 2, "__call"))
+  if (!asy_callable(L, 2))
     return luaL_typeerror(L, 2, "function");
   lua_settop(L, 2);
   lua_pushvalue(L, 2);
@@ -563,8 +564,7 @@ static int future__tostring(lua_State *L) {
 // @function Loop:create_future
 // @treturn Future
 static int loop_create_future(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   asy_future_new(L, loop);
   if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
   return 1;
@@ -621,11 +621,7 @@ void asy_open_future(lua_State *L) {
   Runtime *rt = asy_runtime(L);
   static const LoopHooks hooks = {.report = report_all_lost};
   asy_on_loop(rt, &hooks);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  asy_newweak(L, "k");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &losts_key);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);

@@ -74,8 +74,6 @@ void asy_debug_note(lua_State *L, int idx, const char *key, int level);
 /* Pushes the error for a cancellation; msg: stack index, 0 for none. */
 void asy_cancelled_push(lua_State *L, int msg);
 
-void asy_open_future(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

@@ -15,6 +15,12 @@ Loop *asy_running(lua_State *L, Runtime *rt) {
   return rt->running;
 }
 
+Loop *asy_checkopenloop(lua_State *L, int idx) {
+  Loop *loop = asy_checkloop(L, idx);
+  asy_loop_checkopen(L, loop);
+  return loop;
+}
+
 Loop *asy_loop_find(const Runtime *rt, uint64_t id) {
   if (rt->running && rt->running->id == id) return rt->running;
   list_each(node, &rt->loops) {
@@ -136,10 +142,6 @@ void asy_release(lua_State *L, Loop *loop, uint32_t slot) {
 
 /* stack: ... */
 void asy_open_hold(lua_State *L) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  asy_newweak(L, "v");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &loops_key);
 }

@@ -104,6 +104,11 @@ enum {
 
 /* The loop that runs in this state; raises outside of one. */
 Loop *asy_running(lua_State *L, Runtime *rt);
+/* The loop at idx, or an argument error; the same, but it must be open. */
+static inline Loop *asy_checkloop(lua_State *L, int idx) {
+  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOOP, "asyncio.Loop");
+}
+Loop *asy_checkopenloop(lua_State *L, int idx);
 /* The loop with that id, NULL when it is closed. */
 Loop *asy_loop_find(const Runtime *rt, uint64_t id);
 /* Pushes its userdata; nil when it is being collected. */
@@ -203,7 +208,6 @@ void asy_hunt(lua_State *L, Loop *loop);
 void asy_set_slow(Loop *loop, uint64_t ns);
 
 void asy_open_hold(lua_State *L);
-void asy_open_loop(lua_State *L);
 
 ASY_HIDDEN_END
 

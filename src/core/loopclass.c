@@ -6,20 +6,17 @@
 #include <string.h>
 
 #include "core/error.h"
-
-static Loop *check_loop(lua_State *L, int idx) {
-  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOOP, "asyncio.Loop");
-}
+#include "open.h"
 
 /* A loop that runs is collected only when the state closes beneath it (os.exit in a task). */
 static int loop__gc(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   if (loop->open) asy_loop_close(L, loop, 1);
   return 0;
 }
 
 static int loop__close(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   if (loop->open && loop->rt->running != loop) asy_loop_close(L, loop, 1);
   return 0;
 }
@@ -29,14 +26,14 @@ static int loop__close(lua_State *L) {
 /// Runs until `stop` is called.
 // @function Loop:run_forever
 static int loop_run_forever(lua_State *L) {
-  asy_loop_run(L, check_loop(L, 1), NULL);
+  asy_loop_run(L, asy_checkloop(L, 1), NULL);
   return 0;
 }
 
 /// Ends the run after the current turn.
 // @function Loop:stop
 static int loop_stop(lua_State *L) {
-  check_loop(L, 1)->stopping = true;
+  asy_checkloop(L, 1)->stopping = true;
   return 0;
 }
 
@@ -44,7 +41,7 @@ static int loop_stop(lua_State *L) {
 // Closing twice is no error.
 // @function Loop:close
 static int loop_close(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   if (loop->rt->running == loop)
     return asy_error(L, ASY_ERROR, "cannot close a running event loop");
   if (loop->open) asy_loop_close(L, loop, 1);
@@ -55,7 +52,7 @@ static int loop_close(lua_State *L) {
 // @function Loop:is_running
 // @treturn boolean
 static int loop_is_running(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   lua_pushboolean(L, loop->rt->running == loop);
   return 1;
 }
@@ -64,7 +61,7 @@ static int loop_is_running(lua_State *L) {
 // @function Loop:is_closed
 // @treturn boolean
 static int loop_is_closed(lua_State *L) {
-  lua_pushboolean(L, !check_loop(L, 1)->open);
+  lua_pushboolean(L, !asy_checkloop(L, 1)->open);
   return 1;
 }
 
@@ -72,7 +69,7 @@ static int loop_is_closed(lua_State *L) {
 // @function Loop:time
 // @treturn number
 static int loop_time(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)asy_now(check_loop(L, 1)) / NS_PER_S);
+  lua_pushnumber(L, (lua_Number)asy_now(asy_checkloop(L, 1)) / NS_PER_S);
   return 1;
 }
 
@@ -80,7 +77,7 @@ static int loop_time(lua_State *L) {
 // @function Loop:set_debug
 // @tparam boolean on
 static int loop_set_debug(lua_State *L) {
-  check_loop(L, 1)->debug = lua_toboolean(L, 2);
+  asy_checkloop(L, 1)->debug = lua_toboolean(L, 2);
   return 0;
 }
 
@@ -88,20 +85,20 @@ static int loop_set_debug(lua_State *L) {
 // @function Loop:get_debug
 // @treturn boolean
 static int loop_get_debug(lua_State *L) {
-  lua_pushboolean(L, check_loop(L, 1)->debug);
+  lua_pushboolean(L, asy_checkloop(L, 1)->debug);
   return 1;
 }
 
 /* Lua values that belong to a loop, for the Lua layer: executor, exception handler, ... */
 static int loop_getfield(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   asy_loop_checkopen(L, loop);
   asy_loop_getfield(L, loop, luaL_checkstring(L, 2));
   return 1;
 }
 
 static int loop_setfield(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   asy_loop_checkopen(L, loop);
   lua_settop(L, 3);
   asy_loop_setfield(L, loop, luaL_checkstring(L, 2));
@@ -112,12 +109,12 @@ static int loop__index(lua_State *L) {
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1; /* a method: nearly always */
   if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "slow_callback_duration")) return 1;
-  lua_pushnumber(L, (lua_Number)check_loop(L, 1)->slow_ns / NS_PER_S);
+  lua_pushnumber(L, (lua_Number)asy_checkloop(L, 1)->slow_ns / NS_PER_S);
   return 1;
 }
 
 static int loop__newindex(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   if (strcmp(luaL_checkstring(L, 2), "slow_callback_duration"))
     return luaL_error(L, "asyncio.Loop has no field '%s' to set", lua_tostring(L, 2));
   lua_Number s = asy_checkseconds(L, 3);
@@ -126,7 +123,7 @@ static int loop__newindex(lua_State *L) {
 }
 
 static int loop__tostring(lua_State *L) {
-  Loop *loop = check_loop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
   lua_pushfstring(L, "asyncio.Loop: %s (%p)",
                   !loop->open                ? "closed"
                   : loop->rt->running == loop ? "running"
@@ -136,7 +133,7 @@ static int loop__tostring(lua_State *L) {
 }
 
 static int loop_open_handles(lua_State *L) {
-  lua_pushinteger(L, asy_loop_handles(check_loop(L, 1)));
+  lua_pushinteger(L, asy_loop_handles(asy_checkloop(L, 1)));
   return 1;
 }
 

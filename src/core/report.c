@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "core/error.h"
+#include "open.h"
 
 /* stack: ..., context; writes "name: value" for one of its fields, when it is there */
 static void write_field(lua_State *L, const char *name) {
@@ -148,21 +149,15 @@ const char *asy_debug_join(lua_State *L, const char *traceback, const char *head
 
 /* Methods of the loop */
 
-static Loop *check_loop(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
-  return loop;
-}
-
 /// Sets what is called with `(loop, context)` for each report; nil: the default handler.
 // The context has `message` and, where they are known, `exception task future handle
 // source_traceback`.
 // @function Loop:set_exception_handler
 // @tparam ?function handler
 static int loop_set_exception_handler(lua_State *L) {
-  Loop *loop = check_loop(L);
+  Loop *loop = asy_checkopenloop(L, 1);
   lua_settop(L, 2);
-  if (!lua_isnil(L, 2) && !lua_isfunction(L, 2) && !luaL_getmetafield(L, 2, "__call"))
+  if (!lua_isnil(L, 2) && !asy_callable(L, 2))
     return luaL_typeerror(L, 2, "function or nil");
   lua_settop(L, 2);
   asy_loop_setfield(L, loop, "exception_handler");
@@ -173,7 +168,7 @@ static int loop_set_exception_handler(lua_State *L) {
 // @function Loop:get_exception_handler
 // @treturn ?function
 static int loop_get_exception_handler(lua_State *L) {
-  asy_loop_getfield(L, check_loop(L), "exception_handler");
+  asy_loop_getfield(L, asy_checkopenloop(L, 1), "exception_handler");
   return 1;
 }
 
@@ -181,7 +176,7 @@ static int loop_get_exception_handler(lua_State *L) {
 // @function Loop:call_exception_handler
 // @tparam table context with a `message`
 static int loop_call_exception_handler(lua_State *L) {
-  Loop *loop = check_loop(L);
+  Loop *loop = asy_checkopenloop(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   deliver(L, loop);
@@ -192,7 +187,7 @@ static int loop_call_exception_handler(lua_State *L) {
 // @function Loop:default_exception_handler
 // @tparam table context
 static int loop_default_exception_handler(lua_State *L) {
-  check_loop(L);
+  asy_checkopenloop(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   write_context(L);

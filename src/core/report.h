@@ -30,8 +30,6 @@ char *asy_debug_site(lua_State *L, const Loop *loop);
 /* Pushes traceback + heading + where something was made; without a `made` traceback alone, or nil. */
 const char *asy_debug_join(lua_State *L, const char *traceback, const char *heading, const char *made);
 
-void asy_open_report(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

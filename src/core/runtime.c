@@ -93,6 +93,28 @@ void asy_subtable(lua_State *L, int idx, const char *key, int narray, int nrecor
   lua_pop(L, 1);
 }
 
+/* Values */
+
+void asy_newweak(lua_State *L, const char *mode) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, mode);
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+}
+
+bool asy_callable(lua_State *L, int idx) {
+  if (lua_isfunction(L, idx)) return true;
+  if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) return false;
+  lua_pop(L, 1);
+  return true;
+}
+
+int asy_nomemory(lua_State *L) {
+  luaL_error(L, "not enough memory");
+  for (;;) continue;
+}
+
 /* A state that is being closed */
 
 /* The outermost function of a coroutine; false: there is none. */

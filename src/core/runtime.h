@@ -99,6 +99,12 @@ void asy_pushmeta(lua_State *L, const Runtime *rt, Kind kind);
 void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
 /* Pushes a function, with the runtime as upvalue. */
 void asy_pushfunction(lua_State *L, lua_CFunction fn);
+/* Pushes a new table with weak keys ("k"), values ("v"), or both. */
+void asy_newweak(lua_State *L, const char *mode);
+/* Whether the value can be called. */
+bool asy_callable(lua_State *L, int idx);
+/* Raises what Lua does when an allocation of its own fails. */
+int asy_nomemory(lua_State *L) ASY_NORETURN;
 /* The userdata at idx if it is of that kind, else NULL. */
 void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind);
 /* The same, or an argument error. */

@@ -111,11 +111,19 @@ int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
 static inline bool asy_spent(Task *t) { return --t->budget < 0; }
 int asy_give_way(lua_State *L, Task *t, lua_CFunction again);
 
+/* Raises in a coroutine that somebody else than its task's step has resumed: the task still waits. */
+int asy_resumed_by_stranger(lua_State *L);
+
 /* Whether a coroutine that has begun, or waits to, is a task's own. */
 bool asy_task_owns(lua_State *co);
 
 /* Puts a parked task on the ready list. C only. */
-void asy_wake(Task *t, int code);
+static inline void asy_wake(Task *t, int code) {
+  list_remove(&t->waiter.link);
+  t->code = code;
+  t->phase = TASK_WOKEN;
+  asy_ready(t->loop, &t->ready);
+}
 
 /* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. Allocates: see asy_subtable. */
 void asy_task_cancel(lua_State *L, Task *t, int msg);
@@ -131,7 +139,7 @@ bool asy_task_withdraw(lua_State *L, Task *t, int idx);
 void asy_task_requeue(lua_State *L, Task *t);
 
 /* Pushes the task's userdata; it must not have ended. */
-void asy_task_push(lua_State *L, Task *t);
+static inline void asy_task_push(lua_State *L, Task *t) { asy_held_push(L, t->loop, t->slot); }
 
 /* stack: ..., fn, n arguments → ..., task */
 Task *asy_task_new(lua_State *L, Loop *loop, int n);
@@ -148,9 +156,6 @@ int asy_task_raise(lua_State *L, Task *t);
 /* For message handlers. stack: err → err, its traceback through all levels of coroutines so far, the
 ** running task, its extras, ... False, with the stack as it was, for what needs none. */
 bool asy_task_trace(lua_State *L);
-
-void asy_open_task(lua_State *L);
-void asy_open_task_class(lua_State *L);
 
 ASY_HIDDEN_END
 

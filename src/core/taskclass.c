@@ -3,6 +3,7 @@
 ** (some for the Lua layer's scopes only), what `tostring` says.
 */
 #include "core/task.h"
+#include "open.h"
 
 
 static Task *check_task(lua_State *L) {
@@ -71,8 +72,7 @@ static int task_create(lua_State *L) {
 // @param ... its arguments
 // @treturn Task
 static int loop_create_task(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   create_task(L, loop, 2);
   return 1;
 }
@@ -100,7 +100,7 @@ static int task_can_wait(lua_State *L) {
 static int task_all(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Loop *loop = lua_isnoneornil(L, 1) ? asy_running(L, rt)
-                                     : asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+                                     : asy_checkloop(L, 1);
   lua_newtable(L);
   if (!loop->open) return 1;
   asy_held_table(L, loop);

@@ -7,6 +7,7 @@
 ** it; it takes itself off one that runs outside of a watched step.
 */
 #include "core/watch.h"
+#include "open.h"
 
 #define HOOK_MASK (LUA_MASKCOUNT | LUA_MASKRET)
 #define HOOK_COUNT 1000

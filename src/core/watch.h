@@ -19,8 +19,6 @@ void asy_watch_end(Loop *loop, lua_State *co);
 /* Pushes where the code was when it had taken too long, or nil; it is forgotten. */
 void asy_watch_push(lua_State *L, const Loop *loop);
 
-void asy_open_watch(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

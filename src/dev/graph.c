@@ -1,7 +1,7 @@
 /*
 ** graph.c - what the call graph is made of.
 */
-#include "dev/graph.h"
+#include "open.h"
 
 #include "core/task.h"
 #include "sync/lock.h"

@@ -2,21 +2,15 @@
 ** testing.c - what asyncio.testing needs of a loop: the virtual clock's switch, an alarm in real time,
 ** and waiting until every task is blocked.
 */
-#include "dev/testing.h"
+#include "open.h"
 
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/waitq.h"
 
-static Loop *check_loop(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
-  return loop;
-}
-
 /* set_virtual(loop): its clock stands still while a task can run; before it runs for the first time */
 static int testing_set_virtual(lua_State *L) {
-  check_loop(L)->is_virtual = true;
+  asy_checkopenloop(L, 1)->is_virtual = true;
   return 0;
 }
 
@@ -37,7 +31,7 @@ static void on_alarm(uv_timer_t *alarm) {
 
 /* set_alarm(loop, seconds, fn): calls fn in the loop after so long in real time; seconds nil: not any more */
 static int testing_set_alarm(lua_State *L) {
-  Loop *loop = check_loop(L);
+  Loop *loop = asy_checkopenloop(L, 1);
   if (lua_isnil(L, 2)) {
     uv_timer_stop(&loop->alarm);
     list_remove(&loop->alarmed.link);

@@ -2,6 +2,7 @@
 ** address.c - socket addresses as Lua tables, and in words.
 */
 #include "net/address.h"
+#include "open.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -30,8 +30,6 @@ socklen_t asy_address_check(lua_State *L, int idx, struct sockaddr_storage *sa);
 /* Writes it in words: "127.0.0.1:80", "[::1]:80", a path. */
 void asy_address_text(const struct sockaddr *sa, socklen_t len, char *text);
 
-void asy_open_address(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

@@ -2,7 +2,7 @@
 ** connect.c - one attempt to connect to one address: the mechanism of open_connection and
 ** open_unix_connection.
 */
-#include "net/connect.h"
+#include "net/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include "net/input.h"
 #include "net/life.h"
 #include "net/peer.h"
+#include "open.h"
 
 typedef struct Connect {
   uv_connect_t req;

@@ -22,6 +22,7 @@
 #include "net/output.h"
 #include "net/peer.h"
 #include "net/unclosed.h"
+#include "open.h"
 
 #define DRAIN_PAUSE (NS_PER_S / 100) /* between two looks at what the kernel has still to send */
 #define DRAIN_LIMIT (30 * NS_PER_S)  /* without progress after which the peer is given up */
@@ -247,7 +248,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   asy_pushmeta(L, loop->rt, ASY_WRITER);
   lua_setmetatable(L, -2);
   Stream *s = box->stream = asy_calloc(1, block_size(type));
-  if (!s) luaL_error(L, "not enough memory");
+  if (!s) asy_nomemory(L);
   asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.box = (void **)&box->stream;
   s->handle.on_close = on_close;
@@ -373,7 +374,7 @@ static void count_unsent(Handle *h, void *arg) {
 
 /* How many streams have output that the kernel hasn't taken yet. */
 static int loop_unsent(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   int n = 0;
   if (loop->open) asy_handles_each(loop, shut, count_unsent, &n);
   lua_pushinteger(L, n);

@@ -51,7 +51,7 @@ static bool out_reserve_refs(Out *out, size_t n) {
 /* The string at idx. A giant becomes several pieces; the last one's slot stands for all. */
 static void out_add_ref(lua_State *L, Loop *loop, Out *out, int idx, size_t n) {
   const char *data = lua_tostring(L, idx);
-  if (!out_reserve_refs(out, n / MAX_PIECE + 1)) luaL_error(L, "not enough memory");
+  if (!out_reserve_refs(out, n / MAX_PIECE + 1)) asy_nomemory(L);
   lua_pushvalue(L, idx);
   uint32_t slot = asy_hold(L, loop);
   for (size_t done = 0; done < n;) {
@@ -67,7 +67,7 @@ static void out_add_ref(lua_State *L, Loop *loop, Out *out, int idx, size_t n) {
 static void out_add_small(lua_State *L, Loop *loop, Out *out, const char *bytes, size_t n) {
   if ((!out->small.data && !buffer_take_block(&out->small, &loop->blocks, BUFFER_BLOCK)) ||
       !buffer_append(&out->small, bytes, n))
-    luaL_error(L, "not enough memory");
+    asy_nomemory(L);
   out->bytes += n;
 }
 

@@ -9,6 +9,7 @@
 #include "net/life.h"
 #include "net/peer.h"
 #include "net/search.h"
+#include "open.h"
 
 #define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
 

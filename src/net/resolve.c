@@ -5,17 +5,18 @@
 ** up the loop's close and the exit. A lookup is malloc'ed; task and thread each hold it, and the
 ** last one frees it. A thread that hangs is left behind. A numeric host needs no thread.
 */
-#include "net/resolve.h"
+#include "core/task.h"
 
 #include <string.h>
 
 #include <netdb.h>
 #include <netinet/in.h>
 
-#include "net/address.h"
 #include "base/alloc.h"
 #include "base/detached.h"
 #include "core/error.h"
+#include "net/address.h"
+#include "open.h"
 
 typedef struct Lookup {
   Message done;      /* first */
@@ -141,7 +142,7 @@ static const WaitKind LOOKUP = {"name lookup", lookup_finish, lookup_abort, NULL
 
 static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
   Lookup *l = asy_calloc(1, sizeof *l);
-  if (!l) luaL_error(L, "not enough memory");
+  if (!l) asy_nomemory(L);
   l->work = work;
   l->done.arrive = on_done;
   return l;
@@ -207,8 +208,7 @@ static bool get_flag(lua_State *L, int opts, const char *key) {
 // @treturn {table,...} addresses {host=, port=, family=}
 static int loop_getaddrinfo(lua_State *L) {
   char host[NI_MAXHOST], service[NI_MAXSERV];
-  Runtime *rt = ASY_RUNTIME(L);
-  asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  asy_checkloop(L, 1);
   lua_settop(L, 4);
   bool has_host = copy_name(L, 2, host, sizeof host);
   bool has_service = copy_name(L, 3, service, sizeof service);
@@ -240,10 +240,9 @@ static int loop_getaddrinfo(lua_State *L) {
 // @treturn string host
 // @treturn string service
 static int loop_getnameinfo(lua_State *L) {
-  Runtime *rt = ASY_RUNTIME(L);
   struct sockaddr_storage sa;
   char text[ASY_ADDRESS_TEXT];
-  asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  asy_checkloop(L, 1);
   lua_settop(L, 3);
   socklen_t len = asy_address_check(L, 2, &sa);
   asy_address_text((struct sockaddr *)&sa, len, text);

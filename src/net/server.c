@@ -4,7 +4,7 @@
 ** The callback of a listener's poll accepts; a Ready makes the streams and tasks. While a server listens or
 ** has clients the loop holds it.
 */
-#include "net/server.h"
+#include "net/stream.h"
 
 #include <errno.h>
 #include <string.h>
@@ -20,6 +20,7 @@
 #include "net/listener.h"
 #include "net/peer.h"
 #include "net/unclosed.h"
+#include "open.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
 #define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */

@@ -148,10 +148,6 @@ static inline void stream_tidy_later(Stream *s) {
   if (!list_linked(&s->life.tidy.link)) asy_ready(s->handle.loop, &s->life.tidy);
 }
 
-void asy_open_stream(lua_State *L);
-void asy_open_reader(lua_State *L);
-void asy_open_writer(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

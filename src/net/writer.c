@@ -8,6 +8,7 @@
 #include "net/life.h"
 #include "net/output.h"
 #include "net/peer.h"
+#include "open.h"
 
 static WriterBox *check_box(lua_State *L) {
   WriterBox *box = stream_test(L, 1, &stream_writer_kind);
@@ -134,7 +135,7 @@ static int writer_write_eof(lua_State *L) {
     stream_close(L, s, 0);
     return 0;
   }
-  if (!(s->out.ending = asy_malloc(sizeof *s->out.ending))) return luaL_error(L, "not enough memory");
+  if (!(s->out.ending = asy_malloc(sizeof *s->out.ending))) return asy_nomemory(L);
   s->out.eof_wanted = true;
   if (!list_linked(&s->out.send.link)) list_append(&s->handle.loop->turn_end, &s->out.send.link);
   return 0;

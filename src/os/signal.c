@@ -6,7 +6,7 @@
 ** SIGINT wakes the loop, which calls the Interrupt's function. A second one before the loop has
 ** turned raises KeyboardInterrupt in the Lua code that runs. A third takes the default action.
 */
-#include "os/signal.h"
+#include "core/loop.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,6 +23,7 @@
 #include "core/error.h"
 #include "core/handle.h"
 #include "core/task.h"
+#include "open.h"
 
 typedef struct Interrupt {
   Ready ready;       /* answers */
@@ -117,8 +118,7 @@ static void push_signals(lua_State *L, Loop *loop) { asy_loop_subtable(L, loop, 
 /* catch_interrupt(loop, fn) → whether SIGINT now calls fn in that loop: on the main thread, when
 ** nobody else has it and it isn't ignored */
 static int signal_catch(lua_State *L) {
-  Runtime *rt = ASY_RUNTIME(L);
-  Loop *loop = asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   Interrupt *none = NULL;
   struct sigaction old, sa = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
   asy_loop_checkopen(L, loop);
@@ -158,7 +158,7 @@ static int signal_catch(lua_State *L) {
 
 /* release_interrupt(loop): the handler that was there before is back */
 static int signal_release(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   if (!loop->open) return 0;
   push_interrupt(L, loop);
   if (lua_isuserdata(L, -1)) release(lua_touserdata(L, -1));
@@ -244,7 +244,7 @@ static Signal **new_box(lua_State *L, const Runtime *rt) {
 /* Puts a new one into the box. */
 static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
   Signal *s = *box = asy_calloc(1, sizeof *s);
-  if (!s) luaL_error(L, "not enough memory");
+  if (!s) asy_nomemory(L);
   asy_handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
   s->handle.box = (void **)box;
   s->ready.run = signal_run;
@@ -265,7 +265,7 @@ static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
 // @tparam function fn must not await
 // @param ... its arguments
 static int loop_add_signal_handler(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   int signum = check_signal(L, 2);
   asy_loop_checkopen(L, loop);
   if (!lua_isfunction(L, 3)) luaL_typeerror(L, 3, "function");
@@ -294,7 +294,7 @@ static int loop_add_signal_handler(lua_State *L) {
 // @param signal a name like "SIGTERM", or a number
 // @treturn boolean whether there was one
 static int loop_remove_signal_handler(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   int signum = check_signal(L, 2);
   asy_loop_checkopen(L, loop);
   lua_settop(L, 2);

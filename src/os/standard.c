@@ -5,7 +5,7 @@
 ** never changed: a pipe or tty is opened anew; what can't be opened anew is copied through a pipe
 ** of our own by a thread, which may outlive everything here.
 */
-#include "os/standard.h"
+#include "core/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +22,7 @@
 #include "core/options.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "open.h"
 
 /* Copies between a pipe of ours and a descriptor that can't be polled. Thread and loop both hold it. */
 typedef struct Pump {
@@ -136,7 +137,7 @@ static void standard_gone(Stream *s) {
 
 /* How many copying threads have output of ours to write. */
 static int loop_unpumped(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   int n = 0;
   for (ListNode *node = loop->pumps.next, *next; node != &loop->pumps; node = next) {
     Pump *p = asy_container(node, Pump, link);

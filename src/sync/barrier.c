@@ -4,7 +4,7 @@
 ** When the last party comes all go on, and the barrier is new: nobody who comes later can get mixed
 ** up with them, so there is no draining.
 */
-#include "sync/sync.h"
+#include "open.h"
 
 #include "core/error.h"
 #include "core/waitq.h"

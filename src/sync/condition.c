@@ -5,7 +5,7 @@
 ** it has the lock. A cancelled one has to have the lock again before its error is raised: it goes the
 ** same way, and a second cancellation meanwhile waits.
 */
-#include "sync/sync.h"
+#include "open.h"
 
 #include "core/error.h"
 #include "sync/lock.h"
@@ -136,8 +136,7 @@ static int ask_predicate(lua_State *L) {
 // @return what it returned
 static int condition_wait_for(lua_State *L) {
   check_condition(L);
-  if (!lua_isfunction(L, 2) && luaL_getmetafield(L, 2, "__call") == LUA_TNIL)
-    return luaL_typeerror(L, 2, "function");
+  if (!asy_callable(L, 2)) return luaL_typeerror(L, 2, "function");
   return ask_predicate(L);
 }
 

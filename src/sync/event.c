@@ -1,7 +1,7 @@
 /*
 ** event.c - asyncio.Event: a flag that tasks wait for.
 */
-#include "sync/sync.h"
+#include "open.h"
 
 #include "core/error.h"
 #include "core/waitq.h"

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/report.h"
+#include "open.h"
 
 static const char NAME[] = "asyncio.Lock";
 

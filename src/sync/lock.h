@@ -44,8 +44,6 @@ void asy_lock_note_place(lua_State *L, Lock *lock);
 ** no line, parked, and its kind's finish calls waitq_took. */
 void asy_lock_queue(Lock *lock, Task *t, int code);
 
-void asy_open_lock(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

@@ -5,281 +5,31 @@
 ** first waiting putter in. So getters wait only while the queue is empty, putters only while it is
 ** full, and nobody overtakes. The item that a waiting putter brings, or a woken getter has got, stands
 ** in that task's user value.
-**
-** Items stand in a table, nil as a light userdata: a ring (first in, first out), a stack, or a heap of
-** pairs item, running number. The heap's comparisons may run Lua and fail: each change first finds its
-** way, then moves.
 */
-#include "sync/sync.h"
-
-#include <limits.h>
+#include "open.h"
 
 #include "core/error.h"
 #include "core/report.h"
 #include "core/waitq.h"
+#include "sync/items.h"
 
-#define ITEMS 1   /* user values */
-#define COMPARE 2
-#define MAX_DEPTH 64
-
-typedef enum Order { FIFO, LIFO, PRIORITY } Order;
 enum { GOT = 1, PUT, FAILED, SHUT }; /* what a task that waited is woken with */
 
 typedef struct Queue {
   Waitq getters, putters, joiners;
   uint64_t loop_id;
-  Order order;
+  Items items;
   lua_Integer maxsize;    /* 0: none */
-  lua_Integer count;
-  lua_Integer head, size; /* of the ring: first item's place, from 0; places, a power of 2 */
   lua_Integer unfinished; /* items put and not yet task_done */
-  lua_Integer number;     /* the last running number of the heap */
-  lua_Integer version;    /* counts changes: a comparison must not make any */
-  const Task *admitting;  /* whose item is being compared; it may be cancelled meanwhile */
   bool shut;
 } Queue;
 
-static const char nil_item = 0;
 static const char queues_key = 0; /* registry: Queue as light userdata → its userdata, weak */
 
 static const char NAME[] = "asyncio.Queue";
 
 static Queue *check_queue(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_QUEUE, NAME);
-}
-
-/* Items in the table. stack: queue at 1 */
-
-static void push_item(lua_State *L, int items, lua_Integer i) {
-  if (lua_rawgeti(L, items, i) == LUA_TLIGHTUSERDATA && lua_touserdata(L, -1) == &nil_item) {
-    lua_pop(L, 1);
-    lua_pushnil(L);
-  }
-}
-
-/* stack: ..., item → ... */
-static void set_item(lua_State *L, int items, lua_Integer i) {
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_pushlightuserdata(L, (void *)&nil_item);
-  }
-  lua_rawseti(L, items, i);
-}
-
-static void clear(lua_State *L, int items, lua_Integer i) {
-  lua_pushboolean(L, 0); /* keeps the place in the table's array */
-  lua_rawseti(L, items, i);
-}
-
-/* Code of the user's that runs in the middle of a change must not make another. */
-static void check_unchanged(lua_State *L, const Queue *q, lua_Integer version) {
-  if (q->version != version || (q->admitting && waitq_first(&q->putters) != q->admitting))
-    luaL_error(L, "the queue was used while it was being changed");
-}
-
-/* The ring */
-
-static lua_Integer ring_place(const Queue *q, lua_Integer i) {
-  return ((q->head + i) & (q->size - 1)) + 1;
-}
-
-/* Makes the ring twice as large, unless a finaliser uses the queue while it gets the memory: then the
-** table of items may be another, but nothing else has been done. */
-static void ring_grow(lua_State *L, Queue *q, int queue, int items) {
-  lua_Integer size = q->size ? 2 * q->size : 8, version = q->version;
-  if (size > INT_MAX) luaL_error(L, "the queue is too large");
-  lua_createtable(L, (int)size, 0);
-  int bigger = lua_gettop(L);
-  if (q->version != version) {
-    lua_pop(L, 1);
-    lua_getiuservalue(L, queue, ITEMS);
-    lua_replace(L, items);
-    return;
-  }
-  for (lua_Integer i = 0; i < size; i++) {
-    if (i < q->count)
-      lua_rawgeti(L, items, ring_place(q, i));
-    else
-      lua_pushboolean(L, 0);
-    lua_rawseti(L, bigger, i + 1);
-  }
-  lua_pushvalue(L, bigger);
-  lua_setiuservalue(L, queue, ITEMS);
-  lua_replace(L, items);
-  q->head = 0;
-  q->size = size;
-}
-
-/* The heap */
-
-/* A table that `<` can't compare. */
-static bool plain_table(lua_State *L, int idx) {
-  if (!lua_istable(L, idx)) return false;
-  if (luaL_getmetafield(L, idx, "__lt") == LUA_TNIL) return true;
-  lua_pop(L, 1);
-  return false;
-}
-
-static bool less(lua_State *L, int queue, int a, int b) {
-  if (lua_getiuservalue(L, queue, COMPARE) != LUA_TNIL) {
-    lua_pushvalue(L, a);
-    lua_pushvalue(L, b);
-    lua_call(L, 2, 1);
-    bool result = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return result;
-  }
-  lua_pop(L, 1);
-  if (plain_table(L, a) && plain_table(L, b)) {
-    lua_geti(L, a, 1);
-    lua_geti(L, b, 1);
-    bool result = lua_compare(L, -2, -1, LUA_OPLT);
-    lua_pop(L, 2);
-    return result;
-  }
-  return lua_compare(L, a, b, LUA_OPLT);
-}
-
-/* Whether the item at stack index a, with number na, goes before the heap's i-th. */
-static bool before(lua_State *L, int queue, int items, int a, lua_Integer na, lua_Integer i) {
-  push_item(L, items, 2 * i - 1);
-  int b = lua_gettop(L);
-  bool result = less(L, queue, a, b);
-  if (!result && !less(L, queue, b, a)) {
-    lua_rawgeti(L, items, 2 * i);
-    result = na < lua_tointeger(L, -1);
-  }
-  lua_settop(L, b - 1);
-  return result;
-}
-
-static void heap_copy(lua_State *L, int items, lua_Integer from, lua_Integer to) {
-  for (int k = 0; k < 2; k++) {
-    lua_rawgeti(L, items, 2 * from - k);
-    lua_rawseti(L, items, 2 * to - k);
-  }
-}
-
-/* stack: ..., item → ... */
-static void heap_push(lua_State *L, Queue *q, int queue, int items) {
-  lua_Integer i = q->count + 1, place = i, version = q->version, number = q->number + 1;
-  int item = lua_gettop(L);
-  for (; place > 1 && before(L, queue, items, item, number, place / 2); place /= 2) continue;
-  check_unchanged(L, q, version);
-  for (int k = 0; k < 2; k++) clear(L, items, 2 * i - k); /* may raise: before anything has moved */
-  for (; i > place; i /= 2) heap_copy(L, items, i / 2, i);
-  lua_pushinteger(L, number);
-  lua_rawseti(L, items, 2 * place);
-  set_item(L, items, 2 * place - 1);
-  q->number = number;
-}
-
-/* Pushes the first item and takes it off. */
-static void heap_pop(lua_State *L, Queue *q, int queue, int items) {
-  lua_Integer path[MAX_DEPTH], n = q->count - 1, i = 1, version = q->version;
-  int depth = 0;
-  push_item(L, items, 1);
-  push_item(L, items, 2 * q->count - 1);
-  int last = lua_gettop(L);
-  lua_rawgeti(L, items, 2 * q->count);
-  lua_Integer number = lua_tointeger(L, -1);
-  while (2 * i <= n) {
-    lua_Integer child = 2 * i;
-    if (child < n) {
-      push_item(L, items, 2 * child + 1);
-      lua_rawgeti(L, items, 2 * child + 2);
-      if (before(L, queue, items, lua_gettop(L) - 1, lua_tointeger(L, -1), child)) child++;
-      lua_pop(L, 2);
-    }
-    if (before(L, queue, items, last, number, child)) break;
-    path[depth++] = i = child;
-  }
-  check_unchanged(L, q, version);
-  i = 1;
-  for (int k = 0; k < depth; i = path[k++]) heap_copy(L, items, path[k], i);
-  heap_copy(L, items, q->count, i);
-  for (int k = 0; k < 2; k++) {
-    lua_pushnil(L);
-    lua_rawseti(L, items, 2 * q->count - k);
-  }
-  lua_settop(L, last - 1);
-}
-
-/* In and out. stack: the queue's userdata at `queue` */
-
-/* The usual cases of the two below, in fewer steps: first in, first out, with room in the ring. */
-
-static void add_first_in(lua_State *L, Queue *q, int queue, int item) {
-  lua_getiuservalue(L, queue, ITEMS);
-  if (lua_isnil(L, item))
-    lua_pushlightuserdata(L, (void *)&nil_item);
-  else
-    lua_pushvalue(L, item);
-  lua_rawseti(L, -2, ring_place(q, q->count));
-  lua_pop(L, 1);
-  q->count++;
-  q->version++;
-}
-
-static void take_first_out(lua_State *L, Queue *q, int queue) {
-  lua_getiuservalue(L, queue, ITEMS);
-  push_item(L, lua_gettop(L), ring_place(q, 0));
-  lua_pushboolean(L, 0);
-  lua_rawseti(L, -3, ring_place(q, 0));
-  q->head = (q->head + 1) & (q->size - 1);
-  q->count--;
-  q->version++;
-}
-
-/* stack: ..., item → ... */
-static void add_item(lua_State *L, Queue *q, int queue) {
-  int items = lua_gettop(L);
-  lua_getiuservalue(L, queue, ITEMS);
-  lua_insert(L, items); /* ..., items, item */
-  if (q->order == PRIORITY)
-    heap_push(L, q, queue, items);
-  else if (q->order == LIFO)
-    set_item(L, items, q->count + 1);
-  else {
-    while (q->count == q->size) ring_grow(L, q, queue, items);
-    set_item(L, items, ring_place(q, q->count));
-  }
-  lua_settop(L, items - 1);
-  q->count++;
-  q->version++;
-}
-
-/* Pushes the item that is next. */
-static void take_item(lua_State *L, Queue *q, int queue) {
-  lua_getiuservalue(L, queue, ITEMS);
-  int items = lua_gettop(L);
-  if (q->order == PRIORITY)
-    heap_pop(L, q, queue, items);
-  else {
-    lua_Integer place = q->order == LIFO ? q->count : ring_place(q, 0);
-    push_item(L, items, place);
-    clear(L, items, place);
-    if (q->order == FIFO) q->head = (q->head + 1) & (q->size - 1);
-  }
-  lua_replace(L, items);
-  q->count--;
-  q->version++;
-}
-
-/* Puts an item back where it came from. stack: ..., item → ... */
-static void untake_item(lua_State *L, Queue *q, int queue) {
-  if (q->order != FIFO || q->count == 0) {
-    add_item(L, q, queue);
-    return;
-  }
-  add_item(L, q, queue); /* makes the room */
-  lua_getiuservalue(L, queue, ITEMS);
-  int items = lua_gettop(L);
-  lua_rawgeti(L, items, ring_place(q, q->count - 1));
-  q->head = (q->head - 1) & (q->size - 1);
-  clear(L, items, ring_place(q, q->count));
-  lua_rawseti(L, items, ring_place(q, 0));
-  lua_pop(L, 1);
 }
 
 /* Handing over. What a task brings or gets stands in its user value. */
@@ -301,37 +51,23 @@ static void take_from(lua_State *L, Task *t) {
   lua_replace(L, -2);
 }
 
-/* args: queue, item */
-static int add_protected(lua_State *L) {
-  add_item(L, lua_touserdata(L, 1), 1);
-  return 0;
-}
+static bool is_full(const Queue *q) { return q->maxsize && q->items.count >= q->maxsize; }
 
-/* A place is free: the first putter's item comes in. One that can't be compared fails its putter. */
+/* A place is free: the first putter's item comes in. One that can't be compared fails its putter; unless the
+** comparison has seen to that one itself: has cancelled it, or used the queue, so that the item came in. */
 static void admit(lua_State *L, Queue *q, int queue) {
-  for (Task *t; (!q->maxsize || q->count < q->maxsize) && (t = waitq_first(&q->putters));) {
-    int code = PUT;
-    if (q->order == PRIORITY) {
-      lua_pushcfunction(L, add_protected);
-      lua_pushvalue(L, queue);
-      take_from(L, t);
-      q->admitting = t;
-      int status = lua_pcall(L, 2, 0, 0);
-      q->admitting = NULL;
-      if (status != LUA_OK) {
-        if (waitq_first(&q->putters) != t) { /* it was cancelled meanwhile: nothing was put */
-          lua_pop(L, 1);
-          continue;
-        }
-        give(L, t);
-        code = FAILED;
-      }
-    } else {
-      take_from(L, t);
-      add_item(L, q, queue);
-    }
-    if (code == PUT) q->unfinished++;
-    asy_wake(t, code);
+  int top = lua_gettop(L);
+  for (Task *t; !is_full(q) && (t = waitq_first(&q->putters)); lua_settop(L, top)) {
+    asy_task_push(L, t);
+    lua_getiuservalue(L, -1, FUTURE_UV_VALUE);
+    bool done = items_try_add(L, &q->items, queue, &t->waiter.link);
+    if (!done && waitq_first(&q->putters) != t) continue;
+    if (done) {
+      q->unfinished++;
+      lua_pushnil(L);
+    } /* else the error is on the top */
+    lua_setiuservalue(L, top + 1, FUTURE_UV_VALUE);
+    asy_wake(t, done ? PUT : FAILED);
   }
 }
 
@@ -357,62 +93,60 @@ static int got_next(lua_State *L, Task *t) {
   return 2;
 }
 
-/* Those who wait get what has come back. */
-static void serve(lua_State *L, Queue *q, int queue) {
-  for (Task *t; q->count && (t = waitq_first(&q->getters));) {
-    take_item(L, q, queue);
-    give(L, t);
-    waitq_hand(&q->getters, t, GOT);
-  }
-}
-
-/* args: queue, item */
-static int untake_protected(lua_State *L) {
-  untake_item(L, lua_touserdata(L, 1), 1);
-  return 0;
-}
-
-/* args: queue */
-static int serve_protected(lua_State *L) {
-  serve(L, lua_touserdata(L, 1), 1);
-  return 0;
-}
-
-/* Calls one of them with n arguments. Code of the user's may fail in it: a comparison. */
-static void call_protected(lua_State *L, Loop *loop, int n) {
-  if (lua_pcall(L, n, 0, 0) == LUA_OK) return;
+/* stack: ..., error → ...; a comparison has failed, and what a task had that will never run is lost */
+static void report_lost(lua_State *L, Loop *loop) {
   asy_report(L, loop, (Report){.message = "a task that was abandoned could not give back what it had",
                                .exception = -1});
   lua_pop(L, 1);
 }
 
+/* Those who wait get what has come back. A comparison may have cancelled them: then it stays in the queue. */
+static void serve(lua_State *L, Loop *loop, Queue *q, int queue) {
+  bool ok = true;
+  while (ok && q->items.count && !waitq_empty(&q->getters)) {
+    ok = items_try_take(L, &q->items, queue);
+    Task *t = waitq_first(&q->getters);
+    if (ok && t) {
+      give(L, t);
+      waitq_hand(&q->getters, t, GOT);
+    } else if (ok)
+      ok = items_try_untake(L, &q->items, queue);
+  }
+  if (!ok) report_lost(L, loop);
+}
+
+/* Pushes the queue's userdata; nil when it is being collected. */
+static void push_self(lua_State *L, const Queue *q) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &queues_key);
+  lua_rawgetp(L, -1, q);
+  lua_replace(L, -2);
+}
+
+/* The last of those that own an item and will never run, as t won't; NULL: there is none. */
+static Task *last_abandoned(const Queue *q, const Task *t) {
+  for (ListNode *node = q->getters.handed.prev; node != &q->getters.handed; node = node->prev) {
+    Task *other = asy_container(node, Task, waiter.link);
+    if (other == t || !t->loop->open || lua_status(other->co) != LUA_YIELD) return other;
+  }
+  return NULL;
+}
+
 /* Its task will never run: the item is the queue's again, and so are those of others that won't: the last
-** first, so that their order is as before. */
+** first, so that their order is as before. Each time anew, since a comparison may change who there is. */
 static void get_giveback(lua_State *L, Task *t) {
   Queue *q = t->on;
   if (!q || t->code != GOT) return;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &queues_key);
-  lua_rawgetp(L, -1, q);
+  push_self(L, q);
   int queue = lua_gettop(L);
-  ListNode *end = &q->getters.handed, *node = lua_isuserdata(L, queue) ? end->prev : end;
-  while (node != end) {
-    Task *other = asy_container(node, Task, waiter.link);
-    node = node->prev;
-    if (other != t && t->loop->open && lua_status(other->co) == LUA_YIELD) continue; /* it will run */
+  bool there = lua_isuserdata(L, queue);
+  for (Task *other; there && (other = last_abandoned(q, t));) {
     waitq_took(other);
     other->on = NULL;
-    if (other->code != GOT) continue;
-    lua_pushcfunction(L, untake_protected);
-    lua_pushvalue(L, queue);
     take_from(L, other);
-    call_protected(L, t->loop, 2);
+    if (!items_try_untake(L, &q->items, queue)) report_lost(L, t->loop);
   }
-  if (t->loop->open && lua_isuserdata(L, queue)) {
-    lua_pushcfunction(L, serve_protected);
-    lua_pushvalue(L, queue);
-    call_protected(L, t->loop, 1);
-  }
-  lua_pop(L, 2);
+  if (there && t->loop->open) serve(L, t->loop, q, queue);
+  lua_pop(L, 1);
 }
 
 static const WaitKind GET = {"queue get", got, waitq_abort, NULL, get_giveback};
@@ -420,11 +154,8 @@ static const WaitKind NEXT = {"queue iter", got_next, waitq_abort, NULL, get_giv
 
 /* An item on the top, if one is at hand. stack: queue at 1 */
 static bool try_get(lua_State *L, Queue *q) {
-  if (!q->count) return false;
-  if (q->order == FIFO) /* leaves the items' table below the item */
-    take_first_out(L, q, 1);
-  else
-    take_item(L, q, 1);
+  if (!q->items.count) return false;
+  items_take(L, &q->items, 1);
   if (!waitq_empty(&q->putters)) admit(L, q, 1);
   return true;
 }
@@ -462,7 +193,7 @@ static int queue_next(lua_State *L) {
   lua_settop(L, 2);
   if (asy_spent(t)) return asy_give_way(L, t, queue_next);
   waitq_bind(L, t, &q->loop_id, "queue");
-  if (q->count) {
+  if (q->items.count) {
     try_get(L, q);
     lua_pushinteger(L, lua_tointeger(L, 2) + 1);
     lua_insert(L, -2);
@@ -506,13 +237,8 @@ static bool try_put(lua_State *L, Queue *q) {
     give(L, t);
     waitq_hand(&q->getters, t, GOT);
   } else {
-    if (q->maxsize && q->count >= q->maxsize) return false;
-    if (q->order == FIFO && q->count < q->size)
-      add_first_in(L, q, 1, 2);
-    else {
-      lua_pushvalue(L, 2);
-      add_item(L, q, 1);
-    }
+    if (is_full(q)) return false;
+    items_add(L, &q->items, 1, 2);
   }
   q->unfinished++;
   return true;
@@ -579,11 +305,8 @@ static int queue_shutdown(lua_State *L) {
   lua_settop(L, 1);
   q->shut = true;
   if (immediate) {
-    lua_newtable(L);
-    lua_setiuservalue(L, 1, ITEMS);
-    q->unfinished -= q->count < q->unfinished ? q->count : q->unfinished;
-    q->count = q->head = q->size = 0;
-    q->version++;
+    lua_Integer dropped = items_clear(L, &q->items, 1);
+    q->unfinished -= dropped < q->unfinished ? dropped : q->unfinished;
     if (!q->unfinished) waitq_wake_all(&q->joiners, 0);
   }
   waitq_wake_all(&q->putters, SHUT);
@@ -597,7 +320,7 @@ static int queue_shutdown(lua_State *L) {
 // @function Queue:qsize
 // @treturn integer
 static int queue_qsize(lua_State *L) {
-  lua_pushinteger(L, check_queue(L)->count);
+  lua_pushinteger(L, check_queue(L)->items.count);
   return 1;
 }
 
@@ -613,7 +336,7 @@ static int queue_maxsize(lua_State *L) {
 // @function Queue:empty
 // @treturn boolean
 static int queue_empty(lua_State *L) {
-  lua_pushboolean(L, check_queue(L)->count == 0);
+  lua_pushboolean(L, check_queue(L)->items.count == 0);
   return 1;
 }
 
@@ -622,7 +345,7 @@ static int queue_empty(lua_State *L) {
 // @treturn boolean
 static int queue_full(lua_State *L) {
   Queue *q = check_queue(L);
-  lua_pushboolean(L, q->maxsize && q->count >= q->maxsize);
+  lua_pushboolean(L, is_full(q));
   return 1;
 }
 
@@ -639,10 +362,10 @@ static int queue__tostring(lua_State *L) {
   static const char *const NAMES[] = {"Queue", "LifoQueue", "PriorityQueue"};
   Queue *q = check_queue(L);
   if (q->maxsize > 0)
-    lua_pushfstring(L, "%I of %I items", (LUAI_UACINT)q->count, (LUAI_UACINT)q->maxsize);
+    lua_pushfstring(L, "%I of %I items", (LUAI_UACINT)q->items.count, (LUAI_UACINT)q->maxsize);
   else
-    lua_pushfstring(L, q->count == 1 ? "%I item" : "%I items", (LUAI_UACINT)q->count);
-  lua_pushfstring(L, "asyncio.%s: %s, %d getting, %d putting%s (%p)", NAMES[q->order],
+    lua_pushfstring(L, q->items.count == 1 ? "%I item" : "%I items", (LUAI_UACINT)q->items.count);
+  lua_pushfstring(L, "asyncio.%s: %s, %d getting, %d putting%s (%p)", NAMES[q->items.order],
                   lua_tostring(L, -1), waitq_length(&q->getters), waitq_length(&q->putters),
                   q->shut ? ", shut down" : "", (void *)q);
   return 1;
@@ -650,7 +373,7 @@ static int queue__tostring(lua_State *L) {
 
 /* Making one. stack: [maxsize or options] */
 
-static int new_queue(lua_State *L, Order order) {
+static int new_queue(lua_State *L, ItemsOrder order) {
   int isint = 1;
   lua_Integer maxsize = 0;
   bool options = lua_istable(L, 1);
@@ -658,19 +381,18 @@ static int new_queue(lua_State *L, Order order) {
   waitq_option(L, 1, "maxsize");
   if (!lua_isnil(L, -1)) maxsize = lua_tointegerx(L, -1, &isint);
   luaL_argcheck(L, isint, 1, "a number of items expected");
-  Queue *q = lua_newuserdatauv(L, sizeof *q, COMPARE);
-  *q = (Queue){.order = order, .maxsize = maxsize > 0 ? maxsize : 0};
+  Queue *q = lua_newuserdatauv(L, sizeof *q, ITEMS_UV_COMPARE);
+  *q = (Queue){.items = {.order = order}, .maxsize = maxsize > 0 ? maxsize : 0};
   waitq_init(&q->getters);
   waitq_init(&q->putters);
   waitq_init(&q->joiners);
   asy_pushmeta(L, ASY_RUNTIME(L), ASY_QUEUE);
   lua_setmetatable(L, -2);
-  lua_newtable(L);
-  lua_setiuservalue(L, -2, ITEMS);
+  items_clear(L, &q->items, lua_gettop(L));
   if (order == PRIORITY && options) {
     if (lua_getfield(L, 1, "compare") != LUA_TNIL && !lua_isfunction(L, -1))
       luaL_argerror(L, 1, "'compare' is a function");
-    lua_setiuservalue(L, -2, COMPARE);
+    lua_setiuservalue(L, -2, ITEMS_UV_COMPARE);
   }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &queues_key);
   lua_pushvalue(L, -2);
@@ -743,11 +465,7 @@ static const luaL_Reg functions[] = {{"Queue", queue_new},
 
 /* stack: module */
 void asy_open_queue(lua_State *L) {
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
+  asy_newweak(L, "v");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &queues_key);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_QUEUE, "asyncio.Queue", methods, metamethods);

@@ -3,7 +3,7 @@
 **
 ** While somebody waits the value is 0: a release goes to the first in the line.
 */
-#include "sync/sync.h"
+#include "open.h"
 
 #include "core/error.h"
 #include "core/waitq.h"

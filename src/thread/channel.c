@@ -7,18 +7,15 @@
 ** the channel's lock, and with that is decided: before, a cancellation just takes it out; after, it owns
 ** what it got, and its task or thread has been told.
 */
-#include "thread/thread.h"
-
-#include <limits.h>
-#include <stdatomic.h>
+#include "open.h"
 
 #include "base/alloc.h"
-#include "thread/codec.h"
-#include "core/error.h"
 #include "base/mutex.h"
-#include "thread/parcel.h"
+#include "core/error.h"
 #include "core/task.h"
 #include "core/waitq.h"
+#include "thread/parcel.h"
+#include "thread/shared.h"
 #include "thread/worker.h"
 
 typedef struct Item {
@@ -27,7 +24,7 @@ typedef struct Item {
 } Item;
 
 typedef struct Channel {
-  atomic_int refs;
+  Shared shared;       /* first */
   uv_mutex_t lock;     /* guards all below */
   ListNode items;
   ListNode getters, putters; /* Waits */
@@ -51,16 +48,6 @@ typedef struct Wait {
   Task *task;          /* its loop's thread only; NULL: it will never run */
 } Wait;
 
-typedef struct Box {
-  Channel *channel;
-} Box;
-
-static Channel *check_channel(lua_State *L) {
-  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_CHANNEL, "asyncio.Channel");
-  if (!box->channel) asy_error(L, ASY_CLOSED, "the channel has been collected"); /* a finaliser uses it */
-  return box->channel;
-}
-
 /* Items and channels */
 
 static void item_free(Item *item) {
@@ -69,29 +56,25 @@ static void item_free(Item *item) {
   asy_free(item);
 }
 
-static void channel_unref(void *record) {
-  Channel *c = record;
-  if (atomic_fetch_sub(&c->refs, 1) != 1) return;
+static void channel_free(Shared *record) {
+  Channel *c = (Channel *)record;
   for (ListNode *node; (node = list_take(&c->items));) item_free(asy_container(node, Item, link));
   uv_mutex_destroy(&c->lock);
   asy_free(c);
 }
 
-static void *channel_ref(void *box) {
-  Channel *c = ((Box *)box)->channel;
-  atomic_fetch_add(&c->refs, 1);
-  return c;
-}
+static const SharedClass CHANNEL = {ASY_CHANNEL, "asyncio.Channel", "channel", channel_free};
+
+static Channel *check_channel(lua_State *L) { return shared_check(L, 1, &CHANNEL); }
 
 /* stack: ..., value → ...; an item with it */
 static Item *new_item(lua_State *L) {
   Buffer parcel = {NULL, 0, 0, 0};
-  codec_encode(L, lua_gettop(L), 1, "item", &parcel);
+  codec_encode(L, lua_gettop(L), 1, CODEC_ITEM, &parcel);
   Item *item = asy_malloc(sizeof *item);
   if (!item) {
     parcel_free(&parcel);
-    luaL_error(L, "not enough memory");
-    return NULL;
+    asy_nomemory(L);
   }
   list_init(&item->link);
   item->parcel = parcel;
@@ -178,7 +161,7 @@ static void unlock_and_unref(Channel *c, Wait *w) {
   if (!last) return;
   item_free(w->item);
   inbox_unref(w->inbox);
-  channel_unref(w->channel);
+  shared_unref(&w->channel->shared);
   asy_free(w);
 }
 
@@ -273,7 +256,7 @@ static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {
   w->told.arrive = on_told;
   w->inbox = inbox_ref(t->loop->inbox);
   w->channel = c;
-  atomic_fetch_add(&c->refs, 1);
+  shared_ref(&c->shared);
   w->task = t;
   list_append(line, &w->link);
   return w;
@@ -313,7 +296,7 @@ static Item *block_for(lua_State *L, Channel *c, Item *item, Verdict *verdict) {
   bool put = item != NULL, decided = true;
   if (uv_cond_init(&cond)) {
     item_free(item);
-    luaL_error(L, "not enough memory");
+    asy_nomemory(L);
   }
   if (worker) worker_on_interrupt(worker, on_interrupt, c);
   uv_mutex_lock(&c->lock);
@@ -351,7 +334,7 @@ static Item *get(lua_State *L, Channel *c, const WaitKind *kind, lua_CFunction a
   if (waits) w = line_up(c, &c->getters, t, NULL);
   uv_mutex_unlock(&c->lock);
   if (!waits) return item;
-  if (!w) luaL_error(L, "not enough memory");
+  if (!w) asy_nomemory(L);
   *parked = asy_park(L, t, kind, w);
   return NULL;
 }
@@ -438,7 +421,7 @@ static int channel_put(lua_State *L) {
   if (verdict == DONE) return 0;
   if (w) return asy_park(L, t, &PUT, w);
   item_free(item);
-  return verdict == CLOSED ? raise_closed(L) : luaL_error(L, "not enough memory");
+  return verdict == CLOSED ? raise_closed(L) : asy_nomemory(L);
 }
 
 /// Puts a value in; raises QueueFull when there is no free place.
@@ -481,17 +464,11 @@ static int channel_qsize(lua_State *L) {
   return 1;
 }
 
-static int channel__gc(lua_State *L) {
-  Box *box = asy_test(L, ASY_RUNTIME(L), 1, ASY_CHANNEL);
-  if (!box || !box->channel) return 0;
-  channel_unref(box->channel);
-  box->channel = NULL;
-  return 0;
-}
+static int channel__gc(lua_State *L) { return shared_gc(L, &CHANNEL); }
 
 static int channel__eq(lua_State *L) {
-  Box *a = asy_test(L, ASY_RUNTIME(L), 1, ASY_CHANNEL), *b = asy_test(L, ASY_RUNTIME(L), 2, ASY_CHANNEL);
-  lua_pushboolean(L, a && b && a->channel == b->channel);
+  Shared **a = asy_test(L, ASY_RUNTIME(L), 1, ASY_CHANNEL), **b = asy_test(L, ASY_RUNTIME(L), 2, ASY_CHANNEL);
+  lua_pushboolean(L, a && b && *a == *b);
   return 1;
 }
 
@@ -509,21 +486,6 @@ static int channel__tostring(lua_State *L) {
   return 1;
 }
 
-/* Pushes an empty box. */
-static Box *new_box(lua_State *L) {
-  Box *box = lua_newuserdatauv(L, sizeof *box, 0);
-  box->channel = NULL;
-  asy_pushmeta(L, asy_runtime(L), ASY_CHANNEL);
-  lua_setmetatable(L, -2);
-  return box;
-}
-
-static void channel_push(lua_State *L, void *record) {
-  Box *box = new_box(L);
-  box->channel = record;
-  atomic_fetch_add(&box->channel->refs, 1);
-}
-
 /// Hands values from one Lua state to another, in the order in which they were put; also between tasks.
 // A channel can itself be sent, as an argument of a job or through another channel. Also
 // `Channel{maxsize=}`.
@@ -538,19 +500,19 @@ static int channel_new(lua_State *L) {
   waitq_option(L, 1, "maxsize");
   if (!lua_isnil(L, -1)) max = lua_tointegerx(L, -1, &isint);
   luaL_argcheck(L, isint, 1, "a number of items expected");
-  Box *box = new_box(L);
+  Shared **box = shared_newbox(L, &CHANNEL);
   Channel *c = asy_calloc(1, sizeof *c);
-  if (!c) return luaL_error(L, "not enough memory");
+  if (!c) return asy_nomemory(L);
   if (asy_mutex_init(&c->lock)) {
     asy_free(c);
-    return luaL_error(L, "not enough memory");
+    return asy_nomemory(L);
   }
-  atomic_store(&c->refs, 1);
+  shared_init(&c->shared, &CHANNEL);
   list_init(&c->items);
   list_init(&c->getters);
   list_init(&c->putters);
   c->max = max > 0 ? max : 0;
-  box->channel = c;
+  *box = &c->shared;
   return 1;
 }
 
@@ -583,13 +545,8 @@ static const luaL_Reg metamethods[] = {{"__gc", channel__gc},
 
 static const luaL_Reg functions[] = {{"Channel", channel_new}, {NULL, NULL}};
 
-static const CodecShared SHARED = {channel_ref, channel_unref, channel_push};
-
 /* stack: module */
 void asy_open_channel(lua_State *L) {
   asy_setfuncs(L, functions);
-  asy_newclass(L, ASY_CHANNEL, "asyncio.Channel", methods, metamethods);
-  asy_pushmeta(L, asy_runtime(L), ASY_CHANNEL);
-  codec_share(L, &SHARED);
-  lua_pop(L, 1);
+  shared_newclass(L, &CHANNEL, methods, metamethods);
 }

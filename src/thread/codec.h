@@ -11,12 +11,20 @@
 
 ASY_HIDDEN
 
+/* What the values of a message are: for errors. */
+typedef enum CodecWhat {
+  CODEC_ARGUMENT,
+  CODEC_CALL, /* the first value is a function, the others are its arguments */
+  CODEC_ERROR,
+  CODEC_ITEM,
+  CODEC_RESULT,
+  CODEC_VALUE
+} CodecWhat;
+
 /* Appends the n values from stack index `first` on to an empty buffer; they stay on the stack. Raises for
-** what cannot cross, saying where: "cannot send a coroutine at argument 1.cb.x", with `what` for
-** "argument" ("argument", "result", "item"); the buffer is empty then, and its memory given back. With
-** "call" the first value is the function that the others are arguments of. What the message refers to is
-** held until codec_release. */
-void codec_encode(lua_State *L, int first, int n, const char *what, Buffer *out);
+** what cannot cross, saying where: "cannot send a coroutine at argument 1.cb.x"; the buffer is empty then,
+** and its memory given back. What the message refers to is held until codec_release. */
+void codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *out);
 
 /* The same for what costs nothing: nil, booleans, numbers and short strings, in the memory that the buffer has.
 ** False: it is not that; nothing is held, and the buffer's content is lost. Never raises. `first` is absolute. */
@@ -46,10 +54,6 @@ typedef struct CodecShared {
 
 /* stack: ..., metatable. Those of this metatable cross from now on; `kind` lives as long as the program. */
 void codec_share(lua_State *L, const CodecShared *kind);
-
-/* Run once in a state before anything is encoded or decoded there (opens the tables of names).
-** Adds codec_encode and codec_decode to the module table on the top of the stack. */
-void asy_open_codec(lua_State *L);
 
 ASY_HIDDEN_END
 

@@ -1,46 +1,18 @@
 /*
-** executor.c - asyncio.ThreadPoolExecutor, as Lua sees it: jobs and their futures, the default executor;
-** what a job sees of its own thread.
-**
-** A job's future is held by its loop until the job has come back, or was cancelled. All that concerns
-** both is done on the loop's thread: so what comes first, cancellation or result, wins.
+** executor.c - asyncio.ThreadPoolExecutor, and a loop's default one.
 */
-#include "thread/thread.h"
+#include "open.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <string.h>
-#include <time.h>
-
-#include "base/alloc.h"
-#include "core/callback.h"
-#include "thread/codec.h"
 #include "core/error.h"
-#include "core/future.h"
-#include "thread/parcel.h"
-#include "thread/pool.h"
-#include "core/task.h"
+#include "thread/job.h"
 
 #define MAX_WORKERS 1000000
 #define DEFAULT_WORKERS 32 /* at most, and not more than four above the number of cores: as in Python */
 
-/* User value 1 of an executor: function → WorkerFunction, or true when it was seen once; weak keys.
-** User value 2: the last function that was found there. */
 typedef struct Executor {
   Pool *pool;
-  const void *last;        /* its address, or NULL */
-  WorkerFunction *last_fn; /* what it was found as; lives as long */
+  Functions functions; /* with the user values */
 } Executor;
-
-/* What holds a WorkerFunction for that table. */
-typedef struct Kept {
-  WorkerFunction *fn;
-} Kept;
-
-typedef struct JobFuture {
-  HookedFuture hooked; /* first */
-  Job *job;            /* NULL: it has come back, or was cancelled */
-} JobFuture;
 
 static Executor *check_executor(lua_State *L, int idx) {
   Executor *e = asy_check(L, ASY_RUNTIME(L), idx, ASY_EXECUTOR, "asyncio.ThreadPoolExecutor");
@@ -49,215 +21,6 @@ static Executor *check_executor(lua_State *L, int idx) {
 }
 
 static Pool *check_pool(lua_State *L, int idx) { return check_executor(L, idx)->pool; }
-
-/* A job and its loop */
-
-/* The loop has done with it; C only. */
-static void job_detach(Job *job) {
-  list_remove(&job->guest.link);
-  list_remove(&job->ready.link);
-  if (job->future) ((JobFuture *)job->future)->job = NULL;
-  if (job->loop) job->loop->jobs--;
-  job->future = NULL;
-  job->loop = NULL;
-  job_recycle(job);
-}
-
-/* From libuv, on the loop's thread. */
-static void on_job_back(Message *msg) {
-  Job *job = asy_container(msg, Job, done);
-  if (job->loop) asy_ready(job->loop, &job->ready);
-  job_unref(job);
-}
-
-/* The loop closes: a job not begun never will. */
-static void on_loop_closed(Guest *guest) {
-  Job *job = asy_container(guest, Job, guest);
-  pool_cancel(job);
-  job_detach(job);
-}
-
-static void on_cancelled(lua_State *L, HookedFuture *f) {
-  Job *job = ((JobFuture *)f)->job;
-  if (!job) return;
-  pool_cancel(job);
-  asy_release(L, job->loop, job->slot);
-  job_detach(job);
-}
-
-/* Pushes the error of a job that failed, and sets the traceback of its future, at 2. */
-static FutureState push_error(lua_State *L, Job *job) {
-  switch (job->outcome) {
-  case JOB_CANCELLED:
-    asy_error_push(L, ASY_CANCELLED, "the executor was shut down before the job began");
-    return FUTURE_CANCELLED;
-  case JOB_BROKEN:
-    asy_error_push(L, ASY_BROKEN_EXECUTOR, "%s", buffer_bytes(&job->message));
-    return FUTURE_ERROR;
-  case JOB_NO_MEMORY: lua_pushliteral(L, "not enough memory"); return FUTURE_ERROR;
-  default: break;
-  }
-  codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true);
-  asy_future_extras(L, 2, true);
-  lua_insert(L, -2);
-  lua_setfield(L, -2, "traceback");
-  lua_pop(L, 1);
-  return asy_isinstance(L, -1, ASY_CANCELLED) ? FUTURE_CANCELLED : FUTURE_ERROR;
-}
-
-/* args: job (light), its future */
-static int settle(lua_State *L) {
-  Job *job = lua_touserdata(L, 1);
-  FutureState state = FUTURE_RESULT;
-  bool packed = false;
-  if (job->outcome == JOB_RESULT)
-    packed = asy_pack(L, codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true));
-  else
-    state = push_error(L, job);
-  asy_future_settle(L, job->loop->rt, lua_touserdata(L, 2), 2, state, packed);
-  return 0;
-}
-
-/* The same where nothing can raise: one number or so for a future without callbacks. */
-static bool settle_plain(lua_State *L, Loop *loop, Job *job, Future *f, int idx) {
-  if (job->outcome != JOB_RESULT || f->callbacks) return false;
-  int n = codec_decode_plain(L, buffer_bytes(&job->message), buffer_length(&job->message));
-  if (n == 1) asy_future_settle(L, loop->rt, f, idx, FUTURE_RESULT, false);
-  else if (n > 0) lua_pop(L, n);
-  return n == 1;
-}
-
-/* stack: ..., future. Should memory run out, the job stays on the list and is tried again. */
-static void settle_any(lua_State *L, Loop *loop, Job *job, Future *f) {
-  int future = lua_gettop(L);
-  list_prepend(&loop->ready, &job->ready.link);
-  lua_pushcfunction(L, settle);
-  lua_pushlightuserdata(L, job);
-  lua_pushvalue(L, future);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) asy_future_settle(L, loop->rt, f, future, FUTURE_ERROR, false);
-}
-
-/* Its turn in the loop. What came can no longer be cancelled; its future can, by a finaliser that runs while
-** the values are made. */
-static void job_run(lua_State *L, Loop *loop, Ready *self) {
-  Job *job = asy_container(self, Job, ready);
-  int top = lua_gettop(L);
-  luaL_checkstack(L, CODEC_PLAIN + 4, NULL);
-  lua_rawgeti(L, ASY_HELD, job->slot);
-  Future *f = lua_touserdata(L, -1);
-  ((JobFuture *)f)->job = NULL;
-  if (!settle_plain(L, loop, job, f, top + 1)) settle_any(L, loop, job, f);
-  asy_release_in(L, loop, ASY_HELD, job->slot);
-  job_detach(job);
-  lua_settop(L, top);
-}
-
-/* Pushes a future for a job of the pool. From now on the loop holds both; on an error, abandon_job. */
-static Job *new_job(lua_State *L, Loop *loop, Pool *pool) {
-  JobFuture *f = (JobFuture *)asy_future_hooked(L, loop, sizeof *f, on_cancelled);
-  lua_pushvalue(L, -1);
-  uint32_t slot = asy_hold(L, loop);
-  Job *job = f->job = job_new(pool, loop->inbox, on_job_back);
-  if (!job) {
-    asy_release(L, loop, slot);
-    luaL_error(L, "not enough memory");
-  }
-  job->slot = slot;
-  job->loop = loop;
-  loop->jobs++;
-  job->future = &f->hooked;
-  job->ready.run = job_run;
-  job->guest.drop = on_loop_closed;
-  list_append(&loop->guests, &job->guest.link);
-  return job;
-}
-
-static void abandon_job(lua_State *L, Job *job) {
-  asy_release(L, job->loop, job->slot);
-  job_detach(job);
-}
-
-/* Packs n values from the stack into the job's message; raises, and abandons it, when that can't be. Looking for
-** names allocates, so a finaliser may run, and close the loop, which lets go of the job. */
-static void pack_values(lua_State *L, Job *job, int n, const char *what) {
-  atomic_fetch_add(&job->refs, 1);
-  bool packed = parcel_pack(L, n, what, &job->message), attached = job->loop;
-  if (attached && !packed) abandon_job(L, job);
-  job_unref(job);
-  if (!packed) lua_error(L);
-  if (!attached) asy_error(L, ASY_CLOSED, "the event loop is closed");
-}
-
-/* Functions that are called again and again */
-
-static int kept__gc(lua_State *L) {
-  Kept *kept = lua_touserdata(L, 1);
-  worker_function_unref(kept->fn);
-  kept->fn = NULL;
-  return 0;
-}
-
-/* Whether a call needs nothing of the function but its code: its upvalues are the globals or itself. */
-static bool self_contained(lua_State *L, int idx) {
-  if (lua_iscfunction(L, idx)) return false; /* sent by name */
-  for (int i = 1; lua_getupvalue(L, idx, i); i++) {
-    lua_pushglobaltable(L);
-    bool ours = lua_rawequal(L, -1, -2) || lua_rawequal(L, -2, idx);
-    lua_pop(L, 2);
-    if (!ours || i > WORKER_MAX_UPVALUES) return false;
-  }
-  return true;
-}
-
-/* stack: ..., table of functions; puts the function at `fn` into it, to be kept by the workers */
-static WorkerFunction *keep_function(lua_State *L, Pool *pool, int fn) {
-  Kept *kept = lua_newuserdatauv(L, sizeof *kept, 0);
-  kept->fn = NULL;
-  if (luaL_newmetatable(L, "asyncio.Kept")) {
-    lua_pushcfunction(L, kept__gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
-  kept->fn = asy_calloc(1, sizeof *kept->fn);
-  if (!kept->fn) luaL_error(L, "not enough memory");
-  atomic_store(&kept->fn->refs, 1);
-  kept->fn->id = pool_function_id(pool);
-  lua_pushvalue(L, fn);
-  if (!parcel_pack(L, 1, "call", &kept->fn->message)) lua_error(L);
-  lua_pushvalue(L, fn);
-  lua_pushvalue(L, -2);
-  lua_rawset(L, -4);
-  lua_pop(L, 1);
-  return kept->fn;
-}
-
-/* The function at `fn` as the workers keep it, from its second call on; NULL: it goes with the job. */
-static WorkerFunction *kept_function(lua_State *L, Executor *e, int executor, int fn) {
-  WorkerFunction *found = NULL;
-  if (!self_contained(L, fn)) return NULL;
-  if (lua_topointer(L, fn) == e->last) return e->last_fn;
-  lua_getiuservalue(L, executor, 1);
-  lua_pushvalue(L, fn);
-  switch (lua_rawget(L, -2)) {
-  case LUA_TUSERDATA: found = ((Kept *)lua_touserdata(L, -1))->fn; break;
-  case LUA_TNIL:
-    lua_pushvalue(L, fn);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, -4);
-    break;
-  default:
-    lua_pop(L, 1);
-    found = keep_function(L, e->pool, fn);
-    lua_pushnil(L);
-  }
-  lua_pop(L, 2);
-  if (!found) return NULL;
-  lua_pushvalue(L, fn);
-  lua_setiuservalue(L, executor, 2);
-  e->last = lua_topointer(L, fn);
-  e->last_fn = found;
-  return found;
-}
 
 /* Submitting */
 
@@ -268,7 +31,7 @@ static void pack_call(lua_State *L, Job *job, bool kept, int fn) {
   if (kept && codec_encode_plain(L, fn + 1, n, &job->message)) return;
   lua_insert(L, fn);
   if (kept) lua_remove(L, fn + 1);
-  pack_values(L, job, n + !kept, kept ? "argument" : "call");
+  job_pack(L, job, n + !kept, kept ? CODEC_ARGUMENT : CODEC_CALL);
 }
 
 /* stack: [executor], ..., [fn] function, arguments → ..., future */
@@ -277,16 +40,16 @@ static int submit(lua_State *L, Loop *loop, int executor, int fn) {
   luaL_checktype(L, fn, LUA_TFUNCTION);
   asy_loop_checkopen(L, loop);
   luaL_checkstack(L, 12, NULL);
-  WorkerFunction *kept = kept_function(L, e, executor, fn);
-  Job *job = new_job(L, loop, e->pool);
+  WorkerFunction *kept = functions_find(L, &e->functions, executor, fn);
+  Job *job = job_begin(L, loop, e->pool);
   if (job->fn != kept) {
-    worker_function_unref(job->fn);
-    job->fn = kept ? worker_function_ref(kept) : NULL;
+    function_unref(job->fn);
+    job->fn = kept ? function_ref(kept) : NULL;
   }
   pack_call(L, job, kept != NULL, fn);
   int status = pool_push(e->pool, job);
   if (!status) return 1;
-  abandon_job(L, job);
+  job_abandon(L, job);
   if (status == POOL_SHUT) return asy_error(L, ASY_CLOSED, "the executor has been shut down");
   return asy_oserror(L, status, "thread", NULL);
 }
@@ -326,8 +89,7 @@ static void push_default(lua_State *L, Loop *loop) {
 // @param ... its arguments
 // @treturn Future its results, or its error
 static int loop_run_in_executor(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   luaL_checkany(L, 2);
   if (lua_isnil(L, 2)) {
     push_default(L, loop);
@@ -341,8 +103,7 @@ static int loop_run_in_executor(lua_State *L) {
 // @function Loop:set_default_executor
 // @tparam ThreadPoolExecutor pool
 static int loop_set_default_executor(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
+  Loop *loop = asy_checkopenloop(L, 1);
   check_pool(L, 2);
   lua_settop(L, 2);
   asy_loop_setfield(L, loop, "executor");
@@ -360,10 +121,9 @@ static int executor_shutdown(lua_State *L) {
 /* _watch(executor, loop) → a future that is done when its threads have ended */
 static int executor_watch(lua_State *L) {
   Pool *pool = check_pool(L, 1);
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 2, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
-  Job *job = new_job(L, loop, pool);
-  pack_values(L, job, 0, "result");
+  Loop *loop = asy_checkopenloop(L, 2);
+  Job *job = job_begin(L, loop, pool);
+  job_pack(L, job, 0, CODEC_RESULT);
   pool_watch(pool, job);
   return 1;
 }
@@ -408,22 +168,18 @@ static int default_workers(void) {
 static void new_executor(lua_State *L, int max_workers, const char *name) {
   WorkerSetup setup;
   asy_checkalive(L);
-  Executor *e = lua_newuserdatauv(L, sizeof *e, 2);
-  *e = (Executor){NULL, NULL, NULL};
+  Executor *e = lua_newuserdatauv(L, sizeof *e, FUNCTIONS_UV_LAST);
+  *e = (Executor){.pool = NULL};
   asy_pushmeta(L, asy_runtime(L), ASY_EXECUTOR);
   lua_setmetatable(L, -2);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_setiuservalue(L, -2, 1);
+  asy_newweak(L, "k");
+  lua_setiuservalue(L, -2, FUNCTIONS_UV_SEEN);
   lua_insert(L, -2);
   worker_setup(L, &setup);
   e->pool = pool_new(max_workers ? max_workers : default_workers(), name, &setup);
   if (e->pool) return;
   worker_setup_free(&setup);
-  luaL_error(L, "not enough memory");
+  asy_nomemory(L);
 }
 
 /* new_executor(max_workers|nil, name|nil, initializer|nil) */
@@ -435,141 +191,6 @@ static int executor_new(lua_State *L) {
   lua_settop(L, 3);
   new_executor(L, (int)max, name);
   return 1;
-}
-
-/* What a job sees of its thread */
-
-/// Whether the future of the job that makes this call was cancelled; outside of a worker false.
-// @function thread_cancelled
-// @treturn boolean
-static int thread_cancelled(lua_State *L) {
-  lua_pushboolean(L, worker_cancelled(ASY_RUNTIME(L)->worker));
-  return 1;
-}
-
-/// Blocks the thread, and with it the loop that runs there: `sleep` lets others go on.
-// @function blocking_sleep
-// @tparam number delay seconds
-static int blocking_sleep(lua_State *L) {
-  lua_Number s = asy_checkseconds(L, 1);
-  struct timespec left = {.tv_sec = s < 1e9 ? (time_t)s : 1000000000};
-  if (!(s > 0)) return 0;
-  left.tv_nsec = s < 1e9 ? (long)((s - (lua_Number)left.tv_sec) * 1e9) : 0;
-  while (nanosleep(&left, &left) && errno == EINTR) continue;
-  return 0;
-}
-
-/*
-** A Cancel has a function called in a loop of a worker when the job that runs the loop is cancelled. It is
-** malloc'ed; the loop, and a message under way, hold it.
-*/
-typedef struct Cancel {
-  Message told; /* first */
-  atomic_int refs;
-  atomic_bool posted;
-  Inbox *inbox;
-  Guest guest;
-  Ready ready;
-  Loop *loop; /* NULL: released */
-} Cancel;
-
-typedef struct CancelBox {
-  Cancel *cancel;
-} CancelBox; /* user value 1: a Callback */
-
-static void cancel_unref(Cancel *c) {
-  if (atomic_fetch_sub(&c->refs, 1) != 1) return;
-  inbox_unref(c->inbox);
-  asy_free(c);
-}
-
-static void on_told(Message *msg) {
-  Cancel *c = asy_container(msg, Cancel, told);
-  if (c->loop) asy_ready(c->loop, &c->ready);
-  cancel_unref(c);
-}
-
-/* From the thread that cancels, or from this one when it was late. */
-static void post_cancel(void *arg) {
-  Cancel *c = arg;
-  if (atomic_exchange(&c->posted, true)) return;
-  atomic_fetch_add(&c->refs, 1);
-  if (!inbox_post(c->inbox, &c->told)) cancel_unref(c);
-}
-
-static void cancel_release(Cancel *c) {
-  if (!c->loop) return;
-  worker_on_interrupt(c->loop->rt->worker, NULL, NULL);
-  list_remove(&c->guest.link);
-  list_remove(&c->ready.link);
-  c->loop = NULL;
-}
-
-static void on_cancel_dropped(Guest *guest) { cancel_release(asy_container(guest, Cancel, guest)); }
-
-static void cancel_run(lua_State *L, Loop *loop, Ready *self) {
-  int top = lua_gettop(L);
-  (void)self;
-  asy_loop_getfield(L, loop, "thread_cancel");
-  if (lua_isuserdata(L, -1)) {
-    lua_getiuservalue(L, -1, 1);
-    asy_callback_call(L, loop, -1);
-  }
-  lua_settop(L, top);
-}
-
-static int cancel__gc(lua_State *L) {
-  CancelBox *box = asy_test(L, ASY_RUNTIME(L), 1, ASY_CANCEL);
-  if (!box || !box->cancel) return 0;
-  cancel_release(box->cancel);
-  cancel_unref(box->cancel);
-  box->cancel = NULL;
-  return 0;
-}
-
-/* catch_cancel(loop, fn): a cancellation of the job that makes this call calls fn in the loop. Nothing
-** outside of a worker. */
-static int catch_cancel(lua_State *L) {
-  Runtime *rt = ASY_RUNTIME(L);
-  Loop *loop = asy_check(L, rt, 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
-  luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_settop(L, 2);
-  if (!rt->worker) return 0;
-  asy_callback_new(L, loop, 0)->vital = true; /* the job would go on */
-  CancelBox *box = lua_newuserdatauv(L, sizeof *box, 1);
-  box->cancel = NULL;
-  asy_pushmeta(L, rt, ASY_CANCEL);
-  lua_setmetatable(L, -2);
-  lua_insert(L, -2);
-  lua_setiuservalue(L, -2, 1);
-  lua_pushvalue(L, -1);
-  asy_loop_setfield(L, loop, "thread_cancel");
-  Cancel *c = box->cancel = asy_calloc(1, sizeof *c);
-  if (!c) return luaL_error(L, "not enough memory");
-  atomic_store(&c->refs, 1);
-  c->told.arrive = on_told;
-  c->inbox = inbox_ref(loop->inbox);
-  c->ready.run = cancel_run;
-  c->guest.drop = on_cancel_dropped;
-  list_init(&c->ready.link);
-  list_append(&loop->guests, &c->guest.link);
-  c->loop = loop;
-  worker_on_interrupt(rt->worker, post_cancel, c);
-  if (worker_cancelled(rt->worker)) post_cancel(c);
-  return 0;
-}
-
-/* release_cancel(loop): no longer */
-static int release_cancel(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  if (!loop->open || !ASY_RUNTIME(L)->worker) return 0;
-  asy_loop_getfield(L, loop, "thread_cancel");
-  CancelBox *box = asy_test(L, ASY_RUNTIME(L), -1, ASY_CANCEL);
-  if (box && box->cancel) cancel_release(box->cancel);
-  lua_pushnil(L);
-  asy_loop_setfield(L, loop, "thread_cancel");
-  return 0;
 }
 
 /// Threads of the operating system that call functions; `asyncio.ThreadPoolExecutor` makes it.
@@ -594,25 +215,17 @@ static const luaL_Reg methods[] = {{"submit", executor_submit},
 static const luaL_Reg metamethods[] = {
     {"__gc", executor__gc}, {"__tostring", executor__tostring}, {NULL, NULL}};
 
-static const luaL_Reg cancel_metamethods[] = {{"__gc", cancel__gc}, {NULL, NULL}};
-
 static const luaL_Reg loop_methods[] = {{"run_in_executor", loop_run_in_executor},
                                         {"set_default_executor", loop_set_default_executor},
                                         {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"new_executor", executor_new},
-                                     {"thread_cancelled", thread_cancelled},
-                                     {"blocking_sleep", blocking_sleep},
-                                     {"catch_cancel", catch_cancel},
-                                     {"release_cancel", release_cancel},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"new_executor", executor_new}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_executor(lua_State *L) {
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_newclass(L, ASY_EXECUTOR, "asyncio.ThreadPoolExecutor", methods, metamethods);
-  asy_newclass(L, ASY_CANCEL, "asyncio.Cancel", NULL, cancel_metamethods);
   asy_pushmeta(L, asy_runtime(L), ASY_EXECUTOR); /* the Lua layer adds to the class */
   lua_setfield(L, -2, "executor_class");
 }

@@ -3,17 +3,15 @@
 */
 #include "thread/parcel.h"
 
-#include "thread/codec.h"
-
 #define KEEP 4096 /* bytes */
 
-/* args: parcel, what (both light), values */
+/* args: parcel (light), what, values */
 static int pack(lua_State *L) {
-  codec_encode(L, 3, lua_gettop(L) - 2, lua_touserdata(L, 2), lua_touserdata(L, 1));
+  codec_encode(L, 3, lua_gettop(L) - 2, (CodecWhat)lua_tointeger(L, 2), lua_touserdata(L, 1));
   return 0;
 }
 
-bool parcel_pack(lua_State *L, int n, const char *what, Buffer *parcel) {
+bool parcel_pack(lua_State *L, int n, CodecWhat what, Buffer *parcel) {
   if (!lua_checkstack(L, 4)) { /* room for the error is there: the values' */
     lua_pop(L, n);
     lua_pushliteral(L, "stack overflow");
@@ -21,7 +19,7 @@ bool parcel_pack(lua_State *L, int n, const char *what, Buffer *parcel) {
   }
   lua_pushcfunction(L, pack);
   lua_pushlightuserdata(L, parcel);
-  lua_pushlightuserdata(L, (void *)what);
+  lua_pushinteger(L, what);
   lua_rotate(L, -3 - n, 3);
   return lua_pcall(L, n + 2, 0, 0) == LUA_OK;
 }

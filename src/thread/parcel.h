@@ -4,13 +4,12 @@
 #ifndef ASY_PARCEL_H
 #define ASY_PARCEL_H
 
-#include "base/buffer.h"
+#include "thread/codec.h"
 
 ASY_HIDDEN
 
-/* stack: ..., n values → ...; never raises. False: nothing is held, and the error is pushed. `what`
-** names the values in errors, as for codec_encode. */
-bool parcel_pack(lua_State *L, int n, const char *what, Buffer *parcel);
+/* stack: ..., n values → ...; never raises. False: nothing is held, and the error is pushed. */
+bool parcel_pack(lua_State *L, int n, CodecWhat what, Buffer *parcel);
 
 /* Pushes the values and says how many; frees the parcel whatever comes. May raise. */
 int parcel_unpack(lua_State *L, Buffer *parcel);

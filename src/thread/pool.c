@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/detached.h"
 #include "base/mutex.h"
+#include "thread/job.h"
 #include "thread/parcel.h"
 
 #define STREAK 3 /* jobs done since a thread slept, from which on it counts as busy */
@@ -48,7 +49,6 @@ struct Pool {
   bool looking;      /* a thread is about to look for work */
   bool shut;
   char *broken;      /* why no worker can be made; NULL: nothing known against it */
-  lua_Integer last_function;
   int last_thread;
   WorkerSetup setup; /* does not change */
   char name[16];     /* does not change; what Linux shows of a thread's name is 15 characters */
@@ -94,78 +94,71 @@ void pool_unref(Pool *pool) {
   asy_free(pool);
 }
 
-lua_Integer pool_function_id(Pool *pool) {
-  uv_mutex_lock(&pool->lock);
-  lua_Integer id = ++pool->last_function;
-  uv_mutex_unlock(&pool->lock);
-  return id;
-}
-
 /* Jobs */
 
 static Job *used_job(Pool *pool, Inbox *inbox) {
-  Job *job = asy_container(list_take(&pool->spare), Job, link);
+  Job *job = asy_container(list_take(&pool->spare), Job, in_pool.link);
   pool->nspare--;
-  if (job->inbox != inbox) {
-    inbox_unref(job->inbox);
-    job->inbox = inbox_ref(inbox);
+  if (job->in_loop.inbox != inbox) {
+    inbox_unref(job->in_loop.inbox);
+    job->in_loop.inbox = inbox_ref(inbox);
   }
   job->outcome = JOB_RESULT;
   job->cancelled = job->watches = false;
   return job;
 }
 
-Job *job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *)) {
+Job *pool_job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *)) {
   if (!list_empty(&pool->spare)) return used_job(pool, inbox);
   Job *job = asy_calloc(1, sizeof *job);
   if (!job) return NULL;
   atomic_store(&job->refs, 1);
   job->pool = pool_ref(pool);
-  job->inbox = inbox_ref(inbox);
-  job->done.arrive = arrive;
-  list_init(&job->link);
-  list_init(&job->guest.link);
-  list_init(&job->ready.link);
+  job->in_loop.inbox = inbox_ref(inbox);
+  job->in_loop.done.arrive = arrive;
+  list_init(&job->in_pool.link);
+  list_init(&job->in_loop.guest.link);
+  list_init(&job->in_loop.ready.link);
   buffer_reserve(&job->message, ROOM); /* without memory it is tried again later */
   return job;
 }
 
-void job_unref(Job *job) {
+void pool_job_unref(Job *job) {
   if (atomic_fetch_sub(&job->refs, 1) != 1) return;
   if (job->outcome == JOB_BROKEN)
     buffer_free(&job->message);
   else
     parcel_free(&job->message);
-  worker_function_unref(job->fn);
-  inbox_unref(job->inbox);
+  function_unref(job->fn);
+  inbox_unref(job->in_loop.inbox);
   pool_unref(job->pool);
   asy_free(job);
 }
 
-void job_recycle(Job *job) {
+void pool_job_recycle(Job *job) {
   Pool *pool = job->pool;
   bool keep = atomic_load(&job->refs) == 1 && !pool->retired && pool->nspare < MAX_SPARE;
   if (!keep || job->outcome == JOB_BROKEN) { /* with others, the outcome is not ours to look at */
-    job_unref(job);
+    pool_job_unref(job);
     return;
   }
   parcel_clear(&job->message);
-  list_append(&pool->spare, &job->link);
+  list_append(&pool->spare, &job->in_pool.link);
   pool->nspare++;
 }
 
 void pool_retire(Pool *pool) {
   pool->retired = true;
-  for (ListNode *node; (node = list_take(&pool->spare));) job_unref(asy_container(node, Job, link));
+  for (ListNode *node; (node = list_take(&pool->spare));) pool_job_unref(asy_container(node, Job, in_pool.link));
 }
 
 /* Back to its loop, with the pool's reference. */
 static void send_back(Job *job) {
-  if (!inbox_post(job->inbox, &job->done)) job_unref(job);
+  if (!inbox_post(job->in_loop.inbox, &job->in_loop.done)) pool_job_unref(job);
 }
 
 static void send_all_back(ListNode *jobs) {
-  for (ListNode *node; (node = list_take(jobs));) send_back(asy_container(node, Job, link));
+  for (ListNode *node; (node = list_take(jobs));) send_back(asy_container(node, Job, in_pool.link));
 }
 
 static void set_broken(Job *job, const char *why) {
@@ -211,7 +204,7 @@ static void look_out(Pool *pool) {
 static Job *next_job(Pool *pool, Worker *w, Job *last, int *streak) {
   uv_mutex_lock(&pool->lock);
   if (last) {
-    last->worker = NULL;
+    last->in_pool.worker = NULL;
     if (atomic_load(&last->cancelled)) pool->lost--;
   }
   if (last && list_empty(&pool->queue) && !pool->shut && !pool->broken) {
@@ -229,8 +222,8 @@ static Job *next_job(Pool *pool, Worker *w, Job *last, int *streak) {
     pool->signalled = false;
   }
   ListNode *node = list_take(&pool->queue);
-  Job *job = node ? asy_container(node, Job, link) : NULL;
-  if (job) job->worker = w, pool->queued--;
+  Job *job = node ? asy_container(node, Job, in_pool.link) : NULL;
+  if (job) job->in_pool.worker = w, pool->queued--;
   bool more = !list_empty(&pool->queue) && wake_one(pool);
   uv_mutex_unlock(&pool->lock);
   if (more) uv_cond_signal(&pool->work);
@@ -262,7 +255,7 @@ static void break_pool(Pool *pool, char *why) {
     asy_free(why);
   if (!pool->broken) pool->shut = true;
   list_each(node, &pool->queue)
-    set_broken(asy_container(node, Job, link), pool->broken ? pool->broken : NO_MEMORY);
+    set_broken(asy_container(node, Job, in_pool.link), pool->broken ? pool->broken : NO_MEMORY);
   send_all_back(&pool->queue);
   uv_cond_broadcast(&pool->work);
   uv_mutex_unlock(&pool->lock);
@@ -320,13 +313,13 @@ static int add_thread(Pool *pool, Job *job) {
   uv_mutex_lock(&pool->lock);
   pool->starting--;
   bool alone = --pool->threads == 0;
-  if (alone && list_linked(&job->link))
-    list_remove(&job->link), pool->queued--;
+  if (alone && list_linked(&job->in_pool.link))
+    list_remove(&job->in_pool.link), pool->queued--;
   else
     status = 0;
   tell_settled(pool);
   uv_mutex_unlock(&pool->lock);
-  if (status) job_unref(job);
+  if (status) pool_job_unref(job);
   return status;
 }
 
@@ -344,7 +337,7 @@ int pool_push(Pool *pool, Job *job) {
     send_back(job);
     return 0;
   }
-  list_append(&pool->queue, &job->link);
+  list_append(&pool->queue, &job->in_pool.link);
   pool->queued++;
   if (pool->queued > pool->idle + pool->starting + pool->looking && pool->threads < pool->max)
     add = true, pool->threads++, pool->starting++;
@@ -359,7 +352,7 @@ void pool_watch(Pool *pool, Job *job) {
   job->watches = true;
   atomic_fetch_add(&job->refs, 1);
   uv_mutex_lock(&pool->lock);
-  list_append(&pool->watchers, &job->link);
+  list_append(&pool->watchers, &job->in_pool.link);
   tell_settled(pool);
   uv_mutex_unlock(&pool->lock);
 }
@@ -367,24 +360,24 @@ void pool_watch(Pool *pool, Job *job) {
 void pool_cancel(Job *job) {
   Pool *pool = job->pool;
   uv_mutex_lock(&pool->lock);
-  bool waiting = list_linked(&job->link);
+  bool waiting = list_linked(&job->in_pool.link);
   if (waiting && !job->watches) pool->queued--;
-  list_remove(&job->link);
-  if (job->worker) {
+  list_remove(&job->in_pool.link);
+  if (job->in_pool.worker) {
     atomic_store(&job->cancelled, true);
     pool->lost++;
-    worker_interrupt(job->worker);
+    worker_interrupt(job->in_pool.worker);
     tell_settled(pool);
   }
   uv_mutex_unlock(&pool->lock);
-  if (waiting) job_unref(job);
+  if (waiting) pool_job_unref(job);
 }
 
 void pool_shutdown(Pool *pool, bool cancel) {
   uv_mutex_lock(&pool->lock);
   pool->shut = true;
   if (cancel) {
-    list_each(node, &pool->queue) asy_container(node, Job, link)->outcome = JOB_CANCELLED;
+    list_each(node, &pool->queue) asy_container(node, Job, in_pool.link)->outcome = JOB_CANCELLED;
     send_all_back(&pool->queue);
     pool->queued = 0;
   }

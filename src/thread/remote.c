@@ -4,19 +4,17 @@
 ** A Remote crosses to other states; it holds the loop's inbox, which may outlive the loop. A call that has
 ** arrived is a guest of the loop until it has run.
 */
-#include "thread/thread.h"
-
-#include <stdatomic.h>
+#include "open.h"
 
 #include "base/alloc.h"
 #include "core/callback.h"
-#include "thread/codec.h"
 #include "core/error.h"
-#include "thread/parcel.h"
 #include "core/report.h"
+#include "thread/parcel.h"
+#include "thread/shared.h"
 
 typedef struct Remote {
-  atomic_int refs;
+  Shared shared; /* first */
   Inbox *inbox;
   Loop *loop; /* to be used where a message arrives only: there it is open */
 } Remote;
@@ -29,28 +27,19 @@ typedef struct Call {
   Buffer parcel;  /* function, arguments */
 } Call;
 
-typedef struct Box {
-  Remote *remote;
-} Box;
-
-static void remote_unref(void *record) {
-  Remote *r = record;
-  if (atomic_fetch_sub(&r->refs, 1) != 1) return;
+static void remote_free(Shared *record) {
+  Remote *r = (Remote *)record;
   inbox_unref(r->inbox);
   asy_free(r);
 }
 
-static void *remote_ref(void *box) {
-  Remote *r = ((Box *)box)->remote;
-  atomic_fetch_add(&r->refs, 1);
-  return r;
-}
+static const SharedClass REMOTE = {ASY_REMOTE, "asyncio.Remote", "remote", remote_free};
 
 static void call_free(Call *call) {
   list_remove(&call->guest.link);
   list_remove(&call->ready.link);
   parcel_free(&call->parcel);
-  remote_unref(call->remote);
+  shared_unref(&call->remote->shared);
   asy_free(call);
 }
 
@@ -94,16 +83,14 @@ static void call_run(lua_State *L, Loop *loop, Ready *self) {
 // @tparam function fn must not await
 // @param ... its arguments
 static int remote_call(lua_State *L) {
-  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
-  if (!box->remote) asy_error(L, ASY_CLOSED, "the remote has been collected"); /* a finaliser uses it */
-  Remote *r = box->remote;
+  Remote *r = shared_check(L, 1, &REMOTE);
   Buffer parcel = {NULL, 0, 0, 0};
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  codec_encode(L, 2, lua_gettop(L) - 1, "call", &parcel);
+  codec_encode(L, 2, lua_gettop(L) - 1, CODEC_CALL, &parcel);
   Call *call = asy_calloc(1, sizeof *call);
   if (!call) {
     parcel_free(&parcel);
-    return luaL_error(L, "not enough memory");
+    return asy_nomemory(L);
   }
   call->posted.arrive = on_posted;
   call->guest.drop = on_dropped;
@@ -112,55 +99,35 @@ static int remote_call(lua_State *L) {
   list_init(&call->ready.link);
   call->parcel = parcel;
   call->remote = r;
-  atomic_fetch_add(&r->refs, 1);
+  shared_ref(&r->shared);
   if (inbox_post(r->inbox, &call->posted)) return 0;
   call_free(call);
   return asy_error(L, ASY_CLOSED, "the event loop is closed");
 }
 
-static int remote__gc(lua_State *L) {
-  Box *box = asy_test(L, ASY_RUNTIME(L), 1, ASY_REMOTE);
-  if (!box || !box->remote) return 0;
-  remote_unref(box->remote);
-  box->remote = NULL;
-  return 0;
-}
+static int remote__gc(lua_State *L) { return shared_gc(L, &REMOTE); }
 
 static int remote__tostring(lua_State *L) {
-  Box *box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
-  bool open = box->remote && inbox_is_open(box->remote->inbox);
+  Shared **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
+  bool open = *box && inbox_is_open(((Remote *)*box)->inbox);
   lua_pushfstring(L, "asyncio.Remote: of a loop that is %s (%p)", open ? "open" : "closed", (void *)box);
   return 1;
-}
-
-static Box *new_box(lua_State *L) {
-  Box *box = lua_newuserdatauv(L, sizeof *box, 0);
-  box->remote = NULL;
-  asy_pushmeta(L, asy_runtime(L), ASY_REMOTE);
-  lua_setmetatable(L, -2);
-  return box;
-}
-
-static void remote_push(lua_State *L, void *record) {
-  Box *box = new_box(L);
-  box->remote = record;
-  atomic_fetch_add(&box->remote->refs, 1);
 }
 
 /// What other threads need to have functions called in this loop; it can be sent to them.
 // @function Loop:remote
 // @treturn Remote
 static int loop_remote(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
+  Loop *loop = asy_checkloop(L, 1);
   asy_checkalive(L);
-  Box *box = new_box(L);
+  Shared **box = shared_newbox(L, &REMOTE);
   asy_loop_checkopen(L, loop); /* now: a finaliser may have closed it */
   Remote *r = asy_calloc(1, sizeof *r);
-  if (!r) return luaL_error(L, "not enough memory");
-  atomic_store(&r->refs, 1);
+  if (!r) return asy_nomemory(L);
+  shared_init(&r->shared, &REMOTE);
   r->inbox = inbox_ref(loop->inbox);
   r->loop = loop;
-  box->remote = r;
+  *box = &r->shared;
   return 1;
 }
 
@@ -179,12 +146,7 @@ static const luaL_Reg metamethods[] = {
     {"__gc", remote__gc}, {"__tostring", remote__tostring}, {NULL, NULL}};
 static const luaL_Reg loop_methods[] = {{"remote", loop_remote}, {NULL, NULL}};
 
-static const CodecShared SHARED = {remote_ref, remote_unref, remote_push};
-
 void asy_open_remote(lua_State *L) {
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
-  asy_newclass(L, ASY_REMOTE, "asyncio.Remote", methods, metamethods);
-  asy_pushmeta(L, asy_runtime(L), ASY_REMOTE);
-  codec_share(L, &SHARED);
-  lua_pop(L, 1);
+  shared_newclass(L, &REMOTE, methods, metamethods);
 }

@@ -11,35 +11,21 @@
 #include <lualib.h>
 
 #include "base/alloc.h"
-#include "thread/codec.h"
-#include "core/process.h"
+#include "base/mutex.h"
 #include "core/error.h"
 #include "core/loop.h"
-#include "base/mutex.h"
+#include "core/process.h"
+#include "thread/codec.h"
 #include "thread/parcel.h"
 
-#define MAX_FUNCTIONS 256 /* kept ready in a worker */
-
-static const char functions_key = 0; /* registry: functions that are kept */
 static const char traceback_key = 0; /* registry: the traceback of the last error */
-
-WorkerFunction *worker_function_ref(WorkerFunction *fn) {
-  atomic_fetch_add(&fn->refs, 1);
-  return fn;
-}
-
-void worker_function_unref(WorkerFunction *fn) {
-  if (!fn || atomic_fetch_sub(&fn->refs, 1) != 1) return;
-  parcel_free(&fn->message);
-  asy_free(fn);
-}
 
 /* The parent's side: what a state is made from */
 
 /* Whether the value on the top, which it pops, can be sent. */
 static bool crosses(lua_State *L) {
   Buffer trial = {NULL, 0, 0, 0};
-  bool ok = parcel_pack(L, 1, "value", &trial);
+  bool ok = parcel_pack(L, 1, CODEC_VALUE, &trial);
   if (!ok) lua_pop(L, 1);
   parcel_free(&trial);
   return ok;
@@ -106,10 +92,10 @@ void worker_setup(lua_State *L, WorkerSetup *setup) {
   setup->open = asy_runtime(L)->open;
   pthread_sigmask(SIG_SETMASK, NULL, &setup->mask);
   lua_pushvalue(L, -1);
-  if (initialized && !parcel_pack(L, 1, "call", &setup->initializer)) lua_error(L);
+  if (initialized && !parcel_pack(L, 1, CODEC_CALL, &setup->initializer)) lua_error(L);
   if (!initialized) lua_pop(L, 1);
   lua_pushcfunction(L, push_state);
-  if (lua_pcall(L, 0, 5, 0) != LUA_OK || !parcel_pack(L, 5, "value", &setup->state)) {
+  if (lua_pcall(L, 0, 5, 0) != LUA_OK || !parcel_pack(L, 5, CODEC_VALUE, &setup->state)) {
     worker_setup_free(setup);
     lua_error(L);
   }
@@ -179,14 +165,14 @@ static WorkerOutcome pack_error(lua_State *L, Buffer *message) {
   if (lua_pcall(L, 0, 1, 0) != LUA_OK) return WORKER_NO_MEMORY;
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 2);
-  if (parcel_pack(L, 2, "error", message)) return WORKER_ERROR;
+  if (parcel_pack(L, 2, CODEC_ERROR, message)) return WORKER_ERROR;
   lua_pushcfunction(L, describe);
   lua_insert(L, 3);
   lua_pushvalue(L, 1);
   if (lua_pcall(L, 2, 1, 0) == LUA_ERRMEM) return WORKER_NO_MEMORY;
   if (!lua_isstring(L, -1)) lua_pushboolean(L, 0); /* its __tostring has failed in turn */
   lua_pushvalue(L, 2);
-  return parcel_pack(L, 2, "error", message) ? WORKER_ERROR : WORKER_NO_MEMORY;
+  return parcel_pack(L, 2, CODEC_ERROR, message) ? WORKER_ERROR : WORKER_NO_MEMORY;
 }
 
 /* Calling */
@@ -197,69 +183,15 @@ typedef struct Call {
   Buffer *message;
 } Call;
 
-/* Which upvalues of the function on the top are that function itself, when all others are the globals;
-** else -1: it is a module's, found here by its name, and has what it has. */
-static lua_Integer find_itself(lua_State *L) {
-  lua_Integer bits = 0;
-  lua_pushglobaltable(L);
-  for (int i = 1; bits >= 0 && lua_getupvalue(L, -2, i); i++) {
-    if (lua_rawequal(L, -1, -3))
-      bits |= (lua_Integer)1 << i;
-    else if (!lua_rawequal(L, -1, -2))
-      bits = -1;
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-  return bits;
-}
-
-/* They are set anew, should the function have changed them. */
-static void renew_upvalues(lua_State *L, lua_Integer itself) {
-  for (int i = 1; lua_getupvalue(L, -1, i); i++) {
-    lua_pop(L, 1);
-    if (itself >> i & 1)
-      lua_pushvalue(L, -1);
-    else
-      lua_pushglobaltable(L);
-    lua_setupvalue(L, -2, i);
-  }
-}
-
-/* Pushes a function that is kept: by its number; what find_itself said by the number's negative. */
-static void push_function(lua_State *L, Worker *w, const WorkerFunction *fn) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key);
-  if (lua_rawgeti(L, -1, fn->id) == LUA_TNIL) {
-    lua_pop(L, 1);
-    if (w->functions++ >= MAX_FUNCTIONS) { /* they may all have gone out of use */
-      w->functions = 1;
-      lua_pop(L, 1);
-      lua_newtable(L);
-      lua_pushvalue(L, -1);
-      lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);
-    }
-    codec_decode(L, buffer_bytes(&fn->message), buffer_length(&fn->message), true);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, fn->id);
-    lua_pushinteger(L, find_itself(L));
-    lua_rawseti(L, -3, -fn->id);
-  } else {
-    lua_rawgeti(L, -2, -fn->id);
-    lua_Integer itself = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    if (itself >= 0) renew_upvalues(L, itself);
-  }
-  lua_remove(L, -2);
-}
-
 /* arg: call (light) */
 static int call(lua_State *L) {
   Call *c = lua_touserdata(L, 1);
   lua_settop(L, 0);
-  if (c->fn) push_function(L, c->worker, c->fn);
+  if (c->fn) function_push(L, &c->worker->functions, c->fn);
   codec_decode(L, buffer_bytes(c->message), buffer_length(c->message), true);
   parcel_clear(c->message);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  codec_encode(L, 1, lua_gettop(L), "result", c->message);
+  codec_encode(L, 1, lua_gettop(L), CODEC_RESULT, c->message);
   return 0;
 }
 
@@ -339,8 +271,7 @@ static int open_state(lua_State *L) {
   unblock_programs(L, &setup->mask);
   luaL_requiref(L, "asyncio.core", setup->open, 0);
   asy_runtime(L)->worker = w;
-  lua_newtable(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);
+  functions_open(L);
   lua_settop(L, 1);
   codec_decode(L, buffer_bytes(&setup->state), buffer_length(&setup->state), true);
   apply_state(L);

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "base/buffer.h"
+#include "thread/function.h"
 
 ASY_HIDDEN
 
@@ -33,16 +34,6 @@ typedef struct WorkerSetup {
   lua_CFunction open; /* the module */
   sigset_t mask;      /* the signals that the parent's thread blocks: programs started there do the same */
 } WorkerSetup;
-
-/* A function that workers keep, since it is called again and again: it has no upvalues but the globals and
-** itself, and no more than these. */
-#define WORKER_MAX_UPVALUES 60
-
-typedef struct WorkerFunction {
-  atomic_int refs;
-  lua_Integer id; /* of its own in this pool */
-  Buffer message;
-} WorkerFunction;
 
 typedef enum WorkerOutcome { WORKER_RESULT, WORKER_ERROR, WORKER_NO_MEMORY } WorkerOutcome;
 
@@ -71,9 +62,6 @@ void worker_on_interrupt(Worker *w, void (*interrupt)(void *arg), void *arg);
 static inline bool worker_cancelled(const Worker *w) {
   return w && w->cancelled && atomic_load(w->cancelled);
 }
-
-WorkerFunction *worker_function_ref(WorkerFunction *fn);
-void worker_function_unref(WorkerFunction *fn);
 
 ASY_HIDDEN_END
 

@@ -31,7 +31,7 @@ static int decode(lua_State *L) {
 ** equal, though: a message may say things twice, and be deeper than what is said. */
 static int encode(lua_State *L) {
   Buffer *out = lua_touserdata(L, lua_upvalueindex(1));
-  codec_encode(L, 1, lua_gettop(L), "result", out);
+  codec_encode(L, 1, lua_gettop(L), CODEC_RESULT, out);
   return 0;
 }
 

@@ -1,11 +1,11 @@
 /*
-** poll.c - descriptors of other libraries: callbacks and tasks for when they can be read or written.
+** descriptor.c - descriptors of other libraries: callbacks and tasks for when they can be read or written.
 **
 ** The loop has one Watches: the kernel's set, whose own descriptor libuv polls, and in a slot of the
 ** held table a Lua table that maps a descriptor to its Watch. A Watch is there while somebody wants
 ** one of its directions: a callback, or a task. The kernel tells once; then the set is armed again.
 */
-#include "os/poll.h"
+#include "core/loop.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -14,9 +14,10 @@
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/handle.h"
-#include "os/pollset.h"
 #include "core/report.h"
 #include "core/task.h"
+#include "os/pollset.h"
+#include "open.h"
 
 #define BATCH 64 /* events taken in one go */
 
@@ -256,12 +257,6 @@ static void change(lua_State *L, Watch *w, int was) {
 
 /* Callbacks */
 
-static Loop *check_loop(lua_State *L) {
-  Loop *loop = asy_check(L, ASY_RUNTIME(L), 1, ASY_LOOP, "asyncio.Loop");
-  asy_loop_checkopen(L, loop);
-  return loop;
-}
-
 static void check_no_task(lua_State *L, const Watch *w, Direction d) {
   Task *t = w->tasks[d];
   if (!t) return;
@@ -272,7 +267,7 @@ static void check_no_task(lua_State *L, const Watch *w, Direction d) {
 
 /* stack: loop, fd, fn, arguments */
 static int add(lua_State *L, Direction d) {
-  Loop *loop = check_loop(L);
+  Loop *loop = asy_checkopenloop(L, 1);
   int fd = check_fd(L, 2), n = lua_gettop(L) - 3;
   if (!lua_isfunction(L, 3)) luaL_typeerror(L, 3, "function");
   asy_callback_new(L, loop, n); /* stack: loop, fd, callback */
@@ -287,7 +282,7 @@ static int add(lua_State *L, Direction d) {
 }
 
 static int remove_one(lua_State *L, Direction d) {
-  Loop *loop = check_loop(L);
+  Loop *loop = asy_checkopenloop(L, 1);
   Watch *w = find(L, loop, check_fd(L, 2));
   bool found = w && (w->callbacks & bit(d));
   if (found) {

@@ -1,0 +1,107 @@
+/*
+** body.c - what runs in a task's coroutine: the user's function, protected, with a handler that keeps tracebacks.
+**
+** The coroutine's stack is [function, message handler, function, arguments...]: the first stays, for tostring.
+*/
+#include "core/body.h"
+
+#include "core/error.h"
+
+bool asy_task_trace(lua_State *L) {
+  Task *t = asy_runtime(L)->current;
+  if (!t || asy_isinterruption(L, 1)) return false;
+  lua_settop(L, 1);
+  luaL_traceback(L, L, NULL, 1);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true); /* stack: err, traceback, task, extras */
+  lua_getfield(L, 4, "inner_error");
+  if (lua_rawequal(L, 1, -1) && lua_getfield(L, 4, "inner_traceback") == LUA_TSTRING) {
+    lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, 2));
+    lua_replace(L, 2);
+  }
+  return true;
+}
+
+/* Message handler: the traceback of an error that leaves the task. Cancellations go without. */
+static int on_error(lua_State *L) {
+  if (!asy_task_trace(L)) return 1;
+  lua_pushvalue(L, 2);
+  lua_setfield(L, 4, "traceback");
+  if (asy_isinstance(L, 1, ASY_ERROR)) {
+    lua_pushliteral(L, "traceback");
+    if (lua_rawget(L, 1) == LUA_TNIL) {
+      lua_pushliteral(L, "traceback");
+      lua_pushvalue(L, 2);
+      lua_rawset(L, 1);
+    }
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* stack: function, message handler, results or error → function, one value. What allocates is done
+** here, in the coroutine, where running out of memory ends the task and nothing else. */
+static int body_done(lua_State *L, int status, lua_KContext ctx) {
+  Task *t = ((Runtime *)ctx)->current;
+  if (!t || t->co != L) return asy_resumed_by_stranger(L); /* its own task is gone */
+  t->failed = status != LUA_OK && status != LUA_YIELD;
+  t->packed = !t->failed && asy_pack(L, lua_gettop(L) - 2);
+  lua_remove(L, 2);
+  return 2;
+}
+
+/* stack: function, message handler, function, arguments */
+static int body(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  if (!rt->current || rt->current->co != L) return asy_resumed_by_stranger(L);
+  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, (lua_KContext)rt, body_done);
+  return body_done(L, status, (lua_KContext)rt);
+}
+
+bool asy_task_owns(lua_State *co) {
+  lua_Debug ar;
+  int depth = 0;
+  if (lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar)) return lua_tocfunction(co, 1) == body;
+  while (lua_getstack(co, depth + 1, &ar)) depth++;
+  if (!lua_getstack(co, depth, &ar) || !lua_checkstack(co, 1)) return false;
+  lua_getinfo(co, "f", &ar);
+  bool owns = lua_tocfunction(co, -1) == body;
+  lua_pop(co, 1);
+  return owns;
+}
+
+void asy_body_check(lua_State *L, int idx) {
+  lua_Debug ar;
+  lua_State *co = lua_tothread(L, idx);
+  if (co) {
+    bool unstarted = lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) > 0;
+    if (unstarted && lua_tocfunction(co, 1) == body)
+      luaL_argerror(L, 1, "the coroutine is a task's already");
+    if (unstarted) return;
+    luaL_argerror(L, 1, "a coroutine that has not started expected");
+  }
+  if (!asy_callable(L, idx)) luaL_typeerror(L, 1, "function or coroutine");
+}
+
+/* Prepares the coroutine's stack: body, function, message handler, function, arguments.
+** stack: [fn] function or coroutine, n arguments, ...; the held table at `held` */
+void asy_body_load(lua_State *L, Task *t, int fn, int n, int held) {
+  lua_State *co = t->co;
+  lua_rawgeti(L, held, ASY_SLOT_BODY);
+  if (t->own_coro) {
+    lua_pushvalue(L, fn);
+    lua_xmove(L, co, 2);
+    lua_pushcfunction(co, on_error);
+    lua_pushvalue(co, 2);
+  } else { /* its function, and perhaps arguments, are there */
+    lua_xmove(L, co, 1);
+    lua_pushvalue(co, 1);
+    lua_pushcfunction(co, on_error);
+    lua_rotate(co, 1, 3);
+  }
+  if (!n) return;
+  for (int i = 1; i <= n; i++) lua_pushvalue(L, fn + i);
+  lua_xmove(L, co, n);
+}
+
+void asy_body_push(lua_State *L) { asy_pushfunction(L, body); }

@@ -1,0 +1,28 @@
+/*
+** cancel.h - cancellation, as the other files of a task need it; task.h has the rest.
+*/
+#ifndef ASY_CANCEL_H
+#define ASY_CANCEL_H
+
+#include "core/task.h"
+
+ASY_HIDDEN
+
+/* Pushes the first undelivered request and takes it off the queue. */
+void asy_cancel_take(lua_State *L, Task *t);
+
+/* Tells what a parked task waits for; whether that lets it go at once. It may also have woken it. */
+bool asy_cancel_abort(lua_State *L, Task *t);
+
+/* A request goes on to the task that t is about to wait for. If that fails, t doesn't wait. */
+void asy_cancel_pass_on(lua_State *L, Task *t, Task *next);
+
+/* Debug mode, a hook: the running task's function is about to return, and has caught a cancellation. */
+void asy_cancel_note_end(lua_State *L, lua_Debug *ar);
+
+/* Debug mode: a task returned. Reports when it had caught a cancellation. idx: its userdata */
+void asy_cancel_returned(lua_State *L, Loop *loop, Task *t, int idx);
+
+ASY_HIDDEN_END
+
+#endif

@@ -1,0 +1,376 @@
+/*
+** errorclass.c - the error classes.
+**
+** Those of a Lua state stand in one registry table, by their number in ErrorClass, and never change.
+*/
+#include "core/error.h"
+#include "open.h"
+
+#include <string.h>
+
+#include <uv.h>
+
+static const char classes_key = 0; /* address = registry key of the table of classes */
+
+/* Registry: weak, from each class to its id and from the id to the class. A built-in class's id is one
+** byte, its ErrorClass; those of `subclass` are theirs in the whole process. */
+static const char ids_key = 0;
+enum { IDS_OPENED = 1, IDS_LAST = 2 }; /* in it: when this state opened; how many ids it has made */
+
+typedef struct ClassInfo {
+  const char *name, *text; /* text: what tostring says when there is no message */
+  ErrorClass super;
+} ClassInfo;
+
+static const ClassInfo CLASSES[ASY_NCLASSES] = {
+    [ASY_ERROR] = {"Error", "error", 0},
+    [ASY_CANCELLED] = {"CancelledError", "the task was cancelled", 0},
+    [ASY_KEYBOARD_INTERRUPT] = {"KeyboardInterrupt", "interrupted by Ctrl-C", 0},
+    [ASY_TIMEOUT] = {"TimeoutError", "timed out", ASY_ERROR},
+    [ASY_INVALID_STATE] = {"InvalidStateError", "invalid state", ASY_ERROR},
+    [ASY_QUEUE_EMPTY] = {"QueueEmpty", "the queue is empty", ASY_ERROR},
+    [ASY_QUEUE_FULL] = {"QueueFull", "the queue is full", ASY_ERROR},
+    [ASY_QUEUE_SHUTDOWN] = {"QueueShutDown", "the queue has been shut down", ASY_ERROR},
+    [ASY_INCOMPLETE_READ] = {"IncompleteReadError", "the stream ended too early", ASY_ERROR},
+    [ASY_LIMIT_OVERRUN] = {"LimitOverrunError", "no separator within the limit", ASY_ERROR},
+    [ASY_BROKEN_BARRIER] = {"BrokenBarrierError", "the barrier is broken", ASY_ERROR},
+    [ASY_BROKEN_EXECUTOR] = {"BrokenExecutorError", "the executor is broken", ASY_ERROR},
+    [ASY_BUSY] = {"BusyError", "in use by another task", ASY_ERROR},
+    [ASY_CLOSED] = {"ClosedError", "closed", ASY_ERROR},
+    [ASY_EXCEPTION_GROUP] = {"ExceptionGroup", "several errors", ASY_ERROR},
+    [ASY_OSERROR] = {"OSError", "operating system error", ASY_ERROR},
+    [ASY_CONNECTION_REFUSED] = {"ConnectionRefusedError", "connection refused", ASY_OSERROR},
+    [ASY_CONNECTION_RESET] = {"ConnectionResetError", "connection reset by peer", ASY_OSERROR},
+    [ASY_BROKEN_PIPE] = {"BrokenPipeError", "broken pipe", ASY_OSERROR},
+    [ASY_ADDRESS_IN_USE] = {"AddressInUseError", "address already in use", ASY_OSERROR},
+    [ASY_FILE_NOT_FOUND] = {"FileNotFoundError", "no such file or directory", ASY_OSERROR},
+    [ASY_PERMISSION] = {"PermissionError", "permission denied", ASY_OSERROR},
+    [ASY_GAI] = {"GaiError", "name resolution failed", ASY_OSERROR},
+};
+
+void asy_class_push(lua_State *L, ErrorClass cls) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &classes_key);
+  lua_rawgeti(L, -1, cls);
+  lua_remove(L, -2);
+}
+
+/* stack: ..., class wanted; whether the value's metatable is that class or has it above it.
+** Pops the class. Only raw reads: it also runs in message handlers and finalisers. */
+static bool instance_of_top(lua_State *L, int idx) {
+  const void *want = lua_topointer(L, -1);
+  bool found = false;
+  if (!lua_istable(L, idx) || !lua_getmetatable(L, idx)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  for (int depth = 0; lua_istable(L, -1) && depth < 100; depth++) {
+    if ((found = lua_topointer(L, -1) == want)) break;
+    lua_pushliteral(L, "super");
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+  }
+  lua_pop(L, 2);
+  return found;
+}
+
+bool asy_isinstance(lua_State *L, int idx, ErrorClass cls) {
+  idx = lua_absindex(L, idx);
+  if (!lua_istable(L, idx)) return false;
+  luaL_checkstack(L, 5, NULL);
+  asy_class_push(L, cls);
+  return instance_of_top(L, idx);
+}
+
+bool asy_isinterruption(lua_State *L, int idx) {
+  return asy_isinstance(L, idx, ASY_CANCELLED) || asy_isinstance(L, idx, ASY_KEYBOARD_INTERRUPT);
+}
+
+/* Classes, as Lua sees them */
+
+/* tostring(error): "Class: message"; OSErrors "[CODE] message"; a bare Error its message alone. */
+static int error__tostring(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "message");
+  if (lua_isnil(L, 2)) {
+    lua_getfield(L, 1, "text");
+    lua_replace(L, 2);
+  }
+  luaL_tolstring(L, 2, NULL);
+  if (asy_isinstance(L, 1, ASY_OSERROR) && lua_getfield(L, 1, "code") == LUA_TSTRING)
+    lua_pushfstring(L, "[%s] %s", lua_tostring(L, -1), lua_tostring(L, 3));
+  else {
+    lua_settop(L, 3);
+    lua_getmetatable(L, 1);
+    asy_class_push(L, ASY_ERROR);
+    if (lua_rawequal(L, -1, -2)) return lua_settop(L, 3), 1;
+    lua_getfield(L, -2, "name");
+    lua_pushfstring(L, "%s: %s", luaL_tolstring(L, -1, NULL), lua_tostring(L, 3));
+  }
+  return 1;
+}
+
+static int class__tostring(lua_State *L) {
+  lua_getfield(L, 1, "name");
+  lua_pushfstring(L, "class asyncio.%s", luaL_tolstring(L, -1, NULL));
+  return 1;
+}
+
+/* Class(message) or Class{message=, field=...}; a class may say more in `init(err, ...)`. */
+static int class__call(lua_State *L) {
+  int n = lua_gettop(L);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkstack(L, n + 10, "too many arguments");
+  lua_createtable(L, 0, 2);
+  if (lua_istable(L, 2) && !lua_getmetatable(L, 2)) {
+    for (lua_pushnil(L); lua_next(L, 2);) {
+      lua_pushvalue(L, -2);
+      lua_insert(L, -2);
+      lua_rawset(L, n + 1);
+    }
+  } else {
+    lua_settop(L, n + 1);
+    lua_pushvalue(L, 2);
+    lua_setfield(L, n + 1, "message");
+  }
+  lua_pushvalue(L, 1);
+  lua_setmetatable(L, n + 1);
+  if (lua_getfield(L, 1, "init") == LUA_TFUNCTION) {
+    lua_pushvalue(L, n + 1);
+    for (int i = 2; i <= n; i++) lua_pushvalue(L, i);
+    lua_call(L, n, 0);
+  }
+  lua_settop(L, n + 1);
+  return 1;
+}
+
+static int class_subclass(lua_State *L);
+
+void asy_class_begin(lua_State *L) {
+  luaL_checkstack(L, 6, NULL);
+  lua_createtable(L, 0, 8);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_createtable(L, 0, 4); /* the class's own metatable */
+  lua_pushcfunction(L, class__call);
+  lua_setfield(L, -2, "__call");
+  lua_pushcfunction(L, class__tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_setmetatable(L, -2);
+}
+
+/* What a class inherits. stack: ..., class, parent or nil → ..., class */
+static void set_parent(lua_State *L) {
+  bool root = lua_isnil(L, -1);
+  lua_getmetatable(L, -2);
+  if (root) {
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, class_subclass);
+    lua_setfield(L, -2, "subclass");
+  } else {
+    lua_pushvalue(L, -2);
+  }
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1); /* class, parent */
+  if (root)
+    lua_pushcfunction(L, error__tostring);
+  else
+    lua_getfield(L, -1, "__tostring");
+  lua_setfield(L, -3, "__tostring");
+  lua_setfield(L, -2, "super");
+}
+
+/* stack: ..., parent or nil → ..., class */
+static void new_class(lua_State *L, const char *name) {
+  asy_class_begin(L);
+  lua_insert(L, -2);
+  set_parent(L);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "name");
+  lua_pushfstring(L, "asyncio.%s", name);
+  lua_setfield(L, -2, "__name");
+}
+
+/* The class is one, and knows its id. stack: ..., class, id → ..., class */
+static void give_id(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_pushvalue(L, -3);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 2);
+}
+
+/* It can be found by its id. stack: ..., class, id → ..., class */
+static void publish(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_insert(L, -2);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+/* stack: ..., class, id → ..., class */
+static void register_class(lua_State *L) {
+  lua_pushvalue(L, -1);
+  lua_rotate(L, -3, 1); /* id, class, id */
+  give_id(L);
+  lua_insert(L, -2);
+  publish(L);
+}
+
+/* Pushes an id that no class of this process has or will have: no two states are at one address at
+** one time, and none counts to the same number twice. */
+static void push_new_id(lua_State *L) {
+  struct {
+    const void *state;
+    uint64_t opened;
+    lua_Integer number;
+  } id;
+  memset(&id, 0, sizeof id); /* the padding, too */
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_rawgeti(L, -1, IDS_OPENED);
+  lua_rawgeti(L, -2, IDS_LAST);
+  id.state = lua_topointer(L, LUA_REGISTRYINDEX);
+  id.opened = (uint64_t)lua_tointeger(L, -2);
+  id.number = lua_tointeger(L, -1) + 1;
+  lua_pushinteger(L, id.number);
+  lua_rawseti(L, -4, IDS_LAST);
+  lua_pop(L, 3);
+  lua_pushlstring(L, (const char *)&id, sizeof id);
+}
+
+/// A class below this one: `local MyError = asyncio.Error:subclass("MyError")`.
+// @function Error:subclass
+// @string name shown by tostring
+// @treturn table the class: call it to make an error
+static int class_subclass(lua_State *L) {
+  const char *name = luaL_checkstring(L, 2);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_pushvalue(L, 1);
+  new_class(L, name);
+  push_new_id(L);
+  register_class(L);
+  return 1;
+}
+
+const char *asy_class_id(lua_State *L, int idx, size_t *length) {
+  const char *id;
+  idx = lua_absindex(L, idx);
+  if (!lua_istable(L, idx)) return NULL;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_pushvalue(L, idx);
+  id = lua_rawget(L, -2) == LUA_TSTRING ? lua_tolstring(L, -1, length) : NULL;
+  lua_pop(L, 2);
+  return id;
+}
+
+bool asy_class_find(lua_State *L, const char *id, size_t length) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ids_key);
+  lua_pushlstring(L, id, length);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return lua_istable(L, -1);
+}
+
+void asy_class_inherit(lua_State *L, const char *id, size_t length) {
+  set_parent(L);
+  lua_pushlstring(L, id, length);
+  give_id(L);
+}
+
+void asy_class_publish(lua_State *L, const char *id, size_t length) {
+  lua_pushlstring(L, id, length);
+  publish(L);
+}
+
+/// Whether `value` is an error of `class`, or of a class below it.
+// False for values of every other kind; never raises for them.
+// @function isinstance
+// @param value anything
+// @tparam table class one of the error classes
+// @treturn boolean
+// @usage
+// local ok, err = pcall(asyncio.open_connection, "127.0.0.1", 1) -- where nobody listens
+// print(asyncio.isinstance(err, asyncio.OSError), err.code) --> true  ECONNREFUSED
+static int error_isinstance(lua_State *L) {
+  luaL_checkany(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  lua_pushboolean(L, instance_of_top(L, 1));
+  return 1;
+}
+
+/* Before the first class. */
+static void open_ids(lua_State *L) {
+  lua_createtable(L, 2, 2 * ASY_NCLASSES);
+  lua_pushinteger(L, (lua_Integer)uv_hrtime());
+  lua_rawseti(L, -2, IDS_OPENED);
+  lua_pushinteger(L, 0);
+  lua_rawseti(L, -2, IDS_LAST);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "kv");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &ids_key);
+}
+
+/* new_id() → a string that nothing in this process has as an id, or will have */
+static int error_new_id(lua_State *L) {
+  push_new_id(L);
+  return 1;
+}
+
+/// The errors of this library: tables whose metatable is their class. `asyncio.isinstance` asks for
+// it. A class is called to make an error: `asyncio.Error "a message"`, also with fields:
+// `asyncio.Error { message = "...", field = 1 }`. All have `message`, and `traceback` where it is known; `tostring` is a
+// sentence for people.
+//
+// - `Error`: the root. Below it:
+// - `TimeoutError`: the time is up
+// - `InvalidStateError`: a future has a result already, or none yet
+// - `QueueEmpty`, `QueueFull`, `QueueShutDown`
+// - `IncompleteReadError`: the stream ended before `readexactly` or `readuntil` had it all;
+//   `partial`, `expected`
+// - `LimitOverrunError`: no separator within the limit; `consumed`
+// - `BrokenBarrierError`, `BrokenExecutorError`
+// - `BusyError`: another task uses it; `ClosedError`: it is closed
+// - `ExceptionGroup`: several errors, from a task group
+// - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`, `address`. Below it
+//   `ConnectionRefusedError`, `ConnectionResetError`, `BrokenPipeError`, `AddressInUseError`,
+//   `FileNotFoundError`, `PermissionError` and
+//   `GaiError` (names that could not be resolved)
+//
+// Two are no `Error`, so that who catches those lets them pass: `CancelledError` and
+// `KeyboardInterrupt`.
+// @type Error
+// @usage
+// local NoTea = asyncio.Error:subclass "NoTea"
+// local ok, err = pcall(function() error(NoTea { message = "the pot is empty", pot = 3 }) end)
+// print(ok, asyncio.isinstance(err, asyncio.Error), err.pot) --> false  true  3
+// print(err) --> NoTea: the pot is empty
+
+static const luaL_Reg functions[] = {{"isinstance", error_isinstance},
+                                     {"new_id", error_new_id},
+                                     {NULL, NULL}};
+
+void asy_open_error(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+  open_ids(L);
+  lua_createtable(L, ASY_NCLASSES, 0);
+  for (int i = 1; i < ASY_NCLASSES; i++) {
+    if (CLASSES[i].super)
+      lua_rawgeti(L, -1, CLASSES[i].super);
+    else
+      lua_pushnil(L);
+    new_class(L, CLASSES[i].name);
+    lua_pushstring(L, CLASSES[i].text);
+    lua_setfield(L, -2, "text");
+    lua_pushlstring(L, &(const char){(char)i}, 1);
+    register_class(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -4, CLASSES[i].name);
+    lua_rawseti(L, -2, i);
+  }
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &classes_key);
+}

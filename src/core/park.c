@@ -1,0 +1,140 @@
+/*
+** park.c - the only place that suspends a task: parking, giving way, sleeping.
+*/
+#include "core/task.h"
+
+#include "core/cancel.h"
+#include "core/error.h"
+#include "core/impasse.h"
+#include "open.h"
+
+Task *asy_current_or_null(lua_State *L) {
+  return asy_current_or_null_in(L, ASY_RUNTIME(L));
+}
+
+Task *asy_current(lua_State *L) {
+  Task *t = ASY_RUNTIME(L)->current;
+  if (ASY_LIKELY(t && t->top == L && lua_isyieldable(L))) return t;
+  asy_impasse(L, !t ? ASY_NO_TASK : t->top != L ? ASY_STRANGE_CORO : ASY_NO_YIELD, t ? t->top : NULL);
+}
+
+/* Parking */
+
+/* Resumed by somebody else than the step: the task still waits, and nothing it waits for has come. */
+int asy_resumed_by_stranger(lua_State *L) {
+  return asy_error(L, ASY_ERROR,
+                   "a coroutine that waits inside its task was resumed by something else");
+}
+
+/* ctx: the runtime, which lives as long as the state. Whoever resumes, the coroutine goes on only if
+** the task that runs is the one that parked here. */
+static int park_resumed(lua_State *L, int status, lua_KContext ctx) {
+  Task *t = ((Runtime *)ctx)->current;
+  (void)status;
+  if (!t || t->parked != L || t->top != L) return asy_resumed_by_stranger(L);
+  t->parked = NULL;
+  if (t->code == ASY_WOKEN_CANCELLED) return asy_task_raise(L, t);
+  return t->kind->finish(L, t);
+}
+
+/* The rest of asy_park: t->kind says how it waits. */
+static int park(lua_State *L, Task *t) {
+  t->code = 0;
+  t->parked = L;
+  t->phase = TASK_PARKED;
+  if (t->requests) {
+    Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
+    if (next)
+      asy_cancel_pass_on(L, t, next);
+    else if (asy_cancel_abort(L, t)) {
+      t->phase = TASK_RUNNING;
+      return asy_task_raise(L, t);
+    }
+  }
+  return lua_yieldk(L, 0, (lua_KContext)t->loop->rt, park_resumed);
+}
+
+/* What the task's user value holds: the value at idx, or nothing for 0. */
+static void set_anchor(lua_State *L, Task *t, int idx) {
+  asy_held_table(L, t->loop);
+  lua_rawgeti(L, -1, t->slot);
+  if (idx)
+    lua_pushvalue(L, idx);
+  else
+    lua_pushnil(L);
+  lua_setiuservalue(L, -2, FUTURE_UV_VALUE);
+  lua_pop(L, 2);
+  t->anchored = idx != 0;
+}
+
+int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on) {
+  t->kind = kind;
+  t->on = on;
+  if (t->anchored) set_anchor(L, t, 0);
+  return park(L, t);
+}
+
+int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) {
+  t->kind = kind;
+  t->on = on;
+  set_anchor(L, t, idx);
+  return park(L, t);
+}
+
+/* Giving way: the task goes to the end of the ready list */
+
+static int yield_finish(lua_State *L, Task *t) {
+  lua_CFunction again = t->again;
+  return again ? again(L) : lua_gettop(L) - 1;
+}
+
+static Abort yield_abort(lua_State *L, Task *t) {
+  (void)L;
+  list_remove(&t->ready.link);
+  return ASY_DETACHED;
+}
+
+static const WaitKind YIELD = {"give way", yield_finish, yield_abort, NULL, NULL};
+
+int asy_give_way(lua_State *L, Task *t, lua_CFunction again) {
+  t->again = again;
+  asy_ready(t->loop, &t->ready);
+  return asy_park(L, t, &YIELD, NULL);
+}
+
+/* Sleeping */
+
+static int sleep_finish(lua_State *L, Task *t) {
+  (void)t;
+  return lua_gettop(L) - 1;
+}
+
+static Abort sleep_abort(lua_State *L, Task *t) {
+  (void)L;
+  timer_cancel(&t->loop->timers, &t->timer);
+  return ASY_DETACHED;
+}
+
+static const WaitKind SLEEP = {"sleep", sleep_finish, sleep_abort, NULL, NULL};
+
+/// Suspends the current task; never for less than it says.
+// `sleep(0)` gives way for one turn of the loop.
+// @function sleep
+// @tparam number delay seconds
+// @param ... what it returns
+// @return the values after the delay
+static int task_sleep(lua_State *L) {
+  int isnum;
+  lua_Number s = lua_tonumberx(L, 1, &isnum);
+  if (!isnum || s != s) asy_checkseconds(L, 1); /* raises */
+  Task *t = asy_current(L);
+  if (s <= 0) return asy_give_way(L, t, NULL);
+  if (!timer_set(&t->loop->timers, &t->timer, asy_deadline(t->loop, s)))
+    return asy_nomemory(L);
+  return asy_park(L, t, &SLEEP, NULL);
+}
+
+static const luaL_Reg functions[] = {{"sleep", task_sleep}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_park(lua_State *L) { asy_setfuncs(L, functions); }

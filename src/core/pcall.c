@@ -1,0 +1,72 @@
+/*
+** pcall.c - asyncio.pcall and asyncio.xpcall: protected calls that let cancellation through.
+*/
+#include "core/error.h"
+#include "open.h"
+
+static int pcall_done(lua_State *L, int status, lua_KContext first) {
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - (int)first;
+  if (asy_isinterruption(L, -1)) return lua_error(L);
+  lua_pushboolean(L, 0);
+  lua_insert(L, -2);
+  return 2;
+}
+
+/// Like Lua's `pcall`, but a CancelledError or KeyboardInterrupt passes through.
+// @function pcall
+// @tparam function f may await
+// @param ... its arguments
+// @return true and the results, or false and the error
+// @usage
+// local task = asyncio.create_task(function()
+//   while true do -- goes on after errors, and can be cancelled
+//     local ok, err = asyncio.pcall(function()
+//       asyncio.sleep(1)
+//       error "try again"
+//     end)
+//     assert(not ok and err:find "try again")
+//   end
+// end)
+// asyncio.sleep(3.5)
+// task:cancel()
+// asyncio.wait { task }
+// print(task:cancelled()) --> true
+static int error_pcall(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_pushboolean(L, 1);
+  lua_insert(L, 1);
+  return pcall_done(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, pcall_done), 0);
+}
+
+/* The message handler of asyncio.xpcall: the user's one, not asked about cancellation. */
+static int xpcall_handler(lua_State *L) {
+  lua_settop(L, 1);
+  if (asy_isinterruption(L, 1)) return 1;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+/// Like Lua's `xpcall`, but a CancelledError or KeyboardInterrupt passes through.
+// @function xpcall
+// @tparam function f may await
+// @tparam function msgh message handler; it is not called for what passes through
+// @param ... arguments of f
+// @return true and the results, or false and what the handler returned
+static int error_xpcall(lua_State *L) {
+  int n = lua_gettop(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_pushvalue(L, 2);
+  lua_pushcclosure(L, xpcall_handler, 1);
+  lua_replace(L, 2); /* f, handler, args... */
+  lua_pushboolean(L, 1);
+  lua_pushvalue(L, 1);
+  lua_rotate(L, 3, 2); /* f, handler, true, f, args... */
+  return pcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, pcall_done), 2);
+}
+
+static const luaL_Reg functions[] = {{"pcall", error_pcall}, {"xpcall", error_xpcall}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_pcall(lua_State *L) { luaL_setfuncs(L, functions, 0); }

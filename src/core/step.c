@@ -1,0 +1,203 @@
+/*
+** step.c - the only place that resumes a task's coroutine: a step, and how a task ends.
+*/
+#include "core/step.h"
+
+#include <stdio.h>
+
+#include "core/cancel.h"
+#include "core/context.h"
+#include "core/error.h"
+#include "core/report.h"
+#include "core/scopes.h"
+#include "core/spare.h"
+#include "core/watch.h"
+
+/* Ends */
+
+/* What a failed body's error means. stack: ..., error */
+static FutureState failure(lua_State *L, Loop *loop, Task *t) {
+  if (asy_isinstance(L, -1, ASY_CANCELLED)) return FUTURE_CANCELLED;
+  if (asy_isinstance(L, -1, ASY_KEYBOARD_INTERRUPT)) {
+    t->future.looked = true;
+    lua_pushvalue(L, -1);
+    asy_loop_setfield(L, loop, "fatal");
+    loop->fatal = true;
+  }
+  return FUTURE_ERROR;
+}
+
+/* stack: ..., task, value → ..., task. Until it returns the task can be settled again. */
+static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool packed) {
+  asy_future_settle(L, loop->rt, &t->future, -2, state, packed);
+  t->phase = TASK_ENDED;
+  t->requests = 0;
+  if (t->scopes || !list_empty(&t->guards)) asy_scopes_forget(L, loop, t);
+  if (t->ended) t->ended(L, t);
+  asy_release_in(L, loop, ASY_HELD, t->slot);
+  t->loop = NULL;
+}
+
+/* The body has returned; its function and value are on the coroutine's stack. */
+static void task_finish(lua_State *L, Loop *loop, Ready *self) {
+  Task *t = asy_container(self, Task, ready);
+  FutureState state = FUTURE_RESULT;
+  list_prepend(&loop->ready, &t->ready.link); /* should memory run out below, it is tried again */
+  t->ready.run = task_finish;
+  lua_rawgeti(L, ASY_HELD, t->slot);
+  lua_pushvalue(t->co, -1);
+  lua_xmove(t->co, L, 1);
+  if (t->failed)
+    state = failure(L, loop, t);
+  else if (t->own_request) {
+    lua_pop(L, 1);
+    asy_cancel_take(L, t);
+    state = FUTURE_CANCELLED;
+  } else if (loop->debug)
+    asy_cancel_returned(L, loop, t, -2);
+  settle(L, loop, t, state, state == FUTURE_RESULT && t->packed);
+  list_remove(&t->ready.link);
+  if (t->own_coro) {
+    lua_pushvalue(L, -1); /* task, task, function */
+    lua_pop(t->co, 1);
+    lua_xmove(t->co, L, 1);
+    lua_insert(L, -2);
+    asy_spare_keep(L, loop, t);
+    lua_pop(L, 1);
+    lua_setiuservalue(L, -2, TASK_UV_CORO);
+  } else
+    lua_settop(t->co, 0); /* dead, to whoever looks at it */
+  lua_pop(L, 1);
+}
+
+/* The coroutine can't go on: strangers resumed or closed it, or it yielded to the loop. */
+static void task_break(lua_State *L, Loop *loop, Ready *self) {
+  Task *t = asy_container(self, Task, ready);
+  bool yielded = t->phase == TASK_RUNNING;
+  lua_Debug ar;
+  list_remove(&t->waiter.link);
+  list_prepend(&loop->ready, &t->ready.link); /* should memory run out below, it is tried again */
+  t->ready.run = task_break;
+  asy_task_push(L, t);
+  asy_error_push(L, ASY_ERROR, yielded ? "the task called coroutine.yield outside of a coroutine of its own: "
+                                         "to give way, call asyncio.sleep(0)"
+                                       : "the task's coroutine was resumed or closed by something else");
+  if (yielded) {
+    luaL_traceback(L, t->co, NULL, 0);
+    lua_setfield(L, -2, "traceback");
+  }
+  if (lua_status(t->co) == LUA_YIELD || !lua_getstack(t->co, 0, &ar)) asy_killthread(t->co, L);
+  t->own_coro = false;
+  settle(L, loop, t, FUTURE_ERROR, false);
+  list_remove(&t->ready.link);
+  lua_pop(L, 1);
+}
+
+/* A task cancelled before its first step never runs. */
+static void task_stillborn(lua_State *L, Loop *loop, Task *t) { /* tried again like task_finish */
+  list_prepend(&loop->ready, &t->ready.link);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_getfield(L, -1, "requests");
+  lua_rawgeti(L, -1, 1);
+  lua_replace(L, -3);
+  lua_pop(L, 1); /* task, request */
+  settle(L, loop, t, FUTURE_CANCELLED, false);
+  list_remove(&t->ready.link);
+  if (t->own_coro) {
+    asy_spare_keep(L, loop, t);
+    lua_pushnil(L);
+    lua_setiuservalue(L, -2, TASK_UV_CORO);
+  }
+  lua_pop(L, 1);
+}
+
+/* Steps */
+
+static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
+  char text[80];
+  snprintf(text, sizeof text, "a task held the loop for %.3f s", (double)ns / 1e9);
+  asy_task_push(L, t);
+  asy_watch_push(L, loop);
+  asy_report(L, loop, (Report){.message = text, .key = "task", .object = -2, .traceback = lua_tostring(L, -1)});
+  lua_pop(L, 2);
+}
+
+static bool resumable(Task *t) {
+  lua_Debug ar;
+  if (t->phase != TASK_NEW) return lua_status(t->co) == LUA_YIELD;
+  return lua_status(t->co) == LUA_OK && !lua_getstack(t->co, 0, &ar) && lua_gettop(t->co) > 0;
+}
+
+/* lua_resume, with the task's context as the current one: it may set another. */
+static int resume_in_context(lua_State *L, Task *t, Runtime *rt, int n) {
+  asy_task_push(L, t);
+  lua_getiuservalue(L, -1, TASK_UV_CONTEXT);
+  asy_context_swap(L, rt); /* stack: ..., task, former context */
+  int status = lua_resume(t->co, L, n, &n);
+  asy_context_swap(L, rt);
+  lua_setiuservalue(L, -2, TASK_UV_CONTEXT);
+  lua_pop(L, 1);
+  return status;
+}
+
+/* The first ContextVar of all was set in this step: what it set is the task's. */
+static void keep_context(lua_State *L, Task *t, Runtime *rt) {
+  asy_task_push(L, t);
+  lua_pushnil(L);
+  asy_context_swap(L, rt);
+  lua_setiuservalue(L, -2, TASK_UV_CONTEXT);
+  lua_pop(L, 1);
+}
+
+/* Resumes the task's coroutine with n arguments; what it yields is nothing. */
+static int resume(lua_State *L, Task *t, Runtime *rt, int n) {
+  if (rt->contexts) return resume_in_context(L, t, rt, n);
+  int status = lua_resume(t->co, L, n, &n);
+  if (rt->contexts) keep_context(L, t, rt);
+  return status;
+}
+
+void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
+  Task *t = asy_container(self, Task, ready);
+  Runtime *rt = loop->rt;
+  int n = 0, status;
+  if (!resumable(t)) {
+    if (t->phase == TASK_WOKEN && t->code != ASY_WOKEN_CANCELLED && t->kind->giveback) t->kind->giveback(L, t);
+    task_break(L, loop, self);
+    return;
+  }
+  if (t->phase == TASK_NEW) {
+    if (t->requests) {
+      task_stillborn(L, loop, t);
+      return;
+    }
+    n = lua_gettop(t->co) - 1;
+  }
+  bool watched = loop->debug;
+  if (watched) asy_watch_begin(loop, t->co, asy_cancel_note_end); /* before SIGINT could set a hook there */
+  rt->current = t;
+  t->top = t->co;
+  t->budget = ASY_BUDGET;
+  t->phase = TASK_RUNNING;
+  status = resume(L, t, rt, n);
+  rt->current = NULL;
+  if (rt->armed) asy_interrupt_disarm(rt);
+  if (watched) asy_watch_end(loop, t->co);
+  uint64_t slow = asy_step_ended(loop);
+  if (slow) report_slow(L, loop, t, slow);
+  if (ASY_LIKELY(status == LUA_YIELD && t->phase != TASK_RUNNING)) return;
+  if (status == LUA_YIELD) {
+    task_break(L, loop, self);
+    return;
+  }
+  if (status != LUA_OK) { /* the body's own frame ran out of memory or stack */
+    t->failed = true;
+    t->own_coro = false;
+    lua_xmove(t->co, L, 1);
+    lua_settop(t->co, 0); /* its stack may be full */
+    lua_pushnil(t->co);
+    lua_xmove(L, t->co, 1);
+  }
+  task_finish(L, loop, self);
+}

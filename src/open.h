@@ -1,0 +1,62 @@
+/*
+** open.h - what luaopen calls: each file with functions for Lua has an opener, which adds them to the module's table
+** on the top of the stack, and to the classes.
+*/
+#ifndef ASY_OPEN_H
+#define ASY_OPEN_H
+
+#include "base/asy.h"
+
+ASY_HIDDEN
+
+void asy_open_error(lua_State *L); /* core/errorclass.c */
+void asy_open_pcall(lua_State *L); /* core/pcall.c */
+
+void asy_open_codec(lua_State *L); /* thread/codec.c */
+
+void asy_open_loop(lua_State *L); /* core/loopclass.c */
+void asy_open_report(lua_State *L); /* core/report.c */
+void asy_open_context(lua_State *L); /* core/context.c */
+void asy_open_callback(lua_State *L); /* core/callback.c */
+void asy_open_future(lua_State *L); /* core/future.c */
+void asy_open_park(lua_State *L); /* core/park.c */
+void asy_open_task(lua_State *L); /* core/spawn.c */
+void asy_open_task_class(lua_State *L); /* core/taskclass.c */
+void asy_open_coro(lua_State *L); /* core/coro.c */
+void asy_open_await(lua_State *L); /* core/await.c */
+
+void asy_open_lock(lua_State *L); /* sync/lock.c */
+void asy_open_event(lua_State *L); /* sync/event.c */
+void asy_open_condition(lua_State *L); /* sync/condition.c */
+void asy_open_semaphore(lua_State *L); /* sync/semaphore.c */
+void asy_open_barrier(lua_State *L); /* sync/barrier.c */
+void asy_open_queue(lua_State *L); /* sync/queue.c */
+
+void asy_open_address(lua_State *L); /* net/address.c */
+void asy_open_resolve(lua_State *L); /* net/resolve.c */
+void asy_open_stream(lua_State *L); /* net/life.c */
+void asy_open_reader(lua_State *L); /* net/reader.c */
+void asy_open_writer(lua_State *L); /* net/writer.c */
+void asy_open_connect(lua_State *L); /* net/connect.c */
+
+void asy_open_standard(lua_State *L); /* os/standard.c */
+
+void asy_open_server(lua_State *L); /* net/server.c */
+
+void asy_open_poll(lua_State *L); /* os/descriptor.c */
+void asy_open_signal(lua_State *L); /* os/signal.c */
+
+void asy_open_testing(lua_State *L); /* dev/testing.c */
+
+void asy_open_executor(lua_State *L); /* thread/executor.c */
+void asy_open_inside(lua_State *L); /* thread/inside.c */
+void asy_open_channel(lua_State *L); /* thread/channel.c */
+void asy_open_remote(lua_State *L); /* thread/remote.c */
+
+void asy_open_watch(lua_State *L); /* core/watch.c */
+
+void asy_open_graph(lua_State *L); /* dev/graph.c */
+
+ASY_HIDDEN_END
+
+#endif

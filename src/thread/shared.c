@@ -1,0 +1,66 @@
+/*
+** shared.c - counted records that cross from state to state.
+*/
+#include "thread/shared.h"
+
+#include "core/error.h"
+#include "thread/codec.h"
+
+void shared_init(Shared *record, const SharedClass *cls) {
+  atomic_store(&record->refs, 1);
+  record->cls = cls;
+}
+
+void shared_ref(Shared *record) { atomic_fetch_add(&record->refs, 1); }
+
+void shared_unref(Shared *record) {
+  if (atomic_fetch_sub(&record->refs, 1) == 1) record->cls->destroy(record);
+}
+
+Shared **shared_newbox(lua_State *L, const SharedClass *cls) {
+  Shared **box = lua_newuserdatauv(L, sizeof *box, 0);
+  *box = NULL;
+  asy_pushmeta(L, asy_runtime(L), cls->kind);
+  lua_setmetatable(L, -2);
+  return box;
+}
+
+void *shared_check(lua_State *L, int idx, const SharedClass *cls) {
+  Shared **box = asy_check(L, ASY_RUNTIME(L), idx, cls->kind, cls->name);
+  if (!*box) asy_error(L, ASY_CLOSED, "the %s has been collected", cls->noun);
+  return *box;
+}
+
+int shared_gc(lua_State *L, const SharedClass *cls) {
+  Shared **box = asy_test(L, ASY_RUNTIME(L), 1, cls->kind);
+  if (!box || !*box) return 0;
+  shared_unref(*box);
+  *box = NULL;
+  return 0;
+}
+
+/* Crossing */
+
+static void *hold(void *userdata) {
+  Shared *record = *(Shared **)userdata;
+  if (record) shared_ref(record);
+  return record;
+}
+
+static void drop(void *record) { shared_unref(record); }
+
+static void arrive(lua_State *L, void *arg) {
+  Shared *record = arg, **box = shared_newbox(L, record->cls);
+  shared_ref(record);
+  *box = record;
+}
+
+static const CodecShared CROSSING = {hold, drop, arrive};
+
+void shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods,
+                     const luaL_Reg *metamethods) {
+  asy_newclass(L, cls->kind, cls->name, methods, metamethods);
+  asy_pushmeta(L, asy_runtime(L), cls->kind);
+  codec_share(L, &CROSSING);
+  lua_pop(L, 1);
+}
