@@ -97,13 +97,14 @@ end
 function After:use_all_in_another_run(where)
   local runner <close> = asyncio.Runner { cancel_timeout = 0.01, flush_timeout = 0.01, executor_timeout = 1 }
   runner:get_loop():set_exception_handler(function(_, context) self.env:judge(where, context.exception) end)
-  runner:run(function()
+  local ok, err = pcall(runner.run, runner, function()
     for _, thing in ipairs(self.things) do
       self:use(where, thing, asyncio.create_task)
       asyncio.sleep(0)
     end
     asyncio.sleep(0.001)
   end)
+  if not ok then self.env:judge(where, err) end -- a finaliser may stop the loop
 end
 
 -- Memory that is used again

@@ -60,6 +60,14 @@
 
 ASY_EXPORT int luaopen_asyncio_core(lua_State *L);
 
+/* What must hold, in builds with ASY_CHECKS (asan, gc, oom, fuzz); costs nothing elsewhere. */
+#if defined(ASY_CHECKS)
+#include <assert.h>
+#define asy_assert(condition) assert(condition)
+#else
+#define asy_assert(condition) ((void)0)
+#endif
+
 #define asy_container(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #endif

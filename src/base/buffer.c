@@ -41,6 +41,7 @@ bool buffer_append(Buffer *b, const char *bytes, size_t n) {
 }
 
 void buffer_consume(Buffer *b, size_t n) {
+  asy_assert(n <= b->end - b->start);
   b->start += n;
   if (b->start == b->end) b->start = b->end = 0;
 }

@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#include "base/asy.h"
+
 typedef struct ListNode {
   struct ListNode *prev, *next;
 } ListNode;
@@ -16,6 +18,7 @@ static inline bool list_empty(const ListNode *head) { return head->next == head;
 static inline bool list_linked(const ListNode *n) { return n->next != n; }
 
 static inline void list_append(ListNode *head, ListNode *n) {
+  asy_assert(!list_linked(n) && n != head); /* it is in one list at most */
   n->prev = head->prev;
   n->next = head;
   head->prev->next = n;
@@ -42,6 +45,7 @@ static inline ListNode *list_take(ListNode *head) {
 /* Moves everything in `from` to the end of `head`. */
 static inline void list_splice(ListNode *head, ListNode *from) {
   if (list_empty(from)) return;
+  asy_assert(head != from);
   from->next->prev = head->prev;
   head->prev->next = from->next;
   from->prev->next = head;

@@ -50,6 +50,7 @@ static bool resize(TimerHeap *h, size_t size) {
 }
 
 bool timer_set(TimerHeap *h, Timer *t, uint64_t deadline) {
+  asy_assert(!t->place && t->fire);
   if (h->n == h->size && !resize(h, h->size ? 2 * h->size : 16)) return false;
   sift_up(h, h->n++, (TimerEntry){deadline, ++h->order, t});
   return true;

@@ -17,6 +17,7 @@ static void note_place(lua_State *L, Task *t, const char *key, int level) {
 
 /* Pushes the first undelivered request and takes it off the queue. */
 void asy_cancel_take(lua_State *L, Task *t) {
+  asy_assert(t->requests > 0 && t->own_request <= t->requests);
   luaL_checkstack(L, 6, NULL);
   int top = lua_gettop(L);
   asy_task_push(L, t);

@@ -266,6 +266,7 @@ static void hold_callbacks(lua_State *L, Loop *loop) {
 static void schedule_callbacks(lua_State *L, Loop *loop) {
   lua_getfield(L, -1, "callbacks");
   for (int i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+    asy_assert(((Callback *)lua_touserdata(L, -1))->slot);
     asy_callback_schedule(loop, lua_touserdata(L, -1));
     lua_pop(L, 1);
   }
@@ -291,6 +292,7 @@ bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
     hold_callbacks(L, loop);
     lua_pop(L, 1);
   }
+  asy_assert(f->state == FUTURE_PENDING && state != FUTURE_PENDING);
   lua_setiuservalue(L, idx, FUTURE_UV_VALUE);
   f->state = (uint8_t)state;
   f->packed = packed;

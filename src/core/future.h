@@ -29,6 +29,8 @@ typedef struct HookedFuture {
   void (*cancelled)(lua_State *L, struct HookedFuture *f); /* after the fact; may not raise */
 } HookedFuture;
 
+_Static_assert(offsetof(HookedFuture, future) == 0, "it is a future");
+
 /* User values, of futures and tasks. */
 #define FUTURE_UV_VALUE 1  /* done: the result or error; a task that waits: what it waits on */
 #define FUTURE_UV_EXTRAS 2 /* a table of what few futures have, or nil */

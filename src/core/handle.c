@@ -15,12 +15,14 @@ void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Han
 }
 
 void asy_handle_opened(Handle *h) {
+  asy_assert(h->closed && !h->open && h->loop);
   h->uv->data = &h->shutter;
   h->open = true;
   h->closed = false;
 }
 
 void asy_handle_free(Handle *h) {
+  asy_assert(h->closed && !h->open && !h->boxed);
   list_remove(&h->link);
   h->destroy(h);
 }
@@ -31,6 +33,7 @@ static void free_if_unused(Handle *h) {
 
 static void on_closed(uv_handle_t *uv) {
   Handle *h = uv->data;
+  asy_assert(h->closing && !h->closed && h->loop);
   h->closed = true;
   if (h->on_close) h->on_close(h);
   h->loop = NULL;

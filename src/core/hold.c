@@ -128,6 +128,7 @@ void asy_held_push(lua_State *L, Loop *loop, uint32_t slot) {
 }
 
 void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot) {
+  asy_assert(slot >= ASY_SLOT_FIRST && slot <= loop->held && loop->free_slot <= loop->held);
   lua_pushinteger(L, loop->free_slot);
   lua_rawseti(L, held, slot);
   loop->free_slot = slot;

@@ -25,6 +25,7 @@ void asy_interrupt_arm(Runtime *rt, lua_State *L) {
 
 void asy_interrupt_disarm(Runtime *rt) {
   lua_State *L = rt->armed;
+  asy_assert(L);
   rt->armed = NULL;
   lua_sethook(L, rt->old_hook, rt->old_mask, rt->old_count);
 }

@@ -52,6 +52,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
   rt->closing = outer;
+  asy_assert(!loop->open && loop->rt->running != loop);
   list_remove(&loop->link);
   inbox_close(loop->inbox); /* what has arrived by now are guests */
   for (ListNode *node; (node = list_take(&loop->guests));) {

@@ -43,7 +43,12 @@ typedef struct Waiter {
 } Waiter;
 
 /* Wakes all of a line, in order. */
-void asy_wake_all(ListNode *line, int code);
+static inline void asy_wake_all(ListNode *line, int code) {
+  while (!list_empty(line)) {
+    Waiter *w = asy_container(line->next, Waiter, link);
+    w->wake(w, code);
+  }
+}
 
 typedef struct Loop {
   uv_loop_t uv;

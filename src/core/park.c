@@ -39,6 +39,7 @@ static int park_resumed(lua_State *L, int status, lua_KContext ctx) {
 
 /* The rest of asy_park: t->kind says how it waits. */
 static int park(lua_State *L, Task *t) {
+  asy_assert(t->phase == TASK_RUNNING && t->loop->rt->current == t && t->top == L && !t->parked);
   t->code = 0;
   t->parked = L;
   t->phase = TASK_PARKED;

@@ -90,6 +90,7 @@ static void poll_idle(Loop *loop) {
 ** one, as often as a busy loop may go without. */
 void asy_poll(lua_State *L, Loop *loop) {
   bool busy = asy_is_busy(loop);
+  asy_assert(list_empty(&loop->batch) && list_empty(&loop->turn_end));
   if (asy_poll_may_wait(loop) && inbox_filled(loop->inbox)) {
     loop->steps--;
     inbox_deliver(loop->inbox);

@@ -30,6 +30,7 @@ static FutureState failure(lua_State *L, Loop *loop, Task *t) {
 /* stack: ..., task, value → ..., task. Until it returns the task can be settled again. */
 static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool packed) {
   asy_future_settle(L, loop->rt, &t->future, -2, state, packed);
+  asy_assert(!list_linked(&t->waiter.link) && !t->timer.place);
   t->phase = TASK_ENDED;
   t->requests = 0;
   if (t->scopes || !list_empty(&t->guards)) asy_scopes_forget(L, loop, t);

@@ -84,6 +84,8 @@ typedef struct Task {
   bool in_cancel;        /* a cancellation is being passed on through it */
 } Task;
 
+_Static_assert(offsetof(Task, future) == 0, "a task is a future");
+
 /* The task that makes this call and may wait in it; raises where nothing can wait. */
 Task *asy_current(lua_State *L);
 
@@ -119,6 +121,7 @@ bool asy_task_owns(lua_State *co);
 
 /* Puts a parked task on the ready list. C only. */
 static inline void asy_wake(Task *t, int code) {
+  asy_assert(t->phase == TASK_PARKED && t->loop);
   list_remove(&t->waiter.link);
   t->code = code;
   t->phase = TASK_WOKEN;

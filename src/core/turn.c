@@ -10,11 +10,14 @@
 
 #include "core/error.h"
 
-void asy_wake_all(ListNode *line, int code) {
-  while (!list_empty(line)) {
-    Waiter *w = asy_container(line->next, Waiter, link);
-    w->wake(w, code);
-  }
+static inline void run_node(lua_State *L, Loop *loop, Ready *r) {
+#if defined(ASY_CHECKS)
+  int top = lua_gettop(L);
+  r->run(L, loop, r);
+  asy_assert(lua_gettop(L) == top && loop->rt->running == loop && !loop->rt->current);
+#else
+  r->run(L, loop, r);
+#endif
 }
 
 /* Runs the first `max` nodes of a list. */
@@ -22,7 +25,7 @@ static void run_list(lua_State *L, Loop *loop, ListNode *list, int max) {
   for (ListNode *node; max-- > 0 && (node = list_take(list));) {
     Ready *r = asy_container(node, Ready, link);
     loop->steps--;
-    r->run(L, loop, r);
+    run_node(L, loop, r);
   }
 }
 

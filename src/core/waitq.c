@@ -21,6 +21,7 @@ int waitq_length(const Waitq *q) {
 }
 
 void waitq_hand(Waitq *q, Task *t, int code) {
+  asy_assert(waitq_first(q) == t); /* nobody overtakes */
   asy_wake(t, code);
   list_append(&q->handed, &t->waiter.link);
 }

@@ -65,6 +65,13 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 static Listener *listener_of(ListNode *node) { return asy_container(node, Listener, link); }
 
+/* The listener with that number, from 0; NULL when there are fewer. */
+static const Listener *nth_listener(const Server *sv, int n) {
+  list_each(node, &sv->listeners)
+    if (n-- == 0) return listener_of(node);
+  return NULL;
+}
+
 static void listen_start(Server *sv) {
   list_each(node, &sv->listeners) uv_poll_start(&listener_of(node)->poll, UV_READABLE, on_poll);
 }
@@ -465,10 +472,11 @@ static int server_sockets(lua_State *L) {
   Server *sv = check_server(L);
   int n = 0;
   lua_newtable(L);
-  list_each(node, &sv->listeners) {
+  const Listener *l;
+  for (int i = 0; (l = nth_listener(sv, i)); i++) { /* what is pushed allocates: a finaliser may close the server */
     struct sockaddr_storage sa;
     socklen_t len = sizeof sa;
-    if (getsockname(listener_of(node)->fd, (struct sockaddr *)&sa, &len)) continue;
+    if (getsockname(l->fd, (struct sockaddr *)&sa, &len)) continue;
     asy_address_push(L, (struct sockaddr *)&sa, len);
     lua_rawseti(L, -2, ++n);
   }

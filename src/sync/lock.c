@@ -20,6 +20,7 @@ Lock *asy_checklock(lua_State *L, int idx) {
 }
 
 static void own(Lock *lock, Task *t) {
+  asy_assert(!lock->owner && t->number);
   lock->owner = t->number;
   list_append(&t->guards, &lock->guard.link);
 }

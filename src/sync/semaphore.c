@@ -21,6 +21,7 @@ static Semaphore *check_semaphore(lua_State *L) {
 
 static void pass(Semaphore *s) {
   Task *next = waitq_first(&s->q);
+  asy_assert(!next || s->value == 0);
   if (next)
     waitq_hand(&s->q, next, 0);
   else

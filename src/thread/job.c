@@ -18,6 +18,7 @@ static void job_detach(Job *job) {
   list_remove(&in->guest.link);
   list_remove(&in->ready.link);
   if (in->future) ((JobFuture *)in->future)->job = NULL;
+  asy_assert(!in->loop || in->loop->jobs > 0);
   if (in->loop) in->loop->jobs--;
   in->future = NULL;
   in->loop = NULL;
