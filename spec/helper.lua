@@ -31,6 +31,12 @@ t.libs = os.getenv "SPEC_LUA_LIBS" or "$(pkg-config --libs lua5.4)"
 --- n, or n // 20 where everything is slow.
 function t.count(n) return t.slow and math.max(1, n // 20) or n end
 
+--- Sets a parameter of the collector ("pause", "stepmul"); what it was.
+function t.gc_parameter(name, value)
+  if t.lua55 then return collectgarbage("param", name, value) end
+  return collectgarbage("set" .. name, value)
+end
+
 --- Collects garbage until nothing more goes.
 function t.collect()
   for _ = 1, 4 do collectgarbage "collect" end

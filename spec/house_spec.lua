@@ -87,12 +87,23 @@ a circle of core/a, core/b, core/c:
 end
 
 function TestCallgraph:test_takes_what_a_header_defines_for_its_nouns()
-  t.assertEquals({ try("callgraph.lua", {
+  t.assertEquals({ try("callgraph.lua", { ["src/core/a.c"] = "",
     ["src/core/a.h"] = "#define A_SIZE 10\nstatic inline int a_quick(void) { return b_slow(); }\n",
     ["src/core/b.c"] = "#define LOCAL(x) \\\n  a_quick()\nint b_slow(void) { return LOCAL(A_SIZE); }\n" }) }, { [[
 a circle of core/a, core/b:
   core/a -> core/b: a_quick uses b_slow
   core/b -> core/a: LOCAL uses a_quick
+]], 1 })
+end
+
+function TestCallgraph:test_takes_what_a_header_without_a_file_defines_for_its_users()
+  t.assertEquals({ try("callgraph.lua", {
+    ["src/core/noun.h"] = "static inline int noun_quick(void) { return noun_slow(); }\n",
+    ["src/core/slow.c"] = "int noun_slow(void) { return noun_quick(); }\nint b(void) { return other(); }\n",
+    ["src/core/user.c"] = "int other(void) { return noun_quick(); }\n" }) }, { [[
+a circle of core/slow, core/user:
+  core/slow -> core/user: b uses other
+  core/user -> core/slow: other uses noun_slow by noun_quick
 ]], 1 })
 end
 

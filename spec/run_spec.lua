@@ -107,7 +107,9 @@ function TestRunErrors:test_leave_as_the_same_value()
       error(value)
     end), value)
   end
-  t.assertEquals(table.pack(pcall(asyncio.run, function() error(nil) end)), { false, nil, n = 2 })
+  local results = table.pack(pcall(asyncio.run, function() error(nil) end))
+  if t.NO_ERROR then results[2] = results[2]:match "^[^\n]*" end -- the traceback of a text
+  t.assertEquals(results, { false, t.NO_ERROR, n = 2 })
 end
 
 local function here_it_fails() error "boom" end

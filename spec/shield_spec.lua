@@ -37,7 +37,7 @@ function TestShield:test_passes_the_error_on_as_the_same_value()
     local boom = {}
     t.assertIs(t.error_of(asyncio.await, asyncio.shield(function() error(boom) end)), boom)
     local results = table.pack(pcall(asyncio.await, asyncio.shield(function() error(nil) end)))
-    t.assertEquals(results, { false, nil, n = 2 })
+    t.assertEquals(results, { false, t.NO_ERROR, n = 2 })
   end)
 end
 

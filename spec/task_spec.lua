@@ -256,8 +256,8 @@ end
 function TestTaskError:test_nil_is_an_error_too()
   t.run(function()
     local task = create_task(error, nil)
-    t.assertEquals(table.pack(pcall(await, task)), { n = 2, false, nil })
-    t.assertEquals(table.pack(task:exception()), { n = 2, nil, true })
+    t.assertEquals(table.pack(pcall(await, task)), { n = 2, false, t.NO_ERROR })
+    t.assertEquals(table.pack(task:exception()), { n = 2, t.NO_ERROR, true })
   end)
 end
 

@@ -114,6 +114,7 @@ function TestTaskGroup:test_without_tasks_ends_at_once()
 end
 
 function TestTaskGroup:test_a_block_left_by_error_nil_counts_as_left_normally()
+  if t.NO_ERROR then t.skip "error(nil) is a text in this Lua" end
   t.run(function()
     local ended = false
     local results = table.pack(pcall(in_group, function(group)
@@ -123,7 +124,7 @@ function TestTaskGroup:test_a_block_left_by_error_nil_counts_as_left_normally()
       end)
       error(nil)
     end))
-    t.assertEquals(results, { false, nil, n = 2 })
+    t.assertEquals(results, { false, t.NO_ERROR, n = 2 })
     t.assertTrue(ended)
   end)
 end

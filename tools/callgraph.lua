@@ -1,7 +1,7 @@
 -- callgraph.lua [-v] - who calls whom among the files of src/? Says so where files call each other in a circle, and
--- where a function has more than 60 lines. What stands in a header belongs to the header's noun: core/task.h and
--- core/task.c are both core/task. What a header declares is its noun's, whichever file defines it: an inline function
--- beside the declaration that uses it is no arrow to that file. -v: every arrow from file to file.
+-- where a function has more than 60 lines. What stands in a header belongs to the header's noun: core/waitq.h and
+-- core/waitq.c are both core/waitq. Where a noun's verbs have files of their own (core/task.h: core/park.c, ...), what
+-- its header defines is taken for a part of who uses it. -v: every arrow from file to file.
 -- tools/circles.txt lists the circles that are still allowed, one a line, as the nouns in it.
 package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
 local house = require "house"
@@ -13,11 +13,14 @@ local function noun(file) return (file:gsub("^src/", ""):gsub("%.[ch]$", "")) en
 --- The definitions of all files; those that other files see, by name; those of each file.
 local function read_all()
   local all, shared, own = {}, {}, {}
-  for _, file in ipairs(house.files("src", "*.[ch]")) do
+  local files, is_file = house.files("src", "*.[ch]"), {}
+  for _, file in ipairs(files) do is_file[file] = true end
+  for _, file in ipairs(files) do
     own[file] = {}
     for _, def in ipairs(house.definitions(file)) do
       if def.name then
         def.file, def.noun = file, noun(file)
+        def.is_nobodys = file:find "%.h$" and not is_file[file:gsub("h$", "c")]
         all[#all + 1] = def
         own[file][def.name] = def
         if not def.is_static then shared[def.name] = def end
@@ -27,13 +30,11 @@ local function read_all()
   return all, shared, own
 end
 
---- Whether the header that has this definition declares that name, too.
-local function declares(file, name)
-  if not file:find "%.h$" then return false end
-  for line in io.lines(file) do
-    if line:find("^[%a_][%w_%s*]*[%s*]" .. name .. "%(") and not line:find "{" then return true end
-  end
-  return false
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
 end
 
 --- noun → noun → { "user uses name", ... }
@@ -41,23 +42,25 @@ local function arrows(all, shared, own)
   local graph = {}
   for _, def in ipairs(all) do
     graph[def.noun] = graph[def.noun] or {}
-    for name, used in pairs(house.names_in(def.body)) do
-      local target = used and (own[def.file][name] or shared[name])
-      if target and target.noun ~= def.noun and not declares(def.file, name) then
-        local ties = graph[def.noun][target.noun] or {}
-        graph[def.noun][target.noun] = ties
-        ties[#ties + 1] = def.name .. " uses " .. name
+    local function follow(user, by, seen)
+      local names = house.names_in(user.body)
+      for _, name in ipairs(sorted_keys(names)) do
+        local target = names[name] and (own[user.file][name] or shared[name])
+        if target and not seen[target] then
+          seen[target] = true
+          if target.is_nobodys then
+            follow(target, by .. " by " .. name, seen)
+          elseif target.noun ~= def.noun then
+            local ties = graph[def.noun][target.noun] or {}
+            graph[def.noun][target.noun] = ties
+            ties[#ties + 1] = ("%s uses %s%s"):format(def.name, name, by)
+          end
+        end
       end
     end
+    if not def.is_nobodys then follow(def, "", { [def] = true }) end
   end
   return graph
-end
-
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 --- The circles: sets of nouns each of which leads to all others (Tarjan's).

@@ -51,14 +51,14 @@ function TestServer:test_sends_what_a_handler_wrote_under_a_restless_collector()
     local function hello(_, writer) writer:write "hello\n" end
     local server <close> = asyncio.start_server(hello, "127.0.0.1", 0)
     local port = server:sockets()[1].port
-    local pause, multiplier = collectgarbage("setpause", 0), collectgarbage("setstepmul", 1000)
+    local pause, multiplier = t.gc_parameter("pause", 0), t.gc_parameter("stepmul", 1000)
     local lines = {}
     for i = 1, t.count(200) do
       local reader, _ <close> = asyncio.open_connection("127.0.0.1", port)
       lines[i] = reader:readline()
     end
-    collectgarbage("setpause", pause)
-    collectgarbage("setstepmul", multiplier)
+    t.gc_parameter("pause", pause)
+    t.gc_parameter("stepmul", multiplier)
     t.assertEquals(#lines, t.count(200))
     for _, line in ipairs(lines) do t.assertEquals(line, "hello\n") end
   end)

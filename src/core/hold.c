@@ -36,7 +36,7 @@ void asy_loop_push(lua_State *L, const Loop *loop) {
     return;
   }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key);
-  lua_rawgeti(L, -1, loop->id);
+  lua_rawgeti(L, -1, (lua_Integer)loop->id);
   lua_remove(L, -2);
 }
 

@@ -97,14 +97,6 @@ static int loop_getfield(lua_State *L) {
   return 1;
 }
 
-static int loop_setfield(lua_State *L) {
-  Loop *loop = asy_checkloop(L, 1);
-  asy_loop_checkopen(L, loop);
-  lua_settop(L, 3);
-  asy_loop_setfield(L, loop, luaL_checkstring(L, 2));
-  return 0;
-}
-
 static int loop__index(lua_State *L) {
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1; /* a method: nearly always */
@@ -179,7 +171,6 @@ static const luaL_Reg methods[] = {{"run_forever", loop_run_forever},
                                    {"set_debug", loop_set_debug},
                                    {"get_debug", loop_get_debug},
                                    {"_get", loop_getfield},
-                                   {"_set", loop_setfield},
                                    {"_open_handles", loop_open_handles},
                                    {NULL, NULL}};
 

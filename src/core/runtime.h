@@ -31,7 +31,6 @@ typedef enum Kind {
   ASY_CANCEL,
   ASY_CHANNEL,
   ASY_REMOTE,
-  ASY_EDITOR,
   ASY_NKINDS
 } Kind;
 
