@@ -14,12 +14,12 @@
 #endif
 
 void asy_set_slow(Loop *loop, uint64_t ns) {
-  loop->slow_ns = ns;
-  loop->step_clock = ns < COARSE_LIMIT ? CLOCK_MONOTONIC : CHEAP_CLOCK;
-  loop->step_start = loop->polled_at = asy_step_now(loop);
+  loop->clock.slow_ns = ns;
+  loop->clock.source = ns < COARSE_LIMIT ? CLOCK_MONOTONIC : CHEAP_CLOCK;
+  loop->clock.step_start = loop->clock.polled_at = asy_step_now(loop);
 }
 
-uint64_t asy_now(const Loop *loop) { return loop->is_virtual ? loop->virtual_now : uv_hrtime(); }
+uint64_t asy_now(const Loop *loop) { return loop->clock.is_virtual ? loop->clock.virtual_now : uv_hrtime(); }
 
 uint64_t asy_deadline(const Loop *loop, lua_Number seconds) {
   uint64_t now = asy_now(loop);

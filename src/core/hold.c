@@ -97,13 +97,13 @@ void asy_held_table(lua_State *L, const Loop *loop) {
 }
 
 uint32_t asy_hold_in(lua_State *L, Loop *loop, int held) {
-  uint32_t slot = loop->free_slot;
+  uint32_t slot = loop->held.free;
   if (!slot) {
-    lua_rawseti(L, held, loop->held + 1); /* may raise: counted after it */
-    return ++loop->held;
+    lua_rawseti(L, held, loop->held.n + 1); /* may raise: counted after it */
+    return ++loop->held.n;
   }
   lua_rawgeti(L, held, slot);
-  loop->free_slot = (uint32_t)lua_tointeger(L, -1);
+  loop->held.free = (uint32_t)lua_tointeger(L, -1);
   lua_pop(L, 1);
   lua_rawseti(L, held, slot);
   return slot;
@@ -128,10 +128,10 @@ void asy_held_push(lua_State *L, Loop *loop, uint32_t slot) {
 }
 
 void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot) {
-  asy_assert(slot >= ASY_SLOT_FIRST && slot <= loop->held && loop->free_slot <= loop->held);
-  lua_pushinteger(L, loop->free_slot);
+  asy_assert(slot >= ASY_SLOT_FIRST && slot <= loop->held.n && loop->held.free <= loop->held.n);
+  lua_pushinteger(L, loop->held.free);
   lua_rawseti(L, held, slot);
-  loop->free_slot = slot;
+  loop->held.free = slot;
 }
 
 void asy_release(lua_State *L, Loop *loop, uint32_t slot) {

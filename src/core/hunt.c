@@ -23,21 +23,21 @@ static bool collect_generational(lua_State *L) {
 /* Collector steps after a failure that nobody looked at, so that it is reported soon. */
 void asy_hunt(lua_State *L, Loop *loop) {
   uint64_t now = uv_hrtime();
-  if (now < loop->hunt_at) return;
+  if (now < loop->hunt.at) return;
   if (!lua_gc(L, LUA_GCISRUNNING)) {
-    loop->hunt = 0;
+    loop->hunt.cycles = 0;
     return;
   }
   bool cycle_done = lua_gc(L, LUA_GCCOUNT) < HUNT_MAX_KB && collect_generational(L);
   while (!cycle_done && uv_hrtime() - now < HUNT_SLICE) cycle_done = asy_gcstep(L);
-  if (++loop->hunt_slices > HUNT_SLICES) cycle_done = true;
-  if (cycle_done) loop->hunt_slices = 0;
-  loop->hunt -= cycle_done;
-  loop->hunt_at = uv_hrtime() + (cycle_done ? HUNT_NEXT : HUNT_PAUSE);
+  if (++loop->hunt.slices > HUNT_SLICES) cycle_done = true;
+  if (cycle_done) loop->hunt.slices = 0;
+  loop->hunt.cycles -= cycle_done;
+  loop->hunt.at = uv_hrtime() + (cycle_done ? HUNT_NEXT : HUNT_PAUSE);
 }
 
 void asy_loop_hunt(Loop *loop) {
   uint64_t first = uv_hrtime() + HUNT_FIRST;
-  if (!loop->hunt || loop->hunt_at > first) loop->hunt_at = first;
-  loop->hunt = HUNT_CYCLES;
+  if (!loop->hunt.cycles || loop->hunt.at > first) loop->hunt.at = first;
+  loop->hunt.cycles = HUNT_CYCLES;
 }

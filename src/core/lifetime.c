@@ -104,7 +104,7 @@ int asy_loop_new(lua_State *L) {
   loop->rt = rt;
   loop->tick_at = TIMER_NEVER;
   asy_set_slow(loop, NS_PER_S / 10);
-  loop->steps = STEPS_PER_POLL;
+  loop->clock.steps = STEPS_PER_POLL;
   list_init(&loop->ready);
   list_init(&loop->batch);
   list_init(&loop->turn_end);
@@ -119,7 +119,7 @@ int asy_loop_new(lua_State *L) {
   lua_createtable(L, ASY_SLOT_FIRST, 0);
   for (int i = 0, held = lua_gettop(L); i < rt->nhooks; i++)
     if (rt->hooks[i]->made) rt->hooks[i]->made(L, held);
-  loop->held = ASY_SLOT_FIRST - 1;
+  loop->held.n = ASY_SLOT_FIRST - 1;
   lua_setiuservalue(L, -2, ASY_UV_HELD);
   lua_createtable(L, 0, 4);
   lua_setiuservalue(L, -2, ASY_UV_FIELDS);

@@ -50,46 +50,66 @@ static inline void asy_wake_all(ListNode *line, int code) {
   }
 }
 
+/* Time: the loop's own, and that of its steps. */
+typedef struct Clock {
+  bool is_virtual;      /* it stands still while a task can run (testing.c) */
+  uint64_t virtual_now; /* ns */
+  clockid_t source;     /* what steps are measured with: the coarse clock, if that will do */
+  uint64_t step_start;  /* when the step under way began (ns of that) */
+  uint64_t polled_at;   /* when it polled last (likewise) */
+  uint64_t slow_ns;     /* slow_callback_duration */
+  int steps;            /* left before a busy loop polls */
+} Clock;
+
+/* The search for errors that nobody looked at (hunt.c). */
+typedef struct Hunt {
+  int cycles;  /* of the collector that are left; 0: there is none */
+  int slices;  /* spent on this cycle */
+  uint64_t at; /* when the next one is due */
+} Hunt;
+
+/* What the loop keeps alive: a table of values by slot (hold.c). */
+typedef struct Held {
+  uint32_t n;    /* slots made so far */
+  uint32_t free; /* the first free one, which names the next; 0: none */
+} Held;
+
 typedef struct Loop {
-  uv_loop_t uv;
-  uv_async_t wakeup; /* inbox and Ctrl-C */
-  uv_timer_t tick;   /* bounds a poll: whole ms, the rest is ours */
-  uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
-  Ready alarmed;     /* runs when it goes off */
-  uint64_t tick_at;  /* when tick will go off (ns); TIMER_NEVER: not set */
+  uint64_t id;
   Runtime *rt;
   ListNode link;     /* in Runtime.loops */
-  uint64_t id;
+  bool open, stopping, debug;
+  bool fatal;        /* `fatal` of the loop's fields leaves run: KeyboardInterrupt */
+  const uint8_t *until; /* the run ends when this isn't 0 any more; or NULL */
+  lua_State *L;      /* where a callback runs now, or NULL */
   ListNode ready;    /* what runs in the next batch */
   ListNode batch;    /* what is left of this one */
   ListNode turn_end; /* what runs after the batch, before the poll */
   TimerHeap timers;
+  Clock clock;
+  Hunt hunt;
+  Held held;
+  ListNode handles;  /* Handles that were made for it (handle.h) */
+  ListNode guests;   /* Guests that have something to tell it */
   Inbox *inbox;
-  const uint8_t *until;    /* the run ends when this isn't 0 any more; or NULL */
-  uint64_t virtual_now;    /* the virtual clock, ns */
-  ListNode idle;           /* Waiters: for every task to be blocked (testing.c) */
-  int jobs;                /* that threads do for it: a virtual clock waits for them */
-  uint64_t step_start;     /* when the step under way began (coarse ns) */
-  uint64_t polled_at;      /* when it polled last (coarse ns) */
-  uint64_t slow_ns;        /* slow_callback_duration */
-  clockid_t step_clock;    /* what steps are measured with: the coarse clock, if that will do */
-  uint64_t hunt_at;        /* when the next collector slice is due */
-  int steps;               /* left before a busy loop polls */
-  int spare, spare_size;   /* coroutines kept in the table of slot 1; places for them */
-  int hunt_slices;         /* spent on this cycle */
-  int hunt;                /* collector cycles left to find lost errors */
-  uint32_t free_slot;      /* first free slot of the held table; 0: none */
-  uint32_t held;           /* slots made so far */
-  ListNode guests;         /* Guests that have something to tell it */
-  ListNode handles;        /* Handles that were made for it (handle.h) */
-  BlockPool blocks;        /* small buffers of the streams */
-  struct Watches *watches; /* descriptors of other libraries (poll.c), or NULL */
-  ListNode pumps;          /* threads that copy output (standard.c) */
-  lua_State *L;            /* where a callback runs now, or NULL */
-  Ready *on_interrupt;     /* runs after `interrupted` was set; signal.c's */
-  atomic_int interrupted;  /* set by the SIGINT handler */
-  bool open, stopping, is_virtual, debug;
-  bool fatal;              /* `fatal` of the loop's fields leaves run: KeyboardInterrupt */
+  int jobs;          /* that threads do for it: a virtual clock waits for them */
+  uv_loop_t uv;
+  uv_async_t wakeup; /* inbox and Ctrl-C */
+  uv_timer_t tick;   /* bounds a poll: whole ms, the rest is ours */
+  uint64_t tick_at;  /* when tick will go off (ns); TIMER_NEVER: not set */
+
+  /* what others keep here */
+  struct {
+    int n, size;     /* coroutines in the table of slot 1, places for them (spare.c) */
+  } spare;
+  BlockPool blocks;  /* small buffers of the streams */
+  uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
+  Ready alarmed;     /* runs when it goes off */
+  ListNode idle;     /* Waiters: for every task to be blocked (testing.c) */
+  struct Watches *watches; /* descriptors of other libraries (descriptor.c), or NULL */
+  ListNode pumps;    /* threads that copy output (standard.c) */
+  Ready *on_interrupt;    /* runs after `interrupted` was set (signal.c) */
+  atomic_int interrupted; /* set by the SIGINT handler */
 } Loop;
 
 /* User values of a loop: what it keeps alive, by slot; its odd Lua values, by name. */
@@ -152,15 +172,15 @@ static inline void asy_ready(Loop *loop, Ready *node) { list_append(&loop->ready
 /* The clock that steps are measured with, ns. */
 static inline uint64_t asy_step_now(const Loop *loop) {
   struct timespec t;
-  clock_gettime(loop->step_clock, &t);
+  clock_gettime(loop->clock.source, &t);
   return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /* Called at the end of a step: how long it took if that was too long, else 0. */
 static inline uint64_t asy_step_ended(Loop *loop) {
-  uint64_t now = asy_step_now(loop), took = now - loop->step_start;
-  loop->step_start = now;
-  return took > loop->slow_ns ? took : 0;
+  uint64_t now = asy_step_now(loop), took = now - loop->clock.step_start;
+  loop->clock.step_start = now;
+  return took > loop->clock.slow_ns ? took : 0;
 }
 
 /* Runs until `*until` isn't 0 (NULL: for ever), stop() or a KeyboardInterrupt, which it raises. */
@@ -195,7 +215,7 @@ typedef struct Shutter {
 
 static inline bool asy_is_busy(const Loop *loop) { return !list_empty(&loop->ready) || loop->stopping; }
 static inline bool asy_poll_may_wait(const Loop *loop) {
-  return loop->steps > 0 && loop->step_start - loop->polled_at < NS_PER_POLL;
+  return loop->clock.steps > 0 && loop->clock.step_start - loop->clock.polled_at < NS_PER_POLL;
 }
 
 /* Puts a loop among those that are found by their id. idx: its userdata */

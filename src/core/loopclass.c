@@ -101,7 +101,7 @@ static int loop__index(lua_State *L) {
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1; /* a method: nearly always */
   if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "slow_callback_duration")) return 1;
-  lua_pushnumber(L, (lua_Number)asy_checkloop(L, 1)->slow_ns / NS_PER_S);
+  lua_pushnumber(L, (lua_Number)asy_checkloop(L, 1)->clock.slow_ns / NS_PER_S);
   return 1;
 }
 

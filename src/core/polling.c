@@ -73,7 +73,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
   if (!list_empty(&loop->ready)) return;
   if (!loop->jobs && timer_next(&loop->timers) != TIMER_NEVER) {
     uint64_t next = timer_next(&loop->timers);
-    if (next > loop->virtual_now) loop->virtual_now = next;
+    if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
   } else if (loop->jobs || asy_loop_handles(loop))
     uv_run(&loop->uv, UV_RUN_ONCE);
   else
@@ -92,20 +92,20 @@ void asy_poll(lua_State *L, Loop *loop) {
   bool busy = asy_is_busy(loop);
   asy_assert(list_empty(&loop->batch) && list_empty(&loop->turn_end));
   if (asy_poll_may_wait(loop) && inbox_filled(loop->inbox)) {
-    loop->steps--;
+    loop->clock.steps--;
     inbox_deliver(loop->inbox);
     return;
   }
-  loop->steps = STEPS_PER_POLL;
+  loop->clock.steps = STEPS_PER_POLL;
   if (busy)
     poll_now(loop);
   else if (!list_empty(&loop->idle))
     poll_idle(loop);
-  else if (loop->is_virtual)
+  else if (loop->clock.is_virtual)
     poll_virtually(L, loop);
-  else if (loop->hunt && loop->hunt_at < timer_next(&loop->timers))
-    poll_until(loop, loop->hunt_at);
+  else if (loop->hunt.cycles && loop->hunt.at < timer_next(&loop->timers))
+    poll_until(loop, loop->hunt.at);
   else
     poll_until(loop, timer_next(&loop->timers));
-  loop->step_start = loop->polled_at = asy_step_now(loop);
+  loop->clock.step_start = loop->clock.polled_at = asy_step_now(loop);
 }

@@ -8,10 +8,10 @@
 /* Keeps an ended coroutine to be used again; its place in the table was made with it. stack: ..., task */
 void asy_spare_keep(lua_State *L, Loop *loop, Task *t) {
   lua_settop(t->co, 0);
-  if (!t->own_coro || loop->spare >= loop->spare_size) return;
+  if (!t->own_coro || loop->spare.n >= loop->spare.size) return;
   lua_rawgeti(L, ASY_HELD, ASY_SLOT_SPARE);
   lua_getiuservalue(L, -2, TASK_UV_CORO);
-  lua_rawseti(L, -2, ++loop->spare);
+  lua_rawseti(L, -2, ++loop->spare.n);
   lua_pop(L, 1);
 }
 
@@ -19,11 +19,11 @@ void asy_spare_keep(lua_State *L, Loop *loop, Task *t) {
 static lua_State *push_new_coroutine(lua_State *L, Loop *loop, int held) {
   lua_State *co = lua_newthread(L);
   asy_loop_checkopen(L, loop);
-  if (loop->spare_size >= MAX_SPARE) return co;
+  if (loop->spare.size >= MAX_SPARE) return co;
   lua_rawgeti(L, held, ASY_SLOT_SPARE);
   lua_pushboolean(L, 0);
-  lua_rawseti(L, -2, loop->spare_size + 1);
-  loop->spare_size++;
+  lua_rawseti(L, -2, loop->spare.size + 1);
+  loop->spare.size++;
   lua_pop(L, 1);
   return co;
 }
@@ -32,11 +32,11 @@ static lua_State *push_new_coroutine(lua_State *L, Loop *loop, int held) {
 ** their hands (coroutine.running), and may have put it to some use. */
 lua_State *asy_spare_push(lua_State *L, Loop *loop, int held) {
   lua_Debug ar;
-  if (!loop->spare) return push_new_coroutine(L, loop, held);
+  if (!loop->spare.n) return push_new_coroutine(L, loop, held);
   lua_rawgeti(L, held, ASY_SLOT_SPARE);
-  lua_rawgeti(L, -1, loop->spare);
+  lua_rawgeti(L, -1, loop->spare.n);
   lua_pushboolean(L, 0);
-  lua_rawseti(L, -3, loop->spare--);
+  lua_rawseti(L, -3, loop->spare.n--);
   lua_replace(L, -2);
   lua_State *co = lua_tothread(L, -1);
   if (lua_status(co) != LUA_OK || lua_gettop(co) || lua_getstack(co, 0, &ar)) {

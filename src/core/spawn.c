@@ -64,7 +64,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
 void asy_task_find(lua_State *L, Loop *loop, uint64_t number) {
   luaL_checkstack(L, 5, NULL);
   asy_held_table(L, loop);
-  for (uint32_t i = ASY_SLOT_FIRST; lua_istable(L, -1) && i <= loop->held; i++) {
+  for (uint32_t i = ASY_SLOT_FIRST; lua_istable(L, -1) && i <= loop->held.n; i++) {
     lua_rawgeti(L, -1, i);
     Task *t = asy_test(L, loop->rt, -1, ASY_TASK);
     if (t && t->number == number && t->phase != TASK_ENDED) {
@@ -106,7 +106,7 @@ static void abandon(lua_State *L, Loop *loop, Task *t) {
 
 /* When its loop closes: never raises. idx: the held table */
 static void abandon_tasks(lua_State *L, Loop *loop, int idx) {
-  for (uint32_t i = ASY_SLOT_FIRST; i <= loop->held; i++) {
+  for (uint32_t i = ASY_SLOT_FIRST; i <= loop->held.n; i++) {
     lua_rawgeti(L, idx, i);
     Task *t = asy_test(L, loop->rt, -1, ASY_TASK);
     if (t && t->slot == i && t->phase != TASK_ENDED) abandon(L, loop, t);

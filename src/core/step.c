@@ -27,8 +27,14 @@ static FutureState failure(lua_State *L, Loop *loop, Task *t) {
   return FUTURE_ERROR;
 }
 
-/* stack: ..., task, value → ..., task. Until it returns the task can be settled again. */
-static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool packed) {
+/* A task is about to end. Should memory run out before it has, `again` tries it anew. */
+static void begin_end(Loop *loop, Task *t, void (*again)(lua_State *, Loop *, Ready *)) {
+  list_prepend(&loop->ready, &t->ready.link);
+  t->ready.run = again;
+}
+
+/* stack: ..., task, value → ..., task; it has ended */
+static void end_task(lua_State *L, Loop *loop, Task *t, FutureState state, bool packed) {
   asy_future_settle(L, loop->rt, &t->future, -2, state, packed);
   asy_assert(!list_linked(&t->waiter.link) && !t->timer.place);
   t->phase = TASK_ENDED;
@@ -37,14 +43,14 @@ static void settle(lua_State *L, Loop *loop, Task *t, FutureState state, bool pa
   if (t->ended) t->ended(L, t);
   asy_release_in(L, loop, ASY_HELD, t->slot);
   t->loop = NULL;
+  list_remove(&t->ready.link);
 }
 
 /* The body has returned; its function and value are on the coroutine's stack. */
 static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   Task *t = asy_container(self, Task, ready);
   FutureState state = FUTURE_RESULT;
-  list_prepend(&loop->ready, &t->ready.link); /* should memory run out below, it is tried again */
-  t->ready.run = task_finish;
+  begin_end(loop, t, task_finish);
   lua_rawgeti(L, ASY_HELD, t->slot);
   lua_pushvalue(t->co, -1);
   lua_xmove(t->co, L, 1);
@@ -56,8 +62,7 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
     state = FUTURE_CANCELLED;
   } else if (loop->debug)
     asy_cancel_returned(L, loop, t, -2);
-  settle(L, loop, t, state, state == FUTURE_RESULT && t->packed);
-  list_remove(&t->ready.link);
+  end_task(L, loop, t, state, state == FUTURE_RESULT && t->packed);
   if (t->own_coro) {
     lua_pushvalue(L, -1); /* task, task, function */
     lua_pop(t->co, 1);
@@ -77,8 +82,7 @@ static void task_break(lua_State *L, Loop *loop, Ready *self) {
   bool yielded = t->phase == TASK_RUNNING;
   lua_Debug ar;
   list_remove(&t->waiter.link);
-  list_prepend(&loop->ready, &t->ready.link); /* should memory run out below, it is tried again */
-  t->ready.run = task_break;
+  begin_end(loop, t, task_break);
   asy_task_push(L, t);
   asy_error_push(L, ASY_ERROR, yielded ? "the task called coroutine.yield outside of a coroutine of its own: "
                                          "to give way, call asyncio.sleep(0)"
@@ -89,22 +93,20 @@ static void task_break(lua_State *L, Loop *loop, Ready *self) {
   }
   if (lua_status(t->co) == LUA_YIELD || !lua_getstack(t->co, 0, &ar)) asy_killthread(t->co, L);
   t->own_coro = false;
-  settle(L, loop, t, FUTURE_ERROR, false);
-  list_remove(&t->ready.link);
+  end_task(L, loop, t, FUTURE_ERROR, false);
   lua_pop(L, 1);
 }
 
 /* A task cancelled before its first step never runs. */
-static void task_stillborn(lua_State *L, Loop *loop, Task *t) { /* tried again like task_finish */
-  list_prepend(&loop->ready, &t->ready.link);
+static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
+  begin_end(loop, t, asy_task_step);
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
   lua_getfield(L, -1, "requests");
   lua_rawgeti(L, -1, 1);
   lua_replace(L, -3);
   lua_pop(L, 1); /* task, request */
-  settle(L, loop, t, FUTURE_CANCELLED, false);
-  list_remove(&t->ready.link);
+  end_task(L, loop, t, FUTURE_CANCELLED, false);
   if (t->own_coro) {
     asy_spare_keep(L, loop, t);
     lua_pushnil(L);

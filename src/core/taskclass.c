@@ -104,7 +104,7 @@ static int task_all(lua_State *L) {
   lua_newtable(L);
   if (!loop->open) return 1;
   asy_held_table(L, loop);
-  for (uint32_t i = ASY_SLOT_FIRST, n = 0; i <= loop->held; i++) {
+  for (uint32_t i = ASY_SLOT_FIRST, n = 0; i <= loop->held.n; i++) {
     lua_rawgeti(L, -1, i);
     Task *t = asy_test(L, rt, -1, ASY_TASK);
     if (t && t->slot == i && t->phase != TASK_ENDED)

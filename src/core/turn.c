@@ -24,7 +24,7 @@ static inline void run_node(lua_State *L, Loop *loop, Ready *r) {
 static void run_list(lua_State *L, Loop *loop, ListNode *list, int max) {
   for (ListNode *node; max-- > 0 && (node = list_take(list));) {
     Ready *r = asy_container(node, Ready, link);
-    loop->steps--;
+    loop->clock.steps--;
     run_node(L, loop, r);
   }
 }
@@ -42,14 +42,14 @@ static void turn(lua_State *L, Loop *loop) {
     run_list(L, loop, &loop->batch, INT_MAX);
   }
   if (!list_empty(&loop->turn_end)) run_list(L, loop, &loop->turn_end, INT_MAX);
-  if (loop->hunt) asy_hunt(L, loop);
+  if (loop->hunt.cycles) asy_hunt(L, loop);
 }
 
 static int loop_body(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
   luaL_checkstack(L, LUA_MINSTACK * 2, NULL);
   lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->held_ref); /* ASY_HELD */
-  loop->step_start = loop->polled_at = asy_step_now(loop);
+  loop->clock.step_start = loop->clock.polled_at = asy_step_now(loop);
   for (;;) {
     turn(L, loop);
     if (finished(loop)) return 0;

@@ -10,7 +10,7 @@
 
 /* set_virtual(loop): its clock stands still while a task can run; before it runs for the first time */
 static int testing_set_virtual(lua_State *L) {
-  asy_checkopenloop(L, 1)->is_virtual = true;
+  asy_checkopenloop(L, 1)->clock.is_virtual = true;
   return 0;
 }
 
