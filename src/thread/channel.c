@@ -258,6 +258,7 @@ static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {
   w->channel = c;
   shared_ref(&c->shared);
   w->task = t;
+  list_init(&w->link);
   list_append(line, &w->link);
   return w;
 }
@@ -281,6 +282,7 @@ static void on_interrupt(void *arg) {
 
 /* Waits in the line until it is decided; false when the job was cancelled before. The channel is locked. */
 static bool block(Channel *c, ListNode *line, Wait *w, Worker *worker) {
+  list_init(&w->link);
   list_append(line, &w->link);
   while (list_linked(&w->link) && !worker_cancelled(worker)) uv_cond_wait(w->blocked, &c->lock);
   bool decided = !list_linked(&w->link);
