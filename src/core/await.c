@@ -19,13 +19,12 @@ static Task *await_forward(Task *t) {
 ** error leave it. The future is at 1. */
 static void pass_traceback(lua_State *L, Task *t) {
   int top = lua_gettop(L);
-  asy_future_extras(L, 1, false);
-  if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING) {
+  if (asy_future_extra(L, 1, "traceback") == LUA_TSTRING) {
     asy_task_push(L, t);
     asy_future_extras(L, -1, true);
     lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
     lua_setfield(L, -2, "inner_error");
-    lua_pushvalue(L, top + 2);
+    lua_pushvalue(L, top + 1);
     lua_setfield(L, -2, "inner_traceback");
   }
   lua_settop(L, top);
@@ -85,7 +84,8 @@ static Abort await_abort(lua_State *L, Task *t) {
   return ASY_DETACHED;
 }
 
-static const WaitKind AWAIT = {"await", await_finish, await_abort, await_forward, NULL};
+static const WaitKind AWAIT = {.name = "await", .finish = await_finish, .abort = await_abort,
+                               .forward = await_forward};
 
 /* Whether waiting for f would wait for t itself, through any number of tasks. */
 static bool waits_for(Future *f, const Task *t) {

@@ -27,14 +27,8 @@ static int on_error(lua_State *L) {
   if (!asy_task_trace(L)) return 1;
   lua_pushvalue(L, 2);
   lua_setfield(L, 4, "traceback");
-  if (asy_isinstance(L, 1, ASY_ERROR)) {
-    lua_pushliteral(L, "traceback");
-    if (lua_rawget(L, 1) == LUA_TNIL) {
-      lua_pushliteral(L, "traceback");
-      lua_pushvalue(L, 2);
-      lua_rawset(L, 1);
-    }
-  }
+  lua_settop(L, 2);
+  asy_error_keep(L, 1);
   lua_settop(L, 1);
   return 1;
 }
@@ -61,7 +55,7 @@ static int body(lua_State *L) {
 bool asy_task_owns(lua_State *co) {
   lua_Debug ar;
   int depth = 0;
-  if (lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar)) return lua_tocfunction(co, 1) == body;
+  if (lua_status(co) == LUA_OK && !asy_has_frames(co)) return lua_tocfunction(co, 1) == body;
   while (lua_getstack(co, depth + 1, &ar)) depth++;
   if (!lua_getstack(co, depth, &ar) || !lua_checkstack(co, 1)) return false;
   lua_getinfo(co, "f", &ar);
@@ -71,10 +65,9 @@ bool asy_task_owns(lua_State *co) {
 }
 
 void asy_body_check(lua_State *L, int idx) {
-  lua_Debug ar;
   lua_State *co = lua_tothread(L, idx);
   if (co) {
-    bool unstarted = lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar) && lua_gettop(co) > 0;
+    bool unstarted = asy_is_unstarted(co);
     if (unstarted && lua_tocfunction(co, 1) == body)
       luaL_argerror(L, 1, "the coroutine is a task's already");
     if (unstarted) return;

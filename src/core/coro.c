@@ -39,15 +39,6 @@ static int push_waiting(lua_State *L, int idx) {
   return type;
 }
 
-static bool has_frames(lua_State *co) {
-  lua_Debug ar;
-  return lua_getstack(co, 0, &ar);
-}
-
-static bool unstarted(lua_State *co) {
-  return lua_status(co) == LUA_OK && !has_frames(co) && lua_gettop(co) > 0;
-}
-
 /* What runs in the coroutine */
 
 /* Message handler: keeps the traceback of this level for the levels around it. */
@@ -172,8 +163,8 @@ static const char *check_resumable(lua_State *L, lua_State *co) {
     lua_pushboolean(L, 0);
     set_waiting(L, 1);
   }
-  if (lua_status(co) == LUA_OK && has_frames(co)) return "cannot resume non-suspended coroutine";
-  if (lua_status(co) != LUA_YIELD && !unstarted(co)) return "cannot resume dead coroutine";
+  if (lua_status(co) == LUA_OK && asy_has_frames(co)) return "cannot resume non-suspended coroutine";
+  if (lua_status(co) != LUA_YIELD && !asy_is_unstarted(co)) return "cannot resume dead coroutine";
   return asy_task_owns(co) ? "cannot resume the coroutine of a task" : NULL;
 }
 
@@ -200,9 +191,9 @@ static int begin(lua_State *L, Mode mode) {
 int asy_coro_await(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
   asy_current(L); /* awaiting is done by a task, also when nothing has to wait */
-  if (lua_status(co) != LUA_YIELD && !unstarted(co))
+  if (lua_status(co) != LUA_YIELD && !asy_is_unstarted(co))
     return asy_error(L, ASY_ERROR, "cannot await a coroutine that %s",
-                     has_frames(co) ? "is running" : "has ended: it can be awaited once");
+                     asy_has_frames(co) ? "is running" : "has ended: it can be awaited once");
   return begin(L, AWAIT);
 }
 
@@ -282,7 +273,7 @@ static int coro_status(lua_State *L) {
   else if (lua_status(co) == LUA_YIELD)
     status = (push_waiting(L, 1), lua_toboolean(L, -1)) ? "normal" : "suspended";
   else if (lua_status(co) == LUA_OK)
-    status = has_frames(co) ? "normal" : lua_gettop(co) ? "suspended" : "dead";
+    status = asy_has_frames(co) ? "normal" : lua_gettop(co) ? "suspended" : "dead";
   lua_pushstring(L, status);
   return 1;
 }
@@ -306,13 +297,13 @@ static bool stands_at_our_yield(lua_State *L, lua_State *co) {
 static int coro_close(lua_State *L) {
   lua_State *co = check_coroutine(L);
   lua_settop(L, 1);
-  if (L == co || (lua_status(co) == LUA_OK && has_frames(co)))
+  if (L == co || (lua_status(co) == LUA_OK && asy_has_frames(co)))
     return luaL_error(L, "cannot close a %s coroutine", L == co ? "running" : "normal");
   push_waiting(L, 1);
   if (lua_toboolean(L, -1))
     return luaL_error(L, "cannot close a coroutine that waits inside its task");
   lua_settop(L, 1);
-  if ((lua_status(co) == LUA_YIELD || unstarted(co)) && asy_task_owns(co))
+  if ((lua_status(co) == LUA_YIELD || asy_is_unstarted(co)) && asy_task_owns(co))
     return luaL_error(L, "cannot close the coroutine of a task");
   if (stands_at_our_yield(L, co)) {
     asy_error_push(L, ASY_CANCELLED, "the coroutine was closed");

@@ -88,3 +88,16 @@ int asy_oserror(lua_State *L, int status, const char *syscall, const char *addre
   __builtin_unreachable();
 #endif
 }
+
+void asy_error_keep(lua_State *L, int idx) {
+  int traceback = lua_gettop(L);
+  idx = lua_absindex(L, idx);
+  if (!asy_isinstance(L, idx, ASY_ERROR)) return;
+  lua_pushliteral(L, "traceback");
+  if (lua_rawget(L, idx) == LUA_TNIL) {
+    lua_pushliteral(L, "traceback");
+    lua_pushvalue(L, traceback);
+    lua_rawset(L, idx);
+  }
+  lua_settop(L, traceback);
+}

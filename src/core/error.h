@@ -55,6 +55,9 @@ bool asy_isinstance(lua_State *L, int idx, ErrorClass cls);
 /* CancelledError or KeyboardInterrupt: what asyncio.pcall lets through. */
 bool asy_isinterruption(lua_State *L, int idx);
 
+/* Gives an Error at `idx` the traceback on the top (which stays), unless it has one. */
+void asy_error_keep(lua_State *L, int idx);
+
 /* Pushes a class. */
 void asy_class_push(lua_State *L, ErrorClass cls);
 

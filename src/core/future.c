@@ -97,6 +97,13 @@ void asy_future_subtable(lua_State *L, int idx, const char *key, int narray, int
   asy_subtable(L, -1, key, narray, nrecord);
 }
 
+int asy_future_extra(lua_State *L, int idx, const char *key) {
+  asy_future_extras(L, idx, false);
+  int type = lua_istable(L, -1) ? lua_getfield(L, -1, key) : (lua_pushnil(L), LUA_TNIL);
+  lua_remove(L, -2);
+  return type;
+}
+
 void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
   luaL_checkstack(L, 5, NULL);
   idx = lua_absindex(L, idx);
@@ -158,12 +165,9 @@ static void lost_report(lua_State *L, Loop *loop, Lost *lost) {
   if (!f->looked) {
     bool task = asy_test(L, loop->rt, top + 1, ASY_TASK) != NULL;
     f->looked = true;
-    asy_future_extras(L, top + 1, false);
-    if (lua_istable(L, -1)) {
-      lua_getfield(L, -1, "traceback");
-      lua_getfield(L, -2, "made_at");
-      traceback = asy_debug_join(L, lua_tostring(L, -2), "made at", lua_tostring(L, -1));
-    }
+    asy_future_extra(L, top + 1, "traceback");
+    asy_future_extra(L, top + 1, "made_at");
+    traceback = asy_debug_join(L, lua_tostring(L, -2), "made at", lua_tostring(L, -1));
     lua_getiuservalue(L, top + 1, FUTURE_UV_VALUE);
     asy_report(L, loop,
                (Report){.message = task ? "the error of a task was never looked at"
@@ -365,8 +369,7 @@ static int future_cancel(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
-  asy_future_extras(L, 1, false);
-  if (lua_istable(L, -1) && lua_getfield(L, -1, "on_cancel") != LUA_TNIL) {
+  if (asy_future_extra(L, 1, "on_cancel") != LUA_TNIL) {
     lua_pushvalue(L, 2);
     lua_call(L, 1, 1);
     lua_pushboolean(L, lua_toboolean(L, -1));
@@ -511,8 +514,7 @@ static int future_remove_done_callback(lua_State *L) {
 // @treturn ?string
 static int future_traceback(lua_State *L) {
   check_future(L);
-  asy_future_extras(L, 1, false);
-  if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
+  asy_future_extra(L, 1, "traceback");
   return 1;
 }
 

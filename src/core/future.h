@@ -70,6 +70,9 @@ void asy_future_extras(lua_State *L, int idx, bool make);
 /* Pushes the extras and the table in their field `key`; makes both where they are missing. */
 void asy_future_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord);
 
+/* Pushes a field of the extras, nil where there is none; its type. */
+int asy_future_extra(lua_State *L, int idx, const char *key);
+
 /* Debug mode: notes in the extras of the future at idx, under `key`, where L stands from `level` on. */
 void asy_debug_note(lua_State *L, int idx, const char *key, int level);
 

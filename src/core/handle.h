@@ -15,6 +15,7 @@ typedef struct Handle {
   uv_handle_t *uv; /* inside the same block */
   void (*on_close)(struct Handle *h); /* libuv has let go; C only. May be NULL */
   void (*destroy)(struct Handle *h);  /* frees the block */
+  bool (*may_come)(const struct Handle *h); /* whether it can still bring anything; C only. NULL: while it is open */
   bool open;    /* libuv knows it, and it is not closing */
   bool closing; /* uv_close has been called */
   bool closed;  /* ... and has called back, or libuv never knew it */

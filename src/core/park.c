@@ -96,7 +96,7 @@ static Abort yield_abort(lua_State *L, Task *t) {
   return ASY_DETACHED;
 }
 
-static const WaitKind YIELD = {"give way", yield_finish, yield_abort, NULL, NULL};
+static const WaitKind YIELD = {.name = "give way", .finish = yield_finish, .abort = yield_abort};
 
 int asy_give_way(lua_State *L, Task *t, lua_CFunction again) {
   t->again = again;
@@ -117,7 +117,7 @@ static Abort sleep_abort(lua_State *L, Task *t) {
   return ASY_DETACHED;
 }
 
-static const WaitKind SLEEP = {"sleep", sleep_finish, sleep_abort, NULL, NULL};
+static const WaitKind SLEEP = {.name = "sleep", .finish = sleep_finish, .abort = sleep_abort};
 
 /// Suspends the current task; never for less than it says.
 // `sleep(0)` gives way for one turn of the loop.

@@ -102,6 +102,14 @@ void asy_pushfunction(lua_State *L, lua_CFunction fn);
 void asy_newweak(lua_State *L, const char *mode);
 /* Whether the value can be called. */
 bool asy_callable(lua_State *L, int idx);
+/* Whether a coroutine is in the middle of something; whether it waits for its first resume. */
+static inline bool asy_has_frames(lua_State *co) {
+  lua_Debug ar;
+  return lua_getstack(co, 0, &ar);
+}
+static inline bool asy_is_unstarted(lua_State *co) {
+  return lua_status(co) == LUA_OK && !asy_has_frames(co) && lua_gettop(co) > 0;
+}
 /* Raises what Lua does when an allocation of its own fails. */
 int asy_nomemory(lua_State *L) ASY_NORETURN;
 /* The userdata at idx if it is of that kind, else NULL. */

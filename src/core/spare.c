@@ -31,7 +31,6 @@ static lua_State *push_new_coroutine(lua_State *L, Loop *loop, int held) {
 /* Pushes a coroutine to run a task in: an ended one, or a new one. Users may have had the ended one in
 ** their hands (coroutine.running), and may have put it to some use. */
 lua_State *asy_spare_push(lua_State *L, Loop *loop, int held) {
-  lua_Debug ar;
   if (!loop->spare.n) return push_new_coroutine(L, loop, held);
   lua_rawgeti(L, held, ASY_SLOT_SPARE);
   lua_rawgeti(L, -1, loop->spare.n);
@@ -39,7 +38,7 @@ lua_State *asy_spare_push(lua_State *L, Loop *loop, int held) {
   lua_rawseti(L, -3, loop->spare.n--);
   lua_replace(L, -2);
   lua_State *co = lua_tothread(L, -1);
-  if (lua_status(co) != LUA_OK || lua_gettop(co) || lua_getstack(co, 0, &ar)) {
+  if (lua_status(co) != LUA_OK || lua_gettop(co) || asy_has_frames(co)) {
     lua_pop(L, 1);
     return push_new_coroutine(L, loop, held);
   }

@@ -80,7 +80,6 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
 static void task_break(lua_State *L, Loop *loop, Ready *self) {
   Task *t = asy_container(self, Task, ready);
   bool yielded = t->phase == TASK_RUNNING;
-  lua_Debug ar;
   list_remove(&t->waiter.link);
   begin_end(loop, t, task_break);
   asy_task_push(L, t);
@@ -91,7 +90,7 @@ static void task_break(lua_State *L, Loop *loop, Ready *self) {
     luaL_traceback(L, t->co, NULL, 0);
     lua_setfield(L, -2, "traceback");
   }
-  if (lua_status(t->co) == LUA_YIELD || !lua_getstack(t->co, 0, &ar)) asy_killthread(t->co, L);
+  if (lua_status(t->co) == LUA_YIELD || !asy_has_frames(t->co)) asy_killthread(t->co, L);
   t->own_coro = false;
   end_task(L, loop, t, FUTURE_ERROR, false);
   lua_pop(L, 1);
@@ -127,9 +126,8 @@ static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
 }
 
 static bool resumable(Task *t) {
-  lua_Debug ar;
   if (t->phase != TASK_NEW) return lua_status(t->co) == LUA_YIELD;
-  return lua_status(t->co) == LUA_OK && !lua_getstack(t->co, 0, &ar) && lua_gettop(t->co) > 0;
+  return asy_is_unstarted(t->co);
 }
 
 /* lua_resume, with the task's context as the current one: it may set another. */

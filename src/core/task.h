@@ -40,6 +40,8 @@ typedef struct WaitKind {
   /* The task was woken but will never run (its loop closes): gives back what waking gave; must not
   ** raise. Or NULL. */
   void (*giveback)(lua_State *L, struct Task *t);
+  /* Whether what it waits for can still come, as far as this kind knows. C only. NULL: it can. */
+  bool (*may_come)(const struct Task *t);
 } WaitKind;
 
 typedef enum TaskPhase {

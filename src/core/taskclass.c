@@ -207,12 +207,9 @@ static int task_leave(lua_State *L) {
 }
 
 void asy_task_name(lua_State *L, Task *t, int idx) {
-  int top = lua_gettop(L);
-  asy_future_extras(L, idx, false);
-  if (!lua_istable(L, -1) || lua_getfield(L, -1, "name") != LUA_TSTRING)
-    lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
-  lua_replace(L, top + 1);
-  lua_settop(L, top + 1);
+  if (asy_future_extra(L, idx, "name") == LUA_TSTRING) return;
+  lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
+  lua_replace(L, -2);
 }
 
 /// Its name: `Task-1` and so on, unless it was set.
@@ -272,8 +269,7 @@ static void push_traceback(lua_State *L, Task *t) {
 static int task_traceback(lua_State *L) {
   Task *t = check_task(L);
   if (t->phase == TASK_ENDED) {
-    asy_future_extras(L, 1, false);
-    if (lua_istable(L, -1)) lua_getfield(L, -1, "traceback");
+    asy_future_extra(L, 1, "traceback");
     return 1;
   }
   push_traceback(L, t);

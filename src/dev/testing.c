@@ -49,7 +49,8 @@ static int testing_set_alarm(lua_State *L) {
   return 0;
 }
 
-static const WaitKind BLOCKED = {"every task to be blocked", waitq_finish, waitq_abort, NULL, NULL};
+static const WaitKind BLOCKED = {.name = "every task to be blocked", .finish = waitq_finish,
+                                 .abort = waitq_abort};
 
 /// Waits until no other task can go on: each waits for a timer, for a stream, for another task.
 // What another process or a thread is about to send doesn't count: nobody here can know of it.

@@ -56,7 +56,8 @@ static Abort connect_abort(lua_State *L, Task *t) {
 
 static void connect_giveback(lua_State *L, Task *t) { connect_abort(L, t); }
 
-static const WaitKind CONNECT = {"connect", connected, connect_abort, NULL, connect_giveback};
+static const WaitKind CONNECT = {.name = "connect", .finish = connected, .abort = connect_abort,
+                                 .giveback = connect_giveback};
 
 static int fail(lua_State *L, Stream *s, int status, const char *what, const char *address) {
   stream_abort(L, s);

@@ -87,7 +87,8 @@ static int read_resumed(lua_State *L, Task *t) {
   return read_some(L, s, lua_tointeger(L, 2));
 }
 
-static const WaitKind READ = {"read", read_resumed, read_abort, NULL, read_giveback};
+static const WaitKind READ = {.name = "read", .finish = read_resumed, .abort = read_abort,
+                              .giveback = read_giveback};
 
 static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   size_t length = buffer_length(&s->in.buffer);
@@ -151,7 +152,8 @@ static int exactly_resumed(lua_State *L, Task *t) {
   return read_exactly(L, s);
 }
 
-static const WaitKind EXACTLY = {"readexactly", exactly_resumed, read_abort, NULL, read_giveback};
+static const WaitKind EXACTLY = {.name = "readexactly", .finish = exactly_resumed, .abort = read_abort,
+                                 .giveback = read_giveback};
 
 /* stack: reader, n */
 static int read_exactly(lua_State *L, Stream *s) {
@@ -237,7 +239,8 @@ static int until_resumed(lua_State *L, Task *t) {
   return read_until(L, s);
 }
 
-static const WaitKind UNTIL = {"readuntil", until_resumed, read_abort, NULL, read_giveback};
+static const WaitKind UNTIL = {.name = "readuntil", .finish = until_resumed, .abort = read_abort,
+                               .giveback = read_giveback};
 
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
@@ -292,7 +295,8 @@ static int line_resumed(lua_State *L, Task *t) {
   return read_line(L, s);
 }
 
-static const WaitKind LINE = {"readline", line_resumed, read_abort, NULL, read_giveback};
+static const WaitKind LINE = {.name = "readline", .finish = line_resumed, .abort = read_abort,
+                              .giveback = read_giveback};
 
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
@@ -335,7 +339,8 @@ static int lines_resumed(lua_State *L, Task *t) {
   return stripped_line(L, s);
 }
 
-static const WaitKind LINES = {"lines", lines_resumed, read_abort, NULL, read_giveback};
+static const WaitKind LINES = {.name = "lines", .finish = lines_resumed, .abort = read_abort,
+                               .giveback = read_giveback};
 
 static int stripped_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);

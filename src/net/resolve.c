@@ -138,7 +138,8 @@ static int finish_lookup(lua_State *L, Lookup *l) {
 
 static int lookup_finish(lua_State *L, Task *t) { return finish_lookup(L, t->on); }
 
-static const WaitKind LOOKUP = {"name lookup", lookup_finish, lookup_abort, NULL, lookup_giveback};
+static const WaitKind LOOKUP = {.name = "name lookup", .finish = lookup_finish, .abort = lookup_abort,
+                                .giveback = lookup_giveback};
 
 static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
   Lookup *l = asy_calloc(1, sizeof *l);

@@ -141,9 +141,7 @@ static void handler_ended(lua_State *L, Task *t) {
   s->client.handler = NULL;
   if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
     const char *traceback = NULL;
-    asy_future_extras(L, -1, false);
-    if (lua_istable(L, -1) && lua_getfield(L, -1, "traceback") == LUA_TSTRING)
-      traceback = lua_tostring(L, -1);
+    if (asy_future_extra(L, -1, "traceback") == LUA_TSTRING) traceback = lua_tostring(L, -1);
     lua_getiuservalue(L, task, FUTURE_UV_VALUE);
     asy_report(L, t->loop, (Report){.message = "a connection's handler failed", .key = "task",
                                     .traceback = traceback, .exception = -1, .object = task});
@@ -410,7 +408,8 @@ static int closed_finish(lua_State *L, Task *t) {
   return wait_closed(L);
 }
 
-static const WaitKind CLOSED = {"wait for the server's connections", closed_finish, waitq_abort, NULL, NULL};
+static const WaitKind CLOSED = {.name = "wait for the server's connections", .finish = closed_finish,
+                                .abort = waitq_abort};
 
 static Task *waiting_task(lua_State *L, const Server *sv) {
   Task *t = asy_current(L);
@@ -438,7 +437,7 @@ static Abort forever_abort(lua_State *L, Task *t) {
   return ASY_DETACHED;
 }
 
-static const WaitKind FOREVER = {"serve", forever_finish, forever_abort, NULL, NULL};
+static const WaitKind FOREVER = {.name = "serve", .finish = forever_finish, .abort = forever_abort};
 
 static int serve_forever(lua_State *L, Server *sv) {
   if (sv->closed) return 0;

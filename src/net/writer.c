@@ -84,7 +84,7 @@ static int drained(lua_State *L, Task *t) {
   return 0;
 }
 
-static const WaitKind DRAIN = {"drain", drained, waitq_abort, NULL, NULL};
+static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = waitq_abort};
 
 /* What fills the buffer leaves at once, not together with the next that comes: the kernel copies 64 KiB from one
 ** cache to another, twice that much through memory (432 µs for each MB instead of 185). */
@@ -172,7 +172,7 @@ static int writer_is_closing(lua_State *L) {
   return 1;
 }
 
-static const WaitKind CLOSED = {"wait_closed", waitq_finish, waitq_abort, NULL, NULL};
+static const WaitKind CLOSED = {.name = "wait_closed", .finish = waitq_finish, .abort = waitq_abort};
 
 /// Waits until the stream is closed. Never raises for a dead peer.
 // @function StreamWriter:wait_closed
@@ -188,7 +188,7 @@ static Abort close_abort(lua_State *L, Task *t) {
   return waitq_abort(L, t);
 }
 
-static const WaitKind CLOSING = {"close", waitq_finish, close_abort, NULL, NULL};
+static const WaitKind CLOSING = {.name = "close", .finish = waitq_finish, .abort = close_abort};
 
 /* local writer <close>: closes and waits; a peer that takes nothing for 30 s is given up. */
 static int writer__close(lua_State *L) {

@@ -340,8 +340,8 @@ static int waited(lua_State *L, Task *t) {
   return 0;
 }
 
-static const WaitKind KINDS[] = {{"wait_readable", waited, read_abort, NULL, NULL},
-                                 {"wait_writable", waited, write_abort, NULL, NULL}};
+static const WaitKind KINDS[] = {{.name = "wait_readable", .finish = waited, .abort = read_abort},
+                                 {.name = "wait_writable", .finish = waited, .abort = write_abort}};
 
 static int wait(lua_State *L, Direction d) {
   int fd = check_fd(L, 1);

@@ -34,7 +34,7 @@ static Abort leave(lua_State *L, Task *t) {
   return waitq_abort(L, t);
 }
 
-static const WaitKind WAIT = {"barrier", passed, leave, NULL, NULL};
+static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leave};
 
 /// Lets tasks go on when so many have come. Also `Barrier{parties=}`.
 // @function Barrier

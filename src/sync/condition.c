@@ -54,7 +54,8 @@ static void retake_giveback(lua_State *L, Task *t) {
   asy_lock_pass(t->on);
 }
 
-static const WaitKind RETAKE = {"condition's lock", retaken, retake_abort, NULL, retake_giveback};
+static const WaitKind RETAKE = {.name = "condition's lock", .finish = retaken, .abort = retake_abort,
+                                .giveback = retake_giveback};
 
 static void retake(Condition *c, Task *t, int code) {
   list_remove(&t->waiter.link);
@@ -69,7 +70,7 @@ static Abort wait_abort(lua_State *L, Task *t) {
   return ASY_PENDING;
 }
 
-static const WaitKind WAIT = {"condition", retaken, wait_abort, NULL, NULL};
+static const WaitKind WAIT = {.name = "condition", .finish = retaken, .abort = wait_abort};
 
 /* stack: condition, ... */
 static int wait(lua_State *L, Condition *c, lua_CFunction again) {

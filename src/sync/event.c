@@ -22,7 +22,7 @@ static int waited(lua_State *L, Task *t) {
   return 1;
 }
 
-static const WaitKind WAIT = {"event", waited, waitq_abort, NULL, NULL};
+static const WaitKind WAIT = {.name = "event", .finish = waited, .abort = waitq_abort};
 
 /// A flag that tasks wait for.
 // @function Event

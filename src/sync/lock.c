@@ -75,7 +75,8 @@ static void giveback(lua_State *L, Task *t) {
   asy_lock_pass(t->on);
 }
 
-static const WaitKind ACQUIRE = {"lock", acquired, waitq_abort, NULL, giveback};
+static const WaitKind ACQUIRE = {.name = "lock", .finish = acquired, .abort = waitq_abort,
+                                 .giveback = giveback};
 
 uint64_t asy_lock_waited_for(const Task *t) {
   return t->phase == TASK_PARKED && t->kind == &ACQUIRE ? ((const Lock *)t->on)->owner : 0;

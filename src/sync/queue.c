@@ -149,8 +149,10 @@ static void get_giveback(lua_State *L, Task *t) {
   lua_pop(L, 1);
 }
 
-static const WaitKind GET = {"queue get", got, waitq_abort, NULL, get_giveback};
-static const WaitKind NEXT = {"queue iter", got_next, waitq_abort, NULL, get_giveback};
+static const WaitKind GET = {.name = "queue get", .finish = got, .abort = waitq_abort,
+                             .giveback = get_giveback};
+static const WaitKind NEXT = {.name = "queue iter", .finish = got_next, .abort = waitq_abort,
+                              .giveback = get_giveback};
 
 /* An item on the top, if one is at hand. stack: queue at 1 */
 static bool try_get(lua_State *L, Queue *q) {
@@ -226,7 +228,7 @@ static int put_done(lua_State *L, Task *t) {
   return lua_error(L);
 }
 
-static const WaitKind PUTTING = {"queue put", put_done, waitq_abort, NULL, NULL};
+static const WaitKind PUTTING = {.name = "queue put", .finish = put_done, .abort = waitq_abort};
 
 /* Puts the item at 2, if there is room. stack: queue, item */
 static bool try_put(lua_State *L, Queue *q) {
@@ -271,7 +273,7 @@ static int queue_put_nowait(lua_State *L) {
 
 /* Joining */
 
-static const WaitKind JOIN = {"queue join", waitq_finish, waitq_abort, NULL, NULL};
+static const WaitKind JOIN = {.name = "queue join", .finish = waitq_finish, .abort = waitq_abort};
 
 /// Waits until `task_done` was called for every item that was put.
 // @function Queue:join

@@ -41,7 +41,8 @@ static void giveback(lua_State *L, Task *t) {
   pass(t->on);
 }
 
-static const WaitKind ACQUIRE = {"semaphore", acquired, waitq_abort, NULL, giveback};
+static const WaitKind ACQUIRE = {.name = "semaphore", .finish = acquired, .abort = waitq_abort,
+                                 .giveback = giveback};
 
 static int new_semaphore(lua_State *L, bool bounded) {
   int isint = 1;

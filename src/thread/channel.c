@@ -243,9 +243,12 @@ static int put_finish(lua_State *L, Task *t) {
   return wait_over(t, &item) == CLOSED ? raise_closed(L) : 0;
 }
 
-static const WaitKind GET = {"channel get", get_finish, wait_abort, NULL, wait_giveback};
-static const WaitKind NEXT = {"channel iter", next_finish, wait_abort, NULL, wait_giveback};
-static const WaitKind PUT = {"channel put", put_finish, wait_abort, NULL, wait_giveback};
+static const WaitKind GET = {.name = "channel get", .finish = get_finish, .abort = wait_abort,
+                             .giveback = wait_giveback};
+static const WaitKind NEXT = {.name = "channel iter", .finish = next_finish, .abort = wait_abort,
+                              .giveback = wait_giveback};
+static const WaitKind PUT = {.name = "channel put", .finish = put_finish, .abort = wait_abort,
+                             .giveback = wait_giveback};
 
 /* Puts a task into a line; NULL without memory. Under the lock. */
 static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {

@@ -132,13 +132,7 @@ static int on_error(lua_State *L) {
   luaL_traceback(L, L, NULL, 1);
   lua_pushvalue(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
-  if (!asy_isinstance(L, 1, ASY_ERROR)) return lua_settop(L, 1), 1;
-  lua_pushliteral(L, "traceback");
-  if (lua_rawget(L, 1) == LUA_TNIL) {
-    lua_pushliteral(L, "traceback");
-    lua_pushvalue(L, 2);
-    lua_rawset(L, 1);
-  }
+  asy_error_keep(L, 1);
   lua_settop(L, 1);
   return 1;
 }
