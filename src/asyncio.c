@@ -23,8 +23,8 @@ static Opener *const OPENERS[] = {
 
 int luaopen_asyncio_core(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &module_key) == LUA_TTABLE) return 1;
-  asy_pin(&module_key);
-  asy_keep_heap();
+  process_pin(&module_key);
+  process_keep_heap();
   lua_newtable(L);
   for (size_t i = 0; i < sizeof OPENERS / sizeof *OPENERS; i++) OPENERS[i](L);
   asy_runtime(L)->open = luaopen_asyncio_core;

@@ -1,5 +1,6 @@
 -- callgraph.lua [-v] - who calls whom among the files of src/? Says so where files call each other in a circle, and
--- where a function has more than 60 lines. What stands in a header belongs to the header's noun: core/waitq.h and
+-- where a function has more than 60 lines, or a wrong name: what other files see is an asy_x if it takes or gives a
+-- lua_State, and noun_verb if it is pure C. What stands in a header belongs to the header's noun: core/waitq.h and
 -- core/waitq.c are both core/waitq. Where a noun's verbs have files of their own (core/task.h: core/park.c, ...), what
 -- its header defines is taken for a part of who uses it. -v: every arrow from file to file.
 -- tools/circles.txt lists the circles that are still allowed, one a line, as the nouns in it.
@@ -149,7 +150,18 @@ for _, entry in ipairs(allowed) do
   end
 end
 
+local function is_misnamed(def)
+  if def.is_static or not def.is_function or def.name:find "^luaopen_" then return false end
+  local knows_lua = def.body:match "^[^{]*":find "%f[%w_]lua_State%f[^%w_]" ~= nil
+  return knows_lua ~= (def.name:find "^asy_" ~= nil)
+end
+
 for _, def in ipairs(all) do
+  if is_misnamed(def) then
+    bad = true
+    print(("%s:%d: %s: asy_x is what takes or gives a lua_State, noun_verb what doesn't"):format(def.file, def.line,
+      def.name))
+  end
   if def.is_function and def.lines > MAX_LINES then
     bad = true
     print(("%s:%d: %s has %d lines, more than %d"):format(def.file, def.line, def.name, def.lines, MAX_LINES))

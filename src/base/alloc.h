@@ -15,18 +15,18 @@
 
 #if defined(ASY_FAIL_MALLOC)
 
-void *asy_malloc(size_t size);
-void *asy_calloc(size_t n, size_t size);
-void *asy_realloc(void *block, size_t size);
-void asy_free(void *block);
+void *mem_alloc(size_t size);
+void *mem_calloc(size_t n, size_t size);
+void *mem_realloc(void *block, size_t size);
+void mem_free(void *block);
 lua_State *asy_newstate(void);
 
 #else
 
-static inline void *asy_malloc(size_t size) { return malloc(size); }
-static inline void *asy_calloc(size_t n, size_t size) { return calloc(n, size); }
-static inline void *asy_realloc(void *block, size_t size) { return realloc(block, size); }
-static inline void asy_free(void *block) { free(block); }
+static inline void *mem_alloc(size_t size) { return malloc(size); }
+static inline void *mem_calloc(size_t n, size_t size) { return calloc(n, size); }
+static inline void *mem_realloc(void *block, size_t size) { return realloc(block, size); }
+static inline void mem_free(void *block) { free(block); }
 static inline lua_State *asy_newstate(void) { return luaL_newstate(); } /* a worker's */
 
 #endif
@@ -43,9 +43,9 @@ static inline lua_State *asy_newstate(void) { return luaL_newstate(); } /* a wor
 #endif
 
 /* A copy of a text; NULL when there is no memory. */
-static inline char *asy_strdup(const char *text) {
+static inline char *mem_strdup(const char *text) {
   size_t n = strlen(text) + 1;
-  char *copy = asy_malloc(n);
+  char *copy = mem_alloc(n);
   return copy ? memcpy(copy, text, n) : NULL;
 }
 

@@ -17,11 +17,11 @@ char *buffer_reserve(Buffer *b, size_t n) {
     memmove(b->data, b->data + b->start, length);
   } else {
     while (size < length + n) size = size ? size * 2 : n;
-    char *data = b->start ? asy_malloc(size) : asy_realloc(b->data, size); /* large blocks just move */
+    char *data = b->start ? mem_alloc(size) : mem_realloc(b->data, size); /* large blocks just move */
     if (!data) return NULL;
     if (b->start) {
       memcpy(data, b->data + b->start, length);
-      asy_free(b->data);
+      mem_free(b->data);
     }
     b->data = data;
     b->size = size;
@@ -47,7 +47,7 @@ void buffer_consume(Buffer *b, size_t n) {
 }
 
 void buffer_free(Buffer *b) {
-  asy_free(b->data);
+  mem_free(b->data);
   *b = (Buffer){NULL, 0, 0, 0};
 }
 
@@ -67,7 +67,7 @@ bool buffer_take_block(Buffer *b, BlockPool *pool, size_t size) {
   if (block) {
     pool->of[c].first = block->next;
     pool->of[c].n--;
-  } else if (!(block = asy_malloc(size)))
+  } else if (!(block = mem_alloc(size)))
     return false;
   *b = (Buffer){(char *)block, 0, 0, size};
   return true;
@@ -81,7 +81,7 @@ void buffer_give_back(Buffer *b, BlockPool *pool) {
     pool->of[c].first = block;
     pool->of[c].n++;
   } else
-    asy_free(b->data);
+    mem_free(b->data);
   *b = (Buffer){NULL, 0, 0, 0};
 }
 
@@ -89,7 +89,7 @@ void block_pool_free(BlockPool *pool) {
   for (int c = 0; c < BUFFER_CLASSES; c++) {
     for (FreeBlock *block; (block = pool->of[c].first);) {
       pool->of[c].first = block->next;
-      asy_free(block);
+      mem_free(block);
     }
     pool->of[c].n = 0;
   }

@@ -10,7 +10,7 @@
 #include <signal.h>
 
 /* Starts one; 0, or an errno: then nothing runs. */
-static inline int asy_thread_start(void *(*run)(void *), void *arg) {
+static inline int detached_start(void *(*run)(void *), void *arg) {
   sigset_t all, old;
   pthread_attr_t attr;
   pthread_t thread;

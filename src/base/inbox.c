@@ -17,10 +17,10 @@ struct Inbox {
 };
 
 Inbox *inbox_new(uv_async_t *async) {
-  Inbox *box = asy_calloc(1, sizeof *box);
+  Inbox *box = mem_calloc(1, sizeof *box);
   if (!box) return NULL;
-  if (asy_mutex_init(&box->lock)) {
-    asy_free(box);
+  if (mutex_init(&box->lock)) {
+    mem_free(box);
     return NULL;
   }
   atomic_store(&box->refs, 1);
@@ -37,7 +37,7 @@ Inbox *inbox_ref(Inbox *box) {
 void inbox_unref(Inbox *box) {
   if (atomic_fetch_sub(&box->refs, 1) != 1) return;
   uv_mutex_destroy(&box->lock);
-  asy_free(box);
+  mem_free(box);
 }
 
 bool inbox_post(Inbox *box, Message *msg) {

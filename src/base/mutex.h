@@ -12,7 +12,7 @@
 
 /* As uv_mutex_init; where the C library has such locks, who waits for one spins a little before it sleeps: a
 ** sleep costs as much as several jobs. */
-static inline int asy_mutex_init(uv_mutex_t *mutex) {
+static inline int mutex_init(uv_mutex_t *mutex) {
 #if defined(PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP)
   pthread_mutexattr_t attr;
   pthread_mutexattr_init(&attr);

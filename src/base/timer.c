@@ -42,7 +42,7 @@ static void sift_down(TimerHeap *h, size_t i, TimerEntry e) {
 }
 
 static bool resize(TimerHeap *h, size_t size) {
-  TimerEntry *entries = asy_realloc(h->entries, size * sizeof *entries);
+  TimerEntry *entries = mem_realloc(h->entries, size * sizeof *entries);
   if (!entries) return false;
   h->entries = entries;
   h->size = size;
@@ -80,7 +80,7 @@ void timer_fire_due(TimerHeap *h, uint64_t now) {
 }
 
 void timer_heap_free(TimerHeap *h) {
-  asy_free(h->entries);
+  mem_free(h->entries);
   h->entries = NULL;
   h->n = h->size = 0;
 }

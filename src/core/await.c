@@ -59,7 +59,7 @@ static int tell_future_later(lua_State *L) {
   Callback *cb = asy_callback_new(L, loop, 1);
   cb->vital = true;
   asy_callback_hold(L, loop, cb, -1);
-  asy_callback_schedule(loop, cb);
+  callback_schedule(loop, cb);
   return 0;
 }
 
@@ -105,12 +105,12 @@ static int await_again(lua_State *L) {
 static int await_future(lua_State *L, Runtime *rt, Future *f) {
   Task *t = asy_current_or_null(L);
   if (f->state != FUTURE_PENDING) {
-    if (t && asy_spent(t)) return asy_give_way(L, t, await_again);
+    if (t && task_spent(t)) return asy_give_way(L, t, await_again);
     return asy_future_results(L, f, 1);
   }
   if (!t) t = asy_current(L); /* raises */
   if (f->loop_id != t->loop->id) {
-    if (asy_loop_find(rt, f->loop_id))
+    if (loop_find(rt, f->loop_id))
       return asy_error(L, ASY_ERROR, "cannot await a future of another event loop");
     return asy_error(L, ASY_CLOSED, "the event loop of the future is closed: it will never be done");
   }

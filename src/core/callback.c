@@ -66,10 +66,10 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   loop->L = L;
   int status = lua_pcall(L, cb->nargs, 0, top + 1);
   loop->L = NULL;
-  if (loop->rt->armed) asy_interrupt_disarm(loop->rt);
+  if (loop->rt->armed) interrupt_disarm(loop->rt);
   if (watched) asy_watch_end(loop, L);
   if (status != LUA_OK) failed(L, loop, cb, idx);
-  uint64_t slow = asy_step_ended(loop);
+  uint64_t slow = loop_step_ended(loop);
   if (slow) report_slow(L, loop, slow, idx);
   lua_settop(L, top);
   if (!loop->rt->contexts) return;
@@ -87,7 +87,7 @@ static void callback_run(lua_State *L, Loop *loop, Ready *self) {
 
 static void on_deadline(Timer *t) {
   Callback *cb = asy_container(t, Callback, timer);
-  asy_ready(cb->loop, &cb->ready);
+  loop_ready(cb->loop, &cb->ready);
 }
 
 Callback *asy_callback_new(lua_State *L, Loop *loop, int n) {
@@ -116,7 +116,7 @@ void asy_callback_hold(lua_State *L, Loop *loop, Callback *cb, int idx) {
   cb->slot = asy_hold(L, loop);
 }
 
-void asy_callback_schedule(Loop *loop, Callback *cb) { asy_ready(loop, &cb->ready); }
+void callback_schedule(Loop *loop, Callback *cb) { loop_ready(loop, &cb->ready); }
 
 bool asy_callback_is(lua_State *L, int idx, int fn) {
   lua_getiuservalue(L, idx, 1);
@@ -146,7 +146,7 @@ static Callback *new_call(lua_State *L, Loop **loop, int fn) {
 static int loop_call_soon(lua_State *L) {
   Loop *loop;
   Callback *cb = new_call(L, &loop, 2);
-  asy_callback_schedule(loop, cb);
+  callback_schedule(loop, cb);
   return 1;
 }
 
@@ -165,7 +165,7 @@ static int call_at(lua_State *L, uint64_t deadline, bool vital) {
 
 static uint64_t later(lua_State *L) {
   const Loop *loop = asy_checkloop(L, 1);
-  return asy_deadline(loop, asy_checkseconds(L, 2));
+  return loop_deadline(loop, asy_checkseconds(L, 2));
 }
 
 /// Calls a function after a delay.
@@ -201,7 +201,7 @@ static int loop_call_at_vital(lua_State *L) { return call_at(L, moment(L), true)
 // @function Handle:cancel
 static int callback_cancel(lua_State *L) {
   Callback *cb = check_callback(L);
-  Loop *loop = asy_loop_find(ASY_RUNTIME(L), cb->loop_id);
+  Loop *loop = loop_find(ASY_RUNTIME(L), cb->loop_id);
   cb->cancelled = true;
   if (!loop || !cb->slot) return 0;
   if (cb->timer.place) {

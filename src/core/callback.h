@@ -29,7 +29,7 @@ Callback *asy_callback_new(lua_State *L, Loop *loop, int n);
 void asy_callback_hold(lua_State *L, Loop *loop, Callback *cb, int idx);
 
 /* Runs a held one at the next turn. */
-void asy_callback_schedule(Loop *loop, Callback *cb);
+void callback_schedule(Loop *loop, Callback *cb);
 
 /* Whether the function of the callback at idx is the value at fn. */
 bool asy_callback_is(lua_State *L, int idx, int fn);

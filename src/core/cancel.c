@@ -89,7 +89,7 @@ static Task *deliver_request(lua_State *L, Task *t) {
   if (t->phase != TASK_PARKED || t->in_cancel) return NULL;
   Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
   if (next) return next;
-  if (asy_cancel_abort(L, t)) asy_wake(t, ASY_WOKEN_CANCELLED);
+  if (asy_cancel_abort(L, t)) task_wake(t, ASY_WOKEN_CANCELLED);
   return NULL;
 }
 

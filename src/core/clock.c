@@ -13,16 +13,16 @@
 #define CHEAP_CLOCK CLOCK_MONOTONIC
 #endif
 
-void asy_set_slow(Loop *loop, uint64_t ns) {
+void loop_set_slow(Loop *loop, uint64_t ns) {
   loop->clock.slow_ns = ns;
   loop->clock.source = ns < COARSE_LIMIT ? CLOCK_MONOTONIC : CHEAP_CLOCK;
-  loop->clock.step_start = loop->clock.polled_at = asy_step_now(loop);
+  loop->clock.step_start = loop->clock.polled_at = loop_step_now(loop);
 }
 
-uint64_t asy_now(const Loop *loop) { return loop->clock.is_virtual ? loop->clock.virtual_now : uv_hrtime(); }
+uint64_t loop_now(const Loop *loop) { return loop->clock.is_virtual ? loop->clock.virtual_now : uv_hrtime(); }
 
-uint64_t asy_deadline(const Loop *loop, lua_Number seconds) {
-  uint64_t now = asy_now(loop);
+uint64_t loop_deadline(const Loop *loop, lua_Number seconds) {
+  uint64_t now = loop_now(loop);
   double ns = seconds * NS_PER_S;
   if (!(ns > 0)) return now;
   return ns < 9e18 ? now + (uint64_t)ceil(ns) : TIMER_NEVER;

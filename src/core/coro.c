@@ -126,7 +126,7 @@ static int drive(lua_State *L, lua_State *co, int nargs, Mode mode) {
   if (t) t->top = co;
   status = lua_resume(co, L, nargs, &n);
   if (rt->armed == co) { /* what is broken is the task, not this coroutine alone */
-    asy_interrupt_disarm(rt);
+    interrupt_disarm(rt);
     if (t) asy_interrupt_arm(rt, L);
   }
   if (t) {

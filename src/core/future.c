@@ -39,7 +39,7 @@ Future *asy_tofuture(lua_State *L, const Runtime *rt, int idx) {
   return meta == rt->meta[ASY_TASK] || meta == rt->meta[ASY_FUTURE] ? p : NULL;
 }
 
-void asy_future_init(Future *f, const Loop *loop) {
+void future_init(Future *f, const Loop *loop) {
   *f = (Future){.loop_id = loop->id, .state = FUTURE_PENDING};
   list_init(&f->waiters);
 }
@@ -47,7 +47,7 @@ void asy_future_init(Future *f, const Loop *loop) {
 static Future *new_future(lua_State *L, const Loop *loop, size_t size) {
   Future *f = lua_newuserdatauv(L, size, FUTURE_UV_EXTRAS);
   memset(f, 0, size);
-  asy_future_init(f, loop);
+  future_init(f, loop);
   asy_pushmeta(L, loop->rt, ASY_FUTURE);
   lua_setmetatable(L, -2);
   return f;
@@ -191,7 +191,7 @@ static void lost_run(lua_State *L, Loop *loop, Ready *self) {
 /* Its future has become garbage with it. While the loop is open, the report waits for a turn. */
 static int lost__gc(lua_State *L) {
   Lost *lost = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOST);
-  Loop *loop = lost ? asy_loop_find(ASY_RUNTIME(L), lost->loop_id) : NULL;
+  Loop *loop = lost ? loop_find(ASY_RUNTIME(L), lost->loop_id) : NULL;
   if (!loop || !lost->pending) return 0;
   lost->pending = false; /* should memory run out below */
   asy_loop_push(L, loop);
@@ -202,7 +202,7 @@ static int lost__gc(lua_State *L) {
   else {
     lost->slot = asy_hold(L, loop);
     lost->pending = true;
-    asy_ready(loop, &lost->ready);
+    loop_ready(loop, &lost->ready);
   }
   return 0;
 }
@@ -251,7 +251,7 @@ static void watch_lost(lua_State *L, Loop *loop, const Future *f, int idx) {
   lua_setfield(L, -2, "lost");
   lua_pop(L, 1);
   lost->pending = true;
-  asy_loop_hunt(loop);
+  loop_hunt(loop);
 }
 
 /* Settling */
@@ -271,7 +271,7 @@ static void schedule_callbacks(lua_State *L, Loop *loop) {
   lua_getfield(L, -1, "callbacks");
   for (int i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
     asy_assert(((Callback *)lua_touserdata(L, -1))->slot);
-    asy_callback_schedule(loop, lua_touserdata(L, -1));
+    callback_schedule(loop, lua_touserdata(L, -1));
     lua_pop(L, 1);
   }
   lua_pop(L, 2);
@@ -281,11 +281,11 @@ static void schedule_callbacks(lua_State *L, Loop *loop) {
 
 bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, FutureState state,
                        bool packed) {
-  Loop *loop = asy_loop_find(rt, f->loop_id);
+  Loop *loop = loop_find(rt, f->loop_id);
   idx = lua_absindex(L, idx);
   if (loop && state == FUTURE_ERROR && !f->looked && list_empty(&f->waiters)) {
     watch_lost(L, loop, f, idx);
-    loop = asy_loop_find(rt, f->loop_id);
+    loop = loop_find(rt, f->loop_id);
   }
   if (f->state != FUTURE_PENDING) {
     lua_pop(L, 1);
@@ -300,7 +300,7 @@ bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
   lua_setiuservalue(L, idx, FUTURE_UV_VALUE);
   f->state = (uint8_t)state;
   f->packed = packed;
-  asy_wake_all(&f->waiters, 0);
+  task_wake_all(&f->waiters, 0);
   if (loop && f->callbacks) {
     asy_future_extras(L, idx, true);
     schedule_callbacks(L, loop);
@@ -325,7 +325,7 @@ static Future *check_settable(lua_State *L, const Runtime *rt) {
   if (f->hooked)
     asy_error(L, ASY_INVALID_STATE, "the result of a job is what its function returns");
   if (f->state != FUTURE_PENDING) settled_already(L, f);
-  if (!asy_loop_find(rt, f->loop_id))
+  if (!loop_find(rt, f->loop_id))
     asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
   return f;
 }
@@ -365,7 +365,7 @@ static int future_cancel(lua_State *L) {
     lua_call(L, 2, 1);
     return 1;
   }
-  if (f->state != FUTURE_PENDING || !asy_loop_find(ASY_RUNTIME(L), f->loop_id)) {
+  if (f->state != FUTURE_PENDING || !loop_find(ASY_RUNTIME(L), f->loop_id)) {
     lua_pushboolean(L, 0);
     return 1;
   }
@@ -440,7 +440,7 @@ static int future_exception(lua_State *L) {
 
 /* The loop of a future that is to be told of something. */
 static Loop *check_future_loop(lua_State *L, const Future *f) {
-  Loop *loop = asy_loop_find(ASY_RUNTIME(L), f->loop_id);
+  Loop *loop = loop_find(ASY_RUNTIME(L), f->loop_id);
   if (!loop) asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
   return loop;
 }
@@ -463,7 +463,7 @@ static int add_callback(lua_State *L, bool vital) {
   if (f->state != FUTURE_PENDING) { /* perhaps only now */
     loop = check_future_loop(L, f);
     asy_callback_hold(L, loop, cb, 3);
-    asy_callback_schedule(loop, cb);
+    callback_schedule(loop, cb);
     return 0;
   }
   lua_pushvalue(L, 3);
@@ -624,7 +624,7 @@ static const luaL_Reg functions[] = {{"isfuture", future_isfuture}, {NULL, NULL}
 void asy_open_future(lua_State *L) {
   Runtime *rt = asy_runtime(L);
   static const LoopHooks hooks = {.report = report_all_lost};
-  asy_on_loop(rt, &hooks);
+  runtime_on_loop(rt, &hooks);
   asy_newweak(L, "k");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &losts_key);
   asy_setfuncs(L, functions);

@@ -38,7 +38,7 @@ _Static_assert(offsetof(HookedFuture, future) == 0, "it is a future");
 #define TASK_UV_CONTEXT 4  /* the context, see context.h */
 
 /* Initialises one; its memory may be part of a task's. */
-void asy_future_init(Future *f, const Loop *loop);
+void future_init(Future *f, const Loop *loop);
 
 /* stack: ..., future. A plain one. */
 Future *asy_future_new(lua_State *L, const Loop *loop);

@@ -3,8 +3,8 @@
 */
 #include "core/handle.h"
 
-void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Handle *),
-                     void (*shut)(Shutter *)) {
+void handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Handle *),
+                 void (*shut)(Shutter *)) {
   h->shutter.shut = shut;
   h->loop = loop;
   h->uv = uv;
@@ -15,21 +15,21 @@ void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Han
   list_append(&loop->handles, &h->link);
 }
 
-void asy_handle_opened(Handle *h) {
+void handle_opened(Handle *h) {
   asy_assert(h->closed && !h->open && h->loop);
   h->uv->data = &h->shutter;
   h->open = true;
   h->closed = false;
 }
 
-void asy_handle_free(Handle *h) {
+void handle_free(Handle *h) {
   asy_assert(h->closed && !h->open && !h->boxed);
   list_remove(&h->link);
   h->destroy(h);
 }
 
 static void free_if_unused(Handle *h) {
-  if (h->closed && !h->boxed) asy_handle_free(h);
+  if (h->closed && !h->boxed) handle_free(h);
 }
 
 static void on_closed(uv_handle_t *uv) {
@@ -41,25 +41,25 @@ static void on_closed(uv_handle_t *uv) {
   free_if_unused(h);
 }
 
-void asy_handle_close(Handle *h) {
+void handle_close(Handle *h) {
   if (!h->open) return;
   h->open = false;
   h->closing = true;
   uv_close(h->uv, on_closed);
 }
 
-void asy_handle_unbox(Handle *h) {
+void handle_unbox(Handle *h) {
   h->boxed = false;
   free_if_unused(h);
 }
 
-void asy_handles_forget(Loop *loop, bool dying) {
+void handles_forget(Loop *loop, bool dying) {
   for (ListNode *node; (node = list_take(&loop->handles));) {
     Handle *h = asy_container(node, Handle, link);
     h->loop = NULL;
     if (!dying || !h->box) continue;
     *h->box = NULL;
-    asy_handle_unbox(h);
+    handle_unbox(h);
   }
 }
 
@@ -77,7 +77,7 @@ static void on_walk(uv_handle_t *uv, void *arg) {
     walk->visit(asy_container(shutter, Handle, shutter), walk->arg);
 }
 
-void asy_handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg) {
+void handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg) {
   Walk walk = {shut, visit, arg};
   uv_walk(&loop->uv, on_walk, &walk);
 }

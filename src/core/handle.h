@@ -25,27 +25,27 @@ typedef struct Handle {
 } Handle;
 
 /* Zeroes nothing: the block is the caller's, calloc'ed. The handle counts as closed at first. */
-void asy_handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Handle *),
-                     void (*shut)(Shutter *));
+void handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Handle *),
+                 void (*shut)(Shutter *));
 
 /* After a successful uv_*_init. */
-void asy_handle_opened(Handle *h);
+void handle_opened(Handle *h);
 
 /* Closes it, if it is open. */
-void asy_handle_close(Handle *h);
+void handle_close(Handle *h);
 
 /* Its userdata is gone. */
-void asy_handle_unbox(Handle *h);
+void handle_unbox(Handle *h);
 
 /* Frees one that is in use by nobody. */
-void asy_handle_free(Handle *h);
+void handle_free(Handle *h);
 
 /* The loop has closed, and with it all handles. In a state that is being closed (see asy_is_dying) no finaliser of
 ** theirs may come: then their userdata lose them now. */
-void asy_handles_forget(Loop *loop, bool dying);
+void handles_forget(Loop *loop, bool dying);
 
 /* Visits the open handles of a loop that are shut by that function, by which one kind knows its own. */
-void asy_handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg);
+void handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg);
 
 ASY_HIDDEN_END
 

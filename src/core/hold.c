@@ -21,7 +21,7 @@ Loop *asy_checkopenloop(lua_State *L, int idx) {
   return loop;
 }
 
-Loop *asy_loop_find(const Runtime *rt, uint64_t id) {
+Loop *loop_find(const Runtime *rt, uint64_t id) {
   if (rt->running && rt->running->id == id) return rt->running;
   list_each(node, &rt->loops) {
     Loop *loop = asy_container(node, Loop, link);

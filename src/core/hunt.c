@@ -36,7 +36,7 @@ void asy_hunt(lua_State *L, Loop *loop) {
   loop->hunt.at = uv_hrtime() + (cycle_done ? HUNT_NEXT : HUNT_PAUSE);
 }
 
-void asy_loop_hunt(Loop *loop) {
+void loop_hunt(Loop *loop) {
   uint64_t first = uv_hrtime() + HUNT_FIRST;
   if (!loop->hunt.cycles || loop->hunt.at > first) loop->hunt.at = first;
   loop->hunt.cycles = HUNT_CYCLES;

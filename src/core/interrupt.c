@@ -23,7 +23,7 @@ void asy_interrupt_arm(Runtime *rt, lua_State *L) {
   lua_sethook(L, break_hook, LUA_MASKCOUNT, 1);
 }
 
-void asy_interrupt_disarm(Runtime *rt) {
+void interrupt_disarm(Runtime *rt) {
   lua_State *L = rt->armed;
   asy_assert(L);
   rt->armed = NULL;

@@ -67,7 +67,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   block_pool_free(&loop->blocks);
   for (int i = rt->nhooks; i-- > 0;)
     if (rt->hooks[i]->forget) rt->hooks[i]->forget(loop);
-  asy_handles_forget(loop, asy_is_dying(L));
+  handles_forget(loop, asy_is_dying(L));
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);
@@ -84,7 +84,7 @@ static int open_uv(Loop *loop) {
   if (status) return status;
   uv_timer_init(&loop->uv, &loop->tick);
   uv_timer_init(&loop->uv, &loop->alarm);
-  if ((status = uv_async_init(&loop->uv, &loop->wakeup, asy_on_wakeup)) == 0 &&
+  if ((status = uv_async_init(&loop->uv, &loop->wakeup, loop_on_wakeup)) == 0 &&
       !(loop->inbox = inbox_new(&loop->wakeup)))
     status = UV_ENOMEM;
   if (!status) return 0;
@@ -103,7 +103,7 @@ int asy_loop_new(lua_State *L) {
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;
   loop->tick_at = TIMER_NEVER;
-  asy_set_slow(loop, NS_PER_S / 10);
+  loop_set_slow(loop, NS_PER_S / 10);
   loop->clock.steps = STEPS_PER_POLL;
   list_init(&loop->ready);
   list_init(&loop->batch);
@@ -125,8 +125,8 @@ int asy_loop_new(lua_State *L) {
   lua_setiuservalue(L, -2, ASY_UV_FIELDS);
   loop->id = ++rt->last_loop_id;
   asy_loop_enrol(L, loop, -1);
-  asy_survive_sigpipe();
-  rt->plugged |= asy_plug_standard();
+  process_survive_sigpipe();
+  rt->plugged |= process_plug_standard();
   int status = open_uv(loop);
   if (status) asy_oserror(L, status, "new_event_loop", NULL);
   loop->open = true;

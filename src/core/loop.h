@@ -43,7 +43,7 @@ typedef struct Waiter {
 } Waiter;
 
 /* Wakes all of a line, in order. */
-static inline void asy_wake_all(ListNode *line, int code) {
+static inline void task_wake_all(ListNode *line, int code) {
   while (!list_empty(line)) {
     Waiter *w = asy_container(line->next, Waiter, link);
     w->wake(w, code);
@@ -121,7 +121,7 @@ typedef struct Loop {
 
 /* Slots of the held table that are not for hire: what making a task needs is at hand there. */
 enum {
-  ASY_SLOT_SPARE = 1, /* a table of coroutines to be used again (task.c) */
+  ASY_SLOT_SPARE = 1, /* a table of coroutines to be used again (spare.c) */
   ASY_SLOT_BODY,      /* the function that runs a task's function */
   ASY_SLOT_META,      /* the class of tasks */
   ASY_SLOT_FIRST      /* the first that asy_hold gives */
@@ -135,7 +135,7 @@ static inline Loop *asy_checkloop(lua_State *L, int idx) {
 }
 Loop *asy_checkopenloop(lua_State *L, int idx);
 /* The loop with that id, NULL when it is closed. */
-Loop *asy_loop_find(const Runtime *rt, uint64_t id);
+Loop *loop_find(const Runtime *rt, uint64_t id);
 /* Pushes its userdata; nil when it is being collected. */
 void asy_loop_push(lua_State *L, const Loop *loop);
 /* Pushes one of its fields, nil when unset; sets one to the value on the top, which it pops. A closed loop
@@ -158,27 +158,27 @@ void asy_release(lua_State *L, Loop *loop, uint32_t slot);
 void asy_held_table(lua_State *L, const Loop *loop);
 
 /* How many handles users' objects have open: sockets, signals, watched descriptors. */
-int asy_loop_handles(Loop *loop);
+int loop_handles(Loop *loop);
 
 /* The loop's clock, ns. */
-uint64_t asy_now(const Loop *loop);
+uint64_t loop_now(const Loop *loop);
 /* A deadline `seconds` from now; what is too far is TIMER_NEVER, what is past is now. */
-uint64_t asy_deadline(const Loop *loop, lua_Number seconds);
+uint64_t loop_deadline(const Loop *loop, lua_Number seconds);
 /* The argument as seconds; refuses NaN. */
 lua_Number asy_checkseconds(lua_State *L, int idx);
 
-static inline void asy_ready(Loop *loop, Ready *node) { list_append(&loop->ready, &node->link); }
+static inline void loop_ready(Loop *loop, Ready *node) { list_append(&loop->ready, &node->link); }
 
 /* The clock that steps are measured with, ns. */
-static inline uint64_t asy_step_now(const Loop *loop) {
+static inline uint64_t loop_step_now(const Loop *loop) {
   struct timespec t;
   clock_gettime(loop->clock.source, &t);
   return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 /* Called at the end of a step: how long it took if that was too long, else 0. */
-static inline uint64_t asy_step_ended(Loop *loop) {
-  uint64_t now = asy_step_now(loop), took = now - loop->clock.step_start;
+static inline uint64_t loop_step_ended(Loop *loop) {
+  uint64_t now = loop_step_now(loop), took = now - loop->clock.step_start;
   loop->clock.step_start = now;
   return took > loop->clock.slow_ns ? took : 0;
 }
@@ -195,10 +195,10 @@ static inline void asy_loop_checkopen(lua_State *L, const Loop *loop) {
 /* Raises KeyboardInterrupt at the next instruction that L runs, again and again until disarmed.
 ** Safe in a signal handler. Armed anew for another coroutine it leaves the former one. */
 void asy_interrupt_arm(Runtime *rt, lua_State *L);
-void asy_interrupt_disarm(Runtime *rt);
+void interrupt_disarm(Runtime *rt);
 
 /* Sets the garbage hunt for lost errors going. */
-void asy_loop_hunt(Loop *loop);
+void loop_hunt(Loop *loop);
 
 /*
 ** A uv_handle_t's `data` points to one of these: how to shut it when the loop closes. After `shut`
@@ -213,8 +213,8 @@ typedef struct Shutter {
 #define STEPS_PER_POLL 256  /* a busy loop polls after so many steps ... */
 #define NS_PER_POLL 4000000 /* ... or after so long (Tokio, which has no such bound: 61 steps) */
 
-static inline bool asy_is_busy(const Loop *loop) { return !list_empty(&loop->ready) || loop->stopping; }
-static inline bool asy_poll_may_wait(const Loop *loop) {
+static inline bool loop_is_busy(const Loop *loop) { return !list_empty(&loop->ready) || loop->stopping; }
+static inline bool loop_poll_may_wait(const Loop *loop) {
   return loop->clock.steps > 0 && loop->clock.step_start - loop->clock.polled_at < NS_PER_POLL;
 }
 
@@ -226,11 +226,11 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx);
 int asy_loop_new(lua_State *L);
 /* Asks the operating system what has happened; waits for it, if there is nothing to do. */
 void asy_poll(lua_State *L, Loop *loop);
-void asy_on_wakeup(uv_async_t *wakeup);
+void loop_on_wakeup(uv_async_t *wakeup);
 /* A slice of the hunt, if one is due. */
 void asy_hunt(lua_State *L, Loop *loop);
 /* Sets slow_callback_duration. */
-void asy_set_slow(Loop *loop, uint64_t ns);
+void loop_set_slow(Loop *loop, uint64_t ns);
 
 void asy_open_hold(lua_State *L);
 

@@ -69,7 +69,7 @@ static int loop_is_closed(lua_State *L) {
 // @function Loop:time
 // @treturn number
 static int loop_time(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)asy_now(asy_checkloop(L, 1)) / NS_PER_S);
+  lua_pushnumber(L, (lua_Number)loop_now(asy_checkloop(L, 1)) / NS_PER_S);
   return 1;
 }
 
@@ -110,7 +110,7 @@ static int loop__newindex(lua_State *L) {
   if (strcmp(luaL_checkstring(L, 2), "slow_callback_duration"))
     return luaL_error(L, "asyncio.Loop has no field '%s' to set", lua_tostring(L, 2));
   lua_Number s = asy_checkseconds(L, 3);
-  asy_set_slow(loop, s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS_PER_S) : TIMER_NEVER);
+  loop_set_slow(loop, s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS_PER_S) : TIMER_NEVER);
   return 0;
 }
 
@@ -125,7 +125,7 @@ static int loop__tostring(lua_State *L) {
 }
 
 static int loop_open_handles(lua_State *L) {
-  lua_pushinteger(L, asy_loop_handles(asy_checkloop(L, 1)));
+  lua_pushinteger(L, loop_handles(asy_checkloop(L, 1)));
   return 1;
 }
 

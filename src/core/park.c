@@ -100,7 +100,7 @@ static const WaitKind YIELD = {.name = "give way", .finish = yield_finish, .abor
 
 int asy_give_way(lua_State *L, Task *t, lua_CFunction again) {
   t->again = again;
-  asy_ready(t->loop, &t->ready);
+  loop_ready(t->loop, &t->ready);
   return asy_park(L, t, &YIELD, NULL);
 }
 
@@ -131,7 +131,7 @@ static int task_sleep(lua_State *L) {
   if (!isnum || s != s) asy_checkseconds(L, 1); /* raises */
   Task *t = asy_current(L);
   if (s <= 0) return asy_give_way(L, t, NULL);
-  if (!timer_set(&t->loop->timers, &t->timer, asy_deadline(t->loop, s)))
+  if (!timer_set(&t->loop->timers, &t->timer, loop_deadline(t->loop, s)))
     return asy_nomemory(L);
   return asy_park(L, t, &SLEEP, NULL);
 }

@@ -15,12 +15,12 @@ static void on_tick(uv_timer_t *tick) {
   uv_stop(&loop->uv); /* before 1.45 libuv runs due timers first, and would then poll without a limit */
 }
 
-void asy_on_wakeup(uv_async_t *wakeup) {
+void loop_on_wakeup(uv_async_t *wakeup) {
   Loop *loop = asy_container(wakeup, Loop, wakeup);
   inbox_deliver(loop->inbox);
   if (atomic_exchange(&loop->interrupted, 0) && loop->on_interrupt &&
       !list_linked(&loop->on_interrupt->link))
-    asy_ready(loop, loop->on_interrupt);
+    loop_ready(loop, loop->on_interrupt);
 }
 
 static void poll_now(Loop *loop) { uv_run(&loop->uv, UV_RUN_NOWAIT); }
@@ -60,7 +60,7 @@ static void count_handle(uv_handle_t *h, void *arg) {
   if (h->data && uv_has_ref(h) && !uv_is_closing(h)) ++*(int *)arg;
 }
 
-int asy_loop_handles(Loop *loop) {
+int loop_handles(Loop *loop) {
   int n = 0;
   if (loop->open) uv_walk(&loop->uv, count_handle, &n);
   return n;
@@ -74,7 +74,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
   if (!loop->jobs && timer_next(&loop->timers) != TIMER_NEVER) {
     uint64_t next = timer_next(&loop->timers);
     if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
-  } else if (loop->jobs || asy_loop_handles(loop))
+  } else if (loop->jobs || loop_handles(loop))
     uv_run(&loop->uv, UV_RUN_ONCE);
   else
     asy_error(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
@@ -83,15 +83,15 @@ static void poll_virtually(lua_State *L, Loop *loop) {
 /* Every task is blocked once a poll has found nothing either. */
 static void poll_idle(Loop *loop) {
   poll_now(loop);
-  if (list_empty(&loop->ready)) asy_wake_all(&loop->idle, 0);
+  if (list_empty(&loop->ready)) task_wake_all(&loop->idle, 0);
 }
 
 /* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without
 ** one, as often as a busy loop may go without. */
 void asy_poll(lua_State *L, Loop *loop) {
-  bool busy = asy_is_busy(loop);
+  bool busy = loop_is_busy(loop);
   asy_assert(list_empty(&loop->batch) && list_empty(&loop->turn_end));
-  if (asy_poll_may_wait(loop) && inbox_filled(loop->inbox)) {
+  if (loop_poll_may_wait(loop) && inbox_filled(loop->inbox)) {
     loop->clock.steps--;
     inbox_deliver(loop->inbox);
     return;
@@ -107,5 +107,5 @@ void asy_poll(lua_State *L, Loop *loop) {
     poll_until(loop, loop->hunt.at);
   else
     poll_until(loop, timer_next(&loop->timers));
-  loop->clock.step_start = loop->clock.polled_at = asy_step_now(loop);
+  loop->clock.step_start = loop->clock.polled_at = loop_step_now(loop);
 }

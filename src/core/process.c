@@ -15,7 +15,7 @@ static void ignore_signal(int signum) { (void)signum; }
 
 /* libuv writes without MSG_NOSIGNAL: a dead peer would end the process. A handler that does nothing
 ** turns that into EPIPE, and unlike SIG_IGN it is not inherited by programs that are started. */
-void asy_survive_sigpipe(void) {
+void process_survive_sigpipe(void) {
   struct sigaction sa = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART}, old;
   if (sigaction(SIGPIPE, NULL, &old) || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL) return;
   sigemptyset(&sa.sa_mask);
@@ -23,7 +23,7 @@ void asy_survive_sigpipe(void) {
 }
 
 /* A standard descriptor that is closed would become our next socket's, and `print` would write there. */
-unsigned asy_plug_standard(void) {
+unsigned process_plug_standard(void) {
   unsigned plugged = 0;
   for (int fd = 0; fd <= 2; fd++) {
     if (fcntl(fd, F_GETFD) >= 0) continue;
@@ -36,7 +36,7 @@ unsigned asy_plug_standard(void) {
   return plugged;
 }
 
-bool asy_pin(const void *address) {
+bool process_pin(const void *address) {
 #if defined(RTLD_NODELETE)
   Dl_info info;
   if (!dladdr(address, &info) || !info.dli_fname) return false;
@@ -48,9 +48,9 @@ bool asy_pin(const void *address) {
 /* glibc returns the top of its heap to the system whenever 128 KiB there are free, and fetches it again page
 ** by page: Lua frees far more than that in each of its cycles, and a server with messages of 16 KiB spent most
 ** of its time so. glibc keeps twice the size of the largest mapped block that was ever freed (mallopt(3)). */
-void asy_keep_heap(void) {
+void process_keep_heap(void) {
 #if defined(__GLIBC__)
-  void *volatile block = asy_malloc((size_t)1 << 20);
-  asy_free(block);
+  void *volatile block = mem_alloc((size_t)1 << 20);
+  mem_free(block);
 #endif
 }

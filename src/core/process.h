@@ -8,17 +8,17 @@
 
 ASY_HIDDEN
 
-void asy_survive_sigpipe(void);
+void process_survive_sigpipe(void);
 
 /* Puts /dev/null where a standard descriptor is closed; which, by bit. */
-unsigned asy_plug_standard(void);
+unsigned process_plug_standard(void);
 
 /* Keeps the shared object that has this address in memory for good: threads of ours may outlive the Lua state, which
 ** unloads it when it closes; C functions are the same in all states. False: it is in none that is known. */
-bool asy_pin(const void *address);
+bool process_pin(const void *address);
 
 /* Asks glibc to keep what is free at the top of its heap. */
-void asy_keep_heap(void);
+void process_keep_heap(void);
 
 ASY_HIDDEN_END
 

@@ -132,7 +132,7 @@ int asy_traceback_handler(lua_State *L) {
 char *asy_debug_site(lua_State *L, const Loop *loop) {
   if (!loop->debug) return NULL;
   luaL_traceback(L, L, NULL, 1);
-  char *site = asy_strdup(lua_tostring(L, -1));
+  char *site = mem_strdup(lua_tostring(L, -1));
   lua_pop(L, 1);
   return site;
 }

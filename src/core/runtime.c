@@ -24,7 +24,7 @@ Runtime *asy_open_runtime(lua_State *L) {
   return rt;
 }
 
-void asy_on_loop(Runtime *rt, const LoopHooks *hooks) { rt->hooks[rt->nhooks++] = hooks; }
+void runtime_on_loop(Runtime *rt, const LoopHooks *hooks) { rt->hooks[rt->nhooks++] = hooks; }
 
 /* Classes */
 

@@ -82,7 +82,7 @@ typedef struct Runtime {
 } Runtime;
 
 /* Has the hooks called for each loop that is made from now on; they are static and do not change. */
-void asy_on_loop(Runtime *rt, const LoopHooks *hooks);
+void runtime_on_loop(Runtime *rt, const LoopHooks *hooks);
 
 /* The runtime: in functions of this module the upvalue, anywhere else the registry. */
 #define ASY_RUNTIME(L) ((Runtime *)lua_touserdata(L, lua_upvalueindex(1)))

@@ -14,9 +14,9 @@
 #include "core/step.h"
 #include "open.h"
 
-static void waiter_wake(Waiter *w, int code) { asy_wake(asy_container(w, Task, waiter), code); }
+static void waiter_wake(Waiter *w, int code) { task_wake(asy_container(w, Task, waiter), code); }
 
-static void on_deadline(Timer *timer) { asy_wake(asy_container(timer, Task, timer), 0); }
+static void on_deadline(Timer *timer) { task_wake(asy_container(timer, Task, timer), 0); }
 
 Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   int fn = lua_gettop(L) - n, task = fn + n + 1, held = task + 1;
@@ -26,7 +26,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
   memset(t, 0, sizeof *t);
-  asy_future_init(&t->future, loop);
+  future_init(&t->future, loop);
   t->future.task = true;
   t->ready.run = asy_task_step;
   t->waiter.wake = waiter_wake;
@@ -57,7 +57,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   lua_settop(L, task);
   lua_replace(L, fn);
   if (n) lua_settop(L, fn);
-  asy_ready(loop, &t->ready);
+  loop_ready(loop, &t->ready);
   return t;
 }
 
@@ -116,5 +116,5 @@ static void abandon_tasks(lua_State *L, Loop *loop, int idx) {
 
 void asy_open_task(lua_State *L) {
   static const LoopHooks hooks = {.made = prepare_tasks, .leave = abandon_tasks};
-  asy_on_loop(asy_runtime(L), &hooks);
+  runtime_on_loop(asy_runtime(L), &hooks);
 }

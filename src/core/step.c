@@ -183,9 +183,9 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
   t->phase = TASK_RUNNING;
   status = resume(L, t, rt, n);
   rt->current = NULL;
-  if (rt->armed) asy_interrupt_disarm(rt);
+  if (rt->armed) interrupt_disarm(rt);
   if (watched) asy_watch_end(loop, t->co);
-  uint64_t slow = asy_step_ended(loop);
+  uint64_t slow = loop_step_ended(loop);
   if (slow) report_slow(L, loop, t, slow);
   if (ASY_LIKELY(status == LUA_YIELD && t->phase != TASK_RUNNING)) return;
   if (status == LUA_YIELD) {

@@ -1,5 +1,5 @@
 /*
-** task.h - how a task waits. One place resumes coroutines, one place suspends them (task.c; coro.c
+** task.h - how a task waits. One place resumes coroutines, one place suspends them (step.c, park.c; coro.c
 ** for coroutines inside a task).
 **
 ** A method that may have to wait does its fast path without suspending. Otherwise it puts the
@@ -112,7 +112,7 @@ int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on);
 int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
 
 /* Counts a call that need not wait. True when the budget is used up: then return asy_give_way. */
-static inline bool asy_spent(Task *t) { return --t->budget < 0; }
+static inline bool task_spent(Task *t) { return --t->budget < 0; }
 int asy_give_way(lua_State *L, Task *t, lua_CFunction again);
 
 /* Raises in a coroutine that somebody else than its task's step has resumed: the task still waits. */
@@ -122,12 +122,12 @@ int asy_resumed_by_stranger(lua_State *L);
 bool asy_task_owns(lua_State *co);
 
 /* Puts a parked task on the ready list. C only. */
-static inline void asy_wake(Task *t, int code) {
+static inline void task_wake(Task *t, int code) {
   asy_assert(t->phase == TASK_PARKED && t->loop);
   list_remove(&t->waiter.link);
   t->code = code;
   t->phase = TASK_WOKEN;
-  asy_ready(t->loop, &t->ready);
+  loop_ready(t->loop, &t->ready);
 }
 
 /* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. Allocates: see asy_subtable. */

@@ -34,7 +34,7 @@ static bool finished(const Loop *loop) {
 }
 
 static void turn(lua_State *L, Loop *loop) {
-  if (loop->timers.n) timer_fire_due(&loop->timers, asy_now(loop));
+  if (loop->timers.n) timer_fire_due(&loop->timers, loop_now(loop));
   if (loop->ready.next->next == &loop->ready && list_empty(&loop->batch))
     run_list(L, loop, &loop->ready, 1);
   else {
@@ -49,11 +49,11 @@ static int loop_body(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
   luaL_checkstack(L, LUA_MINSTACK * 2, NULL);
   lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->held_ref); /* ASY_HELD */
-  loop->clock.step_start = loop->clock.polled_at = asy_step_now(loop);
+  loop->clock.step_start = loop->clock.polled_at = loop_step_now(loop);
   for (;;) {
     turn(L, loop);
     if (finished(loop)) return 0;
-    if (!asy_is_busy(loop) || !asy_poll_may_wait(loop)) asy_poll(L, loop);
+    if (!loop_is_busy(loop) || !loop_poll_may_wait(loop)) asy_poll(L, loop);
   }
 }
 

@@ -22,23 +22,23 @@ int waitq_length(const Waitq *q) {
 
 void waitq_hand(Waitq *q, Task *t, int code) {
   asy_assert(waitq_first(q) == t); /* nobody overtakes */
-  asy_wake(t, code);
+  task_wake(t, code);
   list_append(&q->handed, &t->waiter.link);
 }
 
-Abort waitq_abort(lua_State *L, Task *t) {
+Abort asy_waitq_abort(lua_State *L, Task *t) {
   (void)L;
   list_remove(&t->waiter.link);
   return ASY_DETACHED;
 }
 
-int waitq_finish(lua_State *L, Task *t) {
+int asy_waitq_finish(lua_State *L, Task *t) {
   (void)L;
   (void)t;
   return 0;
 }
 
-void waitq_destroy(lua_State *L, Waitq *q) {
+void asy_waitq_destroy(lua_State *L, Waitq *q) {
   lua_pushnil(L);
   lua_setmetatable(L, 1);
   while (!list_empty(&q->handed)) {
@@ -47,19 +47,19 @@ void waitq_destroy(lua_State *L, Waitq *q) {
   }
   for (Task *t; (t = waitq_first(q));) {
     t->on = NULL;
-    asy_wake(t, 0);
+    task_wake(t, 0);
   }
 }
 
-bool waitq_bind_anew(lua_State *L, const Task *t, uint64_t *id, const char *what) {
+bool asy_waitq_bind_anew(lua_State *L, const Task *t, uint64_t *id, const char *what) {
   uint64_t former = *id;
-  if (former && asy_loop_find(t->loop->rt, former))
+  if (former && loop_find(t->loop->rt, former))
     asy_error(L, ASY_ERROR, "the %s is in use in another event loop", what);
   *id = t->loop->id;
   return former != 0;
 }
 
-void waitq_option(lua_State *L, int idx, const char *key) {
+void asy_waitq_option(lua_State *L, int idx, const char *key) {
   if (lua_istable(L, idx) && !lua_getmetatable(L, idx))
     lua_getfield(L, idx, key);
   else if (lua_isnone(L, idx))

@@ -27,39 +27,39 @@ int waitq_length(const Waitq *q);
 Task *waitq_first(const Waitq *q);
 
 /* Wakes all, handing them nothing. */
-static inline void waitq_wake_all(Waitq *q, int code) { asy_wake_all(&q->line, code); }
+static inline void waitq_wake_all(Waitq *q, int code) { task_wake_all(&q->line, code); }
 
 /* Wakes a task of the line as the owner of something. Its kind's finish must call waitq_took. */
 void waitq_hand(Waitq *q, Task *t, int code);
 static inline void waitq_took(Task *t) { list_remove(&t->waiter.link); }
 
 /* Suspends the task at the end of the line. Return its value from the C function. */
-static inline int waitq_park(lua_State *L, Task *t, Waitq *q, const WaitKind *kind, void *on) {
+static inline int asy_waitq_park(lua_State *L, Task *t, Waitq *q, const WaitKind *kind, void *on) {
   list_append(&q->line, &t->waiter.link);
   return asy_park(L, t, kind, on);
 }
 
 /* The abort of every kind that waits in a line and owns nothing yet. */
-Abort waitq_abort(lua_State *L, Task *t);
+Abort asy_waitq_abort(lua_State *L, Task *t);
 
 /* The finish of every kind whose method returns nothing. */
-int waitq_finish(lua_State *L, Task *t);
+int asy_waitq_finish(lua_State *L, Task *t);
 
 /* For the finaliser of what the line belongs to, its first argument: whoever stands in it (strangers have
 ** closed their coroutines, else they would hold it) is woken, and no longer points here. The object is no
 ** object any more: another finaliser may bring it back to life, but this one never runs again. */
-void waitq_destroy(lua_State *L, Waitq *q);
+void asy_waitq_destroy(lua_State *L, Waitq *q);
 
 /* For objects that are used by the tasks of one loop at a time: *id is that loop's. Raises in the
 ** tasks of another; when the former loop is closed, true: what its tasks held is nobody's now. */
-bool waitq_bind_anew(lua_State *L, const Task *t, uint64_t *id, const char *what);
+bool asy_waitq_bind_anew(lua_State *L, const Task *t, uint64_t *id, const char *what);
 
-static inline bool waitq_bind(lua_State *L, const Task *t, uint64_t *id, const char *what) {
-  return *id != t->loop->id && waitq_bind_anew(L, t, id, what);
+static inline bool asy_waitq_bind(lua_State *L, const Task *t, uint64_t *id, const char *what) {
+  return *id != t->loop->id && asy_waitq_bind_anew(L, t, id, what);
 }
 
 /* For constructors: pushes the field `key` of an options table at idx, or the plain value there. */
-void waitq_option(lua_State *L, int idx, const char *key);
+void asy_waitq_option(lua_State *L, int idx, const char *key);
 
 ASY_HIDDEN_END
 

@@ -17,7 +17,7 @@ static int task_wait(lua_State *L) {
   if (t->phase == TASK_PARKED) {
     lua_pushstring(L, t->kind->name);
     lua_replace(L, 2);
-    owner = asy_lock_waited_for(t);
+    owner = lock_waited_for(t);
   }
   lua_pushnil(L);
   if (t->phase == TASK_PARKED && t->anchored) {

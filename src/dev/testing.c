@@ -25,7 +25,7 @@ static void alarm_run(lua_State *L, Loop *loop, Ready *self) {
 static void on_alarm(uv_timer_t *alarm) {
   Loop *loop = asy_container(alarm, Loop, alarm);
   if (list_linked(&loop->alarmed.link)) return;
-  asy_ready(loop, &loop->alarmed);
+  loop_ready(loop, &loop->alarmed);
   uv_async_send(&loop->wakeup);
 }
 
@@ -49,8 +49,8 @@ static int testing_set_alarm(lua_State *L) {
   return 0;
 }
 
-static const WaitKind BLOCKED = {.name = "every task to be blocked", .finish = waitq_finish,
-                                 .abort = waitq_abort};
+static const WaitKind BLOCKED = {.name = "every task to be blocked", .finish = asy_waitq_finish,
+                                 .abort = asy_waitq_abort};
 
 /// Waits until no other task can go on: each waits for a timer, for a stream, for another task.
 // What another process or a thread is about to send doesn't count: nobody here can know of it.

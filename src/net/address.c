@@ -18,7 +18,7 @@ static size_t path_length(const struct sockaddr_un *un, socklen_t len) {
   return n && !*un->sun_path ? n : strnlen(un->sun_path, n); /* an abstract name is all that there is */
 }
 
-void asy_address_text(const struct sockaddr *sa, socklen_t len, char *text) {
+void address_text(const struct sockaddr *sa, socklen_t len, char *text) {
   char host[INET6_ADDRSTRLEN] = "";
   if (sa->sa_family == AF_INET) {
     const struct sockaddr_in *in = (const void *)sa;
@@ -116,7 +116,7 @@ static int address__tostring(lua_State *L) {
   struct sockaddr_storage sa;
   char text[ASY_ADDRESS_TEXT];
   socklen_t len = asy_address_check(L, 1, &sa);
-  asy_address_text((struct sockaddr *)&sa, len, text);
+  address_text((struct sockaddr *)&sa, len, text);
   lua_pushstring(L, text);
   return 1;
 }

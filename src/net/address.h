@@ -28,7 +28,7 @@ void asy_address_push(lua_State *L, const struct sockaddr *sa, socklen_t len);
 socklen_t asy_address_check(lua_State *L, int idx, struct sockaddr_storage *sa);
 
 /* Writes it in words: "127.0.0.1:80", "[::1]:80", a path. */
-void asy_address_text(const struct sockaddr *sa, socklen_t len, char *text);
+void address_text(const struct sockaddr *sa, socklen_t len, char *text);
 
 ASY_HIDDEN_END
 

@@ -24,7 +24,7 @@ typedef struct Connect {
 static void on_connect(uv_connect_t *req, int status) {
   Connect *c = asy_container(req, Connect, req);
   if (status != UV_ECANCELED) input_wake(c->stream, status);
-  asy_free(c);
+  mem_free(c);
 }
 
 /* stack: address, opts, writer */
@@ -35,13 +35,13 @@ static int connected(lua_State *L, Task *t) {
   s->in.reader = NULL;
   socklen_t len = asy_address_check(L, 1, &sa);
   if (t->code) {
-    stream_abort(L, s);
-    asy_address_text((struct sockaddr *)&sa, len, text);
+    asy_stream_abort(L, s);
+    address_text((struct sockaddr *)&sa, len, text);
     return asy_oserror(L, t->code, "connect", text);
   }
   peer_note(s, (struct sockaddr *)&sa);
   input_start(s);
-  stream_push_reader(L, 3);
+  asy_stream_push_reader(L, 3);
   lua_insert(L, 3);
   return 2;
 }
@@ -50,7 +50,7 @@ static Abort connect_abort(lua_State *L, Task *t) {
   Stream *s = t->on;
   if (!s) return ASY_DETACHED;
   s->in.reader = NULL;
-  stream_abort(L, s);
+  asy_stream_abort(L, s);
   return ASY_DETACHED;
 }
 
@@ -60,7 +60,7 @@ static const WaitKind CONNECT = {.name = "connect", .finish = connected, .abort 
                                  .giveback = connect_giveback};
 
 static int fail(lua_State *L, Stream *s, int status, const char *what, const char *address) {
-  stream_abort(L, s);
+  asy_stream_abort(L, s);
   return asy_oserror(L, status, what, address);
 }
 
@@ -77,7 +77,7 @@ static void bind_local(lua_State *L, Stream *s) {
     socklen_t len = asy_address_check(L, lua_gettop(L), &sa);
     int status = uv_tcp_bind(&s->uv.tcp, (struct sockaddr *)&sa, 0);
     if (status) {
-      asy_address_text((struct sockaddr *)&sa, len, text);
+      address_text((struct sockaddr *)&sa, len, text);
       fail(L, s, status, "bind", text);
     }
   }
@@ -93,15 +93,15 @@ static int stream_connect(lua_State *L) {
   lua_settop(L, 2);
   size_t limit = asy_opt_bytes(L, 2, "limit", STREAM_LIMIT);
   Task *t = asy_current(L);
-  Stream *s = stream_new(L, t->loop, UV_TCP, limit);
-  asy_address_text((struct sockaddr *)&sa, len, text);
+  Stream *s = asy_stream_new(L, t->loop, UV_TCP, limit);
+  address_text((struct sockaddr *)&sa, len, text);
   bind_local(L, s);
-  Connect *c = asy_malloc(sizeof *c);
+  Connect *c = mem_alloc(sizeof *c);
   if (!c) return fail(L, s, UV_ENOMEM, "connect", text);
   c->stream = s;
   int status = uv_tcp_connect(&c->req, &s->uv.tcp, (struct sockaddr *)&sa, on_connect);
   if (status) {
-    asy_free(c);
+    mem_free(c);
     return fail(L, s, status, "connect", text);
   }
   set_options(L, s);
@@ -129,9 +129,9 @@ static int stream_connect_unix(lua_State *L) {
   socklen_t len = asy_address_check(L, 1, &sa);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
-  Stream *s = stream_new(L, asy_running(L, ASY_RUNTIME(L)), UV_NAMED_PIPE,
-                         asy_opt_bytes(L, 2, "limit", STREAM_LIMIT));
-  asy_address_text((struct sockaddr *)&sa, len, text);
+  Stream *s = asy_stream_new(L, asy_running(L, ASY_RUNTIME(L)), UV_NAMED_PIPE,
+                             asy_opt_bytes(L, 2, "limit", STREAM_LIMIT));
+  address_text((struct sockaddr *)&sa, len, text);
   int fd = connect_unix((struct sockaddr *)&sa, len);
   int status = fd < 0 ? fd : uv_pipe_open(&s->uv.pipe, fd);
   if (status) {
@@ -139,7 +139,7 @@ static int stream_connect_unix(lua_State *L) {
     return fail(L, s, status, "connect", text);
   }
   input_start(s);
-  stream_push_reader(L, 3);
+  asy_stream_push_reader(L, 3);
   lua_insert(L, 3);
   return 2;
 }

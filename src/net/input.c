@@ -96,7 +96,7 @@ void input_free_if_empty(Stream *s) {
     buffer_free(&s->in.buffer);
 }
 
-int input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
+int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
   size_t length = buffer_length(&s->in.buffer);
   lua_pushlstring(L, buffer_bytes(&s->in.buffer), n - less);
   if (buffer_length(&s->in.buffer) != length) return luaL_error(L, "a finaliser used the stream meanwhile");

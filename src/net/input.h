@@ -28,15 +28,15 @@ void input_failed(Stream *s, int status);
 
 /* Wakes who waits for input, or for the connection. C only. */
 static inline void input_wake(Stream *s, int code) {
-  if (s->in.reader && s->in.reader->phase == TASK_PARKED) asy_wake(s->in.reader, code);
+  if (s->in.reader && s->in.reader->phase == TASK_PARKED) task_wake(s->in.reader, code);
 }
 
 /* Reads what libuv has only said is there, in the reader's step. */
 void input_fill(Stream *s);
 
 /* Takes n bytes off the front, and pushes them but for the last `less`. What there is no memory for stays. */
-int input_take_less(lua_State *L, Stream *s, size_t n, size_t less);
-static inline int input_take(lua_State *L, Stream *s, size_t n) { return input_take_less(L, s, n, 0); }
+int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less);
+static inline int asy_input_take(lua_State *L, Stream *s, size_t n) { return asy_input_take_less(L, s, n, 0); }
 
 /* Gives the buffer back if it is empty: nobody knows how long it stays so. */
 void input_free_if_empty(Stream *s);

@@ -41,8 +41,8 @@ static void destroy(Handle *h) {
   output_free(s);
   if (s->out.file >= 0) close(s->out.file);
   buffer_free(&s->in.buffer);
-  asy_free(s->life.site);
-  asy_free(s);
+  mem_free(s->life.site);
+  mem_free(s);
 }
 
 static void on_close(Handle *h) {
@@ -58,7 +58,7 @@ static void on_close(Handle *h) {
 
 static void close_handle(Stream *s) {
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
-  asy_handle_close(&s->handle);
+  handle_close(&s->handle);
 }
 
 /* Its user's word: it is no more to be used. */
@@ -78,11 +78,11 @@ static void shut(Shutter *shutter) {
 
 /* Closing */
 
-void stream_abort(lua_State *L, Stream *s) {
+void asy_stream_abort(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   s->in.eof = true;
   s->life.state = LIFE_ABORTED;
-  output_drop(L, s->handle.loop, s);
+  asy_output_drop(L, s->handle.loop, s);
   close_handle(s);
 }
 
@@ -120,7 +120,7 @@ static bool drain(Stream *s) {
   bool over = stream_aborted(s) || s->in.peer_ended || s->in.error || s->out.error;
   int left = over ? 0 : unacknowledged(s);
   if (!left) return false;
-  uint64_t now = asy_now(s->handle.loop);
+  uint64_t now = loop_now(s->handle.loop);
   if (s->life.state != LIFE_DRAINING) {
     int fd;
     s->life.state = LIFE_DRAINING;
@@ -152,7 +152,7 @@ static void give_up(Stream *s) {
 /* Without memory for the timer nobody would notice that the peer takes nothing: it is given up at once. */
 static void arm_linger(Stream *s) {
   s->life.left = output_pending(s);
-  if (!timer_set(&s->handle.loop->timers, &s->life.timer, asy_now(s->handle.loop) + s->life.linger_ns)) give_up(s);
+  if (!timer_set(&s->handle.loop->timers, &s->life.timer, loop_now(s->handle.loop) + s->life.linger_ns)) give_up(s);
 }
 
 static void on_linger(Timer *timer) {
@@ -174,10 +174,10 @@ static void break_off(Stream *s, int status) {
   stream_tidy_later(s);
 }
 
-void stream_flush(lua_State *L, Stream *s) {
+void asy_stream_flush(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   if (!s->out.flight && !s->out.error && s->out.waiting.bytes) {
-    int status = output_send(L, s);
+    int status = asy_output_send(L, s);
     if (status) break_off(s, status);
   }
   size_t pending = output_pending(s);
@@ -191,18 +191,18 @@ void stream_flush(lua_State *L, Stream *s) {
 
 static void send_run(lua_State *L, Loop *loop, Ready *self) {
   (void)loop;
-  stream_flush(L, asy_container(self, Stream, out.send));
+  asy_stream_flush(L, asy_container(self, Stream, out.send));
 }
 
 static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   Stream *s = asy_container(self, Stream, life.tidy);
-  output_land(L, loop, s);
+  asy_output_land(L, loop, s);
   if (stream_aborted(s) || s->handle.closed) {
-    output_drop(L, loop, s);
+    asy_output_drop(L, loop, s);
     if (s->handle.open) close_handle(s);
   } else
-    stream_flush(L, s);
-  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->life.tidy.link)) asy_handle_free(&s->handle);
+    asy_stream_flush(L, s);
+  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->life.tidy.link)) handle_free(&s->handle);
 }
 
 /* The loop has closed: nothing will be tidied any more. A stream that nobody has but for that is freed. */
@@ -215,17 +215,17 @@ static void forget_streams(Loop *loop) {
       if (ready->run != tidy_run) continue;
       Stream *s = asy_container(ready, Stream, life.tidy);
       list_remove(node);
-      if (s->handle.closed && !s->handle.boxed) asy_handle_free(&s->handle);
+      if (s->handle.closed && !s->handle.boxed) handle_free(&s->handle);
     }
 }
 
-void stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
+void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
   if (!s->handle.open) return;
   if (!stream_closing(s)) {
     mark_closing(s);
     input_pause(s);
     input_wake(s, 0);
-    stream_flush(L, s);
+    asy_stream_flush(L, s);
     if (!s->handle.open) return;
   }
   if (!linger_ns || s->life.timer.place || s->life.state == LIFE_DRAINING) return;
@@ -247,9 +247,9 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   *box = (WriterBox){&stream_writer_kind, NULL};
   asy_pushmeta(L, loop->rt, ASY_WRITER);
   lua_setmetatable(L, -2);
-  Stream *s = box->stream = asy_calloc(1, block_size(type));
+  Stream *s = box->stream = mem_calloc(1, block_size(type));
   if (!s) asy_nomemory(L);
-  asy_handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
+  handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.box = (void **)&box->stream;
   s->handle.on_close = on_close;
   s->out.send.run = send_run;
@@ -272,29 +272,29 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
 
 static Stream *opened(lua_State *L, Stream *s, int status, const char *what) {
   if (status) asy_oserror(L, status, what, NULL);
-  asy_handle_opened(&s->handle);
+  handle_opened(&s->handle);
   return s;
 }
 
-Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
+Stream *asy_stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
   Stream *s = new_block(L, loop, type, limit);
   return opened(L, s, type == UV_TCP ? uv_tcp_init(&loop->uv, &s->uv.tcp)
                                      : uv_pipe_init(&loop->uv, &s->uv.pipe, 0), "socket");
 }
 
-Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_block(L, loop, UV_TTY, limit); }
+Stream *asy_stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_block(L, loop, UV_TTY, limit); }
 
 int stream_open_tty(Stream *s, int fd) {
   int used = -1, status = uv_tty_init(&s->handle.loop->uv, &s->uv.tty, fd, 0);
   if (!status) {
-    asy_handle_opened(&s->handle);
+    handle_opened(&s->handle);
     uv_fileno(&s->uv.handle, &used);
   }
   if (used != fd) close(fd); /* libuv has opened the terminal once more */
   return status;
 }
 
-void stream_push_reader(lua_State *L, int writer) {
+void asy_stream_push_reader(lua_State *L, int writer) {
   writer = lua_absindex(L, writer);
   ReaderBox *box = lua_newuserdatauv(L, sizeof *box, 1);
   *box = (ReaderBox){&stream_reader_kind, lua_touserdata(L, writer)};
@@ -306,7 +306,7 @@ void stream_push_reader(lua_State *L, int writer) {
 
 /* Waiting */
 
-Task *stream_waiting_task(lua_State *L, const Stream *s) {
+Task *asy_stream_waiting_task(lua_State *L, const Stream *s) {
   Loop *loop = s->handle.loop;
   Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
   if (ASY_LIKELY(t && t->loop == loop)) return t;
@@ -319,7 +319,7 @@ Task *stream_waiting_task(lua_State *L, const Stream *s) {
 /* Never closed */
 
 void stream_forget_site(Stream *s) {
-  asy_free(s->life.site);
+  mem_free(s->life.site);
   s->life.site = NULL;
 }
 
@@ -330,19 +330,19 @@ static void report_open(Handle *h, void *arg) {
   if (!s->life.site || stream_closing(s)) return;
   peer_text(s, peer);
   lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
-  unclosed_report(L, h->loop, lua_tostring(L, -1), "opened at", s->life.site);
+  asy_unclosed_report(L, h->loop, lua_tostring(L, -1), "opened at", s->life.site);
   lua_pop(L, 1);
   stream_forget_site(s);
 }
 
 /* When the loop closes: those that are still open. */
 static void report_streams(lua_State *L, Loop *loop) {
-  if (loop->debug) asy_handles_each(loop, shut, report_open, L);
+  if (loop->debug) handles_each(loop, shut, report_open, L);
 }
 
 /* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
 static int writer__gc(lua_State *L) {
-  WriterBox *box = stream_test(L, 1, &stream_writer_kind);
+  WriterBox *box = asy_stream_test(L, 1, &stream_writer_kind);
   Stream *s = box ? box->stream : NULL;
   if (!s) return 0;
   box->stream = NULL;
@@ -356,14 +356,14 @@ static int writer__gc(lua_State *L) {
   if (forgotten) {
     peer_text(s, peer);
     if (s->life.site) snprintf(site, sizeof site, "%s", s->life.site);
-    stream_abort(L, s);
+    asy_stream_abort(L, s);
   }
-  asy_handle_unbox(&s->handle);
+  handle_unbox(&s->handle);
   if (!forgotten) return 0;
   lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s", *peer ? ", peer " : "",
                   peer); /* may raise, and so may what follows: last */
   lua_warning(L, lua_tostring(L, -1), 0);
-  if (*site) unclosed_report_later(L, loop, site);
+  if (*site) asy_unclosed_report_later(L, loop, site);
   return 0;
 }
 
@@ -376,7 +376,7 @@ static void count_unsent(Handle *h, void *arg) {
 static int loop_unsent(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
   int n = 0;
-  if (loop->open) asy_handles_each(loop, shut, count_unsent, &n);
+  if (loop->open) handles_each(loop, shut, count_unsent, &n);
   lua_pushinteger(L, n);
   return 1;
 }
@@ -386,7 +386,7 @@ static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}
 
 void asy_open_stream(lua_State *L) {
   static const LoopHooks hooks = {.report = report_streams, .forget = forget_streams};
-  asy_on_loop(asy_runtime(L), &hooks);
+  runtime_on_loop(asy_runtime(L), &hooks);
   asy_open_unclosed(L);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", NULL, writer_metamethods);

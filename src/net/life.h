@@ -11,30 +11,30 @@ ASY_HIDDEN
 #define STREAM_LINGER 30 /* seconds that <close>, or a server, waits for a peer that takes nothing */
 
 /* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE: a unix socket, too), or raises. */
-Stream *stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
+Stream *asy_stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
 
 /* Pushes a writer for a tty; then opens it on a descriptor of our own, which it takes over. */
-Stream *stream_new_tty(lua_State *L, Loop *loop, size_t limit);
+Stream *asy_stream_new_tty(lua_State *L, Loop *loop, size_t limit);
 int stream_open_tty(Stream *s, int fd);
 
 /* Pushes a reader for the stream of the writer at idx: it points to the writer's box, which it keeps
 ** alive, and which is empty once the writer has been finalised. */
-void stream_push_reader(lua_State *L, int writer);
+void asy_stream_push_reader(lua_State *L, int writer);
 
 /* Sends what can be sent now; what the end of the output was waiting for is done then. */
-void stream_flush(lua_State *L, Stream *s);
+void asy_stream_flush(lua_State *L, Stream *s);
 
 /* Sends what is written, then closes. linger_ns: abort after so long without progress; 0: never. */
-void stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
+void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 
 /* Closes at once; what is not sent is dropped. */
-void stream_abort(lua_State *L, Stream *s);
+void asy_stream_abort(lua_State *L, Stream *s);
 
 /* A stream that nobody is expected to close: it is not reported. */
 void stream_forget_site(Stream *s);
 
 /* The running task, which must be of the stream's loop, to wait for the stream. */
-Task *stream_waiting_task(lua_State *L, const Stream *s);
+Task *asy_stream_waiting_task(lua_State *L, const Stream *s);
 
 ASY_HIDDEN_END
 

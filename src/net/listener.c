@@ -37,7 +37,7 @@ static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
   struct stat st;
   if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
   size_t n = len - offsetof(struct sockaddr_un, sun_path);
-  if (!(l->path = asy_calloc(1, n + 1))) return;
+  if (!(l->path = mem_calloc(1, n + 1))) return;
   memcpy(l->path, un->sun_path, n);
   l->dev = st.st_dev;
   l->ino = st.st_ino;
@@ -53,19 +53,19 @@ static void remove_file(const Listener *l) {
 static void destroy(Handle *h) {
   Listener *l = asy_container(h, Listener, handle);
   if (l->fd >= 0) close(l->fd);
-  asy_free(l->path);
-  asy_free(l);
+  mem_free(l->path);
+  mem_free(l);
 }
 
 /* Now, not when libuv calls back: the port is free at once; and the file goes before another server could find
 ** it stale and take its place. */
 void listener_close(Listener *l) {
   list_remove(&l->link);
-  asy_handle_close(&l->handle);
+  handle_close(&l->handle);
   remove_file(l);
   close(l->fd);
   l->fd = -1;
-  asy_handle_unbox(&l->handle);
+  handle_unbox(&l->handle);
 }
 
 /* The server has nothing of it any more. */
@@ -112,11 +112,11 @@ static int listen_on(const ListenOptions *options, const struct sockaddr *sa, so
 
 Listener *listener_new(Loop *loop, const ListenOptions *options, const struct sockaddr *sa, socklen_t len,
                        int *status) {
-  Listener *l = asy_calloc(1, sizeof *l);
+  Listener *l = mem_calloc(1, sizeof *l);
   *status = UV_ENOMEM;
   if (!l) return NULL;
   list_init(&l->link);
-  asy_handle_init(&l->handle, loop, (uv_handle_t *)&l->poll, destroy, listener_shut);
+  handle_init(&l->handle, loop, (uv_handle_t *)&l->poll, destroy, listener_shut);
   *status = l->fd = listen_on(options, sa, len);
   if (l->fd >= 0) {
     if (options->cleanup_socket) note_file(l, sa, len);
@@ -124,10 +124,10 @@ Listener *listener_new(Loop *loop, const ListenOptions *options, const struct so
     if (*status) remove_file(l);
   }
   if (*status) {
-    asy_handle_unbox(&l->handle);
+    handle_unbox(&l->handle);
     return NULL;
   }
-  asy_handle_opened(&l->handle);
+  handle_opened(&l->handle);
   return l;
 }
 

@@ -52,7 +52,7 @@ void listener_set_options(const ListenOptions *options, const Accepted *a);
 /* Closes the socket at once, and frees the listener when libuv has let go of it. */
 void listener_close(Listener *l);
 
-/* How one is shut when its loop closes; for asy_handles_each. */
+/* How one is shut when its loop closes; for handles_each. */
 void listener_shut(Shutter *shutter);
 
 ASY_HIDDEN_END

@@ -26,14 +26,14 @@ static void out_release(lua_State *L, Loop *loop, Out *out) {
 /* Memory only: with no Lua left the slots are gone anyway. */
 static void out_free(Out *out) {
   buffer_free(&out->small);
-  asy_free(out->refs);
+  mem_free(out->refs);
   *out = (Out){.refs = NULL};
 }
 
 static void out_clear(lua_State *L, Loop *loop, Out *out) {
   out_release(L, loop, out);
   buffer_give_back(&out->small, &loop->blocks);
-  asy_free(out->refs);
+  mem_free(out->refs);
   *out = (Out){.refs = NULL};
 }
 
@@ -41,7 +41,7 @@ static bool out_reserve_refs(Out *out, size_t n) {
   size_t size = out->size ? out->size : 4;
   while (size < out->nrefs + n) size *= 2;
   if (size == out->size) return true;
-  Ref *refs = asy_realloc(out->refs, size * sizeof *refs);
+  Ref *refs = mem_realloc(out->refs, size * sizeof *refs);
   if (!refs) return false;
   out->refs = refs;
   out->size = size;
@@ -71,7 +71,7 @@ static void out_add_small(lua_State *L, Loop *loop, Out *out, const char *bytes,
   out->bytes += n;
 }
 
-void output_write(lua_State *L, Stream *s, int idx) {
+void asy_output_write(lua_State *L, Stream *s, int idx) {
   size_t n;
   const char *bytes = lua_tolstring(L, idx, &n);
   if (!n) return;
@@ -131,8 +131,8 @@ static void on_write(uv_write_t *req, int status) {
 /* The kernel is full: libuv sends the rest of `out` when there is room. */
 static int take_off(lua_State *L, Stream *s) {
   unsigned max = (unsigned)(2 * s->out.waiting.nrefs + 2 + s->out.waiting.bytes / MAX_PIECE);
-  uv_buf_t *bufs = asy_malloc(max * sizeof *bufs);
-  Flight *flight = bufs ? asy_malloc(sizeof *flight) : NULL;
+  uv_buf_t *bufs = mem_alloc(max * sizeof *bufs);
+  Flight *flight = bufs ? mem_alloc(sizeof *flight) : NULL;
   int status = UV_ENOMEM;
   if (flight) {
     flight->stream = s;
@@ -140,9 +140,9 @@ static int take_off(lua_State *L, Stream *s) {
     flight->landed = false;
     status = uv_write(&flight->req, &s->uv.stream, bufs, out_pieces(&s->out.waiting, bufs, max), on_write);
   }
-  asy_free(bufs); /* libuv has its own copy of the array */
+  mem_free(bufs); /* libuv has its own copy of the array */
   if (status) {
-    asy_free(flight);
+    mem_free(flight);
     write_failed(L, s->handle.loop, s, status);
     return status == UV_ENOMEM ? status : 0;
   }
@@ -160,7 +160,7 @@ static int write_file(int fd, const uv_buf_t *buf) {
   }
 }
 
-int output_send(lua_State *L, Stream *s) {
+int asy_output_send(lua_State *L, Stream *s) {
   uv_buf_t bufs[MAX_PIECES];
   while (s->out.waiting.sent < s->out.waiting.bytes) {
     unsigned n = out_pieces(&s->out.waiting, bufs, MAX_PIECES);
@@ -181,29 +181,29 @@ int output_send(lua_State *L, Stream *s) {
 
 static void on_shutdown(uv_shutdown_t *req, int status) {
   (void)status;
-  asy_free(req);
+  mem_free(req);
 }
 
 void output_send_eof(Stream *s) {
-  if (uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown)) asy_free(s->out.ending);
+  if (uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown)) mem_free(s->out.ending);
   s->out.ending = NULL;
 }
 
-void output_land(lua_State *L, Loop *loop, Stream *s) {
+void asy_output_land(lua_State *L, Loop *loop, Stream *s) {
   Flight *flight = s->out.flight;
   if (!flight || !flight->landed) return;
   s->out.flight = NULL;
   out_clear(L, loop, &flight->out);
-  asy_free(flight);
+  mem_free(flight);
   if (s->out.error) write_failed(L, loop, s, s->out.error);
 }
 
-void output_drop(lua_State *L, Loop *loop, Stream *s) { out_clear(L, loop, &s->out.waiting); }
+void asy_output_drop(lua_State *L, Loop *loop, Stream *s) { out_clear(L, loop, &s->out.waiting); }
 
 void output_free(Stream *s) {
   out_free(&s->out.waiting);
-  asy_free(s->out.ending);
+  mem_free(s->out.ending);
   if (!s->out.flight) return;
   out_free(&s->out.flight->out);
-  asy_free(s->out.flight);
+  mem_free(s->out.flight);
 }

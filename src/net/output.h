@@ -25,20 +25,20 @@ static inline void output_schedule(Stream *s) {
 }
 
 /* Adds the string at idx. */
-void output_write(lua_State *L, Stream *s, int idx);
+void asy_output_write(lua_State *L, Stream *s, int idx);
 
 /* Sends what can be sent now. 0 (an error of the kernel's is noted); UV_ENOMEM: some of it is lost for
 ** lack of memory, and the stream must not go on with a hole in it. No Flight may be under way. */
-int output_send(lua_State *L, Stream *s);
+int asy_output_send(lua_State *L, Stream *s);
 
 /* Sends the end that `ending` was made for. */
 void output_send_eof(Stream *s);
 
 /* Frees a Flight that has landed. */
-void output_land(lua_State *L, Loop *loop, Stream *s);
+void asy_output_land(lua_State *L, Loop *loop, Stream *s);
 
 /* Drops what waits. */
-void output_drop(lua_State *L, Loop *loop, Stream *s);
+void asy_output_drop(lua_State *L, Loop *loop, Stream *s);
 
 /* Frees the memory of it all, where no Lua is left. */
 void output_free(Stream *s);

@@ -22,12 +22,12 @@ void peer_text(const Stream *s, char *text) {
   socklen_t n = sizeof sa;
   *text = 0;
   if (s->peer.any.sa_family)
-    asy_address_text(&s->peer.any, sizeof s->peer, text);
+    address_text(&s->peer.any, sizeof s->peer, text);
   else if (get_name(s, true, &sa, &n))
-    asy_address_text((struct sockaddr *)&sa, n, text);
+    address_text((struct sockaddr *)&sa, n, text);
 }
 
-bool peer_push(lua_State *L, const Stream *s, bool peer) {
+bool asy_peer_push(lua_State *L, const Stream *s, bool peer) {
   struct sockaddr_storage sa;
   socklen_t n = sizeof sa;
   if (peer && s->peer.any.sa_family)

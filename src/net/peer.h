@@ -15,7 +15,7 @@ void peer_note(Stream *s, const struct sockaddr *sa);
 void peer_text(const Stream *s, char *text);
 
 /* Pushes the table of an address, the peer's or our own; false, and nothing pushed, when it isn't known. */
-bool peer_push(lua_State *L, const Stream *s, bool peer);
+bool asy_peer_push(lua_State *L, const Stream *s, bool peer);
 
 ASY_HIDDEN_END
 

@@ -14,7 +14,7 @@
 #define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
 
 static ReaderBox *check_box(lua_State *L) {
-  ReaderBox *box = stream_test(L, 1, &stream_reader_kind);
+  ReaderBox *box = asy_stream_test(L, 1, &stream_reader_kind);
   if (!box) luaL_typeerror(L, 1, "asyncio.StreamReader");
   return box;
 }
@@ -52,9 +52,9 @@ static void begin(lua_State *L, Stream *s) {
 
 /* Parks until `want` bytes lie there or `byte` has come. */
 static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
-  Task *t = stream_waiting_task(L, s);
+  Task *t = asy_stream_waiting_task(L, s);
   input_free_if_empty(s);
-  if (s->out.waiting.bytes >= EARLY) stream_flush(L, s);
+  if (s->out.waiting.bytes >= EARLY) asy_stream_flush(L, s);
   if (!s->in.reading) input_resume(s);
   s->in.want = want;
   s->in.want_byte = byte;
@@ -65,7 +65,7 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
 /* Whether the call should give way first; the budget counts only what is at hand. */
 static Task *spent(lua_State *L) {
   Task *t = asy_current_or_null_in(L, ASY_RUNTIME(L));
-  return t && asy_spent(t) ? t : NULL;
+  return t && task_spent(t) ? t : NULL;
 }
 
 static int raise_read_error(lua_State *L, Stream *s) {
@@ -92,14 +92,14 @@ static const WaitKind READ = {.name = "read", .finish = read_resumed, .abort = r
 
 static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   size_t length = buffer_length(&s->in.buffer);
-  if (n > 0 && length) return input_take(L, s, (size_t)n < length ? (size_t)n : length);
+  if (n > 0 && length) return asy_input_take(L, s, (size_t)n < length ? (size_t)n : length);
   if (n == 0) {
     lua_pushliteral(L, "");
     return 1;
   }
   if (s->in.error) return raise_read_error(L, s);
   if (s->in.eof) {
-    if (n < 0) return input_take(L, s, length);
+    if (n < 0) return asy_input_take(L, s, length);
     lua_pushnil(L);
     return 1;
   }
@@ -139,7 +139,7 @@ static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
   }
   lua_pushliteral(L, "");
   lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
-  input_take(L, s, buffer_length(&s->in.buffer)); /* finalisers may have taken some */
+  asy_input_take(L, s, buffer_length(&s->in.buffer)); /* finalisers may have taken some */
   lua_setfield(L, -2, "partial");
   return lua_error(L);
 }
@@ -158,7 +158,7 @@ static const WaitKind EXACTLY = {.name = "readexactly", .finish = exactly_resume
 /* stack: reader, n */
 static int read_exactly(lua_State *L, Stream *s) {
   lua_Integer n = lua_tointeger(L, 2);
-  if (buffer_length(&s->in.buffer) >= (size_t)n) return input_take(L, s, (size_t)n);
+  if (buffer_length(&s->in.buffer) >= (size_t)n) return asy_input_take(L, s, (size_t)n);
   if (s->in.error) return raise_read_error(L, s);
   if (s->in.eof) return incomplete(L, s, n);
   return wait(L, s, &EXACTLY, (size_t)n, -1);
@@ -244,7 +244,7 @@ static const WaitKind UNTIL = {.name = "readuntil", .finish = until_resumed, .ab
 
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
-  if (n >= 0) return input_take(L, s, (size_t)n);
+  if (n >= 0) return asy_input_take(L, s, (size_t)n);
   if (s->in.error) return raise_read_error(L, s);
   if (s->in.eof) return incomplete(L, s, 0);
   return wait_for_separator(L, s, &UNTIL);
@@ -300,9 +300,9 @@ static const WaitKind LINE = {.name = "readline", .finish = line_resumed, .abort
 
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
-  if (n >= 0) return input_take(L, s, (size_t)n);
+  if (n >= 0) return asy_input_take(L, s, (size_t)n);
   if (s->in.error) return raise_read_error(L, s);
-  if (buffer_length(&s->in.buffer)) return input_take(L, s, buffer_length(&s->in.buffer));
+  if (buffer_length(&s->in.buffer)) return asy_input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);
   return 1;
 }
@@ -345,7 +345,7 @@ static const WaitKind LINES = {.name = "lines", .finish = lines_resumed, .abort 
 static int stripped_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINES);
-  return n > 0 ? input_take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
+  return n > 0 ? asy_input_take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
 }
 
 static int next_line(lua_State *L) {

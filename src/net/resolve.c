@@ -48,7 +48,7 @@ static bool reverse_lookup(Lookup *l) {
 static void lookup_free(Lookup *l) {
   if (l->result) freeaddrinfo(l->result);
   if (l->inbox) inbox_unref(l->inbox);
-  asy_free(l);
+  mem_free(l);
 }
 
 /* On the loop's thread: the lookup is the waiting task's now, if there still is one. */
@@ -56,7 +56,7 @@ static void on_done(Message *msg) {
   Lookup *l = asy_container(msg, Lookup, done);
   l->loop->jobs--;
   if (l->task)
-    asy_wake(l->task, 0);
+    task_wake(l->task, 0);
   else
     lookup_free(l);
 }
@@ -142,7 +142,7 @@ static const WaitKind LOOKUP = {.name = "name lookup", .finish = lookup_finish, 
                                 .giveback = lookup_giveback};
 
 static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
-  Lookup *l = asy_calloc(1, sizeof *l);
+  Lookup *l = mem_calloc(1, sizeof *l);
   if (!l) asy_nomemory(L);
   l->work = work;
   l->done.arrive = on_done;
@@ -154,7 +154,7 @@ static int run_lookup(lua_State *L, Task *t, Lookup *l) {
   l->task = t;
   l->loop = t->loop;
   l->inbox = inbox_ref(t->loop->inbox);
-  int status = asy_thread_start(thread_main, l);
+  int status = detached_start(thread_main, l);
   if (status) {
     lookup_free(l);
     return asy_oserror(L, -status, "thread", lua_tostring(L, -1));
@@ -246,7 +246,7 @@ static int loop_getnameinfo(lua_State *L) {
   asy_checkloop(L, 1);
   lua_settop(L, 3);
   socklen_t len = asy_address_check(L, 2, &sa);
-  asy_address_text((struct sockaddr *)&sa, len, text);
+  address_text((struct sockaddr *)&sa, len, text);
   bool numeric = get_flag(L, 3, "numeric");
   lua_pushstring(L, text);
   Task *t = lookup_task(L);

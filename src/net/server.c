@@ -56,7 +56,7 @@ static Server *check_server(lua_State *L) {
 
 /* NULL when its loop is closed. */
 static Loop *server_loop(lua_State *L, const Server *sv) {
-  return asy_loop_find(ASY_RUNTIME(L), sv->loop_id);
+  return loop_find(ASY_RUNTIME(L), sv->loop_id);
 }
 
 /* Accepting */
@@ -81,12 +81,12 @@ static void listen_stop(Server *sv) {
 }
 
 static void starve(Server *sv) {
-  if (sv->retry.place || timer_set(&sv->loop->timers, &sv->retry, asy_now(sv->loop) + RETRY_NS))
+  if (sv->retry.place || timer_set(&sv->loop->timers, &sv->retry, loop_now(sv->loop) + RETRY_NS))
     listen_stop(sv); /* without a timer it tries again at once */
 }
 
 static void wake_spawn(Server *sv) {
-  if (!list_linked(&sv->spawn.link)) asy_ready(sv->loop, &sv->spawn);
+  if (!list_linked(&sv->spawn.link)) loop_ready(sv->loop, &sv->spawn);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -147,7 +147,7 @@ static void handler_ended(lua_State *L, Task *t) {
                                     .traceback = traceback, .exception = -1, .object = task});
     lua_settop(L, task);
   }
-  stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
+  asy_stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
   client_left(s);
   asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
 }
@@ -167,7 +167,7 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   lua_pushboolean(L, 0);
   a->slot = asy_hold(L, sv->loop); /* for the writer */
   lua_getiuservalue(L, 1, HANDLER_UV);
-  Stream *s = a->stream = stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
+  Stream *s = a->stream = asy_stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
   int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
   if (status) asy_oserror(L, status, "accept", NULL);
   a->taken = true;
@@ -178,7 +178,7 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   lua_rawseti(L, -2, a->slot);
   lua_pop(L, 1);
   s->client.slot = a->slot;
-  stream_push_reader(L, -1);
+  asy_stream_push_reader(L, -1);
   lua_insert(L, -2); /* handler, reader, writer */
   Task *t = asy_task_new(L, sv->loop, 2);
   t->future.looked = true; /* handler_ended reports */
@@ -200,7 +200,7 @@ static int serve_protected(lua_State *L) {
 /* It came to nothing: its peer is told so. stack: ..., error → ... */
 static void turn_away(lua_State *L, Loop *loop, Arrival *a) {
   if (!a->taken) close(a->from.fd);
-  if (a->stream) stream_abort(L, a->stream);
+  if (a->stream) asy_stream_abort(L, a->stream);
   if (a->slot) asy_release(L, loop, a->slot);
   asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
   lua_pop(L, 1);
@@ -259,7 +259,7 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
   in_port_t *sin_port = sa.ss_family == AF_INET ? &((struct sockaddr_in *)&sa)->sin_port
                                                 : &((struct sockaddr_in6 *)&sa)->sin6_port;
   if (ip && *sin_port == 0) *sin_port = (in_port_t)port;
-  asy_address_text((struct sockaddr *)&sa, len, text);
+  address_text((struct sockaddr *)&sa, len, text);
   Listener *l = listener_new(sv->loop, &sv->options, (struct sockaddr *)&sa, len, &status);
   if (!l) {
     if (!only && (status == UV_EADDRNOTAVAIL || status == UV_EAFNOSUPPORT)) return -1;
@@ -329,11 +329,11 @@ static void report_open(Handle *h, void *arg) {
   const Listener *l = asy_container(h, Listener, handle);
   const Server *sv = l->server;
   if (sv->site && sv->listeners.next == &l->link)
-    unclosed_report(arg, h->loop, "a server was not closed", "started at", sv->site);
+    asy_unclosed_report(arg, h->loop, "a server was not closed", "started at", sv->site);
 }
 
 static void report_servers(lua_State *L, Loop *loop) {
-  if (loop->debug) asy_handles_each(loop, listener_shut, report_open, L);
+  if (loop->debug) handles_each(loop, listener_shut, report_open, L);
 }
 
 /* Methods */
@@ -378,7 +378,7 @@ static void each_client(lua_State *L, Server *sv, void (*fn)(lua_State *, Stream
   }
 }
 
-static void close_client(lua_State *L, Stream *s) { stream_close(L, s, s->client.server->linger_ns); }
+static void close_client(lua_State *L, Stream *s) { asy_stream_close(L, s, s->client.server->linger_ns); }
 
 /// Closes every connection, after what is written has been sent.
 // @function Server:close_clients
@@ -392,7 +392,7 @@ static int server_close_clients(lua_State *L) {
 // @function Server:abort_clients
 static int server_abort_clients(lua_State *L) {
   Server *sv = check_server(L);
-  if (server_loop(L, sv)) each_client(L, sv, stream_abort);
+  if (server_loop(L, sv)) each_client(L, sv, asy_stream_abort);
   return 0;
 }
 
@@ -409,7 +409,7 @@ static int closed_finish(lua_State *L, Task *t) {
 }
 
 static const WaitKind CLOSED = {.name = "wait for the server's connections", .finish = closed_finish,
-                                .abort = waitq_abort};
+                                .abort = asy_waitq_abort};
 
 static Task *waiting_task(lua_State *L, const Server *sv) {
   Task *t = asy_current(L);
@@ -422,7 +422,7 @@ static int wait_closed(lua_State *L) {
   Server *sv = check_server(L);
   lua_settop(L, 1);
   if (idle(sv) || !server_loop(L, sv)) return 0;
-  return waitq_park(L, waiting_task(L, sv), &sv->closers, &CLOSED, sv);
+  return asy_waitq_park(L, waiting_task(L, sv), &sv->closers, &CLOSED, sv);
 }
 
 /// Waits until the server is closed and every handler has ended.
@@ -432,7 +432,7 @@ static int server_wait_closed(lua_State *L) { return wait_closed(L); }
 static int forever_finish(lua_State *L, Task *t);
 
 static Abort forever_abort(lua_State *L, Task *t) {
-  waitq_abort(L, t);
+  asy_waitq_abort(L, t);
   close_server(t->on);
   return ASY_DETACHED;
 }
@@ -441,7 +441,7 @@ static const WaitKind FOREVER = {.name = "serve", .finish = forever_finish, .abo
 
 static int serve_forever(lua_State *L, Server *sv) {
   if (sv->closed) return 0;
-  return waitq_park(L, waiting_task(L, sv), &sv->closers, &FOREVER, sv);
+  return asy_waitq_park(L, waiting_task(L, sv), &sv->closers, &FOREVER, sv);
 }
 
 static int forever_finish(lua_State *L, Task *t) { return serve_forever(L, t->on); }
@@ -491,7 +491,7 @@ static int server__close(lua_State *L) {
   close_server(sv);
   if (failed || !asy_current_or_null(L)) {
     each_client(L, sv, cancel_handler);
-    each_client(L, sv, stream_abort);
+    each_client(L, sv, asy_stream_abort);
   }
   if (!asy_current_or_null(L)) return 0;
   return wait_closed(L);
@@ -504,7 +504,7 @@ static int server__gc(lua_State *L) {
   close_listeners(sv);
   refuse_accepted(sv);
   while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, client.link));
-  asy_free(sv->site);
+  mem_free(sv->site);
   sv->site = NULL;
   return 0;
 }
@@ -562,7 +562,7 @@ static const luaL_Reg functions[] = {{"listen", server_listen}, {NULL, NULL}};
 /* stack: module */
 void asy_open_server(lua_State *L) {
   static const LoopHooks hooks = {.report = report_servers};
-  asy_on_loop(asy_runtime(L), &hooks);
+  runtime_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
   asy_pushfunction(L, serve_protected);

@@ -125,12 +125,12 @@ typedef struct ReaderBox {
   WriterBox *writer; /* which user value 1 keeps alive */
 } ReaderBox;
 
-_Static_assert(sizeof(WriterBox) == sizeof(ReaderBox), "stream_test knows one size only");
+_Static_assert(sizeof(WriterBox) == sizeof(ReaderBox), "asy_stream_test knows one size only");
 
 extern const char stream_writer_kind, stream_reader_kind;
 
 /* The box at idx, if it is one of that kind, else NULL. */
-static inline void *stream_test(lua_State *L, int idx, const char *kind) {
+static inline void *asy_stream_test(lua_State *L, int idx, const char *kind) {
   const WriterBox *box = lua_touserdata(L, idx);
   return box && lua_rawlen(L, idx) == sizeof *box && box->kind == kind ? (void *)box : NULL;
 }
@@ -145,7 +145,7 @@ static inline bool stream_aborted(const Stream *s) {
 
 /* Has `tidy` run: C callbacks leave to it what needs Lua. */
 static inline void stream_tidy_later(Stream *s) {
-  if (!list_linked(&s->life.tidy.link)) asy_ready(s->handle.loop, &s->life.tidy);
+  if (!list_linked(&s->life.tidy.link)) loop_ready(s->handle.loop, &s->life.tidy);
 }
 
 ASY_HIDDEN_END

@@ -8,7 +8,7 @@
 
 static const char report_later_key = 0; /* registry: report_later, as a finaliser should make no function */
 
-void unclosed_report(lua_State *L, Loop *loop, const char *text, const char *how, const char *site) {
+void asy_unclosed_report(lua_State *L, Loop *loop, const char *text, const char *how, const char *site) {
   asy_debug_join(L, NULL, how, site);
   asy_report(L, loop, (Report){.message = text, .traceback = lua_tostring(L, -1)});
   lua_pop(L, 1);
@@ -17,16 +17,16 @@ void unclosed_report(lua_State *L, Loop *loop, const char *text, const char *how
 /* args: text, site; called by the loop */
 static int report_later(lua_State *L) {
   Loop *loop = ASY_RUNTIME(L)->running;
-  if (loop) unclosed_report(L, loop, lua_tostring(L, 1), "opened at", lua_tostring(L, 2));
+  if (loop) asy_unclosed_report(L, loop, lua_tostring(L, 1), "opened at", lua_tostring(L, 2));
   return 0;
 }
 
-void unclosed_report_later(lua_State *L, Loop *loop, const char *site) {
+void asy_unclosed_report_later(lua_State *L, Loop *loop, const char *site) {
   asy_loop_push(L, loop);
   bool dying = lua_isnil(L, -1);
   lua_pop(L, 1);
   if (dying) {
-    unclosed_report(L, loop, lua_tostring(L, -1), "opened at", site);
+    asy_unclosed_report(L, loop, lua_tostring(L, -1), "opened at", site);
     return;
   }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &report_later_key);
@@ -34,7 +34,7 @@ void unclosed_report_later(lua_State *L, Loop *loop, const char *site) {
   lua_pushstring(L, site);
   Callback *cb = asy_callback_new(L, loop, 2);
   asy_callback_hold(L, loop, cb, -1);
-  asy_callback_schedule(loop, cb);
+  callback_schedule(loop, cb);
   lua_pop(L, 1);
 }
 

@@ -9,11 +9,11 @@
 ASY_HIDDEN
 
 /* Reports that text. site: the place; how: "opened at". */
-void unclosed_report(lua_State *L, Loop *loop, const char *text, const char *how, const char *site);
+void asy_unclosed_report(lua_State *L, Loop *loop, const char *text, const char *how, const char *site);
 
 /* The same for a stream, from a finaliser: the report waits for a turn, when there will be one.
 ** stack: ..., text */
-void unclosed_report_later(lua_State *L, Loop *loop, const char *site);
+void asy_unclosed_report_later(lua_State *L, Loop *loop, const char *site);
 
 void asy_open_unclosed(lua_State *L);
 

@@ -11,7 +11,7 @@
 #include "open.h"
 
 static WriterBox *check_box(lua_State *L) {
-  WriterBox *box = stream_test(L, 1, &stream_writer_kind);
+  WriterBox *box = asy_stream_test(L, 1, &stream_writer_kind);
   if (!box) luaL_typeerror(L, 1, "asyncio.StreamWriter");
   return box;
 }
@@ -48,7 +48,7 @@ static int writer_write(lua_State *L) {
     if (lua_type(L, i) != LUA_TSTRING) luaL_checkstring(L, i);
   check_writable(L, s);
   output_schedule(s);
-  for (int i = 2; i <= n; i++) output_write(L, s, i);
+  for (int i = 2; i <= n; i++) asy_output_write(L, s, i);
   return 0;
 }
 
@@ -70,7 +70,7 @@ static int writer_writelines(lua_State *L) {
     if (!lua_tostring(L, 3)) luaL_argerror(L, 2, "a list of strings expected");
     check_writable(L, s);
     output_schedule(s);
-    output_write(L, s, 3);
+    asy_output_write(L, s, 3);
     lua_settop(L, 2);
   }
   return 0;
@@ -84,7 +84,7 @@ static int drained(lua_State *L, Task *t) {
   return 0;
 }
 
-static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = waitq_abort};
+static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = asy_waitq_abort};
 
 /* What fills the buffer leaves at once, not together with the next that comes: the kernel copies 64 KiB from one
 ** cache to another, twice that much through memory (432 µs for each MB instead of 185). */
@@ -102,12 +102,12 @@ static int writer_drain(lua_State *L) {
   lua_settop(L, 1);
   if (s->out.error) return raise_write_error(L, s, s->out.error);
   if (full(s)) {
-    stream_flush(L, s);
+    asy_stream_flush(L, s);
     if (s->out.error) return raise_write_error(L, s, s->out.error);
     if (output_pending(s) > s->out.high)
-      return waitq_park(L, stream_waiting_task(L, s), &s->out.drainers, &DRAIN, s);
+      return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->out.drainers, &DRAIN, s);
   }
-  if ((t = asy_current_or_null_in(L, ASY_RUNTIME(L))) && asy_spent(t)) return asy_give_way(L, t, writer_drain);
+  if ((t = asy_current_or_null_in(L, ASY_RUNTIME(L))) && task_spent(t)) return asy_give_way(L, t, writer_drain);
   return 0;
 }
 
@@ -132,10 +132,10 @@ static int writer_write_eof(lua_State *L) {
   if (!can_end(s)) return asy_error(L, ASY_ERROR, "a terminal has no half to close");
   if (s->out.one_way) {
     s->out.eof_wanted = true;
-    stream_close(L, s, 0);
+    asy_stream_close(L, s, 0);
     return 0;
   }
-  if (!(s->out.ending = asy_malloc(sizeof *s->out.ending))) return asy_nomemory(L);
+  if (!(s->out.ending = mem_alloc(sizeof *s->out.ending))) return asy_nomemory(L);
   s->out.eof_wanted = true;
   if (!list_linked(&s->out.send.link)) list_append(&s->handle.loop->turn_end, &s->out.send.link);
   return 0;
@@ -152,14 +152,14 @@ static int writer_can_write_eof(lua_State *L) {
 /// Closes the stream, once what has been written is sent. Closing again does nothing.
 // @function StreamWriter:close
 static int writer_close(lua_State *L) {
-  stream_close(L, check_writer(L), 0);
+  asy_stream_close(L, check_writer(L), 0);
   return 0;
 }
 
 /// Closes the stream at once; what is not sent is dropped.
 // @function StreamWriter:abort
 static int writer_abort(lua_State *L) {
-  stream_abort(L, check_writer(L));
+  asy_stream_abort(L, check_writer(L));
   return 0;
 }
 
@@ -172,7 +172,7 @@ static int writer_is_closing(lua_State *L) {
   return 1;
 }
 
-static const WaitKind CLOSED = {.name = "wait_closed", .finish = waitq_finish, .abort = waitq_abort};
+static const WaitKind CLOSED = {.name = "wait_closed", .finish = asy_waitq_finish, .abort = asy_waitq_abort};
 
 /// Waits until the stream is closed. Never raises for a dead peer.
 // @function StreamWriter:wait_closed
@@ -180,24 +180,24 @@ static int writer_wait_closed(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
   if (s->handle.closed) return 0;
-  return waitq_park(L, stream_waiting_task(L, s), &s->life.closers, &CLOSED, s);
+  return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->life.closers, &CLOSED, s);
 }
 
 static Abort close_abort(lua_State *L, Task *t) {
-  stream_abort(L, t->on);
-  return waitq_abort(L, t);
+  asy_stream_abort(L, t->on);
+  return asy_waitq_abort(L, t);
 }
 
-static const WaitKind CLOSING = {.name = "close", .finish = waitq_finish, .abort = close_abort};
+static const WaitKind CLOSING = {.name = "close", .finish = asy_waitq_finish, .abort = close_abort};
 
 /* local writer <close>: closes and waits; a peer that takes nothing for 30 s is given up. */
 static int writer__close(lua_State *L) {
   Stream *s = check_writer(L);
   Task *t = asy_current_or_null(L);
-  stream_close(L, s, STREAM_LINGER * NS_PER_S);
+  asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
   lua_settop(L, 1);
   if (!t || t->loop != s->handle.loop || s->handle.closed) return 0;
-  return waitq_park(L, t, &s->life.closers, &CLOSING, s);
+  return asy_waitq_park(L, t, &s->life.closers, &CLOSING, s);
 }
 
 static size_t check_size(lua_State *L, const char *key, size_t fallback) {
@@ -263,7 +263,7 @@ static int writer_get_extra_info(lua_State *L) {
     return 1;
   }
   if (!strcmp(name, "peername") || !strcmp(name, "sockname")) {
-    if (peer_push(L, s, *name == 'p')) return 1;
+    if (asy_peer_push(L, s, *name == 'p')) return 1;
     lua_settop(L, 3);
   }
   return 1;

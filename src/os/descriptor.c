@@ -79,7 +79,7 @@ static void drop_if_unwanted(lua_State *L, Watch *w) {
 static void wake(Watch *w, Direction d, int code) {
   Task *t = w->tasks[d];
   w->tasks[d] = NULL;
-  if (t) asy_wake(t, code);
+  if (t) task_wake(t, code);
 }
 
 /* The descriptor was closed by somebody who didn't say so; the kernel has forgotten it. */
@@ -127,28 +127,28 @@ static void watches_run(lua_State *L, Loop *loop, Ready *self) {
     lua_settop(L, top + 1);
   }
   lua_settop(L, top);
-  if (n == BATCH && !list_linked(&all->ready.link)) asy_ready(loop, &all->ready);
+  if (n == BATCH && !list_linked(&all->ready.link)) loop_ready(loop, &all->ready);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
   Watches *all = asy_container(poll, Watches, poll);
   (void)status;
   (void)events;
-  if (!list_linked(&all->ready.link)) asy_ready(all->handle.loop, &all->ready);
+  if (!list_linked(&all->ready.link)) loop_ready(all->handle.loop, &all->ready);
 }
 
 static void destroy(Handle *h) {
   Watches *all = asy_container(h, Watches, handle);
   list_remove(&all->ready.link);
   close(all->set);
-  asy_free(all);
+  mem_free(all);
 }
 
 /* The loop closes. */
 static void shut(Shutter *s) {
   Handle *h = asy_container(s, Handle, shutter);
   h->loop->watches = NULL;
-  asy_handle_close(h);
+  handle_close(h);
 }
 
 /* The loop's watches, made at the first need. */
@@ -160,10 +160,10 @@ static Watches *watches_of(lua_State *L, Loop *loop) {
     return loop->watches;
   }
   uint32_t slot = asy_hold(L, loop);
-  Watches *all = asy_calloc(1, sizeof *all);
+  Watches *all = mem_calloc(1, sizeof *all);
   int status = all ? all->set = pollset_open() : UV_ENOMEM;
   if (status >= 0) {
-    asy_handle_init(&all->handle, loop, (uv_handle_t *)&all->poll, destroy, shut);
+    handle_init(&all->handle, loop, (uv_handle_t *)&all->poll, destroy, shut);
     all->slot = slot;
     all->ready.run = watches_run;
     list_init(&all->ready.link);
@@ -171,12 +171,12 @@ static Watches *watches_of(lua_State *L, Loop *loop) {
     if (status) close(all->set);
   }
   if (status) {
-    asy_free(all);
+    mem_free(all);
     asy_release(L, loop, slot);
     asy_oserror(L, status, "poll", NULL);
   }
-  asy_handle_opened(&all->handle);
-  asy_handle_unbox(&all->handle); /* nobody's but the loop's */
+  handle_opened(&all->handle);
+  handle_unbox(&all->handle); /* nobody's but the loop's */
   uv_poll_start(&all->poll, UV_READABLE, on_poll);
   uv_unref((uv_handle_t *)&all->poll);
   return loop->watches = all;

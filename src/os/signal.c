@@ -191,10 +191,10 @@ typedef struct Signal {
 static void destroy(Handle *h) {
   Signal *s = asy_container(h, Signal, handle);
   list_remove(&s->ready.link);
-  asy_free(s);
+  mem_free(s);
 }
 
-static void shut(Shutter *s) { asy_handle_close(asy_container(s, Handle, shutter)); }
+static void shut(Shutter *s) { handle_close(asy_container(s, Handle, shutter)); }
 
 static void signal_run(lua_State *L, Loop *loop, Ready *self) {
   Signal *s = asy_container(self, Signal, ready);
@@ -209,7 +209,7 @@ static void signal_run(lua_State *L, Loop *loop, Ready *self) {
 static void on_signal(uv_signal_t *uv, int signum) {
   Signal *s = asy_container(uv, Signal, uv);
   (void)signum;
-  if (!list_linked(&s->ready.link)) asy_ready(s->handle.loop, &s->ready);
+  if (!list_linked(&s->ready.link)) loop_ready(s->handle.loop, &s->ready);
 }
 
 static int signal__gc(lua_State *L) {
@@ -217,8 +217,8 @@ static int signal__gc(lua_State *L) {
   if (!s) return 0;
   *box = NULL;
   if (s->handle.open) list_remove(&s->ready.link);
-  asy_handle_close(&s->handle);
-  asy_handle_unbox(&s->handle);
+  handle_close(&s->handle);
+  handle_unbox(&s->handle);
   return 0;
 }
 
@@ -243,18 +243,18 @@ static Signal **new_box(lua_State *L, const Runtime *rt) {
 
 /* Puts a new one into the box. */
 static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
-  Signal *s = *box = asy_calloc(1, sizeof *s);
+  Signal *s = *box = mem_calloc(1, sizeof *s);
   if (!s) asy_nomemory(L);
-  asy_handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
+  handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
   s->handle.box = (void **)box;
   s->ready.run = signal_run;
   list_init(&s->ready.link);
   s->signum = signum;
   uv_signal_init(&loop->uv, &s->uv);
-  asy_handle_opened(&s->handle);
+  handle_opened(&s->handle);
   int status = uv_signal_start(&s->uv, on_signal, signum);
   if (status) {
-    asy_handle_close(&s->handle);
+    handle_close(&s->handle);
     asy_oserror(L, status, "signal", NULL);
   }
 }
@@ -308,7 +308,7 @@ static int loop_remove_signal_handler(lua_State *L) {
   if (lua_rawgeti(L, -1, signum) != LUA_TNIL) {
     Signal *s = *(Signal **)lua_touserdata(L, -1);
     list_remove(&s->ready.link);
-    asy_handle_close(&s->handle);
+    handle_close(&s->handle);
     lua_pushnil(L);
     lua_rawseti(L, -3, signum);
     found = true;
@@ -328,7 +328,7 @@ static const luaL_Reg functions[] = {
 /* stack: module */
 void asy_open_signal(lua_State *L) {
   static const LoopHooks hooks = {.leave = release_at_close};
-  asy_on_loop(asy_runtime(L), &hooks);
+  runtime_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);
   asy_newclass(L, ASY_SIGNAL, "asyncio.Signal", NULL, signal_metamethods);

@@ -35,7 +35,7 @@ typedef struct Pump {
 } Pump;
 
 static void pump_unref(Pump *p) {
-  if (atomic_fetch_sub(&p->refs, 1) == 1) asy_free(p);
+  if (atomic_fetch_sub(&p->refs, 1) == 1) mem_free(p);
 }
 
 /* Whether there is output that it hasn't written yet. */
@@ -81,16 +81,16 @@ static void *pump_main(void *arg) {
 
 /* Copies in a detached thread that blocks all signals; it closes both ends. */
 static int pump_start(Pump **pump, int from, int to, int our_end) {
-  Pump *p = asy_calloc(1, sizeof *p);
+  Pump *p = mem_calloc(1, sizeof *p);
   if (!p) return UV_ENOMEM;
   p->from = from;
   p->to = to;
   p->our_end = our_end;
   list_init(&p->link);
   atomic_store(&p->refs, 2);
-  int status = asy_thread_start(pump_main, p);
+  int status = detached_start(pump_main, p);
   if (status)
-    asy_free(p);
+    mem_free(p);
   else
     *pump = p;
   return -status;
@@ -159,13 +159,13 @@ static void forget_pumps(Loop *loop) {
 static const char *const NAMES[] = {"stdin", "stdout", "stderr"};
 
 static void fail(lua_State *L, Stream *s, int status, int fd) {
-  stream_abort(L, s);
+  asy_stream_abort(L, s);
   asy_oserror(L, status, "open", NAMES[fd]);
 }
 
 /* Pushes a writer on a pipe: the descriptor's own, opened anew, or one that a thread serves. */
 static Stream *open_piped(lua_State *L, Loop *loop, int fd, bool anew, size_t limit) {
-  Stream *s = stream_new(L, loop, UV_NAMED_PIPE, limit); /* first: what follows must not be left behind */
+  Stream *s = asy_stream_new(L, loop, UV_NAMED_PIPE, limit); /* first: what follows must not be left behind */
   int own = anew ? opened_anew(fd, fd == 0) : -1;
   if (own < 0) own = pumped(&s->pump, fd, fd == 0);
   if (own < 0) fail(L, s, own, fd);
@@ -181,7 +181,7 @@ static Stream *open_piped(lua_State *L, Loop *loop, int fd, bool anew, size_t li
 
 /* Pushes a writer on a file, which never blocks. */
 static Stream *open_file(lua_State *L, Loop *loop, int fd, size_t limit) {
-  Stream *s = stream_new(L, loop, UV_NAMED_PIPE, limit);
+  Stream *s = asy_stream_new(L, loop, UV_NAMED_PIPE, limit);
   s->out.file = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* shares the offset, as others that write there need */
   if (s->out.file < 0) fail(L, s, -errno, fd);
   return s;
@@ -189,7 +189,7 @@ static Stream *open_file(lua_State *L, Loop *loop, int fd, size_t limit) {
 
 /* Pushes a writer on a terminal, opened anew where that can be done. */
 static Stream *open_tty(lua_State *L, Loop *loop, int fd, size_t limit) {
-  Stream *s = stream_new_tty(L, loop, limit);
+  Stream *s = asy_stream_new_tty(L, loop, limit);
   int own = opened_anew(fd, fd == 0);
   if (own >= 0) {
     int status = stream_open_tty(s, own);
@@ -229,7 +229,7 @@ static int stream_open_standard(lua_State *L) {
   if (fd != 0) return 1;
   s->in.on_demand = type == UV_TTY;
   if (!s->in.on_demand) input_start(s);
-  stream_push_reader(L, 3);
+  asy_stream_push_reader(L, 3);
   return 1;
 }
 
@@ -246,7 +246,7 @@ static const luaL_Reg loop_methods[] = {{"_unpumped", loop_unpumped}, {NULL, NUL
 /* stack: module */
 void asy_open_standard(lua_State *L) {
   static const LoopHooks hooks = {.forget = forget_pumps};
-  asy_on_loop(asy_runtime(L), &hooks);
+  runtime_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
 }

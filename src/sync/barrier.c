@@ -31,7 +31,7 @@ static int passed(lua_State *L, Task *t) {
 static Abort leave(lua_State *L, Task *t) {
   Barrier *b = t->on;
   if (b) b->waiting--;
-  return waitq_abort(L, t);
+  return asy_waitq_abort(L, t);
 }
 
 static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leave};
@@ -42,7 +42,7 @@ static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leav
 // @treturn Barrier
 static int barrier_new(lua_State *L) {
   int isint;
-  waitq_option(L, 1, "parties");
+  asy_waitq_option(L, 1, "parties");
   lua_Integer parties = lua_tointegerx(L, -1, &isint);
   luaL_argcheck(L, isint && parties > 0 && parties <= INT32_MAX, 1, "a number of parties, 1 at least, expected");
   Barrier *b = lua_newuserdatauv(L, sizeof *b, 0);
@@ -60,7 +60,7 @@ static int barrier_new(lua_State *L) {
 static void open_gate(Barrier *b) {
   int index = 0;
   b->waiting = 0;
-  for (Task *t; (t = waitq_first(&b->q));) asy_wake(t, ++index);
+  for (Task *t; (t = waitq_first(&b->q));) task_wake(t, ++index);
 }
 
 /// Waits for the others. Raises BrokenBarrierError when the barrier is broken or reset meanwhile.
@@ -70,12 +70,12 @@ static int barrier_wait(lua_State *L) {
   Barrier *b = check_barrier(L);
   Task *t = asy_current(L);
   lua_settop(L, 1);
-  if (asy_spent(t)) return asy_give_way(L, t, barrier_wait);
-  waitq_bind(L, t, &b->loop_id, "barrier");
+  if (task_spent(t)) return asy_give_way(L, t, barrier_wait);
+  asy_waitq_bind(L, t, &b->loop_id, "barrier");
   if (b->broken) return asy_error(L, ASY_BROKEN_BARRIER, "the barrier is broken");
   if (b->waiting + 1 < b->parties) {
     b->waiting++;
-    return waitq_park(L, t, &b->q, &WAIT, b);
+    return asy_waitq_park(L, t, &b->q, &WAIT, b);
   }
   open_gate(b);
   lua_pushinteger(L, b->parties);
@@ -126,7 +126,7 @@ static int barrier_broken(lua_State *L) {
 
 static int barrier__gc(lua_State *L) {
   Barrier *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_BARRIER);
-  if (self) waitq_destroy(L, &self->q);
+  if (self) asy_waitq_destroy(L, &self->q);
   return 0;
 }
 

@@ -51,7 +51,7 @@ static void retake_giveback(lua_State *L, Task *t) {
   (void)L;
   if (!t->on) return;
   waitq_took(t);
-  asy_lock_pass(t->on);
+  lock_pass(t->on);
 }
 
 static const WaitKind RETAKE = {.name = "condition's lock", .finish = retaken, .abort = retake_abort,
@@ -61,7 +61,7 @@ static void retake(Condition *c, Task *t, int code) {
   list_remove(&t->waiter.link);
   t->kind = &RETAKE;
   t->on = c->lock;
-  asy_lock_queue(c->lock, t, code);
+  lock_queue(c->lock, t, code);
 }
 
 static Abort wait_abort(lua_State *L, Task *t) {
@@ -78,7 +78,7 @@ static int wait(lua_State *L, Condition *c, lua_CFunction again) {
   check_held(L, c, "wait");
   t->again = again;
   list_append(&c->q.line, &t->waiter.link);
-  asy_lock_pass(c->lock);
+  lock_pass(c->lock);
   return asy_park(L, t, &WAIT, c);
 }
 
@@ -87,7 +87,7 @@ static int wait(lua_State *L, Condition *c, lua_CFunction again) {
 // @tparam[opt] Lock lock by default one of its own
 // @treturn Condition
 static int condition_new(lua_State *L) {
-  waitq_option(L, 1, "lock");
+  asy_waitq_option(L, 1, "lock");
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
     asy_lock_new(L);
@@ -187,7 +187,7 @@ static int condition__close(lua_State *L) { return asy_lock_leave(L, check_condi
 
 static int condition__gc(lua_State *L) {
   Condition *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_CONDITION);
-  if (self) waitq_destroy(L, &self->q);
+  if (self) asy_waitq_destroy(L, &self->q);
   return 0;
 }
 

@@ -22,7 +22,7 @@ static int waited(lua_State *L, Task *t) {
   return 1;
 }
 
-static const WaitKind WAIT = {.name = "event", .finish = waited, .abort = waitq_abort};
+static const WaitKind WAIT = {.name = "event", .finish = waited, .abort = asy_waitq_abort};
 
 /// A flag that tasks wait for.
 // @function Event
@@ -44,9 +44,9 @@ static int event_wait(lua_State *L) {
   Event *e = check_event(L);
   Task *t = asy_current(L);
   lua_settop(L, 1);
-  if (asy_spent(t)) return asy_give_way(L, t, event_wait);
-  waitq_bind(L, t, &e->loop_id, "event");
-  if (!e->set) return waitq_park(L, t, &e->q, &WAIT, e);
+  if (task_spent(t)) return asy_give_way(L, t, event_wait);
+  asy_waitq_bind(L, t, &e->loop_id, "event");
+  if (!e->set) return asy_waitq_park(L, t, &e->q, &WAIT, e);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -77,7 +77,7 @@ static int event_is_set(lua_State *L) {
 
 static int event__gc(lua_State *L) {
   Event *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_EVENT);
-  if (self) waitq_destroy(L, &self->q);
+  if (self) asy_waitq_destroy(L, &self->q);
   return 0;
 }
 

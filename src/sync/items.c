@@ -31,7 +31,7 @@ static void check_unchanged(lua_State *L, const Items *it, lua_Integer version) 
   if (it->version != version) luaL_error(L, "the queue was used while it was being changed");
 }
 
-lua_Integer items_clear(lua_State *L, Items *it, int queue) {
+lua_Integer asy_items_clear(lua_State *L, Items *it, int queue) {
   lua_newtable(L);
   lua_setiuservalue(L, queue, ITEMS_UV_TABLE);
   lua_Integer count = it->count;
@@ -101,7 +101,7 @@ static bool less(lua_State *L, int queue, int a, int b) {
 
 /* Whether the item at stack index a, with number na, goes before the heap's i-th. */
 static bool before(lua_State *L, int queue, int items, int a, lua_Integer na, lua_Integer i) {
-  items_push(L, items, 2 * i - 1);
+  asy_items_push(L, items, 2 * i - 1);
   int b = lua_gettop(L);
   bool result = less(L, queue, a, b);
   if (!result && !less(L, queue, b, a)) {
@@ -138,15 +138,15 @@ static void heap_push(lua_State *L, Items *it, int queue, int items, const ListN
 static void heap_pop(lua_State *L, Items *it, int queue, int items) {
   lua_Integer path[MAX_DEPTH], n = it->count - 1, i = 1, version = it->version;
   int depth = 0;
-  items_push(L, items, 1);
-  items_push(L, items, 2 * it->count - 1);
+  asy_items_push(L, items, 1);
+  asy_items_push(L, items, 2 * it->count - 1);
   int last = lua_gettop(L);
   lua_rawgeti(L, items, 2 * it->count);
   lua_Integer number = lua_tointeger(L, -1);
   while (2 * i <= n) {
     lua_Integer child = 2 * i;
     if (child < n) {
-      items_push(L, items, 2 * child + 1);
+      asy_items_push(L, items, 2 * child + 1);
       lua_rawgeti(L, items, 2 * child + 2);
       if (before(L, queue, items, lua_gettop(L) - 1, lua_tointeger(L, -1), child)) child++;
       lua_pop(L, 2);
@@ -185,16 +185,16 @@ static void add(lua_State *L, Items *it, int queue, const ListNode *bringer) {
   it->version++;
 }
 
-void items_add_any(lua_State *L, Items *it, int queue) { add(L, it, queue, NULL); }
+void asy_items_add_any(lua_State *L, Items *it, int queue) { add(L, it, queue, NULL); }
 
-void items_take_any(lua_State *L, Items *it, int queue) {
+void asy_items_take_any(lua_State *L, Items *it, int queue) {
   lua_getiuservalue(L, queue, ITEMS_UV_TABLE);
   int items = lua_gettop(L);
   if (it->order == PRIORITY)
     heap_pop(L, it, queue, items);
   else {
     lua_Integer place = it->order == LIFO ? it->count : items_place(it, 0);
-    items_push(L, items, place);
+    asy_items_push(L, items, place);
     clear(L, items, place);
     if (it->order == FIFO) it->head = (it->head + 1) & (it->size - 1);
   }
@@ -206,10 +206,10 @@ void items_take_any(lua_State *L, Items *it, int queue) {
 /* Puts an item back where it came from. stack: ..., item → ... */
 static void untake(lua_State *L, Items *it, int queue) {
   if (it->order != FIFO || it->count == 0) {
-    items_add_any(L, it, queue);
+    asy_items_add_any(L, it, queue);
     return;
   }
-  items_add_any(L, it, queue); /* makes the room */
+  asy_items_add_any(L, it, queue); /* makes the room */
   lua_getiuservalue(L, queue, ITEMS_UV_TABLE);
   int items = lua_gettop(L);
   lua_rawgeti(L, items, items_place(it, it->count - 1));
@@ -229,7 +229,7 @@ static int add_protected(lua_State *L) {
 
 /* args: queue, Items (light) → item */
 static int take_protected(lua_State *L) {
-  items_take_any(L, lua_touserdata(L, 2), 1);
+  asy_items_take_any(L, lua_touserdata(L, 2), 1);
   return 1;
 }
 
@@ -249,19 +249,19 @@ static bool call_with_item(lua_State *L, lua_CFunction fn, Items *it, int queue,
   return lua_pcall(L, 4, 0, 0) == LUA_OK;
 }
 
-bool items_try_add(lua_State *L, Items *it, int queue, const ListNode *bringer) {
+bool asy_items_try_add(lua_State *L, Items *it, int queue, const ListNode *bringer) {
   if (it->order == PRIORITY) return call_with_item(L, add_protected, it, queue, bringer);
-  items_add_any(L, it, queue);
+  asy_items_add_any(L, it, queue);
   return true;
 }
 
-bool items_try_take(lua_State *L, Items *it, int queue) {
+bool asy_items_try_take(lua_State *L, Items *it, int queue) {
   lua_pushcfunction(L, take_protected);
   lua_pushvalue(L, queue);
   lua_pushlightuserdata(L, it);
   return lua_pcall(L, 2, 1, 0) == LUA_OK;
 }
 
-bool items_try_untake(lua_State *L, Items *it, int queue) {
+bool asy_items_try_untake(lua_State *L, Items *it, int queue) {
   return call_with_item(L, untake_protected, it, queue, NULL);
 }

@@ -31,17 +31,17 @@ typedef struct Items {
 extern const char items_nil;
 
 /* Throws away what is there and says how many it was; once for new ones. */
-lua_Integer items_clear(lua_State *L, Items *it, int queue);
+lua_Integer asy_items_clear(lua_State *L, Items *it, int queue);
 
-/* All but the usual cases of items_add and items_take. The item is on the top, and popped; pushed. */
-void items_add_any(lua_State *L, Items *it, int queue);
-void items_take_any(lua_State *L, Items *it, int queue);
+/* All but the usual cases of asy_items_add and asy_items_take. The item is on the top, and popped; pushed. */
+void asy_items_add_any(lua_State *L, Items *it, int queue);
+void asy_items_take_any(lua_State *L, Items *it, int queue);
 
 /* The same, and back to where it came from, protected: false with the error in the item's place. What
 ** `bringer` tells of an item that is added: once it has left its line, the item is no longer wanted. */
-bool items_try_add(lua_State *L, Items *it, int queue, const ListNode *bringer);
-bool items_try_take(lua_State *L, Items *it, int queue);
-bool items_try_untake(lua_State *L, Items *it, int queue);
+bool asy_items_try_add(lua_State *L, Items *it, int queue, const ListNode *bringer);
+bool asy_items_try_take(lua_State *L, Items *it, int queue);
+bool asy_items_try_untake(lua_State *L, Items *it, int queue);
 
 /* The place in the ring's table of the item i, from 0. */
 static inline lua_Integer items_place(const Items *it, lua_Integer i) {
@@ -49,7 +49,7 @@ static inline lua_Integer items_place(const Items *it, lua_Integer i) {
 }
 
 /* Pushes what stands in the table. */
-static inline void items_push(lua_State *L, int table, lua_Integer i) {
+static inline void asy_items_push(lua_State *L, int table, lua_Integer i) {
   if (lua_rawgeti(L, table, i) == LUA_TLIGHTUSERDATA && lua_touserdata(L, -1) == &items_nil) {
     lua_pop(L, 1);
     lua_pushnil(L);
@@ -57,10 +57,10 @@ static inline void items_push(lua_State *L, int table, lua_Integer i) {
 }
 
 /* Adds the item at stack index `item`, where it stays. */
-static inline void items_add(lua_State *L, Items *it, int queue, int item) {
+static inline void asy_items_add(lua_State *L, Items *it, int queue, int item) {
   if (it->order != FIFO || it->count == it->size) {
     lua_pushvalue(L, item);
-    items_add_any(L, it, queue);
+    asy_items_add_any(L, it, queue);
     return;
   }
   lua_getiuservalue(L, queue, ITEMS_UV_TABLE);
@@ -75,13 +75,13 @@ static inline void items_add(lua_State *L, Items *it, int queue, int item) {
 }
 
 /* Pushes the item that is next and takes it off; there is one. May leave another value below it. */
-static inline void items_take(lua_State *L, Items *it, int queue) {
+static inline void asy_items_take(lua_State *L, Items *it, int queue) {
   if (it->order != FIFO) {
-    items_take_any(L, it, queue);
+    asy_items_take_any(L, it, queue);
     return;
   }
   lua_getiuservalue(L, queue, ITEMS_UV_TABLE);
-  items_push(L, lua_gettop(L), items_place(it, 0));
+  asy_items_push(L, lua_gettop(L), items_place(it, 0));
   lua_pushboolean(L, 0); /* keeps the place in the table's array */
   lua_rawseti(L, -3, items_place(it, 0));
   it->head = (it->head + 1) & (it->size - 1);

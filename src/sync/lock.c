@@ -25,7 +25,7 @@ static void own(Lock *lock, Task *t) {
   list_append(&t->guards, &lock->guard.link);
 }
 
-void asy_lock_pass(Lock *lock) {
+void lock_pass(Lock *lock) {
   Task *next = waitq_first(&lock->q);
   list_remove(&lock->guard.link);
   lock->owner = 0;
@@ -49,16 +49,16 @@ static void forgotten(lua_State *L, Loop *loop, Guard *g) {
   Lock *lock = asy_container(g, Lock, guard);
   char place[LUA_IDSIZE + 32];
   snprintf(place, sizeof place, "taken at %s:%d", lock->source, lock->line);
-  asy_lock_pass(lock);
+  lock_pass(lock);
   asy_report(L, loop, (Report){.message = "a lock was never released (local _ <close> = lock:acquire()): "
                                           "it is released now",
                                .key = "task", .object = -1, .traceback = place});
 }
 
-void asy_lock_queue(Lock *lock, Task *t, int code) {
+void lock_queue(Lock *lock, Task *t, int code) {
   t->code = code;
   list_append(&lock->q.line, &t->waiter.link);
-  if (!lock->owner) asy_lock_pass(lock);
+  if (!lock->owner) lock_pass(lock);
 }
 
 static int acquired(lua_State *L, Task *t) {
@@ -72,13 +72,13 @@ static void giveback(lua_State *L, Task *t) {
   (void)L;
   if (!t->on) return;
   waitq_took(t);
-  asy_lock_pass(t->on);
+  lock_pass(t->on);
 }
 
-static const WaitKind ACQUIRE = {.name = "lock", .finish = acquired, .abort = waitq_abort,
+static const WaitKind ACQUIRE = {.name = "lock", .finish = acquired, .abort = asy_waitq_abort,
                                  .giveback = giveback};
 
-uint64_t asy_lock_waited_for(const Task *t) {
+uint64_t lock_waited_for(const Task *t) {
   return t->phase == TASK_PARKED && t->kind == &ACQUIRE ? ((const Lock *)t->on)->owner : 0;
 }
 
@@ -99,10 +99,10 @@ int asy_lock_new(lua_State *L) {
 
 int asy_lock_take(lua_State *L, Lock *lock, lua_CFunction again) {
   Task *t = asy_current_in(L, ASY_RUNTIME(L));
-  if (asy_spent(t)) return asy_give_way(L, t, again);
-  if (waitq_bind(L, t, &lock->loop_id, "lock")) lock->owner = 0;
+  if (task_spent(t)) return asy_give_way(L, t, again);
+  if (asy_waitq_bind(L, t, &lock->loop_id, "lock")) lock->owner = 0;
   if (lock->owner == t->number) return asy_error(L, ASY_ERROR, "the task holds the lock already");
-  if (lock->owner) return waitq_park(L, t, &lock->q, &ACQUIRE, lock);
+  if (lock->owner) return asy_waitq_park(L, t, &lock->q, &ACQUIRE, lock);
   own(lock, t);
   asy_lock_note_place(L, lock);
   lua_settop(L, 1);
@@ -131,13 +131,13 @@ int asy_lock_release(lua_State *L) {
   Lock *lock = asy_self(L, rt, ASY_LOCK, NAME);
   if (!lock->owner) return asy_error(L, ASY_INVALID_STATE, "the lock is not held");
   if (!mine(rt, lock)) return asy_error(L, ASY_INVALID_STATE, "the lock is held by another task");
-  asy_lock_pass(lock);
+  lock_pass(lock);
   return 0;
 }
 
 /* Leaving the block after a release by hand is no error. */
 int asy_lock_leave(lua_State *L, Lock *lock) {
-  if (mine(ASY_RUNTIME(L), lock)) asy_lock_pass(lock);
+  if (mine(ASY_RUNTIME(L), lock)) lock_pass(lock);
   return 0;
 }
 
@@ -154,13 +154,13 @@ static int lock_locked(lua_State *L) {
 static int lock__gc(lua_State *L) {
   Lock *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_LOCK);
   if (!self) return 0;
-  waitq_destroy(L, &self->q);
+  asy_waitq_destroy(L, &self->q);
   list_remove(&self->guard.link);
   return 0;
 }
 
 void asy_lock_push_state(lua_State *L, const Lock *lock) {
-  Loop *loop = lock->owner ? asy_loop_find(asy_runtime(L), lock->loop_id) : NULL;
+  Loop *loop = lock->owner ? loop_find(asy_runtime(L), lock->loop_id) : NULL;
   int top = lua_gettop(L);
   if (!loop) {
     lua_pushstring(L, lock->owner ? "locked" : "free");

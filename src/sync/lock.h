@@ -29,20 +29,20 @@ int asy_lock_take(lua_State *L, Lock *lock, lua_CFunction again);
 /* What the end of its block does. */
 int asy_lock_leave(lua_State *L, Lock *lock);
 /* The number of the task that holds the lock for which t waits; 0: it waits for none. */
-uint64_t asy_lock_waited_for(const Task *t);
+uint64_t lock_waited_for(const Task *t);
 
 /* Pushes "free", or "locked by" whom, and where. */
 void asy_lock_push_state(lua_State *L, const Lock *lock);
 
 /* Hands the lock to the first that waits, or frees it. */
-void asy_lock_pass(Lock *lock);
+void lock_pass(Lock *lock);
 
 /* Notes where the owner, which runs, takes it: the place that calls the C function. */
 void asy_lock_note_place(lua_State *L, Lock *lock);
 
 /* Makes the task wait for the lock, or own it at once: then it is woken with `code`. The task is in
 ** no line, parked, and its kind's finish calls waitq_took. */
-void asy_lock_queue(Lock *lock, Task *t, int code);
+void lock_queue(Lock *lock, Task *t, int code);
 
 ASY_HIDDEN_END
 

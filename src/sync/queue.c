@@ -60,14 +60,14 @@ static void admit(lua_State *L, Queue *q, int queue) {
   for (Task *t; !is_full(q) && (t = waitq_first(&q->putters)); lua_settop(L, top)) {
     asy_task_push(L, t);
     lua_getiuservalue(L, -1, FUTURE_UV_VALUE);
-    bool done = items_try_add(L, &q->items, queue, &t->waiter.link);
+    bool done = asy_items_try_add(L, &q->items, queue, &t->waiter.link);
     if (!done && waitq_first(&q->putters) != t) continue;
     if (done) {
       q->unfinished++;
       lua_pushnil(L);
     } /* else the error is on the top */
     lua_setiuservalue(L, top + 1, FUTURE_UV_VALUE);
-    asy_wake(t, done ? PUT : FAILED);
+    task_wake(t, done ? PUT : FAILED);
   }
 }
 
@@ -104,13 +104,13 @@ static void report_lost(lua_State *L, Loop *loop) {
 static void serve(lua_State *L, Loop *loop, Queue *q, int queue) {
   bool ok = true;
   while (ok && q->items.count && !waitq_empty(&q->getters)) {
-    ok = items_try_take(L, &q->items, queue);
+    ok = asy_items_try_take(L, &q->items, queue);
     Task *t = waitq_first(&q->getters);
     if (ok && t) {
       give(L, t);
       waitq_hand(&q->getters, t, GOT);
     } else if (ok)
-      ok = items_try_untake(L, &q->items, queue);
+      ok = asy_items_try_untake(L, &q->items, queue);
   }
   if (!ok) report_lost(L, loop);
 }
@@ -143,21 +143,21 @@ static void get_giveback(lua_State *L, Task *t) {
     waitq_took(other);
     other->on = NULL;
     take_from(L, other);
-    if (!items_try_untake(L, &q->items, queue)) report_lost(L, t->loop);
+    if (!asy_items_try_untake(L, &q->items, queue)) report_lost(L, t->loop);
   }
   if (there && t->loop->open) serve(L, t->loop, q, queue);
   lua_pop(L, 1);
 }
 
-static const WaitKind GET = {.name = "queue get", .finish = got, .abort = waitq_abort,
+static const WaitKind GET = {.name = "queue get", .finish = got, .abort = asy_waitq_abort,
                              .giveback = get_giveback};
-static const WaitKind NEXT = {.name = "queue iter", .finish = got_next, .abort = waitq_abort,
+static const WaitKind NEXT = {.name = "queue iter", .finish = got_next, .abort = asy_waitq_abort,
                               .giveback = get_giveback};
 
 /* An item on the top, if one is at hand. stack: queue at 1 */
 static bool try_get(lua_State *L, Queue *q) {
   if (!q->items.count) return false;
-  items_take(L, &q->items, 1);
+  asy_items_take(L, &q->items, 1);
   if (!waitq_empty(&q->putters)) admit(L, q, 1);
   return true;
 }
@@ -170,11 +170,11 @@ static int queue_get(lua_State *L) {
   asy_nargs(L, 1);
   Queue *q = asy_self(L, rt, ASY_QUEUE, NAME);
   Task *t = asy_current_in(L, rt);
-  if (asy_spent(t)) return asy_give_way(L, t, queue_get);
-  waitq_bind(L, t, &q->loop_id, "queue");
+  if (task_spent(t)) return asy_give_way(L, t, queue_get);
+  asy_waitq_bind(L, t, &q->loop_id, "queue");
   if (try_get(L, q)) return 1;
   if (q->shut) raise_shut(L);
-  return waitq_park(L, t, &q->getters, &GET, q);
+  return asy_waitq_park(L, t, &q->getters, &GET, q);
 }
 
 /// Takes an item. Raises QueueEmpty when there is none.
@@ -193,15 +193,15 @@ static int queue_next(lua_State *L) {
   Queue *q = check_queue(L);
   Task *t = asy_current(L);
   lua_settop(L, 2);
-  if (asy_spent(t)) return asy_give_way(L, t, queue_next);
-  waitq_bind(L, t, &q->loop_id, "queue");
+  if (task_spent(t)) return asy_give_way(L, t, queue_next);
+  asy_waitq_bind(L, t, &q->loop_id, "queue");
   if (q->items.count) {
     try_get(L, q);
     lua_pushinteger(L, lua_tointeger(L, 2) + 1);
     lua_insert(L, -2);
     return 2;
   }
-  if (!q->shut) return waitq_park(L, t, &q->getters, &NEXT, q);
+  if (!q->shut) return asy_waitq_park(L, t, &q->getters, &NEXT, q);
   lua_pushnil(L);
   return 1;
 }
@@ -228,7 +228,7 @@ static int put_done(lua_State *L, Task *t) {
   return lua_error(L);
 }
 
-static const WaitKind PUTTING = {.name = "queue put", .finish = put_done, .abort = waitq_abort};
+static const WaitKind PUTTING = {.name = "queue put", .finish = put_done, .abort = asy_waitq_abort};
 
 /* Puts the item at 2, if there is room. stack: queue, item */
 static bool try_put(lua_State *L, Queue *q) {
@@ -240,7 +240,7 @@ static bool try_put(lua_State *L, Queue *q) {
     waitq_hand(&q->getters, t, GOT);
   } else {
     if (is_full(q)) return false;
-    items_add(L, &q->items, 1, 2);
+    asy_items_add(L, &q->items, 1, 2);
   }
   q->unfinished++;
   return true;
@@ -254,8 +254,8 @@ static int queue_put(lua_State *L) {
   asy_nargs(L, 2);
   Queue *q = asy_self(L, rt, ASY_QUEUE, NAME);
   Task *t = asy_current_in(L, rt);
-  if (asy_spent(t)) return asy_give_way(L, t, queue_put);
-  waitq_bind(L, t, &q->loop_id, "queue");
+  if (task_spent(t)) return asy_give_way(L, t, queue_put);
+  asy_waitq_bind(L, t, &q->loop_id, "queue");
   if (try_put(L, q)) return 0;
   list_append(&q->putters.line, &t->waiter.link);
   return asy_park_on(L, t, &PUTTING, q, 2);
@@ -273,7 +273,7 @@ static int queue_put_nowait(lua_State *L) {
 
 /* Joining */
 
-static const WaitKind JOIN = {.name = "queue join", .finish = waitq_finish, .abort = waitq_abort};
+static const WaitKind JOIN = {.name = "queue join", .finish = asy_waitq_finish, .abort = asy_waitq_abort};
 
 /// Waits until `task_done` was called for every item that was put.
 // @function Queue:join
@@ -281,10 +281,10 @@ static int queue_join(lua_State *L) {
   Queue *q = check_queue(L);
   Task *t = asy_current(L);
   lua_settop(L, 1);
-  if (asy_spent(t)) return asy_give_way(L, t, queue_join);
-  waitq_bind(L, t, &q->loop_id, "queue");
+  if (task_spent(t)) return asy_give_way(L, t, queue_join);
+  asy_waitq_bind(L, t, &q->loop_id, "queue");
   if (!q->unfinished) return 0;
-  return waitq_park(L, t, &q->joiners, &JOIN, q);
+  return asy_waitq_park(L, t, &q->joiners, &JOIN, q);
 }
 
 /// Tells that an item that was got has been dealt with.
@@ -307,7 +307,7 @@ static int queue_shutdown(lua_State *L) {
   lua_settop(L, 1);
   q->shut = true;
   if (immediate) {
-    lua_Integer dropped = items_clear(L, &q->items, 1);
+    lua_Integer dropped = asy_items_clear(L, &q->items, 1);
     q->unfinished -= dropped < q->unfinished ? dropped : q->unfinished;
     if (!q->unfinished) waitq_wake_all(&q->joiners, 0);
   }
@@ -354,9 +354,9 @@ static int queue_full(lua_State *L) {
 static int queue__gc(lua_State *L) {
   Queue *q = asy_test(L, ASY_RUNTIME(L), 1, ASY_QUEUE);
   if (!q) return 0;
-  waitq_destroy(L, &q->getters);
-  waitq_destroy(L, &q->putters);
-  waitq_destroy(L, &q->joiners);
+  asy_waitq_destroy(L, &q->getters);
+  asy_waitq_destroy(L, &q->putters);
+  asy_waitq_destroy(L, &q->joiners);
   return 0;
 }
 
@@ -380,7 +380,7 @@ static int new_queue(lua_State *L, ItemsOrder order) {
   lua_Integer maxsize = 0;
   bool options = lua_istable(L, 1);
   lua_settop(L, 1);
-  waitq_option(L, 1, "maxsize");
+  asy_waitq_option(L, 1, "maxsize");
   if (!lua_isnil(L, -1)) maxsize = lua_tointegerx(L, -1, &isint);
   luaL_argcheck(L, isint, 1, "a number of items expected");
   Queue *q = lua_newuserdatauv(L, sizeof *q, ITEMS_UV_COMPARE);
@@ -390,7 +390,7 @@ static int new_queue(lua_State *L, ItemsOrder order) {
   waitq_init(&q->joiners);
   asy_pushmeta(L, ASY_RUNTIME(L), ASY_QUEUE);
   lua_setmetatable(L, -2);
-  items_clear(L, &q->items, lua_gettop(L));
+  asy_items_clear(L, &q->items, lua_gettop(L));
   if (order == PRIORITY && options) {
     if (lua_getfield(L, 1, "compare") != LUA_TNIL && !lua_isfunction(L, -1))
       luaL_argerror(L, 1, "'compare' is a function");

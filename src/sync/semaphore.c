@@ -41,13 +41,13 @@ static void giveback(lua_State *L, Task *t) {
   pass(t->on);
 }
 
-static const WaitKind ACQUIRE = {.name = "semaphore", .finish = acquired, .abort = waitq_abort,
+static const WaitKind ACQUIRE = {.name = "semaphore", .finish = acquired, .abort = asy_waitq_abort,
                                  .giveback = giveback};
 
 static int new_semaphore(lua_State *L, bool bounded) {
   int isint = 1;
   lua_Integer value = 1;
-  waitq_option(L, 1, "value");
+  asy_waitq_option(L, 1, "value");
   if (!lua_isnil(L, -1)) value = lua_tointegerx(L, -1, &isint);
   luaL_argcheck(L, isint && value >= 0, 1, "a value that isn't negative expected");
   Semaphore *s = lua_newuserdatauv(L, sizeof *s, 0);
@@ -81,9 +81,9 @@ static int semaphore_acquire(lua_State *L) {
   Semaphore *s = check_semaphore(L);
   Task *t = asy_current_in(L, rt);
   lua_settop(L, 1);
-  if (asy_spent(t)) return asy_give_way(L, t, semaphore_acquire);
-  waitq_bind(L, t, &s->loop_id, "semaphore");
-  if (s->value == 0) return waitq_park(L, t, &s->q, &ACQUIRE, s);
+  if (task_spent(t)) return asy_give_way(L, t, semaphore_acquire);
+  asy_waitq_bind(L, t, &s->loop_id, "semaphore");
+  if (s->value == 0) return asy_waitq_park(L, t, &s->q, &ACQUIRE, s);
   s->value--;
   return 1;
 }
@@ -109,7 +109,7 @@ static int semaphore_locked(lua_State *L) {
 
 static int semaphore__gc(lua_State *L) {
   Semaphore *self = asy_test(L, ASY_RUNTIME(L), 1, ASY_SEMAPHORE);
-  if (self) waitq_destroy(L, &self->q);
+  if (self) asy_waitq_destroy(L, &self->q);
   return 0;
 }
 

@@ -53,25 +53,25 @@ typedef struct Wait {
 static void item_free(Item *item) {
   if (!item) return;
   parcel_free(&item->parcel);
-  asy_free(item);
+  mem_free(item);
 }
 
 static void channel_free(Shared *record) {
   Channel *c = (Channel *)record;
   for (ListNode *node; (node = list_take(&c->items));) item_free(asy_container(node, Item, link));
   uv_mutex_destroy(&c->lock);
-  asy_free(c);
+  mem_free(c);
 }
 
 static const SharedClass CHANNEL = {ASY_CHANNEL, "asyncio.Channel", "channel", channel_free};
 
-static Channel *check_channel(lua_State *L) { return shared_check(L, 1, &CHANNEL); }
+static Channel *check_channel(lua_State *L) { return asy_shared_check(L, 1, &CHANNEL); }
 
 /* stack: ..., value → ...; an item with it */
 static Item *new_item(lua_State *L) {
   Buffer parcel = {NULL, 0, 0, 0};
-  codec_encode(L, lua_gettop(L), 1, CODEC_ITEM, &parcel);
-  Item *item = asy_malloc(sizeof *item);
+  asy_codec_encode(L, lua_gettop(L), 1, CODEC_ITEM, &parcel);
+  Item *item = mem_alloc(sizeof *item);
   if (!item) {
     parcel_free(&parcel);
     asy_nomemory(L);
@@ -85,8 +85,8 @@ static Item *new_item(lua_State *L) {
 /* Pushes the value. */
 static int push_item(lua_State *L, Item *item) {
   Buffer parcel = item->parcel;
-  asy_free(item);
-  return parcel_unpack(L, &parcel);
+  mem_free(item);
+  return asy_parcel_unpack(L, &parcel);
 }
 
 /* Under the lock */
@@ -162,7 +162,7 @@ static void unlock_and_unref(Channel *c, Wait *w) {
   item_free(w->item);
   inbox_unref(w->inbox);
   shared_unref(&w->channel->shared);
-  asy_free(w);
+  mem_free(w);
 }
 
 static void wait_unref(Wait *w) {
@@ -173,7 +173,7 @@ static void wait_unref(Wait *w) {
 /* From libuv, on the task's thread. */
 static void on_told(Message *msg) {
   Wait *w = asy_container(msg, Wait, told);
-  if (w->task) asy_wake(w->task, 0);
+  if (w->task) task_wake(w->task, 0);
   wait_unref(w);
 }
 
@@ -252,7 +252,7 @@ static const WaitKind PUT = {.name = "channel put", .finish = put_finish, .abort
 
 /* Puts a task into a line; NULL without memory. Under the lock. */
 static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {
-  Wait *w = asy_calloc(1, sizeof *w);
+  Wait *w = mem_calloc(1, sizeof *w);
   if (!w) return NULL;
   w->refs = 1;
   w->item = item;
@@ -332,7 +332,7 @@ static Item *get(lua_State *L, Channel *c, const WaitKind *kind, lua_CFunction a
   *parked = -1;
   if (!rt->running) return block_for(L, c, NULL, &verdict);
   Task *t = asy_current(L);
-  if (asy_spent(t)) return *parked = asy_give_way(L, t, again), NULL;
+  if (task_spent(t)) return *parked = asy_give_way(L, t, again), NULL;
   uv_mutex_lock(&c->lock);
   Item *item = try_take(c);
   bool waits = !item && !c->closed;
@@ -408,7 +408,7 @@ static int channel_put(lua_State *L) {
   Wait *w = NULL;
   Task *t = rt->running ? asy_current(L) : NULL;
   lua_settop(L, 2);
-  if (t && asy_spent(t)) return asy_give_way(L, t, channel_put);
+  if (t && task_spent(t)) return asy_give_way(L, t, channel_put);
   lua_pushvalue(L, 2);
   Item *item = new_item(L);
   if (!t) {
@@ -469,7 +469,7 @@ static int channel_qsize(lua_State *L) {
   return 1;
 }
 
-static int channel__gc(lua_State *L) { return shared_gc(L, &CHANNEL); }
+static int channel__gc(lua_State *L) { return asy_shared_gc(L, &CHANNEL); }
 
 static int channel__eq(lua_State *L) {
   Shared **a = asy_test(L, ASY_RUNTIME(L), 1, ASY_CHANNEL), **b = asy_test(L, ASY_RUNTIME(L), 2, ASY_CHANNEL);
@@ -502,14 +502,14 @@ static int channel_new(lua_State *L) {
   lua_Integer max = 0;
   asy_checkalive(L);
   lua_settop(L, 1);
-  waitq_option(L, 1, "maxsize");
+  asy_waitq_option(L, 1, "maxsize");
   if (!lua_isnil(L, -1)) max = lua_tointegerx(L, -1, &isint);
   luaL_argcheck(L, isint, 1, "a number of items expected");
-  Shared **box = shared_newbox(L, &CHANNEL);
-  Channel *c = asy_calloc(1, sizeof *c);
+  Shared **box = asy_shared_newbox(L, &CHANNEL);
+  Channel *c = mem_calloc(1, sizeof *c);
   if (!c) return asy_nomemory(L);
-  if (asy_mutex_init(&c->lock)) {
-    asy_free(c);
+  if (mutex_init(&c->lock)) {
+    mem_free(c);
     return asy_nomemory(L);
   }
   shared_init(&c->shared, &CHANNEL);
@@ -553,5 +553,5 @@ static const luaL_Reg functions[] = {{"Channel", channel_new}, {NULL, NULL}};
 /* stack: module */
 void asy_open_channel(lua_State *L) {
   asy_setfuncs(L, functions);
-  shared_newclass(L, &CHANNEL, methods, metamethods);
+  asy_shared_newclass(L, &CHANNEL, methods, metamethods);
 }

@@ -6,24 +6,24 @@
 
 #define MESSAGE "asyncio.Message"
 
-/* codec_encode(...) → a string */
+/* asy_codec_encode(...) → a string */
 static int codec_encode_values(lua_State *L) {
   int n = lua_gettop(L);
   luaL_checkstack(L, 2, NULL);
   Buffer *out = lua_newuserdatauv(L, sizeof *out, 0);
   *out = (Buffer){NULL, 0, 0, 0};
   luaL_setmetatable(L, MESSAGE);
-  codec_encode(L, 1, n, CODEC_ARGUMENT, out);
+  asy_codec_encode(L, 1, n, CODEC_ARGUMENT, out);
   lua_pushlstring(L, buffer_bytes(out), buffer_length(out));
   buffer_free(out);
   return 1;
 }
 
-/* codec_decode(bytes, trusted) → the values */
+/* asy_codec_decode(bytes, trusted) → the values */
 static int codec_decode_values(lua_State *L) {
   size_t length;
   const char *bytes = luaL_checklstring(L, 1, &length);
-  return codec_decode(L, bytes, length, lua_toboolean(L, 2));
+  return asy_codec_decode(L, bytes, length, lua_toboolean(L, 2));
 }
 
 static int message__gc(lua_State *L) {

@@ -24,22 +24,22 @@ typedef enum CodecWhat {
 /* Appends the n values from stack index `first` on to an empty buffer; they stay on the stack. Raises for
 ** what cannot cross, saying where: "cannot send a coroutine at argument 1.cb.x"; the buffer is empty then,
 ** and its memory given back. What the message refers to is held until codec_release. */
-void codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *out);
+void asy_codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *out);
 
 /* The same for what costs nothing: nil, booleans, numbers and short strings, in the memory that the buffer has.
 ** False: it is not that; nothing is held, and the buffer's content is lost. Never raises. `first` is absolute. */
-bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out);
+bool asy_codec_encode_plain(lua_State *L, int first, int n, Buffer *out);
 
 /* Pushes the values of a message and says how many. Raises for bytes that no encoder made and when memory
 ** runs out; nothing is left on the stack then but the error. `trusted`: the message was made by
-** codec_encode in this process; without it functions are refused, since Lua does not verify bytecode,
+** asy_codec_encode in this process; without it functions are refused, since Lua does not verify bytecode,
 ** and no module is loaded. */
-int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted);
+int asy_codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted);
 
 /* The same for a few values that allocate nothing, nil, booleans and numbers; the stack has room for
 ** CODEC_PLAIN. -1: the message is not that, and nothing is pushed. Never raises. */
 #define CODEC_PLAIN 8
-int codec_decode_plain(lua_State *L, const char *bytes, size_t length);
+int asy_codec_decode_plain(lua_State *L, const char *bytes, size_t length);
 
 /* Lets go of what a message refers to; once for each that was encoded, after the last decode. From any
 ** thread. */
@@ -53,7 +53,7 @@ typedef struct CodecShared {
 } CodecShared;
 
 /* stack: ..., metatable. Those of this metatable cross from now on; `kind` lives as long as the program. */
-void codec_share(lua_State *L, const CodecShared *kind);
+void asy_codec_share(lua_State *L, const CodecShared *kind);
 
 ASY_HIDDEN_END
 

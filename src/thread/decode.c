@@ -308,7 +308,7 @@ static void decode_value(Decoder *d, int depth) {
   }
 }
 
-int codec_decode_plain(lua_State *L, const char *bytes, size_t length) {
+int asy_codec_decode_plain(lua_State *L, const char *bytes, size_t length) {
   const char *p = bytes, *end = bytes + length;
   unsigned char head = length ? (unsigned char)*p++ : 1;
   int n = head / 2, pushed = 0;
@@ -319,9 +319,9 @@ int codec_decode_plain(lua_State *L, const char *bytes, size_t length) {
   return -1;
 }
 
-int codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted) {
+int asy_codec_decode(lua_State *L, const char *bytes, size_t length, bool trusted) {
   luaL_checkstack(L, CODEC_PLAIN, NULL);
-  int plain = codec_decode_plain(L, bytes, length);
+  int plain = asy_codec_decode_plain(L, bytes, length);
   if (plain >= 0) return plain;
   Decoder d = {L, bytes, bytes, bytes + length, length, lua_gettop(L) + 1, trusted};
   size_t size = take_size(&d), n = size / 2;

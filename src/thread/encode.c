@@ -195,13 +195,13 @@ static Seen *seen_slot(const Encoder *e, const void *object) {
 
 static bool grow_seen(Encoder *e) {
   size_t size = e->seen_size;
-  Seen *old = e->seen, *new = asy_calloc(size * 4, sizeof *new);
+  Seen *old = e->seen, *new = mem_calloc(size * 4, sizeof *new);
   if (!new) return false;
   e->seen = new;
   e->seen_size = size * 4;
   for (size_t i = 0; i < size; i++)
     if (old[i].object) *seen_slot(e, old[i].object) = old[i];
-  if (old != e->few) asy_free(old);
+  if (old != e->few) mem_free(old);
   return true;
 }
 
@@ -448,7 +448,7 @@ static bool encode_userdata(Encoder *e, int idx, const Path *at) {
   if (!descend(e, at, "userdata")) return false;
   if (asy_name_find(L, e->names, idx)) return encode_named(e, lua_topointer(L, idx));
   if (lua_getmetatable(L, idx)) {
-    const CodecShared *kind = record_kind(L);
+    const CodecShared *kind = asy_record_kind(L);
     if (kind) return encode_record(e, idx, kind, at);
     lua_pushvalue(L, e->names + ASY_NAMES_SLOTS + 2);
     if (lua_rawget(L, -2) == LUA_TSTRING) return refuse(e, at, lua_tostring(L, -1));
@@ -526,7 +526,7 @@ static void begin(Encoder *e, lua_State *L, Buffer *out, int names, bool objects
   e->length = 0;
 }
 
-bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
+bool asy_codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
   if (n > FEW || !out->size) return false;
   char *p = out->data;
   const char *end = p + out->size;
@@ -538,12 +538,12 @@ bool codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
   return true;
 }
 
-void codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *out) {
+void asy_codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *out) {
   Encoder e;
   int top = lua_gettop(L);
   first = lua_absindex(L, first);
   out->start = out->end = 0; /* offsets count from there */
-  if (codec_encode_plain(L, first, n, out)) return;
+  if (asy_codec_encode_plain(L, first, n, out)) return;
   bool ok, again = false, objects = has_objects(L, first, n);
   luaL_checkstack(L, 2, NULL);
   do { /* a second time with the names as they are now, if something was refused */
@@ -552,7 +552,7 @@ void codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *out) {
     lua_pushglobaltable(L);
     e.globals = lua_topointer(L, -1);
     ok = encode_all(&e, first, n, what);
-    if (e.seen != e.few) asy_free(e.seen);
+    if (e.seen != e.few) mem_free(e.seen);
     if (!ok) {
       record_release(out->data, e.last_record);
       buffer_free(out);

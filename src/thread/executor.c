@@ -28,10 +28,10 @@ static Pool *check_pool(lua_State *L, int idx) { return check_executor(L, idx)->
 ** stack: ..., [fn] function, arguments, future → [fn] anything, ..., future */
 static void pack_call(lua_State *L, Job *job, bool kept, int fn) {
   int n = lua_gettop(L) - fn - 1;
-  if (kept && codec_encode_plain(L, fn + 1, n, &job->message)) return;
+  if (kept && asy_codec_encode_plain(L, fn + 1, n, &job->message)) return;
   lua_insert(L, fn);
   if (kept) lua_remove(L, fn + 1);
-  job_pack(L, job, n + !kept, kept ? CODEC_ARGUMENT : CODEC_CALL);
+  asy_job_pack(L, job, n + !kept, kept ? CODEC_ARGUMENT : CODEC_CALL);
 }
 
 /* stack: [executor], ..., [fn] function, arguments → ..., future */
@@ -40,8 +40,8 @@ static int submit(lua_State *L, Loop *loop, int executor, int fn) {
   luaL_checktype(L, fn, LUA_TFUNCTION);
   asy_loop_checkopen(L, loop);
   luaL_checkstack(L, 12, NULL);
-  WorkerFunction *kept = functions_find(L, &e->functions, executor, fn);
-  Job *job = job_begin(L, loop, e->pool);
+  WorkerFunction *kept = asy_functions_find(L, &e->functions, executor, fn);
+  Job *job = asy_job_begin(L, loop, e->pool);
   if (job->fn != kept) {
     function_unref(job->fn);
     job->fn = kept ? function_ref(kept) : NULL;
@@ -49,7 +49,7 @@ static int submit(lua_State *L, Loop *loop, int executor, int fn) {
   pack_call(L, job, kept != NULL, fn);
   int status = pool_push(e->pool, job);
   if (!status) return 1;
-  job_abandon(L, job);
+  asy_job_abandon(L, job);
   if (status == POOL_SHUT) return asy_error(L, ASY_CLOSED, "the executor has been shut down");
   return asy_oserror(L, status, "thread", NULL);
 }
@@ -122,8 +122,8 @@ static int executor_shutdown(lua_State *L) {
 static int executor_watch(lua_State *L) {
   Pool *pool = check_pool(L, 1);
   Loop *loop = asy_checkopenloop(L, 2);
-  Job *job = job_begin(L, loop, pool);
-  job_pack(L, job, 0, CODEC_RESULT);
+  Job *job = asy_job_begin(L, loop, pool);
+  asy_job_pack(L, job, 0, CODEC_RESULT);
   pool_watch(pool, job);
   return 1;
 }
@@ -175,7 +175,7 @@ static void new_executor(lua_State *L, int max_workers, const char *name) {
   asy_newweak(L, "k");
   lua_setiuservalue(L, -2, FUNCTIONS_UV_SEEN);
   lua_insert(L, -2);
-  worker_setup(L, &setup);
+  asy_worker_setup(L, &setup);
   e->pool = pool_new(max_workers ? max_workers : default_workers(), name, &setup);
   if (e->pool) return;
   worker_setup_free(&setup);

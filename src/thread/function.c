@@ -27,7 +27,7 @@ WorkerFunction *function_ref(WorkerFunction *fn) {
 void function_unref(WorkerFunction *fn) {
   if (!fn || atomic_fetch_sub(&fn->refs, 1) != 1) return;
   parcel_free(&fn->message);
-  asy_free(fn);
+  mem_free(fn);
 }
 
 /* The executor's side */
@@ -60,12 +60,12 @@ static WorkerFunction *keep_function(lua_State *L, Functions *f, int fn) {
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
-  kept->fn = asy_calloc(1, sizeof *kept->fn);
+  kept->fn = mem_calloc(1, sizeof *kept->fn);
   if (!kept->fn) asy_nomemory(L);
   atomic_store(&kept->fn->refs, 1);
   kept->fn->id = ++f->made;
   lua_pushvalue(L, fn);
-  if (!parcel_pack(L, 1, CODEC_CALL, &kept->fn->message)) lua_error(L);
+  if (!asy_parcel_pack(L, 1, CODEC_CALL, &kept->fn->message)) lua_error(L);
   lua_pushvalue(L, fn);
   lua_pushvalue(L, -2);
   lua_rawset(L, -4);
@@ -73,7 +73,7 @@ static WorkerFunction *keep_function(lua_State *L, Functions *f, int fn) {
   return kept->fn;
 }
 
-WorkerFunction *functions_find(lua_State *L, Functions *f, int owner, int fn) {
+WorkerFunction *asy_functions_find(lua_State *L, Functions *f, int owner, int fn) {
   WorkerFunction *found = NULL;
   if (!self_contained(L, fn)) return NULL;
   if (lua_topointer(L, fn) == f->last) return f->last_fn;
@@ -102,7 +102,7 @@ WorkerFunction *functions_find(lua_State *L, Functions *f, int owner, int fn) {
 
 /* The worker's side */
 
-void functions_open(lua_State *L) {
+void asy_functions_open(lua_State *L) {
   lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &functions_key);
 }
@@ -135,17 +135,17 @@ static void renew_upvalues(lua_State *L, lua_Integer itself) {
   }
 }
 
-void function_push(lua_State *L, int *kept, const WorkerFunction *fn) {
+void asy_function_push(lua_State *L, int *kept, const WorkerFunction *fn) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key);
   if (lua_rawgeti(L, -1, fn->id) == LUA_TNIL) {
     lua_pop(L, 1);
     if ((*kept)++ >= MAX_FUNCTIONS) { /* they may all have gone out of use */
       *kept = 1;
       lua_pop(L, 1);
-      functions_open(L);
+      asy_functions_open(L);
       lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key);
     }
-    codec_decode(L, buffer_bytes(&fn->message), buffer_length(&fn->message), true);
+    asy_codec_decode(L, buffer_bytes(&fn->message), buffer_length(&fn->message), true);
     lua_pushvalue(L, -1);
     lua_rawseti(L, -3, fn->id);
     lua_pushinteger(L, find_itself(L));

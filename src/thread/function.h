@@ -36,13 +36,13 @@ typedef struct Functions {
 
 /* The function at `fn` as the workers keep it, from its second call on; NULL: it goes with the job.
 ** `owner` is the executor's stack index. */
-WorkerFunction *functions_find(lua_State *L, Functions *f, int owner, int fn);
+WorkerFunction *asy_functions_find(lua_State *L, Functions *f, int owner, int fn);
 
 /* In a worker's state, before the first is pushed: there is none. */
-void functions_open(lua_State *L);
+void asy_functions_open(lua_State *L);
 
 /* In a worker's state: pushes one. *kept: how many are there. */
-void function_push(lua_State *L, int *kept, const WorkerFunction *fn);
+void asy_function_push(lua_State *L, int *kept, const WorkerFunction *fn);
 
 ASY_HIDDEN_END
 

@@ -30,12 +30,12 @@ typedef struct CancelBox {
 static void cancel_unref(Cancel *c) {
   if (atomic_fetch_sub(&c->refs, 1) != 1) return;
   inbox_unref(c->inbox);
-  asy_free(c);
+  mem_free(c);
 }
 
 static void on_told(Message *msg) {
   Cancel *c = asy_container(msg, Cancel, told);
-  if (c->loop) asy_ready(c->loop, &c->ready);
+  if (c->loop) loop_ready(c->loop, &c->ready);
   cancel_unref(c);
 }
 
@@ -105,7 +105,7 @@ static int catch_cancel(lua_State *L) {
   lua_setiuservalue(L, -2, 1);
   lua_pushvalue(L, -1);
   asy_loop_setfield(L, loop, "thread_cancel");
-  Cancel *c = box->cancel = asy_calloc(1, sizeof *c);
+  Cancel *c = box->cancel = mem_calloc(1, sizeof *c);
   if (!c) return asy_nomemory(L);
   atomic_store(&c->refs, 1);
   c->told.arrive = on_told;

@@ -28,7 +28,7 @@ static void job_detach(Job *job) {
 /* From libuv, on the loop's thread. */
 static void on_job_back(Message *msg) {
   Job *job = asy_container(msg, Job, in_loop.done);
-  if (job->in_loop.loop) asy_ready(job->in_loop.loop, &job->in_loop.ready);
+  if (job->in_loop.loop) loop_ready(job->in_loop.loop, &job->in_loop.ready);
   pool_job_unref(job);
 }
 
@@ -59,7 +59,7 @@ static FutureState push_error(lua_State *L, Job *job) {
   case JOB_NO_MEMORY: lua_pushliteral(L, "not enough memory"); return FUTURE_ERROR;
   default: break;
   }
-  codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true);
+  asy_codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true);
   asy_future_extras(L, 2, true);
   lua_insert(L, -2);
   lua_setfield(L, -2, "traceback");
@@ -73,7 +73,7 @@ static int settle(lua_State *L) {
   FutureState state = FUTURE_RESULT;
   bool packed = false;
   if (job->outcome == JOB_RESULT)
-    packed = asy_pack(L, codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true));
+    packed = asy_pack(L, asy_codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true));
   else
     state = push_error(L, job);
   asy_future_settle(L, job->in_loop.loop->rt, lua_touserdata(L, 2), 2, state, packed);
@@ -83,7 +83,7 @@ static int settle(lua_State *L) {
 /* The same where nothing can raise: one number or so for a future without callbacks. */
 static bool settle_plain(lua_State *L, Loop *loop, Job *job, Future *f, int idx) {
   if (job->outcome != JOB_RESULT || f->callbacks) return false;
-  int n = codec_decode_plain(L, buffer_bytes(&job->message), buffer_length(&job->message));
+  int n = asy_codec_decode_plain(L, buffer_bytes(&job->message), buffer_length(&job->message));
   if (n == 1) asy_future_settle(L, loop->rt, f, idx, FUTURE_RESULT, false);
   else if (n > 0) lua_pop(L, n);
   return n == 1;
@@ -114,7 +114,7 @@ static void job_run(lua_State *L, Loop *loop, Ready *self) {
   lua_settop(L, top);
 }
 
-Job *job_begin(lua_State *L, Loop *loop, Pool *pool) {
+Job *asy_job_begin(lua_State *L, Loop *loop, Pool *pool) {
   JobFuture *f = (JobFuture *)asy_future_hooked(L, loop, sizeof *f, on_cancelled);
   lua_pushvalue(L, -1);
   uint32_t slot = asy_hold(L, loop);
@@ -134,16 +134,16 @@ Job *job_begin(lua_State *L, Loop *loop, Pool *pool) {
   return job;
 }
 
-void job_abandon(lua_State *L, Job *job) {
+void asy_job_abandon(lua_State *L, Job *job) {
   asy_release(L, job->in_loop.loop, job->in_loop.slot);
   job_detach(job);
 }
 
 /* Looking for names allocates, so a finaliser may run, and close the loop, which lets go of the job. */
-void job_pack(lua_State *L, Job *job, int n, CodecWhat what) {
+void asy_job_pack(lua_State *L, Job *job, int n, CodecWhat what) {
   atomic_fetch_add(&job->refs, 1);
-  bool packed = parcel_pack(L, n, what, &job->message), attached = job->in_loop.loop;
-  if (attached && !packed) job_abandon(L, job);
+  bool packed = asy_parcel_pack(L, n, what, &job->message), attached = job->in_loop.loop;
+  if (attached && !packed) asy_job_abandon(L, job);
   pool_job_unref(job);
   if (!packed) lua_error(L);
   if (!attached) asy_error(L, ASY_CLOSED, "the event loop is closed");

@@ -54,13 +54,13 @@ typedef struct Job {
   } in_loop;
 } Job;
 
-/* Pushes a future for a job of the pool. From now on the loop holds both; on an error, job_abandon. */
-Job *job_begin(lua_State *L, Loop *loop, Pool *pool);
+/* Pushes a future for a job of the pool. From now on the loop holds both; on an error, asy_job_abandon. */
+Job *asy_job_begin(lua_State *L, Loop *loop, Pool *pool);
 
 /* Packs n values from the stack into the job's message; raises, and abandons it, when that can't be. */
-void job_pack(lua_State *L, Job *job, int n, CodecWhat what);
+void asy_job_pack(lua_State *L, Job *job, int n, CodecWhat what);
 
-void job_abandon(lua_State *L, Job *job);
+void asy_job_abandon(lua_State *L, Job *job);
 
 ASY_HIDDEN_END
 

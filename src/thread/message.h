@@ -51,7 +51,7 @@ typedef struct Record {
 } Record;
 
 /* The kind of a userdata whose metatable is on the top; NULL: it does not cross as a reference. */
-const CodecShared *record_kind(lua_State *L);
+const CodecShared *asy_record_kind(lua_State *L);
 
 /* Lets go of a message's records from the one at `offset` on. From any thread. */
 void record_release(const char *bytes, size_t offset);

@@ -7,11 +7,11 @@
 
 /* args: parcel (light), what, values */
 static int pack(lua_State *L) {
-  codec_encode(L, 3, lua_gettop(L) - 2, (CodecWhat)lua_tointeger(L, 2), lua_touserdata(L, 1));
+  asy_codec_encode(L, 3, lua_gettop(L) - 2, (CodecWhat)lua_tointeger(L, 2), lua_touserdata(L, 1));
   return 0;
 }
 
-bool parcel_pack(lua_State *L, int n, CodecWhat what, Buffer *parcel) {
+bool asy_parcel_pack(lua_State *L, int n, CodecWhat what, Buffer *parcel) {
   if (!lua_checkstack(L, 4)) { /* room for the error is there: the values' */
     lua_pop(L, n);
     lua_pushliteral(L, "stack overflow");
@@ -27,10 +27,10 @@ bool parcel_pack(lua_State *L, int n, CodecWhat what, Buffer *parcel) {
 /* arg: parcel (light) */
 static int unpack(lua_State *L) {
   Buffer *parcel = lua_touserdata(L, 1);
-  return codec_decode(L, buffer_bytes(parcel), buffer_length(parcel), true);
+  return asy_codec_decode(L, buffer_bytes(parcel), buffer_length(parcel), true);
 }
 
-int parcel_unpack(lua_State *L, Buffer *parcel) {
+int asy_parcel_unpack(lua_State *L, Buffer *parcel) {
   int top = lua_gettop(L);
   bool room = lua_checkstack(L, 2);
   int status = LUA_ERRMEM;

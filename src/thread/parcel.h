@@ -9,10 +9,10 @@
 ASY_HIDDEN
 
 /* stack: ..., n values → ...; never raises. False: nothing is held, and the error is pushed. */
-bool parcel_pack(lua_State *L, int n, CodecWhat what, Buffer *parcel);
+bool asy_parcel_pack(lua_State *L, int n, CodecWhat what, Buffer *parcel);
 
 /* Pushes the values and says how many; frees the parcel whatever comes. May raise. */
-int parcel_unpack(lua_State *L, Buffer *parcel);
+int asy_parcel_unpack(lua_State *L, Buffer *parcel);
 
 /* Lets go of what it refers to; the memory is kept for the next one, unless that is a lot. */
 void parcel_clear(Buffer *parcel);

@@ -57,9 +57,9 @@ struct Pool {
 static const char NO_MEMORY[] = "not enough memory for a worker's Lua state";
 
 Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup) {
-  Pool *pool = asy_calloc(1, sizeof *pool);
+  Pool *pool = mem_calloc(1, sizeof *pool);
   if (!pool) return NULL;
-  if (asy_mutex_init(&pool->lock)) goto no_lock;
+  if (mutex_init(&pool->lock)) goto no_lock;
   if (uv_cond_init(&pool->work)) goto no_work;
   if (uv_cond_init(&pool->ended)) goto no_ended;
   atomic_store(&pool->refs, 1);
@@ -75,7 +75,7 @@ no_ended:
 no_work:
   uv_mutex_destroy(&pool->lock);
 no_lock:
-  asy_free(pool);
+  mem_free(pool);
   return NULL;
 }
 
@@ -90,8 +90,8 @@ void pool_unref(Pool *pool) {
   uv_cond_destroy(&pool->work);
   uv_mutex_destroy(&pool->lock);
   worker_setup_free(&pool->setup);
-  asy_free(pool->broken);
-  asy_free(pool);
+  mem_free(pool->broken);
+  mem_free(pool);
 }
 
 /* Jobs */
@@ -110,7 +110,7 @@ static Job *used_job(Pool *pool, Inbox *inbox) {
 
 Job *pool_job_new(Pool *pool, Inbox *inbox, void (*arrive)(Message *)) {
   if (!list_empty(&pool->spare)) return used_job(pool, inbox);
-  Job *job = asy_calloc(1, sizeof *job);
+  Job *job = mem_calloc(1, sizeof *job);
   if (!job) return NULL;
   atomic_store(&job->refs, 1);
   job->pool = pool_ref(pool);
@@ -132,7 +132,7 @@ void pool_job_unref(Job *job) {
   function_unref(job->fn);
   inbox_unref(job->in_loop.inbox);
   pool_unref(job->pool);
-  asy_free(job);
+  mem_free(job);
 }
 
 void pool_job_recycle(Job *job) {
@@ -250,9 +250,9 @@ static void break_pool(Pool *pool, char *why) {
   pool->starting--;
   pool->queued = 0;
   if (!pool->broken)
-    pool->broken = why ? why : asy_strdup(NO_MEMORY);
+    pool->broken = why ? why : mem_strdup(NO_MEMORY);
   else
-    asy_free(why);
+    mem_free(why);
   if (!pool->broken) pool->shut = true;
   list_each(node, &pool->queue)
     set_broken(asy_container(node, Job, in_pool.link), pool->broken ? pool->broken : NO_MEMORY);
@@ -298,7 +298,7 @@ static void *thread_main(void *arg) {
 }
 
 static int start_thread(Pool *pool) {
-  int status = asy_thread_start(thread_main, pool_ref(pool));
+  int status = detached_start(thread_main, pool_ref(pool));
   if (status) atomic_fetch_sub(&pool->refs, 1); /* not the last */
   return -status;
 }

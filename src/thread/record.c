@@ -22,7 +22,7 @@ void codec_release(const char *bytes, size_t length) {
   record_release(bytes, last);
 }
 
-const CodecShared *record_kind(lua_State *L) {
+const CodecShared *asy_record_kind(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kinds_key) != LUA_TTABLE) return lua_pop(L, 1), NULL;
   lua_pushvalue(L, -2);
   lua_rawget(L, -2);
@@ -31,7 +31,7 @@ const CodecShared *record_kind(lua_State *L) {
   return kind;
 }
 
-void codec_share(lua_State *L, const CodecShared *kind) {
+void asy_codec_share(lua_State *L, const CodecShared *kind) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &kinds_key) != LUA_TTABLE) {
     lua_pop(L, 1);
     lua_newtable(L);

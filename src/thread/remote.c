@@ -30,7 +30,7 @@ typedef struct Call {
 static void remote_free(Shared *record) {
   Remote *r = (Remote *)record;
   inbox_unref(r->inbox);
-  asy_free(r);
+  mem_free(r);
 }
 
 static const SharedClass REMOTE = {ASY_REMOTE, "asyncio.Remote", "remote", remote_free};
@@ -40,7 +40,7 @@ static void call_free(Call *call) {
   list_remove(&call->ready.link);
   parcel_free(&call->parcel);
   shared_unref(&call->remote->shared);
-  asy_free(call);
+  mem_free(call);
 }
 
 static void on_dropped(Guest *guest) { call_free(asy_container(guest, Call, guest)); }
@@ -48,13 +48,13 @@ static void on_dropped(Guest *guest) { call_free(asy_container(guest, Call, gues
 static void on_posted(Message *msg) {
   Call *call = asy_container(msg, Call, posted);
   list_append(&call->remote->loop->guests, &call->guest.link);
-  asy_ready(call->remote->loop, &call->ready);
+  loop_ready(call->remote->loop, &call->ready);
 }
 
 /* args: loop, parcel (light) → callback; frees the parcel */
 static int unpack_call(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
-  int n = parcel_unpack(L, lua_touserdata(L, 2));
+  int n = asy_parcel_unpack(L, lua_touserdata(L, 2));
   asy_callback_new(L, loop, n - 1);
   return 1;
 }
@@ -83,11 +83,11 @@ static void call_run(lua_State *L, Loop *loop, Ready *self) {
 // @tparam function fn must not await
 // @param ... its arguments
 static int remote_call(lua_State *L) {
-  Remote *r = shared_check(L, 1, &REMOTE);
+  Remote *r = asy_shared_check(L, 1, &REMOTE);
   Buffer parcel = {NULL, 0, 0, 0};
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  codec_encode(L, 2, lua_gettop(L) - 1, CODEC_CALL, &parcel);
-  Call *call = asy_calloc(1, sizeof *call);
+  asy_codec_encode(L, 2, lua_gettop(L) - 1, CODEC_CALL, &parcel);
+  Call *call = mem_calloc(1, sizeof *call);
   if (!call) {
     parcel_free(&parcel);
     return asy_nomemory(L);
@@ -105,7 +105,7 @@ static int remote_call(lua_State *L) {
   return asy_error(L, ASY_CLOSED, "the event loop is closed");
 }
 
-static int remote__gc(lua_State *L) { return shared_gc(L, &REMOTE); }
+static int remote__gc(lua_State *L) { return asy_shared_gc(L, &REMOTE); }
 
 static int remote__tostring(lua_State *L) {
   Shared **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
@@ -120,9 +120,9 @@ static int remote__tostring(lua_State *L) {
 static int loop_remote(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
   asy_checkalive(L);
-  Shared **box = shared_newbox(L, &REMOTE);
+  Shared **box = asy_shared_newbox(L, &REMOTE);
   asy_loop_checkopen(L, loop); /* now: a finaliser may have closed it */
-  Remote *r = asy_calloc(1, sizeof *r);
+  Remote *r = mem_calloc(1, sizeof *r);
   if (!r) return asy_nomemory(L);
   shared_init(&r->shared, &REMOTE);
   r->inbox = inbox_ref(loop->inbox);
@@ -148,5 +148,5 @@ static const luaL_Reg loop_methods[] = {{"remote", loop_remote}, {NULL, NULL}};
 
 void asy_open_remote(lua_State *L) {
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
-  shared_newclass(L, &REMOTE, methods, metamethods);
+  asy_shared_newclass(L, &REMOTE, methods, metamethods);
 }

@@ -17,7 +17,7 @@ void shared_unref(Shared *record) {
   if (atomic_fetch_sub(&record->refs, 1) == 1) record->cls->destroy(record);
 }
 
-Shared **shared_newbox(lua_State *L, const SharedClass *cls) {
+Shared **asy_shared_newbox(lua_State *L, const SharedClass *cls) {
   Shared **box = lua_newuserdatauv(L, sizeof *box, 0);
   *box = NULL;
   asy_pushmeta(L, asy_runtime(L), cls->kind);
@@ -25,13 +25,13 @@ Shared **shared_newbox(lua_State *L, const SharedClass *cls) {
   return box;
 }
 
-void *shared_check(lua_State *L, int idx, const SharedClass *cls) {
+void *asy_shared_check(lua_State *L, int idx, const SharedClass *cls) {
   Shared **box = asy_check(L, ASY_RUNTIME(L), idx, cls->kind, cls->name);
   if (!*box) asy_error(L, ASY_CLOSED, "the %s has been collected", cls->noun);
   return *box;
 }
 
-int shared_gc(lua_State *L, const SharedClass *cls) {
+int asy_shared_gc(lua_State *L, const SharedClass *cls) {
   Shared **box = asy_test(L, ASY_RUNTIME(L), 1, cls->kind);
   if (!box || !*box) return 0;
   shared_unref(*box);
@@ -50,17 +50,17 @@ static void *hold(void *userdata) {
 static void drop(void *record) { shared_unref(record); }
 
 static void arrive(lua_State *L, void *arg) {
-  Shared *record = arg, **box = shared_newbox(L, record->cls);
+  Shared *record = arg, **box = asy_shared_newbox(L, record->cls);
   shared_ref(record);
   *box = record;
 }
 
 static const CodecShared CROSSING = {hold, drop, arrive};
 
-void shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods,
-                     const luaL_Reg *metamethods) {
+void asy_shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods,
+                         const luaL_Reg *metamethods) {
   asy_newclass(L, cls->kind, cls->name, methods, metamethods);
   asy_pushmeta(L, asy_runtime(L), cls->kind);
-  codec_share(L, &CROSSING);
+  asy_codec_share(L, &CROSSING);
   lua_pop(L, 1);
 }

@@ -37,17 +37,17 @@ void shared_ref(Shared *record);
 void shared_unref(Shared *record);
 
 /* Pushes a userdata without a record and says where that goes, with a reference. */
-Shared **shared_newbox(lua_State *L, const SharedClass *cls);
+Shared **asy_shared_newbox(lua_State *L, const SharedClass *cls);
 
 /* The record of the userdata at idx; raises when it is another, or has been collected. */
-void *shared_check(lua_State *L, int idx, const SharedClass *cls);
+void *asy_shared_check(lua_State *L, int idx, const SharedClass *cls);
 
 /* For the metamethod __gc. */
-int shared_gc(lua_State *L, const SharedClass *cls);
+int asy_shared_gc(lua_State *L, const SharedClass *cls);
 
 /* Makes the class and has its userdata cross from now on. */
-void shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods,
-                     const luaL_Reg *metamethods);
+void asy_shared_newclass(lua_State *L, const SharedClass *cls, const luaL_Reg *methods,
+                         const luaL_Reg *metamethods);
 
 ASY_HIDDEN_END
 

@@ -25,7 +25,7 @@ static const char traceback_key = 0; /* registry: the traceback of the last erro
 /* Whether the value on the top, which it pops, can be sent. */
 static bool crosses(lua_State *L) {
   Buffer trial = {NULL, 0, 0, 0};
-  bool ok = parcel_pack(L, 1, CODEC_VALUE, &trial);
+  bool ok = asy_parcel_pack(L, 1, CODEC_VALUE, &trial);
   if (!ok) lua_pop(L, 1);
   parcel_free(&trial);
   return ok;
@@ -43,7 +43,7 @@ static void push_preloaded(lua_State *L) {
   while (found && lua_next(L, sent + 2)) {
     lua_CFunction c = lua_tocfunction(L, -1);
     bool plain = c && !lua_getupvalue(L, -1, 1);
-    if (lua_type(L, -2) == LUA_TSTRING && plain && asy_pin((void *)(uintptr_t)c)) {
+    if (lua_type(L, -2) == LUA_TSTRING && plain && process_pin((void *)(uintptr_t)c)) {
       lua_pushvalue(L, -2);
       lua_pushinteger(L, (lua_Integer)(intptr_t)c);
       lua_rawset(L, sent + 1);
@@ -86,16 +86,16 @@ static int push_state(lua_State *L) {
   return 5;
 }
 
-void worker_setup(lua_State *L, WorkerSetup *setup) {
+void asy_worker_setup(lua_State *L, WorkerSetup *setup) {
   bool initialized = !lua_isnil(L, -1);
   memset(setup, 0, sizeof *setup);
   setup->open = asy_runtime(L)->open;
   pthread_sigmask(SIG_SETMASK, NULL, &setup->mask);
   lua_pushvalue(L, -1);
-  if (initialized && !parcel_pack(L, 1, CODEC_CALL, &setup->initializer)) lua_error(L);
+  if (initialized && !asy_parcel_pack(L, 1, CODEC_CALL, &setup->initializer)) lua_error(L);
   if (!initialized) lua_pop(L, 1);
   lua_pushcfunction(L, push_state);
-  if (lua_pcall(L, 0, 5, 0) != LUA_OK || !parcel_pack(L, 5, CODEC_VALUE, &setup->state)) {
+  if (lua_pcall(L, 0, 5, 0) != LUA_OK || !asy_parcel_pack(L, 5, CODEC_VALUE, &setup->state)) {
     worker_setup_free(setup);
     lua_error(L);
   }
@@ -159,14 +159,14 @@ static WorkerOutcome pack_error(lua_State *L, Buffer *message) {
   if (lua_pcall(L, 0, 1, 0) != LUA_OK) return WORKER_NO_MEMORY;
   lua_pushvalue(L, 1);
   lua_pushvalue(L, 2);
-  if (parcel_pack(L, 2, CODEC_ERROR, message)) return WORKER_ERROR;
+  if (asy_parcel_pack(L, 2, CODEC_ERROR, message)) return WORKER_ERROR;
   lua_pushcfunction(L, describe);
   lua_insert(L, 3);
   lua_pushvalue(L, 1);
   if (lua_pcall(L, 2, 1, 0) == LUA_ERRMEM) return WORKER_NO_MEMORY;
   if (!lua_isstring(L, -1)) lua_pushboolean(L, 0); /* its __tostring has failed in turn */
   lua_pushvalue(L, 2);
-  return parcel_pack(L, 2, CODEC_ERROR, message) ? WORKER_ERROR : WORKER_NO_MEMORY;
+  return asy_parcel_pack(L, 2, CODEC_ERROR, message) ? WORKER_ERROR : WORKER_NO_MEMORY;
 }
 
 /* Calling */
@@ -181,11 +181,11 @@ typedef struct Call {
 static int call(lua_State *L) {
   Call *c = lua_touserdata(L, 1);
   lua_settop(L, 0);
-  if (c->fn) function_push(L, &c->worker->functions, c->fn);
-  codec_decode(L, buffer_bytes(c->message), buffer_length(c->message), true);
+  if (c->fn) asy_function_push(L, &c->worker->functions, c->fn);
+  asy_codec_decode(L, buffer_bytes(c->message), buffer_length(c->message), true);
   parcel_clear(c->message);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  codec_encode(L, 1, lua_gettop(L), CODEC_RESULT, c->message);
+  asy_codec_encode(L, 1, lua_gettop(L), CODEC_RESULT, c->message);
   return 0;
 }
 
@@ -265,12 +265,12 @@ static int open_state(lua_State *L) {
   unblock_programs(L, &setup->mask);
   luaL_requiref(L, "asyncio.core", setup->open, 0);
   asy_runtime(L)->worker = w;
-  functions_open(L);
+  asy_functions_open(L);
   lua_settop(L, 1);
-  codec_decode(L, buffer_bytes(&setup->state), buffer_length(&setup->state), true);
+  asy_codec_decode(L, buffer_bytes(&setup->state), buffer_length(&setup->state), true);
   apply_state(L);
   if (!buffer_length(&setup->initializer)) return 0;
-  codec_decode(L, buffer_bytes(&setup->initializer), buffer_length(&setup->initializer), true);
+  asy_codec_decode(L, buffer_bytes(&setup->initializer), buffer_length(&setup->initializer), true);
   lua_call(L, 0, 0);
   return 0;
 }
@@ -289,7 +289,7 @@ bool worker_open(Worker *w, const WorkerSetup *setup, char **why) {
   *why = NULL;
   lua_State *L = w->L = asy_newstate();
   if (!L) return false;
-  if (asy_mutex_init(&w->lock)) {
+  if (mutex_init(&w->lock)) {
     lua_close(L);
     return false;
   }
@@ -303,7 +303,7 @@ bool worker_open(Worker *w, const WorkerSetup *setup, char **why) {
   }
   lua_pushcfunction(L, failure_text);
   lua_insert(L, -2);
-  if (lua_pcall(L, 1, 1, 0) == LUA_OK) *why = asy_strdup(lua_tostring(L, -1));
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK) *why = mem_strdup(lua_tostring(L, -1));
   worker_close(w);
   return false;
 }

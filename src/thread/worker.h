@@ -39,7 +39,7 @@ typedef enum WorkerOutcome { WORKER_RESULT, WORKER_ERROR, WORKER_NO_MEMORY } Wor
 
 /* stack: ..., initializer or nil → ...; what a state like this one is made from. Raises for an
 ** initializer that cannot cross; then nothing is held. */
-void worker_setup(lua_State *L, WorkerSetup *setup);
+void asy_worker_setup(lua_State *L, WorkerSetup *setup);
 void worker_setup_free(WorkerSetup *setup);
 
 /* Makes the state, on its thread. False: `why` says why, in a text that is to be freed, or NULL. */

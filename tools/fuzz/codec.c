@@ -24,14 +24,14 @@ typedef struct Input {
 
 static int decode(lua_State *L) {
   Input *input = lua_touserdata(L, 1);
-  return codec_decode(L, input->bytes, input->length, false);
+  return asy_codec_decode(L, input->bytes, input->length, false);
 }
 
 /* What was decoded crosses: names and classes are known here, and there was no function. It is not
 ** equal, though: a message may say things twice, and be deeper than what is said. */
 static int encode(lua_State *L) {
   Buffer *out = lua_touserdata(L, lua_upvalueindex(1));
-  codec_encode(L, 1, lua_gettop(L), CODEC_RESULT, out);
+  asy_codec_encode(L, 1, lua_gettop(L), CODEC_RESULT, out);
   return 0;
 }
 

@@ -132,25 +132,25 @@ lua_State *asy_newstate(void) {
 
 static bool c_fails(void) { return fails(is_loop_s_thread ? &in_c : &in_thread_c); }
 
-void *asy_malloc(size_t size) {
+void *mem_alloc(size_t size) {
   if (c_fails()) return NULL;
   atomic_fetch_add(&c_blocks, 1);
   return malloc(size);
 }
 
-void *asy_calloc(size_t n, size_t size) {
+void *mem_calloc(size_t n, size_t size) {
   if (c_fails()) return NULL;
   atomic_fetch_add(&c_blocks, 1);
   return calloc(n, size);
 }
 
-void *asy_realloc(void *block, size_t size) {
+void *mem_realloc(void *block, size_t size) {
   if (c_fails()) return NULL;
   if (!block) atomic_fetch_add(&c_blocks, 1);
   return realloc(block, size);
 }
 
-void asy_free(void *block) {
+void mem_free(void *block) {
   if (block) atomic_fetch_sub(&c_blocks, 1);
   free(block);
 }
