@@ -11,6 +11,8 @@ ASY_HIDDEN
 
 #define NS_PER_S UINT64_C(1000000000) /* all times here are in ns */
 
+static inline double ns_seconds(uint64_t ns) { return (double)ns / (double)NS_PER_S; }
+
 typedef struct Timer {
   size_t place;                 /* where its entry stands in the heap, from 1; 0: not set */
   void (*fire)(struct Timer *); /* called once, after the timer has left the heap; C only */

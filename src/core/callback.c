@@ -42,7 +42,7 @@ static void failed(lua_State *L, Loop *loop, const Callback *cb, int idx) {
 
 static void report_slow(lua_State *L, Loop *loop, uint64_t ns, int idx) {
   char text[80];
-  lua_Number s = (lua_Number)ns / 1e9;
+  lua_Number s = ns_seconds(ns);
   snprintf(text, sizeof text, "a callback took %.3f s", s);
   asy_watch_push(L, loop);
   asy_report(L, loop, (Report){.message = text, .key = "handle", .object = idx,
@@ -182,7 +182,7 @@ static int loop_call_later_vital(lua_State *L) { return call_at(L, later(L), tru
 static uint64_t moment(lua_State *L) {
   lua_Number when = asy_checkseconds(L, 2);
   asy_checkloop(L, 1);
-  return when <= 0 ? 0 : when < 9e9 ? (uint64_t)(when * 1e9) : TIMER_NEVER;
+  return when <= 0 ? 0 : when < 9e9 ? (uint64_t)(when * NS_PER_S) : TIMER_NEVER;
 }
 
 /// Calls a function at a moment of the loop's clock.
@@ -225,7 +225,7 @@ static int callback_cancelled(lua_State *L) {
 static int callback_when(lua_State *L) {
   Callback *cb = check_callback(L);
   if (!cb->timed) return 0;
-  lua_pushnumber(L, cb->when == TIMER_NEVER ? HUGE_VAL : (lua_Number)cb->when / 1e9);
+  lua_pushnumber(L, cb->when == TIMER_NEVER ? HUGE_VAL : ns_seconds(cb->when));
   return 1;
 }
 

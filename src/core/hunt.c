@@ -9,7 +9,7 @@
 #define HUNT_MAX_KB 51200          /* larger heaps are hunted through in steps only ... */
 #define HUNT_SLICES 500            /* ... and so many of them for a cycle at most */
 #define HUNT_FIRST 20000000        /* the first cycle begins so long after the failure, ns: the last ... */
-#define HUNT_NEXT 1000000000       /* references may go a little later; the next one so long after it */
+#define HUNT_NEXT NS_PER_S         /* references may go a little later; the next one so long after it */
 
 /* In generational mode steps see young objects only, and never end a cycle: a whole collection, then.
 ** Asking for the mode is setting it; entering it again collects everything. False in the other mode. */

@@ -173,7 +173,7 @@ static inline void loop_ready(Loop *loop, Ready *node) { list_append(&loop->read
 static inline uint64_t loop_step_now(const Loop *loop) {
   struct timespec t;
   clock_gettime(loop->clock.source, &t);
-  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+  return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
 /* Called at the end of a step: how long it took if that was too long, else 0. */

@@ -118,7 +118,7 @@ static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
 
 static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
   char text[80];
-  snprintf(text, sizeof text, "a task held the loop for %.3f s", (double)ns / 1e9);
+  snprintf(text, sizeof text, "a task held the loop for %.3f s", ns_seconds(ns));
   asy_task_push(L, t);
   asy_watch_push(L, loop);
   asy_report(L, loop, (Report){.message = text, .key = "task", .object = -2, .traceback = lua_tostring(L, -1)});

@@ -40,14 +40,27 @@ static Abort read_abort(lua_State *L, Task *t) {
 
 static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
 
-/* The call starts: nobody else may be reading. */
-static void begin(lua_State *L, Stream *s) {
+#define READING(as, looks_again) \
+  {.name = (as), .finish = (looks_again), .abort = read_abort, .giveback = read_giveback}
+
+/* What the task that is woken was reading. */
+static Stream *resumed(Task *t) {
+  Stream *s = t->on;
+  s->in.reader = NULL;
+  return s;
+}
+
+/* The call starts: nobody else may be reading. The task that should give way first, or NULL: the budget counts
+** only what is at hand. */
+static Task *begin(lua_State *L, Stream *s) {
   if (s->in.reader) {
     asy_task_push(L, s->in.reader);
     asy_task_name(L, s->in.reader, -1);
     asy_error(L, ASY_BUSY, "the stream is being read by task '%s'", lua_tostring(L, -1));
   }
   s->in.searched = 0;
+  Task *t = asy_current_or_null_in(L, ASY_RUNTIME(L));
+  return t && task_spent(t) ? t : NULL;
 }
 
 /* Parks until `want` bytes lie there or `byte` has come. */
@@ -60,12 +73,6 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
   s->in.want_byte = byte;
   s->in.reader = t;
   return asy_park(L, t, kind, s);
-}
-
-/* Whether the call should give way first; the budget counts only what is at hand. */
-static Task *spent(lua_State *L) {
-  Task *t = asy_current_or_null_in(L, ASY_RUNTIME(L));
-  return t && task_spent(t) ? t : NULL;
 }
 
 static int raise_read_error(lua_State *L, Stream *s) {
@@ -81,14 +88,12 @@ static int raise_read_error(lua_State *L, Stream *s) {
 static int read_some(lua_State *L, Stream *s, lua_Integer n);
 
 static int read_resumed(lua_State *L, Task *t) {
-  Stream *s = t->on;
-  s->in.reader = NULL;
+  Stream *s = resumed(t);
   if (s->in.direct) input_fill(s);
   return read_some(L, s, lua_tointeger(L, 2));
 }
 
-static const WaitKind READ = {.name = "read", .finish = read_resumed, .abort = read_abort,
-                              .giveback = read_giveback};
+static const WaitKind READ = READING("read", read_resumed);
 
 static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   size_t length = buffer_length(&s->in.buffer);
@@ -117,9 +122,8 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
 static int reader_read(lua_State *L) {
   Stream *s = check_reader(L);
   lua_Integer n = luaL_optinteger(L, 2, -1);
-  Task *t;
-  begin(L, s);
-  if ((t = spent(L))) return asy_give_way(L, t, reader_read);
+  Task *t = begin(L, s);
+  if (t) return asy_give_way(L, t, reader_read);
   return read_some(L, s, n);
 }
 
@@ -146,14 +150,9 @@ static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
 
 static int read_exactly(lua_State *L, Stream *s);
 
-static int exactly_resumed(lua_State *L, Task *t) {
-  Stream *s = t->on;
-  s->in.reader = NULL;
-  return read_exactly(L, s);
-}
+static int exactly_resumed(lua_State *L, Task *t) { return read_exactly(L, resumed(t)); }
 
-static const WaitKind EXACTLY = {.name = "readexactly", .finish = exactly_resumed, .abort = read_abort,
-                                 .giveback = read_giveback};
+static const WaitKind EXACTLY = READING("readexactly", exactly_resumed);
 
 /* stack: reader, n */
 static int read_exactly(lua_State *L, Stream *s) {
@@ -172,11 +171,10 @@ static int read_exactly(lua_State *L, Stream *s) {
 static int reader_readexactly(lua_State *L) {
   Stream *s = check_reader(L);
   lua_Integer n = luaL_checkinteger(L, 2);
-  Task *t;
   luaL_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
-  begin(L, s);
+  Task *t = begin(L, s);
   lua_settop(L, 2);
-  if ((t = spent(L))) return asy_give_way(L, t, reader_readexactly);
+  if (t) return asy_give_way(L, t, reader_readexactly);
   return read_exactly(L, s);
 }
 
@@ -233,14 +231,9 @@ static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
 
 static int read_until(lua_State *L, Stream *s);
 
-static int until_resumed(lua_State *L, Task *t) {
-  Stream *s = t->on;
-  s->in.reader = NULL;
-  return read_until(L, s);
-}
+static int until_resumed(lua_State *L, Task *t) { return read_until(L, resumed(t)); }
 
-static const WaitKind UNTIL = {.name = "readuntil", .finish = until_resumed, .abort = read_abort,
-                               .giveback = read_giveback};
+static const WaitKind UNTIL = READING("readuntil", until_resumed);
 
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
@@ -274,29 +267,23 @@ static void check_separators(lua_State *L) {
 // @treturn string
 static int reader_readuntil(lua_State *L) {
   Stream *s = check_reader(L);
-  Task *t;
   check_separators(L);
-  begin(L, s);
+  Task *t = begin(L, s);
   lua_settop(L, 2);
   if (lua_isnil(L, 2)) {
     lua_pushliteral(L, "\n");
     lua_replace(L, 2);
   } else if (lua_isnumber(L, 2))
     lua_tostring(L, 2);
-  if ((t = spent(L))) return asy_give_way(L, t, reader_readuntil);
+  if (t) return asy_give_way(L, t, reader_readuntil);
   return read_until(L, s);
 }
 
 static int read_line(lua_State *L, Stream *s);
 
-static int line_resumed(lua_State *L, Task *t) {
-  Stream *s = t->on;
-  s->in.reader = NULL;
-  return read_line(L, s);
-}
+static int line_resumed(lua_State *L, Task *t) { return read_line(L, resumed(t)); }
 
-static const WaitKind LINE = {.name = "readline", .finish = line_resumed, .abort = read_abort,
-                              .giveback = read_giveback};
+static const WaitKind LINE = READING("readline", line_resumed);
 
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
@@ -321,11 +308,10 @@ static int read_line(lua_State *L, Stream *s) {
 // @treturn ?string nil at the end
 static int reader_readline(lua_State *L) {
   Stream *s = check_reader(L);
-  Task *t;
-  begin(L, s);
+  Task *t = begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
-  if ((t = spent(L))) return asy_give_way(L, t, reader_readline);
+  if (t) return asy_give_way(L, t, reader_readline);
   return read_line(L, s);
 }
 
@@ -333,14 +319,9 @@ static int reader_readline(lua_State *L) {
 
 static int stripped_line(lua_State *L, Stream *s);
 
-static int lines_resumed(lua_State *L, Task *t) {
-  Stream *s = t->on;
-  s->in.reader = NULL;
-  return stripped_line(L, s);
-}
+static int lines_resumed(lua_State *L, Task *t) { return stripped_line(L, resumed(t)); }
 
-static const WaitKind LINES = {.name = "lines", .finish = lines_resumed, .abort = read_abort,
-                               .giveback = read_giveback};
+static const WaitKind LINES = READING("lines", lines_resumed);
 
 static int stripped_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
@@ -350,11 +331,10 @@ static int stripped_line(lua_State *L, Stream *s) {
 
 static int next_line(lua_State *L) {
   Stream *s = check_reader(L);
-  Task *t;
-  begin(L, s);
+  Task *t = begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
-  if ((t = spent(L))) return asy_give_way(L, t, next_line);
+  if (t) return asy_give_way(L, t, next_line);
   return stripped_line(L, s);
 }
 

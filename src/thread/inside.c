@@ -83,7 +83,7 @@ static int blocking_sleep(lua_State *L) {
   lua_Number s = asy_checkseconds(L, 1);
   struct timespec left = {.tv_sec = s < 1e9 ? (time_t)s : 1000000000};
   if (!(s > 0)) return 0;
-  left.tv_nsec = s < 1e9 ? (long)((s - (lua_Number)left.tv_sec) * 1e9) : 0;
+  left.tv_nsec = s < 1e9 ? (long)((s - (lua_Number)left.tv_sec) * NS_PER_S) : 0;
   while (nanosleep(&left, &left) && errno == EINTR) continue;
   return 0;
 }
