@@ -1,6 +1,6 @@
 /*
-** open.h - what luaopen calls: each file with functions for Lua has an opener, which adds them to the module's table
-** on the top of the stack, and to the classes.
+** open.h - what luaopen calls: a file with functions for Lua has an opener, which adds them to the module's table
+** on the top of the stack, and to the classes. The order is asyncio.c's.
 */
 #ifndef ASY_OPEN_H
 #define ASY_OPEN_H

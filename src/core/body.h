@@ -1,5 +1,5 @@
 /*
-** body.h - what runs in a task's coroutine.
+** body.h - what runs in a task's coroutine: the user's function, protected, with a traceback when it fails.
 */
 #ifndef ASY_BODY_H
 #define ASY_BODY_H

@@ -300,7 +300,7 @@ bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
   lua_setiuservalue(L, idx, FUTURE_UV_VALUE);
   f->state = (uint8_t)state;
   f->packed = packed;
-  task_wake_all(&f->waiters, 0);
+  waiter_wake_all(&f->waiters, 0);
   if (loop && f->callbacks) {
     asy_future_extras(L, idx, true);
     schedule_callbacks(L, loop);

@@ -20,7 +20,6 @@ static bool collect_generational(lua_State *L) {
   return true;
 }
 
-/* Collector steps after a failure that nobody looked at, so that it is reported soon. */
 void asy_hunt(lua_State *L, Loop *loop) {
   uint64_t now = uv_hrtime();
   if (now < loop->hunt.at) return;

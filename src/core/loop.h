@@ -43,7 +43,7 @@ typedef struct Waiter {
 } Waiter;
 
 /* Wakes all of a line, in order. */
-static inline void task_wake_all(ListNode *line, int code) {
+static inline void waiter_wake_all(ListNode *line, int code) {
   while (!list_empty(line)) {
     Waiter *w = asy_container(line->next, Waiter, link);
     w->wake(w, code);

@@ -83,7 +83,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
 /* Every task is blocked once a poll has found nothing either. */
 static void poll_idle(Loop *loop) {
   poll_now(loop);
-  if (list_empty(&loop->ready)) task_wake_all(&loop->idle, 0);
+  if (list_empty(&loop->ready)) waiter_wake_all(&loop->idle, 0);
 }
 
 /* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without

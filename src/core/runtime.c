@@ -1,5 +1,5 @@
 /*
-** runtime.c - what one Lua state knows: its Runtime, the classes, and helpers that every room uses.
+** runtime.c - what one Lua state knows: its Runtime, the classes, and helpers that everybody uses.
 */
 #include "core/runtime.h"
 

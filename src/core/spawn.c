@@ -89,7 +89,7 @@ static void prepare_tasks(lua_State *L, int idx) {
   lua_rawseti(L, idx, ASY_SLOT_META);
 }
 
-/* The task leaves its line and never runs again. stack: ..., task */
+/* The task leaves its line, gives back what it was woken with, and never runs again. stack: ..., task */
 static void abandon(lua_State *L, Loop *loop, Task *t) {
   TaskPhase phase = (TaskPhase)t->phase;
   t->phase = TASK_ENDED;

@@ -29,7 +29,8 @@ typedef enum Abort {
 } Abort;
 
 /* One kind of waiting. Nothing is taken before `finish`, so `abort` has nothing to give back. When the
-** loop closes abort is called with the phase TASK_ENDED: then the task must not be woken. */
+** loop closes, abort is called (unless the kind forwards) with the phase TASK_ENDED: then the task must not
+** be woken. */
 typedef struct WaitKind {
   const char *name; /* for people: "sleep", "read" */
   /* In the task's coroutine, the method's stack as at asy_park: pushes the results or raises. */

@@ -1,5 +1,5 @@
 /*
-** waitq.c - the waiting line, and the parts that every kind of waiting shares.
+** waitq.c - the waiting line, and what the kinds that wait in one have in common.
 */
 #include "core/waitq.h"
 

@@ -27,7 +27,7 @@ int waitq_length(const Waitq *q);
 Task *waitq_first(const Waitq *q);
 
 /* Wakes all, handing them nothing. */
-static inline void waitq_wake_all(Waitq *q, int code) { task_wake_all(&q->line, code); }
+static inline void waitq_wake_all(Waitq *q, int code) { waiter_wake_all(&q->line, code); }
 
 /* Wakes a task of the line as the owner of something. Its kind's finish must call waitq_took. */
 void waitq_hand(Waitq *q, Task *t, int code);

@@ -1,6 +1,6 @@
 /*
 ** stream.h - one connection: what StreamReader and StreamWriter share. What is done with it stands in
-** input.h, output.h, life.h and peer.h.
+** input.h, output.h and life.h; its addresses are peer.h's.
 **
 ** The block is malloc'ed and boxed by the writer's userdata; the reader holds the writer. libuv's
 ** callbacks fill `in` and count; whatever needs Lua they leave to `life.tidy`, which the loop runs.

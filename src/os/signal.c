@@ -2,7 +2,7 @@
 ** signal.c - Loop:add_signal_handler, and SIGINT while asyncio.run runs.
 **
 ** SIGINT is taken with a sigaction of our own: libuv's handler could only tell a loop that turns.
-** One loop of the process owns it; `owner` is the only mutable static of the project. The first
+** One loop of the process owns it; `owner` is the only mutable static of asyncio.core. The first
 ** SIGINT wakes the loop, which calls the Interrupt's function. A second one before the loop has
 ** turned raises KeyboardInterrupt in the Lua code that runs. A third takes the default action.
 */

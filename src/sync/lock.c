@@ -1,8 +1,8 @@
 /*
 ** lock.c - asyncio.Lock: one owner, handed over in the order of asking.
 **
-** The owner is known by its task's number, which is never used again: a task that ends without
-** releasing leaves the lock locked, but no pointer.
+** The owner is known by its task's number, which is never used again, so no pointer is left. A task that ends
+** without releasing is reported, and the lock handed on; only the close of its loop leaves it locked.
 */
 #include "sync/lock.h"
 

@@ -6,7 +6,7 @@
 
 #define MESSAGE "asyncio.Message"
 
-/* asy_codec_encode(...) → a string */
+/* codec_encode(...) → a string */
 static int codec_encode_values(lua_State *L) {
   int n = lua_gettop(L);
   luaL_checkstack(L, 2, NULL);
@@ -19,7 +19,7 @@ static int codec_encode_values(lua_State *L) {
   return 1;
 }
 
-/* asy_codec_decode(bytes, trusted) → the values */
+/* codec_decode(bytes, trusted) → the values */
 static int codec_decode_values(lua_State *L) {
   size_t length;
   const char *bytes = luaL_checklstring(L, 1, &length);

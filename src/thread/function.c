@@ -10,7 +10,7 @@
 #define MAX_UPVALUES 60   /* they are bits of an integer in the worker */
 #define MAX_FUNCTIONS 256 /* kept ready in a worker */
 
-/* What holds a WorkerFunction for the executor's table. */
+/* The executor's own userdata, which holds a WorkerFunction for its table. */
 typedef struct Kept {
   WorkerFunction *fn;
 } Kept;
