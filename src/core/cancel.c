@@ -15,7 +15,6 @@ static void note_place(lua_State *L, Task *t, const char *key, int level) {
   lua_pop(L, 1);
 }
 
-/* Pushes the first undelivered request and takes it off the queue. */
 void asy_cancel_take(lua_State *L, Task *t) {
   asy_assert(t->requests > 0 && t->own_request <= t->requests);
   luaL_checkstack(L, 6, NULL);
@@ -41,7 +40,6 @@ int asy_task_raise(lua_State *L, Task *t) {
   return lua_error(L);
 }
 
-/* Tells what a parked task waits for; whether that lets it go at once. It may also have woken it. */
 bool asy_cancel_abort(lua_State *L, Task *t) {
   t->in_cancel = true; /* abort may run a function of the Lua layer that cancels in turn; never raises */
   Abort outcome = t->kind->abort(L, t);
@@ -55,7 +53,6 @@ static int cancel_protected(lua_State *L) {
   return 0;
 }
 
-/* A request goes on to the task that t is about to wait for. If that fails, t doesn't wait. */
 void asy_cancel_pass_on(lua_State *L, Task *t, Task *next) {
   lua_pushcfunction(L, cancel_protected);
   lua_pushlightuserdata(L, next);

@@ -31,8 +31,6 @@ static int close_lua_part(lua_State *L) {
   return 0;
 }
 
-/* Closes an open loop. stack: the loop at idx; it may be being collected, or run beneath a state
-** that closes. */
 void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   Runtime *rt = loop->rt;
   Loop *outer = rt->closing;

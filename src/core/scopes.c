@@ -37,7 +37,6 @@ static int forget_scopes(lua_State *L) {
   return 0;
 }
 
-/* The task has ended: what it should have closed is reported and let go. stack: ..., task */
 void asy_scopes_forget(lua_State *L, Loop *loop, Task *t) {
   for (ListNode *node; (node = list_take(&t->guards));) {
     Guard *g = asy_container(node, Guard, link);
