@@ -274,7 +274,7 @@ local function with_room(source, n)
   local pipe = io.popen(("%s timeout -k 5 100 %s 2>&1"):format(room_for(n), command))
   local output = pipe:read "a"
   pipe:close()
-  return output
+  return t.unhurried(output)
 end
 
 local CROWD = [[
@@ -383,7 +383,7 @@ local function as_nobody(source)
   local _ <close> = file
   os.execute("chmod a+r " .. file.name)
   local pipe <close> = io.popen(("setpriv --reuid 65534 --clear-groups %s 2>&1"):format(command))
-  return (pipe:read "a")
+  return t.unhurried(pipe:read "a")
 end
 
 function TestForbidden:test_port_says_which()

@@ -156,7 +156,7 @@ function peers.program(source, limit)
   local port = pipe:read "n"
   if not port then t.fail("the program printed no port: " .. pipe:read "a") end
   return port, function()
-    local output = pipe:read "a"
+    local output = t.unhurried(pipe:read "a")
     local _, _, code = pipe:close()
     os.remove(file.name)
     return output, code

@@ -25,7 +25,7 @@ end
 --- What a shell command prints, and its exit status.
 function program.shell(format, ...)
   local pipe = assert(io.popen(format:format(...)))
-  local output = pipe:read "a"
+  local output = t.unhurried(pipe:read "a")
   local _, _, status = pipe:close()
   return output, status
 end
