@@ -54,9 +54,8 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   t->slot = asy_hold_in(L, loop, held);
   t->number = ++loop->rt->last_task;
   asy_body_load(L, t, fn, n, held);
-  lua_settop(L, task);
-  lua_replace(L, fn);
-  if (n) lua_settop(L, fn);
+  lua_copy(L, task, fn);
+  lua_settop(L, fn);
   loop_ready(loop, &t->ready);
   return t;
 }

@@ -308,7 +308,7 @@ void asy_stream_push_reader(lua_State *L, int writer) {
 
 Task *asy_stream_waiting_task(lua_State *L, const Stream *s) {
   Loop *loop = s->handle.loop;
-  Task *t = loop ? asy_current_or_null_in(L, loop->rt) : NULL;
+  Task *t = asy_stream_task_or_null(L, s);
   if (ASY_LIKELY(t && t->loop == loop)) return t;
   if (!loop) asy_error(L, ASY_CLOSED, "the stream is closed");
   t = asy_current(L); /* raises, unless it is another loop's */

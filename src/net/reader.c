@@ -59,7 +59,7 @@ static Task *begin(lua_State *L, Stream *s) {
     asy_error(L, ASY_BUSY, "the stream is being read by task '%s'", lua_tostring(L, -1));
   }
   s->in.searched = 0;
-  Task *t = asy_current_or_null_in(L, ASY_RUNTIME(L));
+  Task *t = asy_stream_task_or_null(L, s);
   return t && task_spent(t) ? t : NULL;
 }
 

@@ -98,7 +98,6 @@ static bool full(const Stream *s) {
 // @function StreamWriter:drain
 static int writer_drain(lua_State *L) {
   Stream *s = check_writer(L);
-  Task *t;
   lua_settop(L, 1);
   if (s->out.error) return raise_write_error(L, s, s->out.error);
   if (full(s)) {
@@ -107,7 +106,8 @@ static int writer_drain(lua_State *L) {
     if (output_pending(s) > s->out.high)
       return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->out.drainers, &DRAIN, s);
   }
-  if ((t = asy_current_or_null_in(L, ASY_RUNTIME(L))) && task_spent(t)) return asy_give_way(L, t, writer_drain);
+  Task *t = asy_stream_task_or_null(L, s);
+  if (t && task_spent(t)) return asy_give_way(L, t, writer_drain);
   return 0;
 }
 
