@@ -31,6 +31,7 @@ local function try(tool, files)
     root, root, root)
   files["doc/layers.txt"] = files["doc/layers.txt"] or LAYERS .. "apart :\n"
   files["tools/circles.txt"] = files["tools/circles.txt"] or "# none\n"
+  files["tools/user.c"] = "a_call b_call c_call d_call a_long b_slow noun_slow b_ noun_other\n" -- links with them
   for name, text in pairs(files) do
     local file <close> = assert(io.open(root .. "/" .. name, "w"))
     file:write(text)
@@ -99,11 +100,11 @@ end
 function TestCallgraph:test_takes_what_a_header_without_a_file_defines_for_its_users()
   t.assertEquals({ try("callgraph.lua", {
     ["src/core/noun.h"] = "static inline int noun_quick(void) { return noun_slow(); }\n",
-    ["src/core/slow.c"] = "int noun_slow(void) { return noun_quick(); }\nint b(void) { return other(); }\n",
-    ["src/core/user.c"] = "int other(void) { return noun_quick(); }\n" }) }, { [[
+    ["src/core/slow.c"] = "int noun_slow(void) { return noun_quick(); }\nint b_(void) { return noun_other(); }\n",
+    ["src/core/user.c"] = "int noun_other(void) { return noun_quick(); }\n" }) }, { [[
 a circle of core/slow, core/user:
-  core/slow -> core/user: b uses other
-  core/user -> core/slow: other uses noun_slow by noun_quick
+  core/slow -> core/user: b_ uses noun_other
+  core/user -> core/slow: noun_other uses noun_slow by noun_quick
 ]], 1 })
 end
 
@@ -127,6 +128,23 @@ function TestCallgraph:test_finds_a_function_that_is_too_long()
   t.assertEquals({ try("callgraph.lua", { ["src/core/a.c"] = long(58) }) }, { "", 0 })
   t.assertEquals({ try("callgraph.lua", { ["src/core/a.c"] = long(59) }) },
     { "src/core/a.c:2: a_long has 61 lines, more than 60\n", 1 })
+end
+
+function TestCallgraph:test_finds_what_is_visible_for_nothing()
+  t.assertEquals({ try("callgraph.lua", {
+    ["src/core/a.c"] = "int a_seen(void) { return a_own(); }\nint a_own(void) { return a_seen(); }\n",
+    ["src/core/b.c"] = "static int b(void) { return a_seen(); }\n" }) },
+    { "src/core/a.c:2: a_own is used in this file only: static\n", 1 })
+end
+
+function TestCallgraph:test_knows_by_the_name_whether_a_function_knows_lua()
+  local rule = "asy_x is what takes or gives a lua_State, noun_verb what doesn't"
+  t.assertEquals({ try("callgraph.lua", {
+    ["src/core/a.h"] = "static inline int a_push(lua_State *L) { return 1; }\n",
+    ["src/core/b.h"] = "static inline int asy_plain(int n) { return n; }\n",
+    ["src/core/c.h"] = "static inline lua_State *asy_new(void) { return f(); }\nint c_n(void) { return 1; }\n",
+    ["src/core/d.c"] = "static int on(lua_State *L) { return 1; }\n" }) },
+    { "src/core/a.h:1: a_push: " .. rule .. "\nsrc/core/b.h:1: asy_plain: " .. rule .. "\n", 1 })
 end
 
 local ROCKSPEC = 'package = "a"\nbuild = {\n  modules = {\n    ["old"] = "lua/old.lua",\n  },\n  install = {},\n}\n'

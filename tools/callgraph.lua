@@ -1,8 +1,9 @@
 -- callgraph.lua [-v] - who calls whom among the files of src/? Says so where files call each other in a circle, and
--- where a function has more than 60 lines, or a wrong name: what other files see is an asy_x if it takes or gives a
--- lua_State, and noun_verb if it is pure C. What stands in a header belongs to the header's noun: core/waitq.h and
--- core/waitq.c are both core/waitq. Where a noun's verbs have files of their own (core/task.h: core/park.c, ...), what
--- its header defines is taken for a part of who uses it. -v: every arrow from file to file.
+-- where a function has more than 60 lines, is visible for nothing, or has a wrong name: what other files see is an
+-- asy_x if it takes or gives a lua_State, and noun_verb if it is pure C. What stands in a header belongs to the
+-- header's noun: core/waitq.h and core/waitq.c are both core/waitq. Where a noun's verbs have files of their own
+-- (core/task.h: core/park.c, ...), what its header defines is taken for a part of who uses it.
+-- -v: every arrow from file to file.
 -- tools/circles.txt lists the circles that are still allowed, one a line, as the nouns in it.
 package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
 local house = require "house"
@@ -150,6 +151,24 @@ for _, entry in ipairs(allowed) do
   end
 end
 
+--- The names that each file uses, tools that link with the sources with them.
+local used_in = {}
+local function uses(file, names)
+  for name in pairs(names) do
+    used_in[name] = used_in[name] or {}
+    used_in[name][file] = true
+  end
+end
+for _, def in ipairs(all) do uses(def.file, house.names_in(def.body)) end
+for _, file in ipairs(house.files("tools", "*.c")) do uses(file, house.names_in(house.read(file))) end
+
+--- Whether a header offers what nobody takes.
+local function is_unused(def)
+  if def.is_static or not def.is_function or def.name:find "^luaopen_" or def.file:find "%.h$" then return false end
+  local files = used_in[def.name]
+  return not next(files, next(files) == def.file and def.file or nil)
+end
+
 local function is_misnamed(def)
   if def.is_static or not def.is_function or def.name:find "^luaopen_" then return false end
   local knows_lua = def.body:match "^[^{]*":find "%f[%w_]lua_State%f[^%w_]" ~= nil
@@ -157,6 +176,10 @@ local function is_misnamed(def)
 end
 
 for _, def in ipairs(all) do
+  if is_unused(def) then
+    bad = true
+    print(("%s:%d: %s is used in this file only: static"):format(def.file, def.line, def.name))
+  end
   if is_misnamed(def) then
     bad = true
     print(("%s:%d: %s: asy_x is what takes or gives a lua_State, noun_verb what doesn't"):format(def.file, def.line,

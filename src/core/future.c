@@ -53,8 +53,6 @@ static Future *new_future(lua_State *L, const Loop *loop, size_t size) {
   return f;
 }
 
-Future *asy_future_new(lua_State *L, const Loop *loop) { return new_future(L, loop, sizeof(Future)); }
-
 HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
                                 void (*cancelled)(lua_State *, HookedFuture *)) {
   HookedFuture *f = (HookedFuture *)new_future(L, loop, size);
@@ -569,7 +567,7 @@ static int future__tostring(lua_State *L) {
 // @treturn Future
 static int loop_create_future(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
-  asy_future_new(L, loop);
+  new_future(L, loop, sizeof(Future));
   if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
   return 1;
 }

@@ -40,9 +40,6 @@ _Static_assert(offsetof(HookedFuture, future) == 0, "it is a future");
 /* Initialises one; its memory may be part of a task's. */
 void future_init(Future *f, const Loop *loop);
 
-/* stack: ..., future. A plain one. */
-Future *asy_future_new(lua_State *L, const Loop *loop);
-
 /* stack: ..., future. One with a hook, and `size` bytes in all. */
 HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
                                 void (*cancelled)(lua_State *, HookedFuture *));

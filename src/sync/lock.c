@@ -15,8 +15,8 @@
 
 static const char NAME[] = "asyncio.Lock";
 
-Lock *asy_checklock(lua_State *L, int idx) {
-  return asy_check(L, ASY_RUNTIME(L), idx, ASY_LOCK, NAME);
+static Lock *check_lock(lua_State *L) {
+  return asy_check(L, ASY_RUNTIME(L), 1, ASY_LOCK, NAME);
 }
 
 static void own(Lock *lock, Task *t) {
@@ -141,13 +141,13 @@ int asy_lock_leave(lua_State *L, Lock *lock) {
   return 0;
 }
 
-static int lock__close(lua_State *L) { return asy_lock_leave(L, asy_checklock(L, 1)); }
+static int lock__close(lua_State *L) { return asy_lock_leave(L, check_lock(L)); }
 
 /// Whether somebody holds it.
 // @function Lock:locked
 // @treturn boolean
 static int lock_locked(lua_State *L) {
-  lua_pushboolean(L, asy_checklock(L, 1)->owner != 0);
+  lua_pushboolean(L, check_lock(L)->owner != 0);
   return 1;
 }
 
@@ -179,7 +179,7 @@ void asy_lock_push_state(lua_State *L, const Lock *lock) {
 }
 
 static int lock__tostring(lua_State *L) {
-  Lock *lock = asy_checklock(L, 1);
+  Lock *lock = check_lock(L);
   asy_lock_push_state(L, lock);
   lua_pushfstring(L, "asyncio.Lock: %s, %d waiting (%p)", lua_tostring(L, -1), waitq_length(&lock->q),
                   (void *)lock);

@@ -17,8 +17,6 @@ typedef struct Lock {
   char source[LUA_IDSIZE];
 } Lock;
 
-Lock *asy_checklock(lua_State *L, int idx);
-
 /* The Lua functions, for Condition: lock in place of the condition. */
 int asy_lock_new(lua_State *L);
 int asy_lock_release(lua_State *L);

@@ -79,7 +79,7 @@ no_lock:
   return NULL;
 }
 
-Pool *pool_ref(Pool *pool) {
+static Pool *pool_ref(Pool *pool) {
   atomic_fetch_add(&pool->refs, 1);
   return pool;
 }

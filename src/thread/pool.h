@@ -19,7 +19,6 @@ struct Job;
 
 /* NULL when there is no memory: then the setup stays the caller's. */
 Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup);
-Pool *pool_ref(Pool *pool);
 void pool_unref(Pool *pool);
 
 /* A job with one reference, of that pool; NULL when there is no memory. It may be one that was used before. */
