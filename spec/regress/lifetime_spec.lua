@@ -182,4 +182,26 @@ function TestLifetime:test_a_finaliser_can_run_a_loop_while_the_state_lives()
   t.assertEquals({ output, errors, code }, { "done\n", "", 0 })
 end
 
+-- It stayed there until something else woke the loop.
+function TestLifetime:test_what_a_finaliser_writes_in_the_hunt_for_lost_errors_leaves_with_the_turn()
+  local unsent
+  t.real(function(reports)
+    local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
+    local _, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    local loop = asyncio.get_running_loop()
+    collectgarbage("incremental", 1000)
+    collectgarbage() -- from here on only the hunt collects
+    setmetatable({}, { __gc = function()
+      writer:write "some bytes"
+      loop:call_soon(function() unsent = writer:_buffer() end) -- in the next turn
+    end })
+    asyncio.create_task { function() error("nobody hears", 0) end, name = "lost" }
+    asyncio.sleep(0)
+    t.wait_until(function() return unsent end)
+    t.take_report(reports, "never looked at")
+  end)
+  collectgarbage("incremental", 200)
+  t.assertEquals(unsent, 0)
+end
+
 t.finish()

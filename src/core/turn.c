@@ -41,8 +41,8 @@ static void turn(lua_State *L, Loop *loop) {
     list_splice(&loop->batch, &loop->ready);
     run_list(L, loop, &loop->batch, INT_MAX);
   }
+  if (loop->hunt.cycles) asy_hunt(L, loop); /* finalisers run there, and may write: before the turn's end */
   if (!list_empty(&loop->turn_end)) run_list(L, loop, &loop->turn_end, INT_MAX);
-  if (loop->hunt.cycles) asy_hunt(L, loop);
 }
 
 static int loop_body(lua_State *L) {
