@@ -253,6 +253,18 @@ function TestLostAtClose:test_one_that_is_still_held_is_reported()
   t.assertIs(reports[1].task, held[1])
 end
 
+function TestLostAtClose:test_many_are_reported_in_the_order_of_their_failing()
+  local reports = reports_at_close(function()
+    local futures, loop = {}, asyncio.get_running_loop()
+    for i = 1, 20 do futures[i] = loop:create_future() end
+    for i = 1, 20 do futures[i * 7 % 20 + 1]:set_exception(i) end
+    return futures
+  end)
+  local errors = {}
+  for i, context in ipairs(reports) do errors[i] = context.exception end
+  t.assertEquals(errors, { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20 })
+end
+
 function TestLostAtClose:test_one_that_was_looked_at_is_not()
   local reports = reports_at_close(function()
     local task = create_task(error, "seen", 0)

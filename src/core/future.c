@@ -7,6 +7,7 @@
 */
 #include "core/future.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/callback.h"
@@ -18,6 +19,7 @@ typedef struct Lost {
   Ready ready;   /* reports, at a turn of the loop, which holds it then: in no other list may it stand, */
   bool pending;  /* since without memory finalisers don't run. pending: not reported yet */
   uint64_t loop_id;
+  uint64_t number; /* the order of failing */
   uint32_t slot;   /* the loop holds it while it is ready */
 } Lost; /* user value 1: the future */
 
@@ -205,33 +207,57 @@ static int lost__gc(lua_State *L) {
   return 0;
 }
 
-/* What close does with those still there. Keys of the weak table stay until after their finalisers
-** have run, so all are found that haven't been reported. */
-static void report_all_lost(lua_State *L, Loop *loop) {
-  int top = lua_gettop(L), n = 0;
-  lua_newtable(L);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
-  for (lua_pushnil(L); lua_next(L, top + 2); lua_pop(L, 1)) {
+/* How many of the loop's are not reported yet. The first `max` of them go to `order`, and into the table at
+** `found`, by their addresses. stack: ..., the table of all */
+static int find_lost(lua_State *L, const Loop *loop, int all, int found, Lost **order, int max) {
+  int n = 0;
+  for (lua_pushnil(L); lua_next(L, all); lua_pop(L, 1)) {
+    Lost *lost = lua_touserdata(L, -2);
+    if (lost->loop_id != loop->id || !lost->pending) continue;
+    if (n++ >= max) continue;
+    order[n - 1] = lost;
     lua_pushvalue(L, -2);
-    lua_rawseti(L, top + 1, ++n); /* reporting may make new ones: first all, then each */
+    lua_rawsetp(L, found, lost);
   }
-  for (int i = 1; i <= n; i++) {
-    lua_rawgeti(L, top + 1, i);
-    Lost *lost = lua_touserdata(L, -1);
-    if (lost->loop_id == loop->id && lost->pending) {
-      list_remove(&lost->ready.link);
-      lost_report(L, loop, lost);
-    }
-    lua_settop(L, top + 2);
+  return n;
+}
+
+static int by_number(const void *a, const void *b) {
+  const Lost *x = *(Lost *const *)a, *y = *(Lost *const *)b;
+  return (x->number > y->number) - (x->number < y->number);
+}
+
+/* What close does with those still there, in the order of their failing. Keys of the weak table stay until after
+** their finalisers have run, so all are found that haven't been reported. Nothing is allocated while the table is
+** walked: a finaliser could add to it. */
+static void report_all_lost(lua_State *L, Loop *loop) {
+  int all = lua_gettop(L) + 1, found = all + 1, max, n;
+  Lost **order;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &losts_key);
+  n = find_lost(L, loop, all, 0, NULL, 0);
+  do {
+    max = n;
+    lua_settop(L, all);
+    lua_createtable(L, 0, max);
+    order = lua_newuserdatauv(L, (size_t)max * sizeof(Lost *), 0);
+    n = find_lost(L, loop, all, found, order, max);
+  } while (n > max);
+  qsort(order, (size_t)n, sizeof(Lost *), by_number);
+  for (int i = 0; i < n; i++) {
+    if (!order[i]->pending) continue; /* a report may have looked at it */
+    lua_rawgetp(L, found, order[i]);
+    list_remove(&order[i]->ready.link);
+    lost_report(L, loop, order[i]);
+    lua_settop(L, found + 1);
   }
-  lua_settop(L, top);
+  lua_settop(L, all - 1);
 }
 
 /* Gives a future that fails, at idx, its Lost. That allocates: a finaliser may settle it, close the loop, ... */
 static void watch_lost(lua_State *L, Loop *loop, const Future *f, int idx) {
   asy_future_extras(L, idx, true);
   Lost *lost = lua_newuserdatauv(L, sizeof *lost, 1);
-  *lost = (Lost){.ready.run = lost_run, .loop_id = loop->id};
+  *lost = (Lost){.ready.run = lost_run, .loop_id = loop->id, .number = ++loop->rt->last_lost};
   list_init(&lost->ready.link);
   lua_pushvalue(L, idx);
   lua_setiuservalue(L, -2, 1);

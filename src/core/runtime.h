@@ -57,6 +57,7 @@ typedef struct Runtime {
   ListNode loops;        /* all that aren't closed */
   uint64_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
   uint64_t last_task;    /* tasks are numbered likewise */
+  uint64_t last_lost;    /* so are failures, to be reported in their order */
   const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
   int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
   bool contexts;                /* some ContextVar has been set */
