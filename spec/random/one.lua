@@ -27,7 +27,11 @@ local function set_handler(env, list)
     env:judge("a report", context.message)
     if context.message:find "abandoned" then env.abandoned = true end
     if env.program.gc == "stopped" then env:trace("a report: " .. context.message, context.exception) end
-    if list then env:quick(list) end
+    if not list or env.handling then return end -- else one that reports never ends
+    env.handling = true
+    local ok, err = pcall(env.quick, env, list)
+    env.handling = false
+    if not ok then error(err, 0) end
   end)
 end
 
@@ -90,6 +94,7 @@ end
 return function(program, trace, skip)
   local env = new_env(program, trace, skip)
   local random = new_random(program.seed + 1)
+  if program.repeats then collectgarbage() end -- it begins where a cycle begins, whatever ran here before
   set_collector(program.collector)
   run(env)
   check_end(env)

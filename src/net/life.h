@@ -33,10 +33,10 @@ void asy_stream_abort(lua_State *L, Stream *s);
 /* A stream that nobody is expected to close: it is not reported. */
 void stream_forget_site(Stream *s);
 
-/* The running task where it may wait, else NULL; also when the stream's loop is gone. */
+/* The running task where it may wait, else NULL. */
 static inline Task *asy_stream_task_or_null(lua_State *L, const Stream *s) {
-  const Loop *loop = s->handle.loop; /* nearer than the upvalue */
-  return loop ? asy_current_or_null_in(L, loop->rt) : NULL;
+  const Loop *loop = s->handle.loop; /* nearer than the upvalue, but it may be gone */
+  return asy_current_or_null_in(L, ASY_LIKELY(loop) ? loop->rt : ASY_RUNTIME(L));
 }
 
 /* The running task, which must be of the stream's loop, to wait for the stream. */
