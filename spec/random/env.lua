@@ -14,7 +14,7 @@ local INTERNAL = {
   "asyncio/[%w_]+%.lua:%d+: attempt to", "asyncio/[%w_]+%.lua:%d+: assertion",
 }
 -- What was finalised has no metatable any more, by design.
-local FINALISED = "attempt to index a userdata value %(local 'object'%)"
+local FINALISED = "attempt to index a userdata value %(local '%w+'%)"
 local WORDS = "asyncio/[%w_]+%.lua:%d+: bad argument" -- the argument of an inner function, which nobody gave
 
 local Env = {}

@@ -204,4 +204,25 @@ function TestLifetime:test_what_a_finaliser_writes_in_the_hunt_for_lost_errors_l
   t.assertEquals(unsent, 0)
 end
 
+-- The task called what was left on its stack: "attempt to call a nil value".
+function TestLifetime:test_a_finaliser_that_resumes_the_coroutine_a_task_is_made_of()
+  local refused, ended = 0, 0
+  collectgarbage("incremental", 1, 1000, 1) -- the last test: it stays so
+  t.run(function()
+    for _ = 1, t.count(2000) do
+      local co = coroutine.create(function(n) return n end)
+      setmetatable({}, { __gc = function() coroutine.resume(co, 1) end })
+      local ok, task = pcall(asyncio.create_task, co, 7)
+      if ok then
+        t.assertEquals(asyncio.await(task), 7)
+        ended = ended + 1
+      else
+        t.assertStrContains(task, "a coroutine that has not started expected")
+        refused = refused + 1
+      end
+    end
+  end)
+  t.assertEquals(refused + ended, t.count(2000))
+end
+
 t.finish()

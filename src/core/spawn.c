@@ -41,6 +41,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   if (t->own_coro)
     t->co = asy_spare_push(L, loop, held);
   else {
+    asy_body_check(L, fn); /* again: while the task was allocated a finaliser may have resumed it */
     t->co = lua_tothread(L, fn);
     lua_pushvalue(L, fn);
   }
