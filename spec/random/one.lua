@@ -57,6 +57,8 @@ local function finish(env)
     ok, err = pcall(env.loop.close, env.loop)
   end
   if not ok then env:judge("close", err) end
+  -- A `loop:stop` among what still ran breaks the end off, as in asyncio: the tasks that were left are abandoned.
+  if not ok and tostring(err):find "stopped before" then env.abandoned = true end
   env:trace("the loop ends", ending, ok, err)
 end
 
