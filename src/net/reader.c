@@ -343,8 +343,7 @@ static int next_line(lua_State *L) {
 // @treturn function
 static int reader_lines(lua_State *L) {
   check_reader(L);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushcclosure(L, next_line, 1);
+  asy_pushfunction(L, next_line);
   lua_pushvalue(L, 1);
   return 2;
 }

@@ -212,8 +212,7 @@ static int queue_next(lua_State *L) {
 // @treturn function
 static int queue_iter(lua_State *L) {
   check_queue(L);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushcclosure(L, queue_next, 1);
+  asy_pushfunction(L, queue_next);
   lua_pushvalue(L, 1);
   lua_pushinteger(L, 0);
   return 3;

@@ -389,8 +389,7 @@ static int channel_next(lua_State *L) {
 // @treturn function
 static int channel_iter(lua_State *L) {
   check_channel(L);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushcclosure(L, channel_next, 1);
+  asy_pushfunction(L, channel_next);
   lua_pushvalue(L, 1);
   lua_pushinteger(L, 0);
   return 3;
