@@ -11,7 +11,6 @@ TestSwitch = {}
 
 --- As t.real, in debug mode; the list has the slow steps, too. What is left in it fails the test.
 local function run(fn)
-  local function slow(context) return context.message:find "held the loop" or context.message:find "a callback took" end
   local reports
   t.real(function()
     local loop = asyncio.get_running_loop()
@@ -22,7 +21,7 @@ local function run(fn)
     fn(reports, loop)
   end)
   for _, context in ipairs(reports) do
-    if not slow(context) then
+    if not t.is_slow_step(context) then
       t.fail("unexpected report: " .. context.message .. "\n" .. tostring(context.source_traceback))
     end
   end

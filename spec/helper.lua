@@ -42,12 +42,15 @@ function t.collect()
   for _ = 1, 4 do collectgarbage "collect" end
 end
 
+function t.is_slow_step(context)
+  return context.message:find "held the loop" or context.message:find "a callback took"
+end
+
 --- Lists what is reported to the loop from now on; slow steps only if wanted: a busy machine is no failure.
 function t.reports_of(loop, slow_steps_too)
   local reports = {}
   loop:set_exception_handler(function(_, context)
-    local slow = context.message:find "held the loop" or context.message:find "a callback took"
-    if slow_steps_too or not slow then reports[#reports + 1] = context end
+    if slow_steps_too or not t.is_slow_step(context) then reports[#reports + 1] = context end
   end)
   return reports
 end

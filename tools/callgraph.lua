@@ -32,13 +32,6 @@ local function read_all()
   return all, shared, own
 end
 
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
 --- noun → noun → { "user uses name", ... }
 local function arrows(all, shared, own)
   local graph = {}
@@ -46,7 +39,7 @@ local function arrows(all, shared, own)
     graph[def.noun] = graph[def.noun] or {}
     local function follow(user, by, seen)
       local names = house.names_in(user.body)
-      for _, name in ipairs(sorted_keys(names)) do
+      for _, name in ipairs(house.sorted_keys(names)) do
         local target = names[name] and (own[user.file][name] or shared[name])
         if target and not seen[target] then
           seen[target] = true
@@ -72,7 +65,7 @@ local function circles_of(graph)
     count = count + 1
     index[v], low[v] = count, count
     stack[#stack + 1], on_stack[v] = v, true
-    for _, w in ipairs(sorted_keys(graph[v] or {})) do
+    for _, w in ipairs(house.sorted_keys(graph[v] or {})) do
       if not index[w] then
         visit(w)
         low[v] = math.min(low[v], low[w])
@@ -90,7 +83,7 @@ local function circles_of(graph)
     table.sort(circle)
     if #circle > 1 then found[#found + 1] = circle end
   end
-  for _, v in ipairs(sorted_keys(graph)) do
+  for _, v in ipairs(house.sorted_keys(graph)) do
     if not index[v] then visit(v) end
   end
   return found
@@ -127,8 +120,8 @@ local all, shared, own = read_all()
 local graph, bad = arrows(all, shared, own), false
 
 if arg[1] == "-v" then
-  for _, from in ipairs(sorted_keys(graph)) do
-    for _, to in ipairs(sorted_keys(graph[from])) do tell_arrow(from, to, graph[from][to]) end
+  for _, from in ipairs(house.sorted_keys(graph)) do
+    for _, to in ipairs(house.sorted_keys(graph[from])) do tell_arrow(from, to, graph[from][to]) end
   end
 end
 
@@ -138,7 +131,7 @@ for _, circle in ipairs(circles_of(graph)) do
     bad = true
     print("a circle of " .. table.concat(circle, ", ") .. ":")
     for _, from in ipairs(circle) do
-      for _, to in ipairs(sorted_keys(graph[from])) do
+      for _, to in ipairs(house.sorted_keys(graph[from])) do
         if circle[to] then tell_arrow(from, to, graph[from][to]) end
       end
     end

@@ -1,5 +1,5 @@
---- house.lua - what the checks of the house need: the table in doc/layers.txt, lists of files, and what C files
--- define and use.
+--- house.lua - what the tools that read the sources share: the table in doc/layers.txt, lists of files, and what C
+-- files define and use.
 local house = {}
 
 --- The lines that a command prints.
@@ -8,6 +8,13 @@ function house.lines(command)
   local pipe <close> = assert(io.popen(command))
   for line in pipe:lines() do list[#list + 1] = line end
   return list
+end
+
+function house.sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
 end
 
 --- The files below a folder whose names match, in order.

@@ -5,6 +5,9 @@
 --
 -- A block is public when its name is: from `@function NAME`, `@type CLASS`, or the definition below it.
 -- "Queue:get" belongs to the class Queue, "testing.async" to the module asyncio.testing.
+package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
+local house = require "house"
+
 local INTERNAL = { check = true, completion = true, console = true, terminal = true }
 
 -- Blocks: lists of lines without their comment marks
@@ -104,13 +107,6 @@ local function save(folder, name, page)
   file:write(table.concat(page, "\n"), "\n")
 end
 
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
 local function has_function(blocks)
   for _, block in ipairs(blocks or {}) do
     if not tag_of(block, "type") then return true end
@@ -140,7 +136,7 @@ local function write_modules(folder, known, modules)
   for _, module in ipairs { "coroutine", "testing", "repl" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)
-    for _, name in ipairs(sorted_keys(known)) do
+    for _, name in ipairs(house.sorted_keys(known)) do
       if name:find("^" .. module .. "%.") then add_function(page, known, name) end
     end
     save(folder, "asyncio." .. module, page)
@@ -150,7 +146,7 @@ end
 --- A page for each class that a `@type` block describes.
 local function write_classes(folder, known)
   local pages = {}
-  for _, name in ipairs(sorted_keys(known)) do
+  for _, name in ipairs(house.sorted_keys(known)) do
     local block = known[name][1]
     if block and tag_of(block, "type") then
       pages[name] = {}
@@ -158,7 +154,7 @@ local function write_classes(folder, known)
       known[name] = {}
     end
   end
-  for _, name in ipairs(sorted_keys(known)) do
+  for _, name in ipairs(house.sorted_keys(known)) do
     local page = pages[name:match "^(%u%w*):"]
     if page then add_function(page, known, name) end
   end
@@ -168,7 +164,7 @@ end
 --- What is public and was put nowhere.
 local function homeless(known)
   local names = {}
-  for _, name in ipairs(sorted_keys(known)) do
+  for _, name in ipairs(house.sorted_keys(known)) do
     if known[name][1] then names[#names + 1] = name end
   end
   return names
