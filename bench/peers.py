@@ -39,6 +39,9 @@ PEERS = {
     "uvloop": [sys.executable, HERE + "/servers/python.py"],
     "libuv in C": [BUILD + "/bench/libuv"],
 }
+# glibc maps and unmaps each block of 128 KiB or more, which would be most of what asyncio's reads of 256 KiB cost;
+# and gives the top of its heap back. Every peer gets the same heap, which keeps what it has.
+HEAP = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728", "MALLOC_TOP_PAD_": "1048576"}
 LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
 
 
@@ -64,7 +67,7 @@ def measure(peer, point):
     mode, kind, connections, size, in_flight, _ = POINTS[point]
     port = free_port()
     extra = ["uvloop"] if peer == "uvloop" else []
-    server = pinned(0, PEERS[peer] + [mode, port] + extra, stderr=subprocess.DEVNULL)
+    server = pinned(0, PEERS[peer] + [mode, port] + extra, stderr=subprocess.DEVNULL, env={**os.environ, **HEAP})
     try:
         deadline = time.monotonic() + 20
         while not listening(port):
