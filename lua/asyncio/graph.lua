@@ -59,7 +59,7 @@ local function state_of(task, node)
   return tostring(task):match("^: (%a+)", #"asyncio.Task ''" + #task:get_name() + 1)
 end
 
-local HERE = debug.getinfo(1, "S").short_src
+local HERE = select(2, pcall(function() error "" end)):match "^(.*):%d+: $" -- `debug` may be missing
 
 --- The lines "file:line: in function ..." of where it stands, innermost first.
 local function add_frames(lines, task, depth)

@@ -45,7 +45,7 @@ function Runner:get_loop()
     end
     self.loop = loop
     local debug = self.opts.debug
-    if debug == nil then debug = os.getenv "ASYNCIO_DEBUG" == "1" end
+    if debug == nil then debug = os ~= nil and os.getenv "ASYNCIO_DEBUG" == "1" end -- a host may keep `os` from us
     loop:set_debug(debug)
   end
   return self.loop

@@ -74,7 +74,7 @@ end
 -- coroutine.
 function core.executor_class.__close(self)
   local beneath = core.in_run() and not core.can_wait()
-  if beneath or not debug.getinfo(2, "l") then return self:_shutdown(true) end
+  if beneath or not core.has_caller() then return self:_shutdown(true) end
   return self:shutdown()
 end
 

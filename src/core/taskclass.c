@@ -93,6 +93,14 @@ static int task_can_wait(lua_State *L) {
   return 1;
 }
 
+/* Whether anything called the Lua function that asks; nothing called the __close of a state or coroutine that is
+** being closed. */
+static int task_has_caller(lua_State *L) {
+  lua_Debug ar;
+  lua_pushboolean(L, lua_getstack(L, 2, &ar));
+  return 1;
+}
+
 /// All tasks of the loop (the running one by default) that haven't ended.
 // @function all_tasks
 // @tparam[opt] Loop loop
@@ -382,6 +390,7 @@ static const luaL_Reg functions[] = {{"create_task", task_create},
                                      {"current_task", task_current},
                                      {"all_tasks", task_all},
                                      {"can_wait", task_can_wait},
+                                     {"has_caller", task_has_caller},
                                      {NULL, NULL}};
 
 /* stack: module */
