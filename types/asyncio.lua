@@ -554,9 +554,9 @@ function Future:cancel(msg) end
 ---@return any ...
 function Future:result() end
 
----The error it ended with, and true; nothing when it ended well.
+---The error it ended with, and true; nil and false when it ended well.
 ---@return any err
----@return boolean? failed
+---@return boolean failed
 function Future:exception() end
 
 ---@param ... any

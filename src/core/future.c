@@ -445,20 +445,22 @@ static int future_result(lua_State *L) {
   return asy_future_results(L, f, 1);
 }
 
-/// The error it ended with, and `true`; nothing when it ended well.
+/// The error it ended with, and `true`; nil and `false` when it ended well.
 // The second value tells an error that is nil or false from none. Raises InvalidStateError when
 // it isn't done, CancelledError when it was cancelled.
 // @function Future:exception
 // @return the error
-// @treturn boolean
+// @treturn boolean whether there is one
 static int future_exception(lua_State *L) {
   Future *f = check_future(L);
   check_done(L, f);
   f->looked = true;
-  if (f->state == FUTURE_RESULT) return 0;
-  lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
+  if (f->state == FUTURE_RESULT)
+    lua_pushnil(L);
+  else
+    lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
   if (f->state == FUTURE_CANCELLED) return lua_error(L);
-  lua_pushboolean(L, 1);
+  lua_pushboolean(L, f->state == FUTURE_ERROR);
   return 2;
 }
 
