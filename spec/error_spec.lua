@@ -15,8 +15,11 @@ local ERRORS = {
   "ExceptionGroup", "OSError",
 }
 local OS_ERRORS = {
-  "ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "AddressInUseError",
+  "ConnectionError", "ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "AddressInUseError",
   "FileNotFoundError", "PermissionError", "GaiError",
+}
+local CONNECTION_ERRORS = {
+  ConnectionError = true, ConnectionRefusedError = true, ConnectionResetError = true, BrokenPipeError = true,
 }
 local INTERRUPTIONS = { "CancelledError", "KeyboardInterrupt" }
 
@@ -43,6 +46,28 @@ function TestErrorClasses:test_of_the_operating_system_are_below_OSError()
   for _, name in ipairs(ERRORS) do
     t.assertEquals(asyncio.isinstance(make(name), asyncio.OSError), name == "OSError", name)
   end
+end
+
+function TestErrorClasses:test_of_a_peer_that_is_gone_are_below_ConnectionError()
+  for _, name in ipairs(OS_ERRORS) do
+    t.assertEquals(asyncio.isinstance(make(name), asyncio.ConnectionError), CONNECTION_ERRORS[name] or false, name)
+  end
+  t.assertIs(asyncio.ConnectionError.super, asyncio.OSError)
+  t.assertEquals(tostring(asyncio.ConnectionError()), "ConnectionError: the connection failed")
+end
+
+function TestErrorClasses:test_keep_what_stands_above_them_when_they_come_from_a_thread()
+  t.real(function()
+    for name in pairs(CONNECTION_ERRORS) do
+      local err = t.error_of(asyncio.to_thread, function(class)
+        local lib = require "asyncio"
+        error(lib[class] { message = "gone", code = "ECONNRESET" }, 0)
+      end, name)
+      t.assertIs(getmetatable(err), asyncio[name])
+      t.assert_isinstance(err, asyncio.ConnectionError)
+      t.assert_isinstance(err, asyncio.OSError)
+    end
+  end)
 end
 
 function TestErrorClasses:test_that_interrupt_are_no_Errors()

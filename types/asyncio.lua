@@ -24,6 +24,7 @@
 ---@field BusyError asyncio.BusyError
 ---@field ClosedError asyncio.ClosedError
 ---@field OSError asyncio.OSError
+---@field ConnectionError asyncio.ConnectionError
 ---@field ConnectionRefusedError asyncio.ConnectionRefusedError
 ---@field ConnectionResetError asyncio.ConnectionResetError
 ---@field BrokenPipeError asyncio.BrokenPipeError
@@ -358,9 +359,10 @@ function Error:subclass(name) end
 ---@field syscall? string
 ---@field address? string
 
----@class asyncio.ConnectionRefusedError : asyncio.OSError
----@class asyncio.ConnectionResetError : asyncio.OSError
----@class asyncio.BrokenPipeError : asyncio.OSError
+---@class asyncio.ConnectionError : asyncio.OSError
+---@class asyncio.ConnectionRefusedError : asyncio.ConnectionError
+---@class asyncio.ConnectionResetError : asyncio.ConnectionError
+---@class asyncio.BrokenPipeError : asyncio.ConnectionError
 ---@class asyncio.AddressInUseError : asyncio.OSError
 ---@class asyncio.FileNotFoundError : asyncio.OSError
 ---@class asyncio.PermissionError : asyncio.OSError

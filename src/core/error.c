@@ -15,6 +15,7 @@ static const struct {
     {UV_ECONNABORTED, ASY_CONNECTION_RESET},   {UV_EPIPE, ASY_BROKEN_PIPE},
     {UV_EADDRINUSE, ASY_ADDRESS_IN_USE},       {UV_ENOENT, ASY_FILE_NOT_FOUND},
     {UV_EACCES, ASY_PERMISSION},               {UV_EPERM, ASY_PERMISSION},
+    {UV_ESHUTDOWN, ASY_BROKEN_PIPE},
 };
 
 /* stack: ..., message → ..., error */

@@ -39,9 +39,10 @@ static const ClassInfo CLASSES[ASY_NCLASSES] = {
     [ASY_CLOSED] = {"ClosedError", "closed", ASY_ERROR},
     [ASY_EXCEPTION_GROUP] = {"ExceptionGroup", "several errors", ASY_ERROR},
     [ASY_OSERROR] = {"OSError", "operating system error", ASY_ERROR},
-    [ASY_CONNECTION_REFUSED] = {"ConnectionRefusedError", "connection refused", ASY_OSERROR},
-    [ASY_CONNECTION_RESET] = {"ConnectionResetError", "connection reset by peer", ASY_OSERROR},
-    [ASY_BROKEN_PIPE] = {"BrokenPipeError", "broken pipe", ASY_OSERROR},
+    [ASY_CONNECTION] = {"ConnectionError", "the connection failed", ASY_OSERROR},
+    [ASY_CONNECTION_REFUSED] = {"ConnectionRefusedError", "connection refused", ASY_CONNECTION},
+    [ASY_CONNECTION_RESET] = {"ConnectionResetError", "connection reset by peer", ASY_CONNECTION},
+    [ASY_BROKEN_PIPE] = {"BrokenPipeError", "broken pipe", ASY_CONNECTION},
     [ASY_ADDRESS_IN_USE] = {"AddressInUseError", "address already in use", ASY_OSERROR},
     [ASY_FILE_NOT_FOUND] = {"FileNotFoundError", "no such file or directory", ASY_OSERROR},
     [ASY_PERMISSION] = {"PermissionError", "permission denied", ASY_OSERROR},
@@ -337,9 +338,10 @@ static int error_new_id(lua_State *L) {
 // - `BusyError`: another task uses it; `ClosedError`: it is closed
 // - `ExceptionGroup`: several errors, from a task group
 // - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`, `address`. Below it
-//   `ConnectionRefusedError`, `ConnectionResetError`, `BrokenPipeError`, `AddressInUseError`,
-//   `FileNotFoundError`, `PermissionError` and
+//   `ConnectionError`, `AddressInUseError`, `FileNotFoundError`, `PermissionError` and
 //   `GaiError` (names that could not be resolved)
+// - `ConnectionError`: an OSError; the peer is not there, or gone. Below it `ConnectionRefusedError`,
+//   `ConnectionResetError` and `BrokenPipeError`
 //
 // Two are no `Error`, so that who catches those lets them pass: `CancelledError` and
 // `KeyboardInterrupt`.
