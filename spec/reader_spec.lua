@@ -494,7 +494,7 @@ local WAYS = {
   readexactly = function(reader) return reader:readexactly(6) end,
   readuntil = function(reader) return reader:readuntil "\r\n" end,
   several = function(reader) return reader:readuntil { "\n", ";" } end,
-  lines = function(reader) return reader:lines()(reader) end,
+  lines = function(reader) return reader:lines()() end,
   all = function(reader) return reader:read(-1) end,
 }
 
@@ -581,7 +581,7 @@ function TestTwoReaders:test_the_second_gets_a_busy_error_that_names_the_first()
     function(reader) return reader:readline() end,
     function(reader) return reader:readexactly(1) end,
     function(reader) return reader:readuntil ";" end,
-    function(reader) return reader:lines()(reader) end,
+    function(reader) return reader:lines()() end,
   }
   for _, way in ipairs(second) do
     fed("", function(reader, peer)
@@ -755,7 +755,7 @@ local READS = {
   readuntil = function(reader) return reader:readuntil "\n" end,
   readexactly = function(reader) return reader:readexactly(2) end,
   read = function(reader) return reader:read(2) end,
-  lines = function(reader) return reader:lines()(reader) end,
+  lines = function(reader) return reader:lines()() end,
 }
 
 function TestBudget:test_buffered_input_does_not_starve_the_others()

@@ -928,7 +928,7 @@ function Channel:get() end
 ---@return any item
 function Channel:get_nowait() end
 
----@return fun(channel: asyncio.Channel, n: integer): integer?, any
+---@return fun(): integer?, any
 function Channel:iter() end
 
 function Channel:close() end

@@ -33,9 +33,12 @@ void asy_setfuncs(lua_State *L, const luaL_Reg *functions) {
   luaL_setfuncs(L, functions, 1);
 }
 
-void asy_pushfunction(lua_State *L, lua_CFunction fn) {
+void asy_pushfunction(lua_State *L, lua_CFunction fn) { asy_pushclosure(L, fn, 0); }
+
+void asy_pushclosure(lua_State *L, lua_CFunction fn, int n) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &runtime_key);
-  lua_pushcclosure(L, fn, 1);
+  lua_insert(L, -n - 1);
+  lua_pushcclosure(L, fn, n + 1);
 }
 
 void asy_newclass(lua_State *L, Kind kind, const char *name, const luaL_Reg *methods,

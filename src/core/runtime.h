@@ -99,6 +99,8 @@ void asy_pushmeta(lua_State *L, const Runtime *rt, Kind kind);
 void asy_setfuncs(lua_State *L, const luaL_Reg *functions);
 /* Pushes a function, with the runtime as upvalue. */
 void asy_pushfunction(lua_State *L, lua_CFunction fn);
+/* The same with the n values on the top, which go, as its further upvalues, from 2 on. */
+void asy_pushclosure(lua_State *L, lua_CFunction fn, int n);
 /* Pushes a new table with weak keys ("k"), values ("v"), or both. */
 void asy_newweak(lua_State *L, const char *mode);
 /* Whether the value can be called. */

@@ -19,11 +19,13 @@ static ReaderBox *check_box(lua_State *L) {
   return box;
 }
 
-static Stream *check_reader(lua_State *L) {
-  Stream *s = check_box(L)->writer->stream;
+static Stream *stream_of(lua_State *L, const ReaderBox *box) {
+  Stream *s = box->writer->stream;
   if (!s) asy_error(L, ASY_CLOSED, "the stream is closed");
   return s;
 }
+
+static Stream *check_reader(lua_State *L) { return stream_of(L, check_box(L)); }
 
 /* Waiting */
 
@@ -329,8 +331,9 @@ static int stripped_line(lua_State *L, Stream *s) {
   return n > 0 ? asy_input_take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
 }
 
+/* The iterator, which holds the reader. upvalue: reader */
 static int next_line(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream *s = stream_of(L, lua_touserdata(L, lua_upvalueindex(2)));
   Task *t = begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
@@ -338,14 +341,16 @@ static int next_line(lua_State *L) {
   return stripped_line(L, s);
 }
 
-/// Iterates over the lines, without their newlines: `for line in reader:lines() do`.
+/// Iterates over the lines, without their newlines: `for line in reader:lines() do`. Each call of the function
+// gives the next one, and nil at the end.
 // @function StreamReader:lines
 // @treturn function
 static int reader_lines(lua_State *L) {
   check_reader(L);
-  asy_pushfunction(L, next_line);
-  lua_pushvalue(L, 1);
-  return 2;
+  if (!lua_isnoneornil(L, 2)) luaL_argerror(L, 2, "lines take no argument; read(n) gives up to n bytes");
+  lua_settop(L, 1);
+  asy_pushclosure(L, next_line, 1);
+  return 1;
 }
 
 /// Whether the stream has ended and all of it has been read.

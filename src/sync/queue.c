@@ -82,13 +82,19 @@ static int got(lua_State *L, Task *t) {
   return 1;
 }
 
+/* Pushes the running number of an item that an iterator gives. upvalues: queue, the last one */
+static void push_number(lua_State *L) {
+  lua_Integer *last = lua_touserdata(L, lua_upvalueindex(3));
+  lua_pushinteger(L, ++*last);
+}
+
 static int got_next(lua_State *L, Task *t) {
   waitq_took(t);
   if (t->code == SHUT) {
     lua_pushnil(L);
     return 1;
   }
-  lua_pushinteger(L, lua_tointeger(L, 2) + 1);
+  push_number(L);
   take_from(L, t);
   return 2;
 }
@@ -154,11 +160,11 @@ static const WaitKind GET = {.name = "queue get", .finish = got, .abort = asy_wa
 static const WaitKind NEXT = {.name = "queue iter", .finish = got_next, .abort = asy_waitq_abort,
                               .giveback = get_giveback};
 
-/* An item on the top, if one is at hand. stack: queue at 1 */
-static bool try_get(lua_State *L, Queue *q) {
+/* An item on the top, if one is at hand. queue: where the queue is */
+static bool try_get(lua_State *L, Queue *q, int queue) {
   if (!q->items.count) return false;
-  asy_items_take(L, &q->items, 1);
-  if (!waitq_empty(&q->putters)) admit(L, q, 1);
+  asy_items_take(L, &q->items, queue);
+  if (!waitq_empty(&q->putters)) admit(L, q, queue);
   return true;
 }
 
@@ -172,7 +178,7 @@ static int queue_get(lua_State *L) {
   Task *t = asy_current_in(L, rt);
   if (task_spent(t)) return asy_give_way(L, t, queue_get);
   asy_waitq_bind(L, t, &q->loop_id, "queue");
-  if (try_get(L, q)) return 1;
+  if (try_get(L, q, 1)) return 1;
   if (q->shut) raise_shut(L);
   return asy_waitq_park(L, t, &q->getters, &GET, q);
 }
@@ -183,21 +189,22 @@ static int queue_get(lua_State *L) {
 static int queue_get_nowait(lua_State *L) {
   Queue *q = check_queue(L);
   lua_settop(L, 1);
-  if (try_get(L, q)) return 1;
+  if (try_get(L, q, 1)) return 1;
   if (q->shut) raise_shut(L);
   return asy_error(L, ASY_QUEUE_EMPTY, "the queue is empty");
 }
 
-/* stack: queue, n */
+/* The iterator. upvalues: queue, the last number */
 static int queue_next(lua_State *L) {
-  Queue *q = check_queue(L);
-  Task *t = asy_current(L);
-  lua_settop(L, 2);
+  Runtime *rt = ASY_RUNTIME(L);
+  Queue *q = asy_test(L, rt, lua_upvalueindex(2), ASY_QUEUE);
+  if (!q) asy_error(L, ASY_ERROR, "the queue has been collected");
+  Task *t = asy_current_in(L, rt);
+  lua_settop(L, 0);
   if (task_spent(t)) return asy_give_way(L, t, queue_next);
   asy_waitq_bind(L, t, &q->loop_id, "queue");
-  if (q->items.count) {
-    try_get(L, q);
-    lua_pushinteger(L, lua_tointeger(L, 2) + 1);
+  if (try_get(L, q, lua_upvalueindex(2))) {
+    push_number(L);
     lua_insert(L, -2);
     return 2;
   }
@@ -207,15 +214,16 @@ static int queue_next(lua_State *L) {
 }
 
 /// Iterates over items until the queue is shut down: `for n, item in queue:iter() do`.
-// The running number comes first, so that nil can be an item too.
+// The running number comes first, so that nil can be an item too. Each call of the function takes the next item;
+// tasks may share it.
 // @function Queue:iter
 // @treturn function
 static int queue_iter(lua_State *L) {
   check_queue(L);
-  asy_pushfunction(L, queue_next);
-  lua_pushvalue(L, 1);
-  lua_pushinteger(L, 0);
-  return 3;
+  lua_settop(L, 1);
+  *(lua_Integer *)lua_newuserdatauv(L, sizeof(lua_Integer), 0) = 0;
+  asy_pushclosure(L, queue_next, 2);
+  return 1;
 }
 
 /* Putting */

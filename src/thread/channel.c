@@ -230,12 +230,18 @@ static int get_finish(lua_State *L, Task *t) {
   return item ? push_item(L, item) : raise_closed(L);
 }
 
+/* What an iterator gives: the running number and the item; nil at the end. upvalues: channel, the last number */
+static int push_next(lua_State *L, Item *item) {
+  lua_Integer *last = lua_touserdata(L, lua_upvalueindex(3));
+  if (!item) return lua_pushnil(L), 1;
+  lua_pushinteger(L, ++*last);
+  return 1 + push_item(L, item);
+}
+
 static int next_finish(lua_State *L, Task *t) {
   Item *item;
   wait_over(t, &item);
-  if (!item) return lua_pushnil(L), 1;
-  lua_pushinteger(L, lua_tointeger(L, 2) + 1);
-  return 1 + push_item(L, item);
+  return push_next(L, item);
 }
 
 static int put_finish(lua_State *L, Task *t) {
@@ -371,28 +377,26 @@ static int channel_get_nowait(lua_State *L) {
   return closed ? raise_closed(L) : asy_error(L, ASY_QUEUE_EMPTY, "the channel is empty");
 }
 
-/* stack: channel, n */
+/* The iterator. upvalues: channel, the last number */
 static int channel_next(lua_State *L) {
-  Channel *c = check_channel(L);
+  Channel *c = asy_shared_check(L, lua_upvalueindex(2), &CHANNEL);
   int parked;
-  lua_settop(L, 2);
+  lua_settop(L, 0);
   Item *item = get(L, c, &NEXT, channel_next, &parked);
-  if (parked >= 0) return parked;
-  if (!item) return lua_pushnil(L), 1;
-  lua_pushinteger(L, lua_tointeger(L, 2) + 1);
-  return 1 + push_item(L, item);
+  return parked >= 0 ? parked : push_next(L, item);
 }
 
 /// Iterates over items until the channel is closed and empty: `for n, item in channel:iter() do`.
-// The running number comes first, so that nil can be an item too.
+// The running number comes first, so that nil can be an item too. Each call of the function takes the next item;
+// tasks may share it.
 // @function Channel:iter
 // @treturn function
 static int channel_iter(lua_State *L) {
   check_channel(L);
-  asy_pushfunction(L, channel_next);
-  lua_pushvalue(L, 1);
-  lua_pushinteger(L, 0);
-  return 3;
+  lua_settop(L, 1);
+  *(lua_Integer *)lua_newuserdatauv(L, sizeof(lua_Integer), 0) = 0;
+  asy_pushclosure(L, channel_next, 2);
+  return 1;
 }
 
 /// Puts a value in; waits for a free place: in a task by suspending it, outside of a loop by blocking.
