@@ -280,16 +280,36 @@ function TestReadexactly:test_raises_with_what_there_was_when_the_stream_ends_be
     local err = t.assert_raises(asyncio.IncompleteReadError, reader.readexactly, reader, 5)
     t.assertEquals(err.partial, "abc")
     t.assertEquals(err.expected, 5)
-    t.assertNil(reader:read(1))
+    t.assertNil(reader:readexactly(5))
   end)
 end
 
-function TestReadexactly:test_at_the_end_raises_with_an_empty_partial()
+--- The normal end of a protocol is a value, as for `readline`; only what was cut in its middle is an error.
+function TestReadexactly:test_at_the_end_before_the_first_byte_returns_nil()
   fed_all("abc", function(reader)
     t.assertEquals(reader:readexactly(3), "abc")
-    local err = t.assert_raises(asyncio.IncompleteReadError, reader.readexactly, reader, 1)
-    t.assertEquals(err.partial, "")
-    t.assertEquals(err.expected, 1)
+    t.assertEquals(table.pack(reader:readexactly(1)), { nil, n = 1 })
+    t.assertEquals(table.pack(reader:readexactly(1000000)), { nil, n = 1 })
+    t.assertTrue(reader:at_eof())
+  end)
+end
+
+function TestReadexactly:test_that_waits_returns_nil_when_the_stream_ends_before_the_first_byte()
+  fed("abc", function(reader, peer)
+    t.assertEquals(reader:readexactly(3), "abc")
+    local task = asyncio.create_task(reader.readexactly, reader, 4)
+    t.until_blocked()
+    peer:shutdown "send"
+    t.assertEquals(table.pack(asyncio.await(task)), { nil, n = 1 })
+  end)
+end
+
+function TestReadexactly:test_that_waits_on_a_stream_that_is_closed_here_returns_nil()
+  fed("", function(reader, _, writer)
+    local task = asyncio.create_task(reader.readexactly, reader, 4)
+    t.until_blocked()
+    writer:close()
+    t.assertNil(asyncio.await(task))
   end)
 end
 
@@ -367,8 +387,30 @@ function TestReaduntil:test_raises_with_what_there_was_when_the_stream_ends_befo
     local err = t.assert_raises(asyncio.IncompleteReadError, reader.readuntil, reader, ";")
     t.assertEquals(err.partial, "two")
     t.assertNil(err.expected)
-    t.assertNil(reader:read(1))
+    t.assertNil(reader:readuntil ";")
   end)
+end
+
+function TestReaduntil:test_at_the_end_with_nothing_left_returns_nil()
+  fed_all("one;", function(reader)
+    t.assertEquals(reader:readuntil ";", "one;")
+    for _, separator in ipairs { ";", "\r\n", { "\n", ";" } } do
+      t.assertEquals(table.pack(reader:readuntil(separator)), { nil, n = 1 })
+    end
+    t.assertNil(reader:readuntil())
+  end)
+end
+
+function TestReaduntil:test_that_waits_returns_nil_when_the_stream_ends_with_nothing_left()
+  for _, separator in ipairs { "\r\n", { ";", "\n" } } do
+    fed("one\r\n", function(reader, peer)
+      t.assertEquals(reader:readuntil "\r\n", "one\r\n")
+      local task = asyncio.create_task(reader.readuntil, reader, separator)
+      t.until_blocked()
+      peer:shutdown "send"
+      t.assertEquals(table.pack(asyncio.await(task)), { nil, n = 1 })
+    end)
+  end
 end
 
 function TestReaduntil:test_passes_a_piece_of_exactly_the_limit_and_no_more()

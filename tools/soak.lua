@@ -89,7 +89,8 @@ traffic_of("echo", 8, function(ports)
   for i = 1, 200 do
     local message = ("m"):rep(1 + i * 37 % 3000)
     writer:write(message)
-    if stopped or #reader:readexactly(#message) ~= #message then break end
+    local answer = not stopped and reader:readexactly(#message)
+    if not answer or #answer ~= #message then break end
   end
 end)
 

@@ -750,12 +750,14 @@ function StreamReader:read(n) end
 ---@return string?
 function StreamReader:readline() end
 
+---Exactly n bytes; nil when the stream has ended before the first of them.
 ---@param n integer
----@return string
+---@return string?
 function StreamReader:readexactly(n) end
 
+---Up to and with a separator; nil when the stream has ended and nothing is left.
 ---@param sep? string | string[] ("\n")
----@return string
+---@return string?
 function StreamReader:readuntil(sep) end
 
 ---The lines, without their newlines.

@@ -131,8 +131,13 @@ static int reader_read(lua_State *L) {
 
 /* readexactly */
 
-static int incomplete(lua_State *L, Stream *s, lua_Integer expected) {
+/* The stream is over. Nothing has come: nil, the way in which protocols end; else it was cut. */
+static int at_end(lua_State *L, Stream *s, lua_Integer expected) {
   size_t length = buffer_length(&s->in.buffer);
+  if (!length) {
+    lua_pushnil(L);
+    return 1;
+  }
   if (expected)
     asy_error_push(L, ASY_INCOMPLETE_READ, "the stream ended after %I of %I bytes",
                    (LUAI_UACINT)length, (LUAI_UACINT)expected);
@@ -161,15 +166,15 @@ static int read_exactly(lua_State *L, Stream *s) {
   lua_Integer n = lua_tointeger(L, 2);
   if (buffer_length(&s->in.buffer) >= (size_t)n) return asy_input_take(L, s, (size_t)n);
   if (s->in.error) return raise_read_error(L, s);
-  if (s->in.eof) return incomplete(L, s, n);
+  if (s->in.eof) return at_end(L, s, n);
   return wait(L, s, &EXACTLY, (size_t)n, -1);
 }
 
 /// Reads exactly n bytes.
-// Raises IncompleteReadError, with what there was in `partial`, when the stream ends before.
+// Raises IncompleteReadError, with what there was in `partial`, when the stream ends in their middle.
 // @function StreamReader:readexactly
 // @tparam integer n
-// @treturn string
+// @treturn ?string nil when the stream has ended before the first of them
 static int reader_readexactly(lua_State *L) {
   Stream *s = check_reader(L);
   lua_Integer n = luaL_checkinteger(L, 2);
@@ -241,7 +246,7 @@ static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
   if (s->in.error) return raise_read_error(L, s);
-  if (s->in.eof) return incomplete(L, s, 0);
+  if (s->in.eof) return at_end(L, s, 0);
   return wait_for_separator(L, s, &UNTIL);
 }
 
@@ -263,10 +268,10 @@ static void check_separators(lua_State *L) {
 
 /// Reads up to and with a separator.
 // Raises LimitOverrunError when there is none within the limit (nothing is lost: `read` gives what
-// lies there), IncompleteReadError when the stream ends before one.
+// lies there), IncompleteReadError, with what there was in `partial`, when the stream ends before one.
 // @function StreamReader:readuntil
 // @param[opt="\n"] sep a string, or a list of strings: the one that ends first counts
-// @treturn string
+// @treturn ?string nil when the stream has ended and nothing is left
 static int reader_readuntil(lua_State *L) {
   Stream *s = check_reader(L);
   check_separators(L);
@@ -374,7 +379,7 @@ static int reader__tostring(lua_State *L) {
 }
 
 /// The end of a connection that is read; `open_connection` gives it, and a server's handler gets it.
-// At the end of the stream `read(n)`, `readline` and `readuntil` return nil.
+// At the end of the stream `read(n)`, `readline`, `readuntil` and `readexactly` return nil.
 // @type StreamReader
 // @usage
 // local server <close> = asyncio.start_server(function(_, writer)

@@ -406,7 +406,7 @@ end)
 
 part("pieces", function()
   local server <close> = asyncio.start_server(function(reader, writer)
-    writer:writelines { reader:readuntil { "--", "\r\n" }, ("z"):rep(2000), "end" }
+    writer:writelines { reader:readuntil { "--", "\r\n" } or "nothing", ("z"):rep(2000), "end" }
     writer:set_write_buffer_limits { high = 10 }
     writer:drain()
     writer:close()
