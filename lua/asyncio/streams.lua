@@ -59,8 +59,8 @@ local function end_attempts(attempts, winner)
   end
   for _, attempt in ipairs(attempts) do
     if (attempt ~= winner or interruption) and not attempt:cancelled() and not attempt:_failed() then
-      local _, writer = attempt:result()
-      writer:abort()
+      local reader, writer = attempt:result()
+      if reader then writer:abort() end
     end
   end
   if interruption then error(interruption, 0) end
@@ -93,6 +93,15 @@ local function connect(address, opts, locals)
     code = "EADDRNOTAVAIL", syscall = "bind", address = tostring(address) }, 0)
 end
 
+--- The same as one of several: that an address doesn't answer is a value, for which nobody need look when another
+-- has won.
+local function attempt_to_connect(address, opts, locals)
+  local results = table.pack(core.pcall(connect, address, opts, locals))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  if core.isinstance(results[2], core.OSError) then return nil, results[2] end
+  error(results[2], 0)
+end
+
 --- Tries the addresses, the next one when the last has failed or takes too long.
 local function race(addresses, host, port, opts, locals)
   local delay = opts.happy_eyeballs_delay or HAPPY_EYEBALLS_DELAY
@@ -102,7 +111,7 @@ local function race(addresses, host, port, opts, locals)
     while not winner and (i < #addresses or #pending > 0) do
       if i < #addresses then
         i = i + 1
-        local attempt = core.create_task(connect, addresses[i], opts, locals)
+        local attempt = core.create_task(attempt_to_connect, addresses[i], opts, locals)
         attempts[#attempts + 1], pending[#pending + 1] = attempt, attempt
       end
       local done
@@ -110,8 +119,8 @@ local function race(addresses, host, port, opts, locals)
         timeout = i < #addresses and delay or nil, return_when = tasks.FIRST_COMPLETED,
       })
       for _, attempt in ipairs(done) do
-        local failure, failed = attempt:exception()
-        if failed then errors[#errors + 1] = failure else winner = winner or attempt end
+        local reader, failure = attempt:result()
+        if reader then winner = winner or attempt else errors[#errors + 1] = failure end
       end
     end
   end)

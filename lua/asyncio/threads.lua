@@ -33,9 +33,11 @@ function threads.ThreadPoolExecutor(max_workers)
   return core.new_executor(max and math.tointeger(max), prefix, initializer)
 end
 
---- Cancels the futures that aren't done.
+--- Cancels the futures that aren't done, and drops the errors of those that have failed: the first was raised.
 local function cancel_all(futures)
-  for _, future in ipairs(futures) do future:cancel() end
+  for _, future in ipairs(futures) do
+    if not future:cancel() and future:_failed() then future:exception() end
+  end
 end
 
 --- Calls a function with each value of a list, as many at a time as there are threads; waits for all.
