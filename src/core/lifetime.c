@@ -58,8 +58,9 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
     guest->drop(guest);
   }
   inbox_unref(loop->inbox);
+  loop->writing = process_writing();
   do uv_walk(&loop->uv, on_walk, NULL);
-  while (uv_run(&loop->uv, UV_RUN_NOWAIT));
+  while (loop_run_uv(loop, UV_RUN_NOWAIT));
   uv_loop_close(&loop->uv);
   timer_heap_free(&loop->timers);
   block_pool_free(&loop->blocks);

@@ -11,6 +11,7 @@
 
 #include "core/runtime.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -92,6 +93,7 @@ typedef struct Loop {
   ListNode handles;  /* Handles that were made for it (handle.h) */
   ListNode guests;   /* Guests that have something to tell it */
   Inbox *inbox;
+  volatile sig_atomic_t *writing; /* process_writing of the thread that runs or closes it */
   int jobs;          /* that threads do for it: a virtual clock waits for them */
   uv_loop_t uv;
   uv_async_t wakeup; /* inbox and Ctrl-C */
@@ -226,6 +228,8 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx);
 int asy_loop_new(lua_State *L);
 /* Asks the operating system what has happened; waits for it, if there is nothing to do. */
 void asy_poll(lua_State *L, Loop *loop);
+/* uv_run, with SIGPIPE kept off what is written in there. */
+int loop_run_uv(Loop *loop, uv_run_mode mode);
 void loop_on_wakeup(uv_async_t *wakeup);
 /* A slice of the hunt, if one is due. */
 void asy_hunt(lua_State *L, Loop *loop);

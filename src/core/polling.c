@@ -23,7 +23,14 @@ void loop_on_wakeup(uv_async_t *wakeup) {
     loop_ready(loop, loop->on_interrupt);
 }
 
-static void poll_now(Loop *loop) { uv_run(&loop->uv, UV_RUN_NOWAIT); }
+int loop_run_uv(Loop *loop, uv_run_mode mode) {
+  *loop->writing = 1;
+  int more = uv_run(&loop->uv, mode);
+  *loop->writing = 0;
+  return more;
+}
+
+static void poll_now(Loop *loop) { loop_run_uv(loop, UV_RUN_NOWAIT); }
 
 /* Waits less than a millisecond, which libuv's own timers can't. */
 static void poll_briefly(Loop *loop, uint64_t ns) {
@@ -37,7 +44,7 @@ static void poll_briefly(Loop *loop, uint64_t ns) {
   (void)ns;
   uv_update_time(&loop->uv);
   uv_timer_start(&loop->tick, on_tick, 1, 0);
-  uv_run(&loop->uv, UV_RUN_ONCE);
+  loop_run_uv(loop, UV_RUN_ONCE);
   loop->tick_at = TIMER_NEVER;
 #endif
 }
@@ -53,7 +60,7 @@ static void poll_until(Loop *loop, uint64_t deadline) {
       loop->tick_at = deadline;
     }
   }
-  uv_run(&loop->uv, UV_RUN_ONCE);
+  loop_run_uv(loop, UV_RUN_ONCE);
 }
 
 static void count_handle(uv_handle_t *h, void *arg) {
@@ -75,7 +82,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
     uint64_t next = timer_next(&loop->timers);
     if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
   } else if (loop->jobs || loop_handles(loop))
-    uv_run(&loop->uv, UV_RUN_ONCE);
+    loop_run_uv(loop, UV_RUN_ONCE);
   else
     asy_error(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
 }

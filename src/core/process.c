@@ -11,15 +11,43 @@
 
 #include "base/alloc.h"
 
-static void ignore_signal(int signum) { (void)signum; }
+static _Thread_local volatile sig_atomic_t writing; /* see process_writing */
 
-/* libuv writes without MSG_NOSIGNAL: a dead peer would end the process. A handler that does nothing
-** turns that into EPIPE, and unlike SIG_IGN it is not inherited by programs that are started. */
+volatile sig_atomic_t *process_writing(void) { return &writing; }
+
+/* Whether a write of this thread's has raised it, and nobody's kill. */
+static bool is_of_a_write(const siginfo_t *info) {
+#if defined(__linux__)
+  return info->si_pid == getpid();
+#else
+  (void)info;
+  return true;
+#endif
+}
+
+/* The kernel gives it to the thread that writes. */
+static void on_sigpipe(int signum, siginfo_t *info, void *context) {
+  (void)context;
+  if (writing && is_of_a_write(info)) return;
+  signal(signum, SIG_DFL);
+  raise(signum); /* blocked in here: it ends the process when this returns */
+}
+
+/* libuv writes without MSG_NOSIGNAL: a dead peer would end the process. A handler turns that into EPIPE, and does by
+** itself what was done before when the write was somebody else's. Unlike SIG_IGN it is not inherited by programs that
+** are started. */
 void process_survive_sigpipe(void) {
-  struct sigaction sa = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART}, old;
+  struct sigaction sa = {.sa_sigaction = on_sigpipe, .sa_flags = SA_RESTART | SA_SIGINFO}, old;
   if (sigaction(SIGPIPE, NULL, &old) || (old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_DFL) return;
   sigemptyset(&sa.sa_mask);
   sigaction(SIGPIPE, &sa, NULL);
+}
+
+void process_hear_sigpipe(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* A standard descriptor that is closed would become our next socket's, and `print` would write there. */

@@ -6,9 +6,17 @@
 
 #include "base/asy.h"
 
+#include <signal.h>
+
 ASY_HIDDEN
 
+/* Keeps SIGPIPE off our own writes: what libuv writes while `*process_writing()`, which is each thread's own, is 1. Any
+** other write to a closed pipe, print's say, does what it would without us. */
 void process_survive_sigpipe(void);
+volatile sig_atomic_t *process_writing(void);
+
+/* The thread that calls it hears SIGPIPE: strangers' code will write there. */
+void process_hear_sigpipe(void);
 
 /* Puts /dev/null where a standard descriptor is closed; which, by bit. */
 unsigned process_plug_standard(void);

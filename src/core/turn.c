@@ -9,6 +9,7 @@
 #include <limits.h>
 
 #include "core/error.h"
+#include "core/process.h"
 
 static inline void run_node(lua_State *L, Loop *loop, Ready *r) {
 #if defined(ASY_CHECKS)
@@ -67,6 +68,7 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
   asy_loop_push(L, loop);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->loop_ref);
+  loop->writing = process_writing();
   rt->running = loop;
   loop->until = until;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->context_ref); /* a run that breaks off may leave another */

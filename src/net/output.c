@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "core/process.h"
 
 #define SMALL 1024          /* strings up to that are copied: 64 writes of 16 bytes cost 3.9 us so, 6.1 by writev */
 #define MAX_PIECE ((size_t)1 << 30) /* libuv counts a buffer's bytes in 32 bits */
@@ -138,7 +139,10 @@ static int take_off(lua_State *L, Stream *s) {
     flight->stream = s;
     flight->out = s->out.waiting;
     flight->landed = false;
+    volatile sig_atomic_t *writing = process_writing();
+    *writing = 1;
     status = uv_write(&flight->req, &s->uv.stream, bufs, out_pieces(&s->out.waiting, bufs, max), on_write);
+    *writing = 0;
   }
   mem_free(bufs); /* libuv has its own copy of the array */
   if (status) {
@@ -160,6 +164,14 @@ static int write_file(int fd, const uv_buf_t *buf) {
   }
 }
 
+static int write_stream(Stream *s, const uv_buf_t *bufs, unsigned n) {
+  volatile sig_atomic_t *writing = process_writing();
+  *writing = 1;
+  int sent = uv_try_write(&s->uv.stream, bufs, n);
+  *writing = 0;
+  return sent;
+}
+
 int asy_output_send(lua_State *L, Stream *s) {
   uv_buf_t bufs[MAX_PIECES];
   while (s->out.waiting.sent < s->out.waiting.bytes) {
@@ -167,7 +179,7 @@ int asy_output_send(lua_State *L, Stream *s) {
     size_t offered = 0;
     for (unsigned i = 0; i < n; i++) offered += bufs[i].len;
     if (!n) break;
-    int sent = s->out.file >= 0 ? write_file(s->out.file, bufs) : uv_try_write(&s->uv.stream, bufs, n);
+    int sent = s->out.file >= 0 ? write_file(s->out.file, bufs) : write_stream(s, bufs, n);
     if (sent < 0 && sent != UV_EAGAIN) {
       write_failed(L, s->handle.loop, s, sent);
       return 0;

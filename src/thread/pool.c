@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/detached.h"
 #include "base/mutex.h"
+#include "core/process.h"
 #include "thread/job.h"
 #include "thread/parcel.h"
 
@@ -288,6 +289,7 @@ static void *thread_main(void *arg) {
   Worker w;
   char *why;
   name_thread(pool);
+  process_hear_sigpipe();
   if (worker_open(&w, &pool->setup, &why)) {
     work(pool, &w);
     worker_close(&w);
