@@ -6,6 +6,9 @@ local t = require "helper"
 
 TestInterrupt = {}
 TestInterruptOfRunningCode = {}
+TestInterruptThatIsSwallowed = {}
+TestInterruptAtTheEnd = {}
+TestInterruptWords = {}
 TestInterruptAndOthers = {}
 TestSignalHandler = {}
 
@@ -399,7 +402,7 @@ function TestInterruptOfRunningCode:test_breaks_a_main_that_swallowed_the_first_
       interrupt()
       pcall(asyncio.sleep, 1000)
       print "swallowed"
-      interrupt_twice()
+      interrupt()
       spin()
     end)
   ]])
@@ -441,6 +444,263 @@ function TestInterruptOfRunningCode:test_the_third_one_ends_the_process()
     end)
   ]]
   t.assertEquals({ out, code }, { "", KILLED_BY_SIGINT })
+end
+
+-- a task that catches its cancellation and goes on: the second breaks it, however it waits
+
+--- A loop that never ends by itself; each round asks for a Ctrl-C before it waits.
+local function assert_broken(wait, setup)
+  local out, err, code = run(([[
+    local function main()
+      %s
+      for _ = 1, 5 do
+        interrupt()
+        %s
+      end
+      print "never broken"
+    end
+    local runner = asyncio.Runner { cancel_timeout = 0.01 }
+    local ok, err = pcall(runner.run, runner, main)
+    runner:close()
+    print(not ok and asyncio.isinstance(err, asyncio.KeyboardInterrupt))
+  ]]):format(setup or "", wait))
+  t.assertEquals({ out, (err:gsub("asyncio: a task went on.*", "")), code }, { "true\n", "", 0 })
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_that_sleeps()
+  assert_broken "pcall(asyncio.sleep, 1000)"
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_that_gives_way_for_ever()
+  assert_broken "pcall(asyncio.sleep, 1000) interrupt() while true do pcall(asyncio.sleep, 0) end"
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_whose_handler_makes_words_of_it()
+  assert_broken "xpcall(asyncio.sleep, debug.traceback, 1000)"
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_in_asyncio_coroutine()
+  assert_broken "asyncio.coroutine.wrap(function() while true do pcall(asyncio.sleep, 1000) interrupt() end end)()"
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_that_awaits_a_task_that_swallows()
+  assert_broken("pcall(asyncio.await, task)", [[
+    local task = asyncio.create_task(function() while true do pcall(asyncio.sleep, 1000) end end)
+    asyncio.create_task(function() asyncio.sleep(0.3) interrupt() end)
+  ]])
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_that_gathers_tasks_that_swallow()
+  assert_broken("pcall(asyncio.gather, task, function() asyncio.sleep(1000) end)", [[
+    local task = asyncio.create_task(function() while true do pcall(asyncio.sleep, 1000) end end)
+    asyncio.create_task(function() asyncio.sleep(0.3) interrupt() end)
+  ]])
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_that_waits_for_its_group()
+  assert_broken([[
+    local group <close> = asyncio.TaskGroup()
+    group:create_task(function()
+      pcall(asyncio.sleep, 1000)
+      interrupt()
+      while true do pcall(asyncio.sleep, 1000) end
+    end)
+  ]])
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_in_a_timeout_that_holds_a_lock_without_a_report()
+  assert_broken("pcall(asyncio.sleep, 1000)", [[
+    local limit <close> = asyncio.timeout(1000)
+    local lock = asyncio.Lock()
+    local _ <close> = lock:acquire()
+  ]])
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_a_main_that_waits_for_a_condition()
+  assert_broken("pcall(condition.wait, condition)", "local condition = asyncio.Condition() condition:acquire()")
+end
+
+function TestInterruptThatIsSwallowed:test_breaks_cleaning_up_that_waits()
+  assert_prints("cleans up\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      local _ <close> = on_close(function()
+        print "cleans up"
+        interrupt()
+        asyncio.sleep(1000)
+        print "not reached"
+      end)
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterruptThatIsSwallowed:test_of_a_main_that_calls_uncancel_is_the_first_again()
+  assert_prints("caught\ncaught\ncaught\nrun returned 3\n", [[
+    run(function()
+      local me, n = asyncio.current_task(), 0
+      repeat
+        interrupt()
+        pcall(asyncio.sleep, 1000)
+        print "caught"
+        me:uncancel()
+        n = n + 1
+      until n == 3
+      return n
+    end)
+  ]])
+end
+
+function TestInterruptThatIsSwallowed:test_ends_the_process_at_the_third_though_the_loop_turns()
+  local out, err, code = run [[
+    run(function()
+      local condition = asyncio.Condition()
+      condition:acquire()
+      asyncio.create_task(function()
+        condition:acquire()
+        for _ = 1, 5 do
+          asyncio.sleep(0.3)
+          interrupt()
+        end
+      end)
+      condition:wait() -- does not leave without its lock
+    end)
+  ]]
+  t.assertEquals({ out, err, code }, { "", "", KILLED_BY_SIGINT })
+end
+
+-- the end of run
+
+function TestInterruptAtTheEnd:test_ends_the_waiting_for_a_thread_and_reports_nothing()
+  assert_prints("run raised KeyboardInterrupt\nat once true\n", [[
+    local began = os.time()
+    run(function()
+      asyncio.get_running_loop():run_in_executor(nil, asyncio.blocking_sleep, 8)
+      asyncio.get_running_loop():call_later(0.1, interrupt)
+      return "result"
+    end)
+    print("at once", os.time() - began < 5)
+  ]])
+end
+
+function TestInterruptAtTheEnd:test_ends_the_waiting_for_a_task_that_cleans_up()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.create_task(function()
+        local _ <close> = on_close(function()
+          interrupt()
+          asyncio.sleep(1000)
+          print "not reached"
+        end)
+        asyncio.sleep(1000)
+      end)
+      asyncio.sleep(0)
+    end)
+  ]])
+end
+
+function TestInterruptAtTheEnd:test_ends_the_waiting_in_close_of_a_Runner()
+  assert_prints("true\nclosed true\n", [[
+    local runner = asyncio.Runner {}
+    runner:run(function()
+      asyncio.create_task(function()
+        local _ <close> = on_close(function()
+          interrupt()
+          asyncio.sleep(1000)
+        end)
+        asyncio.sleep(1000)
+      end)
+      asyncio.sleep(0)
+    end)
+    local loop = runner:get_loop()
+    local ok, err = pcall(runner.close, runner)
+    print(not ok and asyncio.isinstance(err, asyncio.KeyboardInterrupt))
+    print("closed", loop:is_closed())
+  ]])
+end
+
+function TestInterruptAtTheEnd:test_tells_of_the_error_that_main_had_ended_with()
+  assert_prints("true true boom\n", [[
+    local ok, err = pcall(asyncio.run, function()
+      asyncio.create_task(function()
+        local _ <close> = on_close(function()
+          interrupt()
+          asyncio.sleep(1000)
+        end)
+        asyncio.sleep(1000)
+      end)
+      asyncio.sleep(0)
+      error("boom", 0)
+    end)
+    print(asyncio.isinstance(err, asyncio.KeyboardInterrupt), tostring(err):find("boom", 1, true) ~= nil,
+      err.context)
+  ]])
+end
+
+function TestInterruptAtTheEnd:test_leaves_the_first_one_as_what_run_raises()
+  assert_prints("true\n", [[
+    local ok, err = pcall(asyncio.run, function()
+      asyncio.create_task(function()
+        local _ <close> = on_close(function()
+          interrupt()
+          asyncio.sleep(1000)
+        end)
+        asyncio.sleep(1000)
+      end)
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+    print(err.message:match "main waited %(sleep%)" ~= nil)
+  ]])
+end
+
+-- what the person is told
+
+function TestInterruptWords:test_say_where_main_waited()
+  assert_prints("interrupted by Ctrl-C: main waited (queue get) at program.lua\ntrue\n", [[
+    local ok, err = pcall(asyncio.run, function()
+      local queue = asyncio.Queue()
+      interrupt()
+      queue:get()
+    end)
+    print((err.message:gsub("/%S*/", ""):gsub(":%d+$", "")))
+    print(err.traceback:find(err.message:match ":%d+$" .. ": in function") ~= nil)
+  ]])
+end
+
+function TestInterruptWords:test_lead_through_the_tasks_that_are_awaited()
+  assert_prints("true\n", [[
+    local function inner()
+      interrupt()
+      asyncio.Event():wait()
+    end
+    local ok, err = pcall(asyncio.run, function() asyncio.await(asyncio.create_task(inner)) end)
+    print(err.traceback:find "program.lua:%d+: in .*\n'Task%-1' awaits it:\n.*program.lua:%d+: in " ~= nil)
+  ]])
+end
+
+function TestInterruptWords:test_have_the_call_graph_in_debug_mode()
+  assert_prints("true\n", [[
+    local runner <close> = asyncio.Runner { debug = true }
+    local ok, err = pcall(runner.run, runner, function()
+      local _ = asyncio.create_task { asyncio.sleep, 1000, name = "the other" }
+      asyncio.sleep(0)
+      interrupt()
+      asyncio.Event():wait()
+    end)
+    print(err.traceback:find "all tasks:\n.*Task 'the other' waits %(sleep%)" ~= nil)
+  ]])
+end
+
+function TestInterruptWords:test_say_where_spinning_code_was_broken()
+  assert_prints("true true\n", [[
+    local ok, err = pcall(asyncio.run, function()
+      interrupt_twice()
+      spin()
+    end)
+    print(err.message:match "^interrupted by Ctrl%-C at .*program.lua:%d+$" ~= nil,
+      err.traceback:find "in .*'spin'" ~= nil)
+  ]])
 end
 
 -- what was there before

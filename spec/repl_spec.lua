@@ -137,6 +137,11 @@ both_ways("goes_on_reading_while_the_input_is_incomplete", function(environment)
     "f = function(x)\r", ">> ", "return x\r", ">> ", "end\r", "> ", "f(1)\r", "\n1\n> " }, environment)
 end)
 
+both_ways("has_asyncio_run_run_main_in_the_input", function(environment)
+  session({ "> ", "asyncio.run(function(x) asyncio.sleep(0.01) return 'ran ' .. x end, 'here')\r", "\nran here\n> " },
+    environment)
+end)
+
 both_ways("forgets_locals_after_their_input", function(environment)
   session({ "> ", "local y = 7; print(y)\r", "\n7\n> ", "y\r", "\nnil\n> " }, environment)
 end)
@@ -217,9 +222,21 @@ end)
 
 interrupts("twice_breaks_an_input_that_does_not_await", function(environment)
   local output = session({ "> ", "print 'spins' while true do end\r", "\nspins\n", CTRL_C, "^C", CTRL_C,
-    "KeyboardInterrupt: interrupted by Ctrl-C\n", "", "> ", "'still ' .. 'here'\r", "\nstill here\n" },
+    "KeyboardInterrupt: interrupted by Ctrl-C at stdin:1\n", "", "> ", "'still ' .. 'here'\r", "\nstill here\n" },
     environment)
   t.assertNotStrContains(output, "traceback")
+end)
+
+interrupts("twice_breaks_an_input_that_swallows_it", function(environment)
+  session({ "> ", "print 'loops' while true do pcall(asyncio.sleep, 0.05) end\r", "\nloops\n", CTRL_C, "^C", CTRL_C,
+    "KeyboardInterrupt: interrupted by Ctrl-C at stdin:1\n", "", "> ", "'still ' .. 'here'\r", "\nstill here\n" },
+    environment)
+end)
+
+interrupts("of_each_input_is_the_first", function(environment)
+  session({ "> ", "print 'one' pcall(asyncio.sleep, 1000)\r", "\none\n", CTRL_C, "> ",
+    "print 'two' asyncio.sleep(1000)\r", "\ntwo\n", CTRL_C, "interrupted\n> ",
+    "print 'three' asyncio.sleep(1000)\r", "\nthree\n", CTRL_C, "interrupted\n> " }, environment)
 end)
 
 interrupts("twice_breaks_a_background_task_that_does_not_await", function(environment)
@@ -461,8 +478,36 @@ function TestRunner:test_ends_with_130_after_ctrl_c()
     require "asyncio".sleep(1000)
   ]]
   local output, code = in_terminal("exec " .. COMMAND .. " " .. name, { "waits\n", CTRL_C, "cleaned" })
-  t.assertEquals(output, "waits\n^Ccleaned\nasyncio: interrupted\n")
+  t.assertStrMatches(output, "waits\n^Ccleaned\nasyncio: KeyboardInterrupt: interrupted by Ctrl%-C: main waited "
+    .. "%(sleep%) at .*:3\nstack traceback:\n.*")
   t.assertEquals(code, 130)
+end
+
+function TestRunner:test_has_asyncio_run_run_main_in_the_task_that_is_there()
+  local output, errors, code = piped("-", [[
+    local asyncio = require "asyncio"
+    local left = asyncio.create_task(function() asyncio.sleep(0.01) print "goes on" end)
+    local me = asyncio.current_task()
+    print(asyncio.run(function(...)
+      asyncio.sleep(0)
+      return asyncio.current_task() == me, ...
+    end, "a", nil, 3))
+    print(pcall(asyncio.run, function() error("boom", 0) end))
+    print(asyncio.run(asyncio.create_task(function() return "a task's" end)))
+    print(asyncio.run(coroutine.create(function() return "a coroutine's" end)))
+    asyncio.await(left)
+    print(select(2, asyncio.await(asyncio.create_task(function() return pcall(asyncio.run, print) end))))
+    print((select(2, pcall(asyncio.run, 42)):gsub("^.*bad", "bad")))
+  ]])
+  t.assertEquals({ output, errors, code }, { [[
+true	a	nil	3
+false	boom
+a task's
+a coroutine's
+goes on
+an event loop is already running in this Lua state: call main() itself, or create_task(main)
+bad argument #1 to 'run' (function or coroutine expected, got number)
+]], "", 0 })
 end
 
 function TestRunner:test_tells_what_it_takes()

@@ -2,6 +2,7 @@
 -- @module asyncio.console
 local asyncio = require "asyncio"
 local core = require "asyncio.core"
+local host = require "asyncio.runner".host
 local terminal = require "asyncio.terminal"
 
 local console = {}
@@ -77,6 +78,8 @@ local function run_input(self, chunk)
   self.inputs = self.inputs + 1
   local task = asyncio.create_task { chunk, name = "input " .. self.inputs }
   self.input = task
+  host(task)
+  self.runner:_watch(task)
   asyncio.wait { task }
   self.input = nil
   if task:cancelled() then
@@ -110,14 +113,16 @@ local function main(self)
   self.terminal:close()
 end
 
---- Ctrl-C: the running input is cancelled; at the prompt the line is given up.
-local function on_interrupt(self)
-  if self.input and not self.input:done() then
-    self.input:cancel()
-  elseif self.reading and not self.given_up then
-    self.given_up = true
-    self.main:cancel()
-  end
+--- Ctrl-C is for the running input: it is cancelled, and broken by the next one.
+local function running_input(self)
+  return self.input and not self.input:done() and self.input or nil
+end
+
+--- At the prompt it gives the line up.
+local function give_line_up(self)
+  if not self.reading or self.given_up then return end
+  self.given_up = true
+  self.main:cancel()
 end
 
 --- What is reported is written above the prompt.
@@ -126,18 +131,14 @@ local function on_report(self, loop, context)
   self.terminal:aside(loop.default_exception_handler, loop, context)
 end
 
---- In the loop: SIGINT is its own only now.
-local function begin_run(self, loop)
-  loop:add_signal_handler("SIGINT", on_interrupt, self)
-  if self.broken and self.terminal then self.terminal:aside(complain, "interrupted") end
-end
-
 --- Runs a REPL until the user leaves it. `asyncio` is a global in it.
 -- Raises where a loop runs already.
 function console.run()
   local runner <close> = asyncio.Runner {}
   local loop = runner:get_loop()
-  local self = setmetatable({ inputs = 0 }, Console)
+  local self = setmetatable({ inputs = 0, runner = runner }, Console)
+  function runner.interruptible() return running_input(self) end
+  function runner.on_interrupt() give_line_up(self) end
   _G.asyncio = asyncio
   loop:set_exception_handler(function(_, context) on_report(self, loop, context) end)
   local task
@@ -146,7 +147,9 @@ function console.run()
       task = loop:create_task { main, self, name = "REPL" }
       task:add_done_callback(function() self.reading, self.given_up = false, false end)
     end
-    loop:call_soon(begin_run, self, loop)
+    if self.broken and self.terminal then
+      loop:call_soon(self.terminal.aside, self.terminal, complain, "interrupted")
+    end
     local ok, err = pcall(runner.run, runner, task)
     if not ok and not core.isinstance(err, core.KeyboardInterrupt) then error(err, 0) end
     self.broken = not ok and not self.input

@@ -126,6 +126,31 @@ function graph.of_loop(loop)
   return format_all(tasks, survey(tasks))
 end
 
+--- The first place "file:line" of a traceback that is neither C's nor ours.
+local function first_place(traceback)
+  for place in (traceback or ""):gmatch "\n\t([^\n]-:%d+): in" do
+    local ours = place:match "asyncio/(%l+)%.lua:%d+$"
+    if not (ours and package.loaded["asyncio." .. ours]) then return place end
+  end
+end
+
+-- Where a task waits, for a person: in words, and the tracebacks of what it awaits and its own, the innermost
+-- first. nil when it waits for nothing.
+function graph.waiting(task)
+  local kind, future = core.task_wait(task)
+  if not kind then return nil end
+  local place, known = first_place(task:traceback()), { [task] = true }
+  local words = ("(%s)%s"):format(kind, place and " at " .. place or "")
+  local text = task:traceback()
+  while future and future.get_name and not known[future] and not future:done() do
+    known[future] = true
+    text = ("%s\n'%s' awaits it:\n%s"):format(future:traceback(), task:get_name(), text)
+    task = future
+    future = select(2, core.task_wait(task))
+  end
+  return words, text
+end
+
 --- Who awaits whom, as text: each task with the places where it stands, and below it what it awaits.
 -- Cycles are marked. A task that waits for a lock waits for the one that holds it.
 -- @param[opt] what a Task; `"all"`: every task of the running loop; nil: the running task, or all

@@ -2,6 +2,7 @@
 -- @module asyncio.runner
 local check = require "asyncio.check"
 local core = require "asyncio.core"
+local graph = require "asyncio.graph"
 local threads = require "asyncio.threads"
 
 local isinstance = core.isinstance
@@ -9,6 +10,10 @@ local isinstance = core.isinstance
 local CANCEL_ROUNDS = 3 -- how often a task that goes on all the same is cancelled at the end
 local CANCEL_PAUSE = 1  -- seconds that each time it has to end
 local FLUSH_PAUSE = 0.002 -- seconds between two looks at what has left
+local RUNNING = "an event loop is already running in this Lua state: call main() itself, or create_task(main)"
+local INTERRUPTED = "interrupted by Ctrl-C"
+
+local hosts = setmetatable({}, { __mode = "k" }) -- main tasks of scripts, and the REPL's inputs
 
 --- Runs functions on one loop, several times if need be; `asyncio.Runner` makes it.
 -- @type Runner
@@ -60,35 +65,86 @@ local function check_main(main)
   end
 end
 
-local function finish(self, task, caught, ok, ...)
-  if caught then core.release_interrupt(self.loop) end
+-- Ctrl-C
+
+--- Notes where the task waits that is about to be cancelled.
+local function note_wait(self, task)
+  if not task.get_name then return end -- a plain future
+  local words, traceback = graph.waiting(task)
+  if not words then return end
+  self.waited, self.waited_traceback = words, traceback
+  if self.loop:get_debug() then
+    self.waited_traceback = traceback .. "\nall tasks:\n" .. graph.of_loop(self.loop)
+  end
+end
+
+--- The first cancels the task. The next, when that has come to nothing, breaks it.
+local function interrupt(self, task)
+  if not self.interrupted or task.get_name and task:cancelling() == 0 then
+    self.interrupted = true
+    pcall(note_wait, self, task)
+    task:cancel()
+  elseif task.get_name then
+    task:_break()
+  else
+    error(core.KeyboardInterrupt(INTERRUPTED), 0)
+  end
+end
+
+--- Has SIGINT call a function while the loop runs. For `run` it stays so until all has been cleaned up.
+local function catch(self, task, fn)
+  self.interrupted, self.waited, self.waited_traceback = false, nil, nil
+  self.caught, self.untold = core.catch_interrupt(self.loop, fn, task)
+end
+
+local function release(self)
+  if self.caught then core.release_interrupt(self.loop) end
+  self.caught = false
+end
+
+local function keyboard_interrupt(self)
+  local where = self.waited and ": main waited " .. self.waited or ""
+  return core.KeyboardInterrupt { message = INTERRUPTED .. where, traceback = self.waited_traceback }
+end
+
+local function finish(self, task, ok, ...)
   core.release_cancel(self.loop)
+  if not self.whole then release(self) end
   if ok then return ... end
   local err = ...
   if self.interrupted and task:cancelled() and isinstance(err, core.CancelledError) then
-    err = core.KeyboardInterrupt "interrupted by Ctrl-C"
+    err = keyboard_interrupt(self)
   end
   self.failed = task
   error(err, 0)
 end
 
+--- Has Ctrl-C interrupt this task. The REPL says by `interruptible` which it is then, if any.
+function Runner:_watch(task)
+  catch(self, task, function()
+    if self.interruptible then task = self.interruptible() end
+    if task then return interrupt(self, task) end
+    core.interrupt_answered(self.loop)
+    self.on_interrupt()
+  end)
+end
+
 --- Runs a function as a task, to its end.
--- Ctrl-C cancels it, and raises KeyboardInterrupt here.
+-- Ctrl-C cancels it, and raises KeyboardInterrupt here. If it catches that and goes on, without a word
+-- (`task:uncancel()`), the next Ctrl-C raises KeyboardInterrupt in whatever it does, until it has ended.
+-- A third ends the process.
 -- @param main a function, or a coroutine that has not started
 -- @param ... its arguments
 -- @return its results
 function Runner:run(main, ...)
   check_main(main)
-  if core.in_run() then error(core.Error "an event loop is already running in this Lua state", 2) end
+  if core.in_run() then error(core.Error(RUNNING), 2) end
   local loop = self:get_loop()
   local task = core.isfuture(main) and main or loop:create_task(main, ...)
-  self.interrupted = false
-  local caught = core.catch_interrupt(loop, function()
-    self.interrupted = true
-    task:cancel()
-  end)
+  self:_watch(self.interruptible and self.interruptible() or task)
+  if self.script then hosts[task] = true end
   core.catch_cancel(loop, function() task:cancel() end)
-  return finish(self, task, caught, pcall(loop.run_until_complete, loop, task))
+  return finish(self, task, pcall(loop.run_until_complete, loop, task))
 end
 
 -- What follows waits by callbacks and futures that nobody else has: a task would be among `all_tasks`, and a
@@ -144,19 +200,30 @@ local function flush(self, loop)
   loop:run_until_complete(flushed)
 end
 
+local function clean_up(self, loop)
+  cancel_all(self, loop)
+  threads.shutdown_default(loop, self.opts.executor_timeout)
+  flush(self, loop)
+end
+
+--- Cleans up; Ctrl-C ends what is waited for meanwhile.
+local function clean_up_interruptibly(self, loop)
+  catch(self, nil, function() error(core.KeyboardInterrupt(INTERRUPTED .. " as the run cleaned up"), 0) end)
+  local untold = self.untold and self.failed == nil -- Ctrl-C came as main ended
+  local ok, err = pcall(clean_up, self, loop)
+  if ok and untold then ok, err = false, core.KeyboardInterrupt(INTERRUPTED) end
+  return ok, err
+end
+
 --- Cancels what is left and waits for it, shuts the default executor down and waits for its jobs, sends
--- what was written, closes the loop.
+-- what was written, closes the loop. Ctrl-C ends the waiting, and is raised as KeyboardInterrupt.
 function Runner:close()
   if self.closed then return end
   if core.in_run() then error(core.Error "cannot close a runner while a loop runs", 2) end
   self.closed = true
   local loop = self.loop
   if not loop or loop:is_closed() then return end
-  local ok, err = pcall(function()
-    cancel_all(self, loop)
-    threads.shutdown_default(loop, self.opts.executor_timeout)
-    flush(self, loop)
-  end)
+  local ok, err = clean_up_interruptibly(self, loop)
   loop:close()
   if not ok then error(err, 0) end
 end
@@ -174,10 +241,40 @@ function Runner:__close()
   return self:close()
 end
 
+--- Cleaning up has failed, or was broken off.
+local function raise_instead(err, results)
+  if not results[1] and isinstance(err, core.KeyboardInterrupt) then
+    if isinstance(results[2], core.KeyboardInterrupt) then error(results[2], 0) end
+    err.message = ("%s; main had failed: %s"):format(err.message, tostring(results[2]))
+    err.context = results[2]
+  end
+  error(err, 0)
+end
+
+local function run_whole(runner, main, ...)
+  runner.whole = true
+  local results = table.pack(pcall(runner.run, runner, main, ...))
+  local closed, why = pcall(runner.close, runner)
+  if not closed then raise_instead(why, results) end
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local err, traceback = results[2], runner.failed and runner.failed:traceback()
+  if type(err) == "string" and traceback then err = err .. "\n" .. traceback end
+  error(err, 0)
+end
+
+--- In the main task of a script: there is a loop, and it goes on.
+local function run_here(main, ...)
+  if core.isfuture(main) or type(main) == "thread" then return core.await(main) end
+  return main(...)
+end
+
 --- Runs a function as the main task of a new loop, and everything it starts.
 -- At the end, however it comes, all other tasks are cancelled and waited for, what was written is
 -- sent, and the loop is closed. An error leaves as it is; to one that is a string the task's
--- traceback is appended.
+-- traceback is appended. Ctrl-C is as for `Runner:run`; while the rest is waited for it ends the waiting,
+-- and leaves as KeyboardInterrupt.
+-- In the main task of a script (`asyncio script.lua`) or of the REPL there is a loop already: main runs
+-- there, as if called, and nothing ends.
 -- @param main a function, or a coroutine that has not started
 -- @param ... its arguments
 -- @return its results
@@ -192,15 +289,22 @@ end
 -- print(asyncio.run(main, "world")) --> hello, world
 -- @function run
 local function run(main, ...)
-  if core.in_run() then error(core.Error "an event loop is already running in this Lua state", 2) end
   check_main(main)
-  local runner = new_runner()
-  local results = table.pack(pcall(runner.run, runner, main, ...))
-  runner:close()
-  if results[1] then return table.unpack(results, 2, results.n) end
-  local err, traceback = results[2], runner.failed and runner.failed:traceback()
-  if type(err) == "string" and traceback then err = err .. "\n" .. traceback end
-  error(err, 0)
+  if not core.in_run() then return run_whole(new_runner(), main, ...) end
+  if not (hosts[core.current_task()] and core.can_wait()) then error(core.Error(RUNNING), 2) end
+  return run_here(main, ...)
 end
 
-return { Runner = new_runner, run = run }
+--- Runs a script as `run` would, but in its task `run` itself may be called.
+local function run_script(main, ...)
+  local runner = new_runner()
+  runner.script = true
+  return run_whole(runner, main, ...)
+end
+
+return {
+  Runner = new_runner,
+  run = run,
+  run_script = run_script,
+  host = function(task) hosts[task] = true end,
+}

@@ -101,8 +101,9 @@ function threads.shutdown_default(loop, timeout)
   executor:_shutdown(false)
   local ended = executor:_watch(loop)
   local handle = loop:_call_later(timeout or EXECUTOR_TIMEOUT, ended.cancel, ended)
-  pcall(loop.run_until_complete, loop, ended)
+  local ok, err = pcall(loop.run_until_complete, loop, ended)
   handle:cancel()
+  if not ok and core.isinstance(err, core.KeyboardInterrupt) then error(err, 0) end
 end
 
 return threads

@@ -35,6 +35,7 @@ void asy_cancel_take(lua_State *L, Task *t) {
 }
 
 int asy_task_raise(lua_State *L, Task *t) {
+  if (t->broken) return asy_interrupt_raise(L);
   asy_cancel_take(L, t);
   if (t->loop->debug) note_place(L, t, "raised_at", 0);
   return lua_error(L);
@@ -45,6 +46,17 @@ bool asy_cancel_abort(lua_State *L, Task *t) {
   Abort outcome = t->kind->abort(L, t);
   t->in_cancel = false;
   return outcome == ASY_DETACHED && t->phase == TASK_PARKED;
+}
+
+bool asy_cancel_drop(lua_State *L, Task *t) {
+  if (!t->kind->forward) return asy_cancel_abort(L, t);
+  list_remove(&t->waiter.link); /* it awaits a future, which is not told */
+  return true;
+}
+
+void asy_task_break(lua_State *L, Task *t) {
+  t->broken = true;
+  if (t->phase == TASK_PARKED && !t->in_cancel && asy_cancel_drop(L, t)) task_wake(t, ASY_WOKEN_CANCELLED);
 }
 
 /* arg: task (light) */

@@ -14,6 +14,9 @@ void asy_cancel_take(lua_State *L, Task *t);
 /* Tells what a parked task waits for; whether that lets it go at once. It may also have woken it. */
 bool asy_cancel_abort(lua_State *L, Task *t);
 
+/* The same, but what it awaits is left alone: whether it has let go. */
+bool asy_cancel_drop(lua_State *L, Task *t);
+
 /* A request goes on to the task that t is about to wait for. If that fails, t doesn't wait. */
 void asy_cancel_pass_on(lua_State *L, Task *t, Task *next);
 

@@ -197,6 +197,8 @@ static inline void asy_loop_checkopen(lua_State *L, const Loop *loop) {
 /* Raises KeyboardInterrupt at the next instruction that L runs, again and again until disarmed.
 ** Safe in a signal handler. Armed anew for another coroutine it leaves the former one. */
 void asy_interrupt_arm(Runtime *rt, lua_State *L);
+/* Raises one, with the traceback. */
+int asy_interrupt_raise(lua_State *L) ASY_NORETURN;
 void interrupt_disarm(Runtime *rt);
 
 /* Sets the garbage hunt for lost errors going. */

@@ -43,11 +43,11 @@ static int park(lua_State *L, Task *t) {
   t->code = 0;
   t->parked = L;
   t->phase = TASK_PARKED;
-  if (t->requests) {
-    Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
+  if (t->requests || t->broken) {
+    Task *next = t->kind->forward && !t->broken ? t->kind->forward(t) : NULL;
     if (next)
       asy_cancel_pass_on(L, t, next);
-    else if (asy_cancel_abort(L, t)) {
+    else if (t->broken ? asy_cancel_drop(L, t) : asy_cancel_abort(L, t)) {
       t->phase = TASK_RUNNING;
       t->parked = NULL;
       return asy_task_raise(L, t);

@@ -5,33 +5,35 @@
 
 #include "core/report.h"
 
-/* args: loop (light), scope, its place, task; what a forgotten `<close>` leaves behind */
+/* args: loop (light), scope, its place, task, whether to be quiet; what a forgotten `<close>` leaves behind */
 static int forget_scope(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
   luaL_getmetafield(L, 2, "__name");
   lua_pushfstring(L, "a scope was never closed (local _ <close> = ...): %s", lua_tostring(L, -1));
   lua_pushfstring(L, "made at %s", lua_tostring(L, 3));
-  asy_report(L, loop, (Report){.message = lua_tostring(L, -2), .key = "task", .object = 4,
-                               .traceback = lua_tostring(L, -1)});
+  if (!lua_toboolean(L, 5))
+    asy_report(L, loop, (Report){.message = lua_tostring(L, -2), .key = "task", .object = 4,
+                                 .traceback = lua_tostring(L, -1)});
   lua_getfield(L, 2, "_forget");
   lua_pushvalue(L, 2);
   lua_call(L, 1, 0);
   return 0;
 }
 
-/* args: loop (light), task */
+/* args: loop (light), task, whether to be quiet */
 static int forget_scopes(lua_State *L) {
   asy_future_extras(L, 2, true);
-  lua_getfield(L, 3, "scopes");
+  lua_getfield(L, 4, "scopes");
   lua_pushnil(L);
-  lua_setfield(L, 3, "scopes");
-  for (lua_pushnil(L); lua_next(L, 4); lua_settop(L, 5)) {
+  lua_setfield(L, 4, "scopes");
+  for (lua_pushnil(L); lua_next(L, 5); lua_settop(L, 6)) {
     lua_pushcfunction(L, forget_scope);
     lua_pushvalue(L, 1);
-    lua_pushvalue(L, 5);
     lua_pushvalue(L, 6);
+    lua_pushvalue(L, 7);
     lua_pushvalue(L, 2);
-    if (lua_pcall(L, 4, 0, 0) != LUA_OK)
+    lua_pushvalue(L, 3);
+    if (lua_pcall(L, 5, 0, 0) != LUA_OK)
       asy_report(L, lua_touserdata(L, 1), (Report){.message = "a scope could not be closed", .exception = -1});
   }
   return 0;
@@ -40,12 +42,13 @@ static int forget_scopes(lua_State *L) {
 void asy_scopes_forget(lua_State *L, Loop *loop, Task *t) {
   for (ListNode *node; (node = list_take(&t->guards));) {
     Guard *g = asy_container(node, Guard, link);
-    g->forgotten(L, loop, g);
+    g->forgotten(L, loop, g, t->broken);
   }
   if (!t->scopes) return;
   t->scopes = 0;
   lua_pushcfunction(L, forget_scopes);
   lua_pushlightuserdata(L, loop);
   lua_pushvalue(L, -3);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
+  lua_pushboolean(L, t->broken); /* Ctrl-C let no <close> run */
+  if (lua_pcall(L, 3, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
 }

@@ -20,6 +20,7 @@ static FutureState failure(lua_State *L, Loop *loop, Task *t) {
   if (asy_isinstance(L, -1, ASY_CANCELLED)) return FUTURE_CANCELLED;
   if (asy_isinstance(L, -1, ASY_KEYBOARD_INTERRUPT)) {
     t->future.looked = true;
+    t->broken = true;
     lua_pushvalue(L, -1);
     asy_loop_setfield(L, loop, "fatal");
     loop->fatal = true;
@@ -181,6 +182,7 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
   t->top = t->co;
   t->budget = ASY_BUDGET;
   t->phase = TASK_RUNNING;
+  if (t->broken) asy_interrupt_arm(rt, t->parked ? t->parked : t->co);
   status = resume(L, t, rt, n);
   rt->current = NULL;
   if (rt->armed) interrupt_disarm(rt);

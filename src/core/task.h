@@ -19,8 +19,8 @@ struct Task;
 /* What a task must give back before it ends: a lock. */
 typedef struct Guard {
   ListNode link; /* in the task's guards */
-  /* The task has ended and never gave it back: reports, and does it. stack: ..., task */
-  void (*forgotten)(lua_State *L, Loop *loop, struct Guard *g);
+  /* The task has ended and never gave it back: does it, and, unless quiet, reports that. stack: ..., task */
+  void (*forgotten)(lua_State *L, Loop *loop, struct Guard *g, bool quiet);
 } Guard;
 
 typedef enum Abort {
@@ -85,6 +85,7 @@ typedef struct Task {
   bool own_coro;         /* the coroutine is ours, to be used again */
   bool anchored;         /* its user value holds what it waits on, or did last */
   bool in_cancel;        /* a cancellation is being passed on through it */
+  bool broken;           /* its Lua code gets a KeyboardInterrupt until it has ended */
 } Task;
 
 _Static_assert(offsetof(Task, future) == 0, "a task is a future");
@@ -136,6 +137,9 @@ void asy_task_cancel(lua_State *L, Task *t, int msg);
 
 /* The same with an error object that the caller knows: stack: ..., task, request → ..., task */
 void asy_task_request(lua_State *L, Task *t);
+
+/* Raises KeyboardInterrupt in all its Lua code from now on, until it has ended; what it waits for is dropped. */
+void asy_task_break(lua_State *L, Task *t);
 
 /* Takes an undelivered request back: the error at idx, or with idx 0 all of them. */
 bool asy_task_withdraw(lua_State *L, Task *t, int idx);

@@ -156,6 +156,13 @@ static int task_uncancel(lua_State *L) {
   return 1;
 }
 
+/* For Ctrl-C: nothing goes on in it any more. */
+static int task_break(lua_State *L) {
+  Task *t = check_task(L);
+  if (t->phase != TASK_ENDED) asy_task_break(L, t);
+  return 0;
+}
+
 /* For scopes: a request whose error object they know. → whether the task can still get it */
 static int task_request(lua_State *L) {
   Task *t = check_task(L);
@@ -377,6 +384,7 @@ static const luaL_Reg methods[] = {{"cancel", task_cancel},
                                    {"set_name", task_set_name},
                                    {"get_coro", task_get_coro},
                                    {"traceback", task_traceback},
+                                   {"_break", task_break},
                                    {"_request", task_request},
                                    {"_withdraw", task_withdraw},
                                    {"_requeue", task_requeue},

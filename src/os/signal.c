@@ -3,8 +3,10 @@
 **
 ** SIGINT is taken with a sigaction of our own: libuv's handler could only tell a loop that turns.
 ** One loop of the process owns it; `owner` is the only mutable static of asyncio.core. The first
-** SIGINT wakes the loop, which calls the Interrupt's function. A second one before the loop has
-** turned raises KeyboardInterrupt in the Lua code that runs. A third takes the default action.
+** SIGINT wakes the loop, which calls the Interrupt's function: that cancels a task. A second one, where the
+** first came to nothing, raises KeyboardInterrupt in the Lua code that runs, and has the function called again.
+** A third takes the default action, whatever the program does meanwhile. The first has been answered once
+** its task has ended or called `uncancel`, once a handler of the user's has run, or the function said so.
 */
 #include "core/loop.h"
 
@@ -31,8 +33,14 @@ typedef struct Interrupt {
   uint64_t loop_id;
   pthread_t thread;
   struct sigaction old;
-  volatile sig_atomic_t unanswered;
-} Interrupt; /* user value 1: what to call */
+  const Task *task;  /* what the function cancels, or NULL */
+  bool asked;        /* the function has been called */
+  volatile sig_atomic_t unseen;     /* SIGINTs since the loop turned */
+  volatile sig_atomic_t unanswered; /* those that nothing has come of */
+} Interrupt; /* user values: what to call; the task */
+
+#define INTERRUPT_UV_FN 1
+#define INTERRUPT_UV_TASK 2
 
 static _Atomic(Interrupt *) owner;
 
@@ -56,11 +64,31 @@ static bool on_main_thread(void) {
 #endif
 }
 
-/* Runs in the handler, on the loop's thread: only reads what this thread wrote. */
-static void second_sigint(Loop *loop) {
+/* What follows runs in the handler, on the loop's thread: only reads what this thread wrote. */
+
+static void arm(const Loop *loop) {
   Task *t = loop->rt->current;
   lua_State *L = t ? t->top : loop->L;
   if (L && !loop->rt->armed) asy_interrupt_arm(loop->rt, L);
+}
+
+/* The task of the one before is no more, or goes on with a good conscience. */
+static bool has_answered(const Interrupt *it) {
+  return it->asked && it->task && (it->task->phase == TASK_ENDED || !it->task->cancelling);
+}
+
+static void take_default(int signum) {
+  signal(signum, SIG_DFL);
+  raise(signum);
+}
+
+static void count(Interrupt *it) {
+  if (has_answered(it)) it->unanswered = 0, it->asked = false;
+  it->unanswered++;
+  if (++it->unseen == 1) {
+    atomic_store(&it->loop->interrupted, 1);
+    uv_async_send(&it->loop->wakeup);
+  }
 }
 
 static void on_sigint(int signum) {
@@ -71,16 +99,11 @@ static void on_sigint(int signum) {
   else if (!pthread_equal(pthread_self(), it->thread))
     pthread_kill(it->thread, signum);
   else {
-    it->unanswered++;
-    if (it->unanswered == 1) {
-      atomic_store(&it->loop->interrupted, 1);
-      uv_async_send(&it->loop->wakeup);
-    } else if (it->unanswered == 2)
-      second_sigint(it->loop);
-    else {
-      signal(signum, SIG_DFL);
-      raise(signum);
-    }
+    count(it);
+    if (it->unanswered == 2)
+      arm(it->loop);
+    else if (it->unanswered > 2)
+      take_default(signum);
   }
   errno = saved;
 }
@@ -90,70 +113,120 @@ static void push_interrupt(lua_State *L, Loop *loop) { asy_loop_getfield(L, loop
 
 /* The loop has turned: a handler of the user's, if there is one, else the Interrupt's function. */
 static void interrupt_run(lua_State *L, Loop *loop, Ready *self) {
+  Interrupt *it = asy_container(self, Interrupt, ready);
   int top = lua_gettop(L);
-  asy_container(self, Interrupt, ready)->unanswered = 0;
+  it->unseen = 0;
   push_interrupt(L, loop);
   asy_loop_getfield(L, loop, "sigint");
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
-    lua_getiuservalue(L, -1, 1);
-  }
+    lua_getiuservalue(L, -1, INTERRUPT_UV_FN);
+    it->asked = true;
+  } else
+    it->unanswered = 0;
   asy_callback_call(L, loop, -1);
   lua_settop(L, top);
+}
+
+/* What comes from now on is the first. True: there was one that nobody has been told of. */
+static bool begin_anew(Interrupt *it) {
+  bool untold = it->unseen == 1 && it->unanswered == 1;
+  it->unseen = it->unanswered = 0;
+  it->asked = false;
+  it->task = NULL;
+  atomic_store(&it->loop->interrupted, 0);
+  list_remove(&it->ready.link);
+  return untold;
 }
 
 static void release(Interrupt *it) {
   Interrupt *self = it;
   if (!it->loop) return;
-  if (atomic_compare_exchange_strong(&owner, &self, NULL)) sigaction(SIGINT, &it->old, NULL);
+  bool ours = atomic_compare_exchange_strong(&owner, &self, NULL);
+  if (ours) sigaction(SIGINT, &it->old, NULL);
   it->loop->on_interrupt = NULL;
-  atomic_store(&it->loop->interrupted, 0);
-  list_remove(&it->ready.link);
+  bool untold = begin_anew(it);
   it->loop = NULL;
+  if (ours && untold) raise(SIGINT); /* it came too late for us: whoever had it before is told */
 }
 
 /* Pushes the table of the loop's handlers: number → box. */
 static void push_signals(lua_State *L, Loop *loop) { asy_loop_subtable(L, loop, "signals"); }
 
-/* catch_interrupt(loop, fn) → whether SIGINT now calls fn in that loop: on the main thread, when
-** nobody else has it and it isn't ignored */
-static int signal_catch(lua_State *L) {
-  Loop *loop = asy_checkloop(L, 1);
-  Interrupt *none = NULL;
-  struct sigaction old, sa = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
-  asy_loop_checkopen(L, loop);
-  luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_settop(L, 2);
-  sigaction(SIGINT, NULL, &old);
-  push_signals(L, loop);
-  bool taken = lua_rawgeti(L, -1, SIGINT) != LUA_TNIL; /* by add_signal_handler, before the run */
-  lua_settop(L, 2);
-  if (taken || !on_main_thread() || old.sa_handler == SIG_IGN || atomic_load(&owner) || loop->on_interrupt) {
-    lua_pushboolean(L, 0);
-    return 1;
-  }
-  asy_callback_new(L, loop, 0)->vital = true;
-  Interrupt *it = lua_newuserdatauv(L, sizeof *it, 1);
+/* Pushes a new Interrupt, which owns nothing yet. */
+static Interrupt *new_interrupt(lua_State *L, const Runtime *rt) {
+  Interrupt *it = lua_newuserdatauv(L, sizeof *it, INTERRUPT_UV_TASK);
   memset(it, 0, sizeof *it);
   it->ready.run = interrupt_run;
   list_init(&it->ready.link);
-  asy_pushmeta(L, loop->rt, ASY_INTERRUPT);
+  asy_pushmeta(L, rt, ASY_INTERRUPT);
   lua_setmetatable(L, -2);
-  lua_insert(L, -2);
-  lua_setiuservalue(L, -2, 1);
-  asy_loop_setfield(L, loop, "interrupt");
-  if (!atomic_compare_exchange_strong(&owner, &none, it)) {
-    lua_pushboolean(L, 0);
-    return 1;
-  }
+  return it;
+}
+
+/* Makes it the owner of SIGINT, and the loop's; false: another thread was first. */
+static bool take_over(Interrupt *it, Loop *loop) {
+  Interrupt *none = NULL;
+  struct sigaction sa = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
+  if (!atomic_compare_exchange_strong(&owner, &none, it)) return false;
   it->loop = loop;
   it->loop_id = loop->id;
   it->thread = pthread_self();
   loop->on_interrupt = &it->ready;
   sigemptyset(&sa.sa_mask);
   sigaction(SIGINT, &sa, &it->old);
-  lua_pushboolean(L, 1);
-  return 1;
+  return true;
+}
+
+/* Whether SIGINT may be taken: on the main thread, when nobody else has it and it isn't ignored. */
+static bool can_catch(lua_State *L, Loop *loop) {
+  struct sigaction old;
+  sigaction(SIGINT, NULL, &old);
+  push_signals(L, loop);
+  bool taken = lua_rawgeti(L, -1, SIGINT) != LUA_TNIL; /* by add_signal_handler, before the run */
+  lua_pop(L, 2);
+  return !taken && on_main_thread() && old.sa_handler != SIG_IGN && !atomic_load(&owner) && !loop->on_interrupt;
+}
+
+/* catch_interrupt(loop, fn, task|nil) → whether SIGINT now calls fn in that loop, which cancels that task; whether
+** there was one that the function before was not told of. Called again it begins anew, with another function. */
+static int signal_catch(lua_State *L) {
+  Loop *loop = asy_checkopenloop(L, 1);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 3);
+  const Task *task = asy_test(L, loop->rt, 3, ASY_TASK);
+  bool untold = false;
+  lua_pushvalue(L, 2);
+  asy_callback_new(L, loop, 0)->vital = true;
+  Interrupt *it = new_interrupt(L, loop->rt); /* stack: loop, fn, task, callback, Interrupt */
+  asy_loop_checkopen(L, loop);
+  bool caught = loop->on_interrupt != NULL;
+  if (caught) {
+    it = asy_container(loop->on_interrupt, Interrupt, ready);
+    push_interrupt(L, loop);
+    untold = begin_anew(it);
+  } else if (can_catch(L, loop)) {
+    lua_pushvalue(L, -1);
+    asy_loop_setfield(L, loop, "interrupt");
+    caught = take_over(it, loop);
+  }
+  if (caught) {
+    lua_pushvalue(L, 4);
+    lua_setiuservalue(L, -2, INTERRUPT_UV_FN);
+    lua_pushvalue(L, 3);
+    lua_setiuservalue(L, -2, INTERRUPT_UV_TASK);
+    it->task = task;
+  }
+  lua_pushboolean(L, caught);
+  lua_pushboolean(L, untold);
+  return 2;
+}
+
+/* interrupt_answered(loop): what comes next is the first again */
+static int signal_answered(lua_State *L) {
+  Loop *loop = asy_checkloop(L, 1);
+  if (loop->on_interrupt) asy_container(loop->on_interrupt, Interrupt, ready)->unanswered = 0;
+  return 0;
 }
 
 /* release_interrupt(loop): the handler that was there before is back */
@@ -323,7 +396,8 @@ static const luaL_Reg methods[] = {{"add_signal_handler", loop_add_signal_handle
 static const luaL_Reg signal_metamethods[] = {{"__gc", signal__gc}, {NULL, NULL}};
 static const luaL_Reg interrupt_metamethods[] = {{"__gc", interrupt__gc}, {NULL, NULL}};
 static const luaL_Reg functions[] = {
-    {"catch_interrupt", signal_catch}, {"release_interrupt", signal_release}, {NULL, NULL}};
+    {"catch_interrupt", signal_catch}, {"release_interrupt", signal_release},
+    {"interrupt_answered", signal_answered}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_signal(lua_State *L) {

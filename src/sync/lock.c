@@ -45,11 +45,12 @@ void asy_lock_note_place(lua_State *L, Lock *lock) {
 
 /* Its owner has ended: nobody could ever release it. The report comes last: its handler may collect
 ** the lock, which nothing holds here. */
-static void forgotten(lua_State *L, Loop *loop, Guard *g) {
+static void forgotten(lua_State *L, Loop *loop, Guard *g, bool quiet) {
   Lock *lock = asy_container(g, Lock, guard);
   char place[LUA_IDSIZE + 32];
   snprintf(place, sizeof place, "taken at %s:%d", lock->source, lock->line);
   lock_pass(lock);
+  if (quiet) return;
   asy_report(L, loop, (Report){.message = "a lock was never released (local _ <close> = lock:acquire()): "
                                           "it is released now",
                                .key = "task", .object = -1, .traceback = place});
