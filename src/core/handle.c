@@ -50,6 +50,7 @@ void handle_close(Handle *h) {
 
 void handle_unbox(Handle *h) {
   h->boxed = false;
+  h->box = NULL;
   free_if_unused(h);
 }
 

@@ -25,6 +25,7 @@
 #include "open.h"
 
 #define DRAIN_PAUSE (NS_PER_S / 100) /* between two looks at what the kernel has still to send */
+#define MOST_UNREAD 65536            /* bytes that came and nobody has read: so many are taken before a close */
 #define DRAIN_LIMIT (30 * NS_PER_S)  /* without progress after which the peer is given up */
 
 const char stream_writer_kind = 0, stream_reader_kind = 0; /* their addresses count */
@@ -56,8 +57,33 @@ static void on_close(Handle *h) {
   if (h->loop->open && (s->out.flight || s->out.waiting.nrefs)) stream_tidy_later(s);
 }
 
+void stream_lose_pending(Stream *s) {
+  if (!s->out.error && output_pending(s)) s->out.lost = true;
+}
+
+/* The kernel forgets what it has of us, and resets the connection: what came must not pass for all of it.
+** A unix socket knows no such end. */
+static void end_by_reset(const Stream *s, int fd) {
+  struct linger now = {.l_onoff = 1, .l_linger = 0};
+  if (s->uv.handle.type == UV_TCP) setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+/* What the kernel holds unread would make it reset the connection, and the peer lose what was just sent. */
+static void take_unread(int fd) {
+  char bytes[16384];
+  for (int i = 0; i < MOST_UNREAD / (int)sizeof bytes; i++)
+    if (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) <= 0) return;
+}
+
 static void close_handle(Stream *s) {
+  int fd;
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
+  if (s->handle.open && !s->out.one_way && uv_fileno(&s->uv.handle, &fd) == 0) {
+    if (s->out.lost)
+      end_by_reset(s, fd);
+    else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error)
+      take_unread(fd);
+  }
   handle_close(&s->handle);
 }
 
@@ -72,6 +98,7 @@ static void shut(Shutter *shutter) {
   Stream *s = from_handle(asy_container(shutter, Handle, shutter));
   s->in.reader = NULL;
   s->client.handler = NULL;
+  stream_lose_pending(s);
   mark_closing(s);
   close_handle(s);
 }
@@ -145,6 +172,7 @@ static void all_sent(Stream *s) {
 /* Lingering */
 
 static void give_up(Stream *s) {
+  stream_lose_pending(s);
   s->life.state = LIFE_ABORTED;
   stream_tidy_later(s);
 }
@@ -169,6 +197,7 @@ static void on_linger(Timer *timer) {
 static void break_off(Stream *s, int status) {
   if (!s->in.error) s->in.error = status;
   s->in.eof = true;
+  s->out.lost = true;
   input_wake(s, 0);
   s->life.state = stream_closing(s) ? LIFE_ABORTED : LIFE_BROKEN;
   stream_tidy_later(s);
@@ -340,7 +369,7 @@ static void report_streams(lua_State *L, Loop *loop) {
   if (loop->debug) handles_each(loop, shut, report_open, L);
 }
 
-/* stack: writer. Its finaliser: a stream that nobody can use any more is closed. */
+/* stack: writer. Its finaliser: a stream that nobody can use any more is closed, as by its user. */
 static int writer__gc(lua_State *L) {
   WriterBox *box = asy_stream_test(L, 1, &stream_writer_kind);
   Stream *s = box ? box->stream : NULL;
@@ -356,7 +385,7 @@ static int writer__gc(lua_State *L) {
   if (forgotten) {
     peer_text(s, peer);
     if (s->life.site) snprintf(site, sizeof site, "%s", s->life.site);
-    asy_stream_abort(L, s);
+    asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
   }
   handle_unbox(&s->handle);
   if (!forgotten) return 0;

@@ -30,6 +30,9 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 /* Closes at once; what is not sent is dropped. */
 void asy_stream_abort(lua_State *L, Stream *s);
 
+/* What isn't sent by now never will be: the peer will see a reset, which its user's own abort is not. */
+void stream_lose_pending(Stream *s);
+
 /* A stream that nobody is expected to close: it is not reported. */
 void stream_forget_site(Stream *s);
 

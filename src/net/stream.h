@@ -82,6 +82,7 @@ typedef struct Stream {
     size_t high, low;      /* water marks of drain */
     int error;             /* the libuv status of a write that failed, or 0 */
     int file;              /* output that never blocks (a regular file) goes there; -1: to the handle */
+    bool lost;             /* some of what was written will never be sent, and the peer is to see it: a reset */
     bool eof_wanted;       /* write_eof was called: no more is taken */
     bool one_way;          /* no socket: has one half only, or none that can be closed by itself */
   } out;

@@ -150,6 +150,8 @@ static int writer_can_write_eof(lua_State *L) {
 }
 
 /// Closes the stream, once what has been written is sent. Closing again does nothing.
+// A connection whose objects are collected is closed likewise, with a warning. Where what was written cannot be sent
+// any more the peer sees a reset, never an ordinary end.
 // @function StreamWriter:close
 static int writer_close(lua_State *L) {
   asy_stream_close(L, check_writer(L), 0);
@@ -184,6 +186,7 @@ static int writer_wait_closed(lua_State *L) {
 }
 
 static Abort close_abort(lua_State *L, Task *t) {
+  stream_lose_pending(t->on);
   asy_stream_abort(L, t->on);
   return asy_waitq_abort(L, t);
 }
