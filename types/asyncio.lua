@@ -54,6 +54,7 @@ function asyncio.run(main, ...) end
 ---@field executor_timeout? number seconds that jobs of the default executor have at the end (300)
 ---@field flush_timeout? number seconds that output has to leave at the end (1)
 ---@field cancel_timeout? number seconds that a cancelled task has to end before it is cancelled again (1)
+---@field reuse_coroutines? boolean tasks may run in coroutines of ended ones (false)
 
 ---Runs functions on one loop: `local runner <close> = asyncio.Runner{debug = true}`.
 ---@param opts? asyncio.RunnerOptions
@@ -598,6 +599,7 @@ function Task:get_name() end
 ---@param name any
 function Task:set_name(name) end
 
+---Its coroutine, which is no other task's; after the end nil, unless it was asked for before.
 ---@return thread?
 function Task:get_coro() end
 

@@ -9,33 +9,35 @@ local function assert_ends_well(source, expected)
   t.assertEquals({ how, code, out, err }, { "exit", 0, expected, "" })
 end
 
+--- Where coroutines are used again, strangers may have had them in their hands.
+local function assert_reuse_ends_well(source, expected)
+  local main = "local runner <close> = asyncio.Runner { reuse_coroutines = true }\nrunner:run(function()%s\nend)"
+  assert_ends_well(main:format(source), expected)
+end
+
 -- The coroutines kept for reuse were chained on their own stacks, which coroutine.close emptied.
 function TestStranger:test_may_close_the_coroutine_of_a_task_that_has_ended()
-  assert_ends_well([[
-    asyncio.run(function()
-      local cos, ran = {}, 0
-      for i = 1, 5 do asyncio.create_task(function() cos[i] = coroutine.running() end) end
-      asyncio.sleep(0)
-      for i = 1, 5 do print(coroutine.status(cos[i]), coroutine.close(cos[i])) end
-      for _ = 1, 10 do asyncio.create_task(function() ran = ran + 1 end) end
-      asyncio.sleep(0)
-      print(ran)
-    end)
+  assert_reuse_ends_well([[
+    local cos, ran = {}, 0
+    for i = 1, 5 do asyncio.create_task(function() cos[i] = coroutine.running() end) end
+    asyncio.sleep(0)
+    for i = 1, 5 do print(coroutine.status(cos[i]), coroutine.close(cos[i])) end
+    for _ = 1, 10 do asyncio.create_task(function() ran = ran + 1 end) end
+    asyncio.sleep(0)
+    print(ran)
   ]], ("dead\ttrue\n"):rep(5) .. "10\n")
 end
 
 -- Resumed, such a coroutine took the next one of the chain from its stack for a function to call.
 function TestStranger:test_cannot_resume_the_coroutine_of_a_task_that_has_ended()
-  assert_ends_well([[
-    asyncio.run(function()
-      local cos, ran = {}, 0
-      for i = 1, 5 do asyncio.create_task(function() cos[i] = coroutine.running() end) end
-      asyncio.sleep(0)
-      for i = 1, 5 do print((coroutine.resume(cos[i]))) end
-      for _ = 1, 10 do asyncio.create_task(function() ran = ran + 1 end) end
-      asyncio.sleep(0)
-      print(ran)
-    end)
+  assert_reuse_ends_well([[
+    local cos, ran = {}, 0
+    for i = 1, 5 do asyncio.create_task(function() cos[i] = coroutine.running() end) end
+    asyncio.sleep(0)
+    for i = 1, 5 do print((coroutine.resume(cos[i]))) end
+    for _ = 1, 10 do asyncio.create_task(function() ran = ran + 1 end) end
+    asyncio.sleep(0)
+    print(ran)
   ]], ("false\n"):rep(5) .. "10\n")
 end
 

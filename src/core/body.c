@@ -1,7 +1,7 @@
 /*
 ** body.c - what runs in a task's coroutine: the user's function, protected, with a handler that keeps tracebacks.
 **
-** The coroutine's stack is [function, message handler, function, arguments...]: the first stays, for tostring.
+** The coroutine's stack is [message handler, function, arguments...] in the frame of `body`.
 */
 #include "core/body.h"
 
@@ -33,31 +33,28 @@ static int on_error(lua_State *L) {
   return 1;
 }
 
-/* stack: function, message handler, results or error → function, one value. What allocates is done
+/* stack: message handler, results or error → one value. What allocates is done
 ** here, in the coroutine, where running out of memory ends the task and nothing else. */
 static int body_done(lua_State *L, int status, lua_KContext ctx) {
   Task *t = ((Runtime *)ctx)->current;
   if (!t || t->co != L) return asy_resumed_by_stranger(L); /* its own task is gone */
   t->failed = status != LUA_OK && status != LUA_YIELD;
-  t->packed = !t->failed && asy_pack(L, lua_gettop(L) - 2);
-  lua_remove(L, 2);
-  return 2;
+  t->packed = !t->failed && asy_pack(L, lua_gettop(L) - 1);
+  return 1;
 }
 
-/* stack: function, message handler, function, arguments */
+/* stack: message handler, function, arguments */
 static int body(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   if (!rt->current || rt->current->co != L) return asy_resumed_by_stranger(L);
-  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, (lua_KContext)rt, body_done);
+  int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, (lua_KContext)rt, body_done);
   return body_done(L, status, (lua_KContext)rt);
 }
 
 bool asy_task_owns(lua_State *co) {
   lua_Debug ar;
-  int depth = 0;
   if (lua_status(co) == LUA_OK && !asy_has_frames(co)) return lua_tocfunction(co, 1) == body;
-  while (lua_getstack(co, depth + 1, &ar)) depth++;
-  if (!lua_getstack(co, depth, &ar) || !lua_checkstack(co, 1)) return false;
+  if (!asy_outermost(co, &ar) || !lua_checkstack(co, 1)) return false;
   lua_getinfo(co, "f", &ar);
   bool owns = lua_tocfunction(co, -1) == body;
   lua_pop(co, 1);
@@ -76,25 +73,20 @@ void asy_body_check(lua_State *L, int idx) {
   if (!asy_callable(L, idx)) luaL_typeerror(L, 1, "function or coroutine");
 }
 
-/* Prepares the coroutine's stack: body, function, message handler, function, arguments.
+/* Prepares the coroutine's stack: body, message handler, function, arguments.
 ** stack: [fn] function or coroutine, n arguments, ...; the held table at `held` */
 void asy_body_load(lua_State *L, Task *t, int fn, int n, int held) {
   lua_State *co = t->co;
   lua_rawgeti(L, held, ASY_SLOT_BODY);
-  if (t->own_coro) {
-    lua_pushvalue(L, fn);
-    lua_xmove(L, co, 2);
-    lua_pushcfunction(co, on_error);
-    lua_pushvalue(co, 2);
-  } else { /* its function, and perhaps arguments, are there */
-    lua_xmove(L, co, 1);
-    lua_pushvalue(co, 1);
-    lua_pushcfunction(co, on_error);
-    lua_rotate(co, 1, 3);
+  lua_xmove(L, co, 1);
+  lua_pushcfunction(co, on_error);
+  int first = fn;
+  if (!t->own_coro) { /* its function, and perhaps arguments, are there */
+    lua_rotate(co, 1, 2);
+    first++;
   }
-  if (!n) return;
-  for (int i = 1; i <= n; i++) lua_pushvalue(L, fn + i);
-  lua_xmove(L, co, n);
+  for (int i = first; i <= fn + n; i++) lua_pushvalue(L, i);
+  lua_xmove(L, co, fn + n + 1 - first);
 }
 
 void asy_body_push(lua_State *L) { asy_pushfunction(L, body); }

@@ -34,8 +34,9 @@ _Static_assert(offsetof(HookedFuture, future) == 0, "it is a future");
 /* User values, of futures and tasks. */
 #define FUTURE_UV_VALUE 1  /* done: the result or error; a task that waits: what it waits on */
 #define FUTURE_UV_EXTRAS 2 /* a table of what few futures have, or nil */
-#define TASK_UV_CORO 3     /* the coroutine; once that has ended, the task's function */
-#define TASK_UV_CONTEXT 4  /* the context, see context.h */
+#define TASK_UV_CORO 3     /* the coroutine */
+#define TASK_UV_FUNCTION 4 /* its function, for tostring */
+#define TASK_UV_CONTEXT 5  /* the context, see context.h */
 
 /* Initialises one; its memory may be part of a task's. */
 void future_init(Future *f, const Loop *loop);

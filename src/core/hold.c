@@ -3,6 +3,7 @@
 */
 #include "core/loop.h"
 
+#include "base/alloc.h"
 #include "core/error.h"
 
 static const char loops_key = 0; /* registry: id → loop, weak */
@@ -96,16 +97,27 @@ void asy_held_table(lua_State *L, const Loop *loop) {
   lua_replace(L, -2);
 }
 
+/* Room for one slot more among the free ones, so that a release allocates nothing. */
+static void reserve(lua_State *L, Held *h) {
+  if (h->n < h->size) return;
+  uint32_t size = h->size ? 2 * h->size : 64;
+  uint32_t *slots = mem_realloc(h->free, size * sizeof *slots);
+  if (!slots) asy_nomemory(L);
+  h->free = slots;
+  h->size = size;
+}
+
 uint32_t asy_hold_in(lua_State *L, Loop *loop, int held) {
-  uint32_t slot = loop->held.free;
-  if (!slot) {
-    lua_rawseti(L, held, loop->held.n + 1); /* may raise: counted after it */
-    return ++loop->held.n;
+  Held *h = &loop->held;
+  uint32_t slot;
+  if (h->nfree)
+    slot = h->free[--h->nfree];
+  else {
+    reserve(L, h);
+    slot = h->n + 1;
   }
-  lua_rawgeti(L, held, slot);
-  loop->held.free = (uint32_t)lua_tointeger(L, -1);
-  lua_pop(L, 1);
-  lua_rawseti(L, held, slot);
+  lua_rawseti(L, held, slot); /* a new one may raise: counted after it */
+  if (slot > h->n) h->n = slot;
   return slot;
 }
 
@@ -128,10 +140,11 @@ void asy_held_push(lua_State *L, Loop *loop, uint32_t slot) {
 }
 
 void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot) {
-  asy_assert(slot >= ASY_SLOT_FIRST && slot <= loop->held.n && loop->held.free <= loop->held.n);
-  lua_pushinteger(L, loop->held.free);
+  Held *h = &loop->held;
+  asy_assert(slot >= ASY_SLOT_FIRST && slot <= h->n && h->nfree < h->n);
+  lua_pushboolean(L, 0); /* not nil: the table keeps its size */
   lua_rawseti(L, held, slot);
-  loop->held.free = slot;
+  h->free[h->nfree++] = slot;
 }
 
 void asy_release(lua_State *L, Loop *loop, uint32_t slot) {

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "core/error.h"
 #include "core/handle.h"
 #include "core/process.h"
@@ -63,6 +64,8 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   while (loop_run_uv(loop, UV_RUN_NOWAIT));
   uv_loop_close(&loop->uv);
   timer_heap_free(&loop->timers);
+  mem_free(loop->held.free);
+  loop->held = (Held){0};
   block_pool_free(&loop->blocks);
   for (int i = rt->nhooks; i-- > 0;)
     if (rt->hooks[i]->forget) rt->hooks[i]->forget(loop);

@@ -71,8 +71,9 @@ typedef struct Hunt {
 
 /* What the loop keeps alive: a table of values by slot (hold.c). */
 typedef struct Held {
-  uint32_t n;    /* slots made so far */
-  uint32_t free; /* the first free one, which names the next; 0: none */
+  uint32_t n;     /* slots made so far */
+  uint32_t *free; /* a stack of the free ones, with room for as many as there are slots */
+  uint32_t nfree, size;
 } Held;
 
 typedef struct Loop {
@@ -80,6 +81,7 @@ typedef struct Loop {
   Runtime *rt;
   ListNode link;     /* in Runtime.loops */
   bool open, stopping, debug;
+  bool reuse;        /* coroutines of tasks that have ended are used again (spare.c) */
   bool fatal;        /* `fatal` of the loop's fields leaves run: KeyboardInterrupt */
   const uint8_t *until; /* the run ends when this isn't 0 any more; or NULL */
   lua_State *L;      /* where a callback runs now, or NULL */

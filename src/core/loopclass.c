@@ -89,6 +89,12 @@ static int loop_get_debug(lua_State *L) {
   return 1;
 }
 
+/* Whether tasks made from now on may run in the coroutines of ended ones. */
+static int loop_reuse(lua_State *L) {
+  asy_checkloop(L, 1)->reuse = lua_toboolean(L, 2);
+  return 0;
+}
+
 /* Lua values that belong to a loop, for the Lua layer: executor, exception handler, ... */
 static int loop_getfield(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
@@ -171,6 +177,7 @@ static const luaL_Reg methods[] = {{"run_forever", loop_run_forever},
                                    {"set_debug", loop_set_debug},
                                    {"get_debug", loop_get_debug},
                                    {"_get", loop_getfield},
+                                   {"_reuse", loop_reuse},
                                    {"_open_handles", loop_open_handles},
                                    {NULL, NULL}};
 

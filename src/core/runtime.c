@@ -118,10 +118,7 @@ int asy_nomemory(lua_State *L) {
   for (;;) continue;
 }
 
-/* A state that is being closed */
-
-/* The outermost function of a coroutine; false: there is none. */
-static bool outermost(lua_State *co, lua_Debug *ar) {
+bool asy_outermost(lua_State *co, lua_Debug *ar) {
   int low = 0, high = 1;
   while (lua_getstack(co, high, ar)) low = high, high *= 2;
   while (high - low > 1) {
@@ -131,13 +128,15 @@ static bool outermost(lua_State *co, lua_Debug *ar) {
   return lua_getstack(co, low, ar);
 }
 
+/* A state that is being closed */
+
 /* Lua calls those finalisers with nothing beneath. (So does a host that collects where it isn't in a call.) */
 bool asy_is_dying(lua_State *L) {
   lua_Debug ar;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   lua_State *main = lua_tothread(L, -1);
   lua_pop(L, 1);
-  return outermost(main, &ar) && lua_getinfo(main, "n", &ar) && ar.name && !strcmp(ar.name, "__gc") &&
+  return asy_outermost(main, &ar) && lua_getinfo(main, "n", &ar) && ar.name && !strcmp(ar.name, "__gc") &&
          !strcmp(ar.namewhat, "metamethod");
 }
 

@@ -113,6 +113,8 @@ static inline bool asy_has_frames(lua_State *co) {
 static inline bool asy_is_unstarted(lua_State *co) {
   return lua_status(co) == LUA_OK && !asy_has_frames(co) && lua_gettop(co) > 0;
 }
+/* The outermost function of a coroutine; false: there is none. lua_getstack walks, so it is not asked once a level. */
+bool asy_outermost(lua_State *co, lua_Debug *ar);
 /* Raises what Lua does when an allocation of its own fails. */
 int asy_nomemory(lua_State *L) ASY_NORETURN;
 /* The userdata at idx if it is of that kind, else NULL. */

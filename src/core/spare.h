@@ -1,5 +1,5 @@
 /*
-** spare.h - ended coroutines, to be used again.
+** spare.h - the coroutines of tasks: new ones, or ended ones that are used again, where the loop was told to.
 */
 #ifndef ASY_SPARE_H
 #define ASY_SPARE_H
@@ -8,8 +8,8 @@
 
 ASY_HIDDEN
 
-/* Keeps an ended coroutine; its place in the table was made with it. stack: ..., task */
-void asy_spare_keep(lua_State *L, Loop *loop, Task *t);
+/* Keeps an ended coroutine for the next task; its place in the table was made with it. stack: ..., task */
+void asy_spare_keep(lua_State *L, Loop *loop);
 
 /* Pushes a new coroutine, and makes the place where it will be kept. */
 lua_State *asy_spare_push_new(lua_State *L, Loop *loop, int held);

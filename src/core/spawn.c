@@ -46,6 +46,13 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
     lua_pushvalue(L, fn);
   }
   lua_setiuservalue(L, task, TASK_UV_CORO);
+  if (t->own_coro)
+    lua_pushvalue(L, fn);
+  else {
+    lua_pushvalue(t->co, 1);
+    lua_xmove(t->co, L, 1);
+  }
+  lua_setiuservalue(L, task, TASK_UV_FUNCTION);
   if (loop->rt->contexts) {
     asy_context_push(L, loop->rt);
     lua_setiuservalue(L, task, TASK_UV_CONTEXT);

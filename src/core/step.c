@@ -47,7 +47,16 @@ static void end_task(lua_State *L, Loop *loop, Task *t, FutureState state, bool 
   list_remove(&t->ready.link);
 }
 
-/* The body has returned; its function and value are on the coroutine's stack. */
+/* Its coroutine is dead now, to whoever has it; the task lets go of it. stack: ..., task */
+static void leave_coroutine(lua_State *L, Loop *loop, Task *t) {
+  lua_settop(t->co, 0);
+  if (!t->own_coro) return;
+  if (loop->reuse) asy_spare_keep(L, loop);
+  lua_pushnil(L);
+  lua_setiuservalue(L, -2, TASK_UV_CORO);
+}
+
+/* The body has returned; its value is on the coroutine's stack. */
 static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   Task *t = asy_container(self, Task, ready);
   FutureState state = FUTURE_RESULT;
@@ -64,16 +73,7 @@ static void task_finish(lua_State *L, Loop *loop, Ready *self) {
   } else if (loop->debug)
     asy_cancel_returned(L, loop, t, -2);
   end_task(L, loop, t, state, state == FUTURE_RESULT && t->packed);
-  if (t->own_coro) {
-    lua_pushvalue(L, -1); /* task, task, function */
-    lua_pop(t->co, 1);
-    lua_xmove(t->co, L, 1);
-    lua_insert(L, -2);
-    asy_spare_keep(L, loop, t);
-    lua_pop(L, 1);
-    lua_setiuservalue(L, -2, TASK_UV_CORO);
-  } else
-    lua_settop(t->co, 0); /* dead, to whoever looks at it */
+  leave_coroutine(L, loop, t);
   lua_pop(L, 1);
 }
 
@@ -107,11 +107,7 @@ static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
   lua_replace(L, -3);
   lua_pop(L, 1); /* task, request */
   end_task(L, loop, t, FUTURE_CANCELLED, false);
-  if (t->own_coro) {
-    asy_spare_keep(L, loop, t);
-    lua_pushnil(L);
-    lua_setiuservalue(L, -2, TASK_UV_CORO);
-  }
+  if (t->own_coro) leave_coroutine(L, loop, t);
   lua_pop(L, 1);
 }
 
@@ -199,7 +195,6 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
     t->own_coro = false;
     lua_xmove(t->co, L, 1);
     lua_settop(t->co, 0); /* its stack may be full */
-    lua_pushnil(t->co);
     lua_xmove(L, t->co, 1);
   }
   task_finish(L, loop, self);

@@ -82,7 +82,7 @@ typedef struct Task {
   uint8_t phase;         /* TaskPhase */
   bool failed;           /* how its function ended, until it is settled */
   bool packed;
-  bool own_coro;         /* the coroutine is ours, to be used again */
+  bool own_coro;         /* the coroutine was made for it, and nobody has asked for it */
   bool anchored;         /* its user value holds what it waits on, or did last */
   bool in_cancel;        /* a cancellation is being passed on through it */
   bool broken;           /* its Lua code gets a KeyboardInterrupt until it has ended */

@@ -245,7 +245,8 @@ static int task_set_name(lua_State *L) {
   return 0;
 }
 
-/// Its coroutine. After the end nil, unless it was asked for before: coroutines are used again.
+/// Its coroutine, which is no other task's. The task lets go of it when it ends: after that nil, unless it was asked
+// for before.
 // @function Task:get_coro
 // @treturn ?thread
 static int task_get_coro(lua_State *L) {
@@ -292,27 +293,9 @@ static int task_traceback(lua_State *L) {
 }
 
 /* Pushes where the task's function is. idx: its userdata */
-static void push_place(lua_State *L, Task *t, int idx) {
+static void push_place(lua_State *L, int idx) {
   lua_Debug ar;
-  int type = lua_getiuservalue(L, idx, TASK_UV_CORO);
-  if (type == LUA_TTHREAD && t->phase == TASK_ENDED && lua_isfunction(t->co, 1)) { /* at this moment */
-    lua_pushvalue(t->co, 1);
-    lua_xmove(t->co, L, 1);
-  } else if (type == LUA_TTHREAD && t->phase != TASK_ENDED) {
-    int level = 0;
-    while (lua_getstack(t->co, level + 1, &ar)) level++;
-    if (t->phase == TASK_NEW && lua_gettop(t->co) > 1) {
-      lua_pushvalue(t->co, 2); /* above the body */
-      lua_xmove(t->co, L, 1);
-    } else if (level > 0 && lua_getstack(t->co, level - 1, &ar)) {
-      lua_getinfo(t->co, "f", &ar);
-      lua_xmove(t->co, L, 1);
-    } else if (level == 0 && lua_isfunction(t->co, 1)) { /* it has just returned */
-      lua_pushvalue(t->co, 1);
-      lua_xmove(t->co, L, 1);
-    }
-  }
-  if (lua_isfunction(L, -1)) {
+  if (lua_getiuservalue(L, idx, TASK_UV_FUNCTION) == LUA_TFUNCTION) {
     lua_pushvalue(L, -1);
     lua_getinfo(L, ">S", &ar);
     if (*ar.what == 'C')
@@ -359,7 +342,7 @@ static int task__tostring(lua_State *L) {
   const char *name = lua_tostring(L, -1);
   push_state(L, t, 1);
   const char *state = lua_tostring(L, -1);
-  push_place(L, t, 1);
+  push_place(L, 1);
   lua_pushfstring(L, "asyncio.Task '%s': %s, %s (%p)", name, state, lua_tostring(L, -1), (void *)t);
   return 1;
 }

@@ -39,6 +39,19 @@ bare("run", function()
   pcall(asyncio.run, function() error { "of a table" } end)
 end)
 
+bare("reuse", function()
+  local runner <close> = asyncio.Runner { reuse_coroutines = true }
+  runner:run(function()
+    for _ = 1, 3 do
+      local list = {}
+      for i = 1, 5 do list[i] = create_task(sleep, 0, i) end
+      create_task(sleep, 0):cancel()
+      for i = 1, 5 do assert(await(list[i]) == i) end
+      assert(not pcall(await, create_task(error, "failed")))
+    end
+  end)
+end)
+
 part("tasks", function()
   local function work(n, ...)
     sleep(0)
