@@ -4,6 +4,9 @@ local core = require "asyncio.core"
 
 local graph = {}
 
+local MAX_DEPTH = 40 -- levels of the tree; of what stands below them the innermost tasks are told
+local MAX_INNERMOST = 10
+
 --- The futures that a future stands for (`gather`, `wait`, a task group): a list or a set.
 local function parts_of(future, parts)
   if type(parts) ~= "table" then return { future } end
@@ -70,8 +73,56 @@ local function add_frames(lines, task, depth)
   end
 end
 
+--- What stands below a task and has not been told yet: each once, and told now.
+local function all_below(task, nodes, told)
+  local found = {}
+  local function add(list)
+    for _, other in ipairs(list) do
+      if not told[other] then
+        told[other] = true
+        found[#found + 1] = other
+      end
+    end
+  end
+  add(nodes[task].awaited)
+  local i = 1
+  while found[i] do
+    if nodes[found[i]] then add(nodes[found[i]].awaited) end
+    i = i + 1
+  end
+  return found
+end
+
+--- Whether nothing stands below it that isn't told anyway: it sleeps, say, or closes a cycle.
+local function is_innermost(task, nodes, path)
+  local awaited = nodes[task] and nodes[task].awaited or {}
+  for _, other in ipairs(awaited) do
+    if path[other] then return true end
+  end
+  return #awaited == 0
+end
+
+local add_task
+
+--- Where the tree is too deep: how many more there are, and the innermost of them, for which the others wait.
+local function add_rest(lines, task, nodes, depth, path, told)
+  local below, innermost = all_below(task, nodes, told), {}
+  for _, other in ipairs(below) do
+    if #innermost < MAX_INNERMOST and is_innermost(other, nodes, path) then
+      innermost[#innermost + 1] = other
+    end
+  end
+  if #innermost == 0 then innermost[1] = below[#below] end
+  local more = #below - #innermost
+  if more > 0 then lines[#lines + 1] = ("%s- ... %d more"):format((" "):rep(4 * depth - 2), more) end
+  for _, other in ipairs(innermost) do
+    told[other] = nil
+    add_task(lines, other, nodes, depth, path, told)
+  end
+end
+
 --- Adds a task and, below it, what it awaits. path: the tasks above it; told: those told at length.
-local function add_task(lines, task, nodes, depth, path, told)
+function add_task(lines, task, nodes, depth, path, told)
   local node = nodes[task]
   local lead = depth > 0 and (" "):rep(4 * depth - 2) .. "- " or ""
   if not node then -- a plain future
@@ -89,7 +140,10 @@ local function add_task(lines, task, nodes, depth, path, told)
   lines[#lines + 1] = head
   add_frames(lines, task, depth)
   path[task], told[task] = true, true
-  for _, other in ipairs(node.awaited) do add_task(lines, other, nodes, depth + 1, path, told) end
+  for _, other in ipairs(node.awaited) do
+    if depth < MAX_DEPTH or told[other] then add_task(lines, other, nodes, depth + 1, path, told) end
+  end
+  if depth >= MAX_DEPTH then add_rest(lines, task, nodes, depth + 1, path, told) end
   path[task] = nil
 end
 

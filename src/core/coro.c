@@ -154,25 +154,27 @@ static int drive_resumed(lua_State *L, int status, lua_KContext mode) {
   return drive(L, lua_tothread(L, 1), 0, (Mode)mode);
 }
 
-/* stack: coroutine, arguments. An error message when it can't be resumed, else NULL. */
-static const char *check_resumable(lua_State *L, lua_State *co) {
+/* stack: coroutine, arguments. An error message when it can't be resumed, else NULL: then it is known from now on.
+** One that is known was begun, or taken over, here, and is no task's: looking for that takes a while in a
+** deep one. */
+static const char *check_resumable(lua_State *L, lua_State *co, int nargs) {
   int known = push_waiting(L, 1);
   if (lua_toboolean(L, -1)) return "cannot resume a coroutine that waits inside its task";
   lua_pop(L, 1);
-  if (known == LUA_TNIL) {
-    lua_pushboolean(L, 0);
-    set_waiting(L, 1);
-  }
   if (lua_status(co) == LUA_OK && asy_has_frames(co)) return "cannot resume non-suspended coroutine";
   if (lua_status(co) != LUA_YIELD && !asy_is_unstarted(co)) return "cannot resume dead coroutine";
-  return asy_task_owns(co) ? "cannot resume the coroutine of a task" : NULL;
+  if (known == LUA_TNIL && asy_task_owns(co)) return "cannot resume the coroutine of a task";
+  if (!lua_checkstack(co, nargs + 5)) return "too many arguments to resume";
+  if (known != LUA_TNIL) return NULL;
+  lua_pushboolean(L, 0);
+  set_waiting(L, 1);
+  return NULL;
 }
 
 static int begin(lua_State *L, Mode mode) {
   lua_State *co = lua_tothread(L, 1);
   int n = lua_gettop(L) - 1;
-  const char *why = L == co ? "cannot resume non-suspended coroutine" : check_resumable(L, co);
-  if (!why && !lua_checkstack(co, n + 5)) why = "too many arguments to resume";
+  const char *why = L == co ? "cannot resume non-suspended coroutine" : check_resumable(L, co, n);
   if (why) {
     if (mode != RESUME) return luaL_error(L, "%s", why);
     lua_pushboolean(L, 0);
@@ -299,11 +301,11 @@ static int coro_close(lua_State *L) {
   lua_settop(L, 1);
   if (L == co || (lua_status(co) == LUA_OK && asy_has_frames(co)))
     return luaL_error(L, "cannot close a %s coroutine", L == co ? "running" : "normal");
-  push_waiting(L, 1);
+  int known = push_waiting(L, 1);
   if (lua_toboolean(L, -1))
     return luaL_error(L, "cannot close a coroutine that waits inside its task");
   lua_settop(L, 1);
-  if ((lua_status(co) == LUA_YIELD || asy_is_unstarted(co)) && asy_task_owns(co))
+  if (known == LUA_TNIL && (lua_status(co) == LUA_YIELD || asy_is_unstarted(co)) && asy_task_owns(co))
     return luaL_error(L, "cannot close the coroutine of a task");
   if (stands_at_our_yield(L, co)) {
     asy_error_push(L, ASY_CANCELLED, "the coroutine was closed");

@@ -7,6 +7,8 @@
 
 #include "core/error.h"
 
+#define MAX_LEVELS 1000 /* that are searched: lua_getstack walks to each from the top */
+
 /* Functions of the standard library that a coroutine may yield across. */
 static const char *const PASSABLE[] = {"pcall", "xpcall", "dofile", "asyncio.pcall", "asyncio.xpcall", NULL};
 
@@ -41,7 +43,7 @@ static bool passable(const char *name) {
 /* Pushes the name of the nearest function on co's stack that can't be yielded across, or nil. */
 static void push_obstacle(lua_State *L, lua_State *co) {
   lua_Debug ar;
-  for (int level = L == co; lua_getstack(co, level, &ar); level++) {
+  for (int level = L == co; level < MAX_LEVELS && lua_getstack(co, level, &ar); level++) {
     lua_getinfo(co, "nSf", &ar);
     if (L != co) lua_xmove(co, L, 1);
     if (ar.name && !strcmp(ar.namewhat, "metamethod") &&
