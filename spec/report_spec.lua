@@ -38,8 +38,8 @@ function TestLostError:test_of_a_task_is_reported_with_its_error_and_name_and_tr
     t.assertStrMatches(report.exception, "[^\n]*report_spec.lua:%d+: boom")
     t.assertStrContains(tostring(report.task), "the unlucky one")
     t.assertEquals(report.task:get_name(), "the unlucky one")
-    t.assertStrContains(report.source_traceback, "stack traceback:")
-    t.assertStrContains(report.source_traceback,
+    t.assertStrContains(report.traceback, "stack traceback:")
+    t.assertStrContains(report.traceback,
       "report_spec.lua:" .. debug.getinfo(failing_function, "S").linedefined + 2)
   end)
 end

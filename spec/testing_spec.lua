@@ -107,7 +107,7 @@ function TestAsync:test_an_error_in_a_callback_fails()
     asyncio.get_running_loop():call_soon(error, "called back", 0)
     sleep(0)
   end)
-  t.assertStrContains(err, "a callback failed: called back")
+  t.assertStrContains(err, "exception: called back")
 end
 
 function TestAsync:test_a_slow_step_is_no_failure()

@@ -11,6 +11,8 @@ ASY_HIDDEN
 
 void asy_open_error(lua_State *L); /* core/errorclass.c */
 void asy_open_pcall(lua_State *L); /* core/pcall.c */
+void asy_open_trace(lua_State *L); /* core/trace.c */
+void asy_open_words(lua_State *L); /* core/words.c */
 
 void asy_open_codec(lua_State *L); /* thread/codec.c */
 

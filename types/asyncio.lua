@@ -322,6 +322,12 @@ function asyncio.pcall(f, ...) end
 ---@return any ...
 function asyncio.xpcall(f, msgh, ...) end
 
+---A message handler for `asyncio.xpcall`: the error stays as it is, and its traceback comes after it.
+---@generic E
+---@param err E
+---@return E
+function asyncio.traceback(err) end
+
 ---An error, or a class of errors: call the class to make one.
 ---@class asyncio.Error
 ---@field message string
@@ -460,6 +466,7 @@ function Loop:create_task(fn, ...) end
 ---@field task? asyncio.Task
 ---@field future? asyncio.Future
 ---@field handle? asyncio.Handle
+---@field traceback? string
 ---@field source_traceback? string
 
 ---@param handler? fun(loop: asyncio.Loop, context: asyncio.Context)

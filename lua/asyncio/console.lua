@@ -18,7 +18,7 @@ local function prompt(first)
   return tostring(text)
 end
 
-local function complain(text) io.stderr:write(text, "\n") end
+local function complain(text) io.stderr:write(text .. "\n") end
 
 --- Reads a line. nil at the end; false when Ctrl-C gave it up.
 local function read_line(self, first)
@@ -58,14 +58,15 @@ end
 local function print_results(n, ...)
   if n == 0 then return end
   local ok, err = pcall(print, ...)
-  if not ok then complain("error calling 'print' (" .. tostring(err) .. ")") end
+  if not ok then complain("error calling 'print' (" .. core.words(err) .. ")") end
 end
 
 --- An error in words, as lua puts it.
 local function described(err)
-  if type(err) == "string" or type(err) == "number" then return tostring(err) end
   local meta = debug.getmetatable(err)
-  if type(meta) == "table" and meta.__tostring then return tostring(err) end
+  if type(err) == "string" or type(err) == "number" or type(meta) == "table" and meta.__tostring then
+    return core.words(err)
+  end
   return ("(error object is a %s value)"):format(type(err))
 end
 

@@ -3,7 +3,7 @@
 local check = require "asyncio.check"
 local core = require "asyncio.core"
 
-local isinstance, ExceptionGroup = core.isinstance, core.ExceptionGroup
+local isinstance, words, ExceptionGroup = core.isinstance, core.words, core.ExceptionGroup
 
 --- Several errors as one: what leaves a task group. `ExceptionGroup(message, errors)` makes it;
 -- `errors` is the list. `tostring` shows each with its traceback.
@@ -78,20 +78,18 @@ end
 -- @treturn ?ExceptionGroup
 function ExceptionGroup:split(match) return divide(self, matcher(match, "split")) end
 
-local function indented(text) return (tostring(text):gsub("\n", "\n    ")) end
+local function indented(text) return (text:gsub("\n", "\n    ")) end
 
 function ExceptionGroup:__tostring()
   local errors = self.errors or {}
-  local lines = { ("%s: %s (%d)"):format(self.name, self.message or self.text, length(errors)) }
+  local lines = { ("%s: %s (%d)"):format(self.name, words(self.message or self.text), length(errors)) }
   for i = 1, length(errors) do
     local err = errors[i]
-    lines[#lines + 1] = ("  %d. %s"):format(i, indented(err))
-    local traceback = type(err) == "table" and rawget(err, "traceback")
-      or self.tracebacks and self.tracebacks[i]
-    if traceback and not isinstance(err, ExceptionGroup) then
-      lines[#lines + 1] = "    " .. indented(traceback)
-    end
+    lines[#lines + 1] = ("  %d. %s"):format(i, indented(words(err)))
+    local traceback = self.tracebacks and self.tracebacks[i] or type(err) == "table" and rawget(err, "traceback")
+    if traceback then lines[#lines + 1] = "    " .. indented(words(traceback)) end
   end
+  lines[#lines + 1] = core.left_from(self)
   return table.concat(lines, "\n")
 end
 

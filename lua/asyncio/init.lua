@@ -102,6 +102,7 @@ local asyncio = {
   isinstance = core.isinstance,
   pcall = core.pcall,
   xpcall = core.xpcall,
+  traceback = core.traceback,
 }
 
 for name, value in pairs(core) do

@@ -120,6 +120,7 @@ local function finish(self, task, ok, ...)
     err = keyboard_interrupt(self)
   end
   self.failed = task
+  if isinstance(err, core.Error) then core.mark_left(err, task:traceback()) end
   error(err, 0)
 end
 
@@ -249,7 +250,7 @@ end
 local function raise_instead(err, results)
   if not results[1] and isinstance(err, core.KeyboardInterrupt) then
     if isinstance(results[2], core.KeyboardInterrupt) then error(results[2], 0) end
-    err.message = ("%s; main had failed: %s"):format(err.message, tostring(results[2]))
+    err.message = ("%s; main had failed: %s"):format(err.message, core.words(results[2]))
     err.context = results[2]
   end
   error(err, 0)
@@ -275,8 +276,8 @@ end
 --- Runs a function as the main task of a new loop, and everything it starts.
 -- At the end, however it comes, all other tasks are cancelled and waited for, what was written is
 -- sent, and the loop is closed. An error leaves as it is; to one that is a string the task's
--- traceback is appended. Ctrl-C is as for `Runner:run`; while the rest is waited for it ends the waiting,
--- and leaves as KeyboardInterrupt.
+-- traceback is appended, and the `tostring` of an `Error` has it from then on. Ctrl-C is as for `Runner:run`; while
+-- the rest is waited for it ends the waiting, and leaves as KeyboardInterrupt.
 -- In the main task of a script (`asyncio script.lua`) or of the REPL there is a loop already: main runs
 -- there, as if called, and nothing ends.
 -- @param main a function, or a coroutine that has not started
@@ -299,11 +300,15 @@ local function run(main, ...)
   return run_here(main, ...)
 end
 
---- Runs a script as `run` would, but in its task `run` itself may be called.
+--- Runs a script as `run` would, but in its task `run` itself may be called. Whether it ended well, else its error
+-- and the traceback.
 local function run_script(main, ...)
   local runner = new_runner()
   runner.script = true
-  return run_whole(runner, main, ...)
+  local ok, err = pcall(run_whole, runner, main, ...)
+  if ok then return true end
+  local traceback = isinstance(err, core.KeyboardInterrupt) and err.traceback
+  return false, err, traceback or runner.failed and runner.failed:traceback()
 end
 
 return {

@@ -39,7 +39,7 @@ local function all_failed(host, port, errors)
   local last = errors[#errors]
   if #errors == 1 or not core.isinstance(last, core.OSError) then return last end
   local texts = {}
-  for i, err in ipairs(errors) do texts[i] = tostring(err) end
+  for i, err in ipairs(errors) do texts[i] = core.words(err) end
   return getmetatable(last) {
     message = ("connect %s:%s: every address failed: %s"):format(host, port, table.concat(texts, "; ")),
     code = last.code, errno = last.errno, syscall = "connect", address = last.address, errors = errors,

@@ -56,11 +56,12 @@ local function on_done(group, task)
   if not task:cancelled() then
     local err, failed = task:exception()
     if failed then
-      add_error(group, err, task:traceback())
+      add_error(group, err, task:_trace())
       if not group.aborting then
         cancel_children(group)
         if not group.leaving then
           group.request = core.CancelledError "a task of the group failed"
+          group.request.scope = true -- what takes its place comes from where it was raised
           group.parent:_request(group.request)
         end
       end
@@ -151,6 +152,7 @@ function TaskGroup:__close(err)
   local first
   if self.errors.n > 0 then
     first = group_error(self)
+    if own then core.replace_error(err, first) end
   else
     first = table.remove(outside, 1)
   end

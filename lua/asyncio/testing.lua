@@ -43,15 +43,7 @@ end
 local function fail_for_reports(reports)
   if #reports == 0 then return end
   local lines = {}
-  for _, context in ipairs(reports) do
-    local text = tostring(context.message)
-    if context.exception ~= nil then text = text .. ": " .. tostring(context.exception) end
-    for _, key in ipairs { "task", "future", "handle" } do
-      if context[key] ~= nil then text = ("%s\n  %s"):format(text, context[key]) end
-    end
-    if context.source_traceback then text = ("%s\n%s"):format(text, context.source_traceback) end
-    lines[#lines + 1] = text
-  end
+  for i, context in ipairs(reports) do lines[i] = core.report_text(context) end
   error("the test left an error that nobody looked at: " .. table.concat(lines, "\n"), 0)
 end
 

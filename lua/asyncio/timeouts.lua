@@ -25,6 +25,7 @@ local function expire(scope)
   if scope.stillborn or scope.closed then return end
   scope.handle = nil
   scope.request = core.CancelledError("the time is up")
+  scope.request.scope = true -- the TimeoutError comes from where this is raised
   scope.task:_request(scope.request)
 end
 
@@ -111,6 +112,7 @@ function Timeout:__close(err)
   self.task:_withdraw(self.request)
   if err ~= nil and rawequal(err, self.request) then
     self.timed_out = core.TimeoutError "the time is up"
+    core.replace_error(err, self.timed_out)
     error(self.timed_out, 0)
   end
 end

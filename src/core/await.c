@@ -6,6 +6,7 @@
 #include "core/callback.h"
 #include "core/coro.h"
 #include "core/error.h"
+#include "core/trace.h"
 #include "open.h"
 
 /* The future is the first value on the method's stack, and anchored in the task. */
@@ -15,25 +16,10 @@ static Task *await_forward(Task *t) {
   return f->task ? (Task *)f : NULL;
 }
 
-/* The traceback of a job's error comes from another thread: it goes before that of the task, should the
-** error leave it. The future is at 1. */
-static void pass_traceback(lua_State *L, Task *t) {
-  int top = lua_gettop(L);
-  if (asy_future_extra(L, 1, "traceback") == LUA_TSTRING) {
-    asy_task_push(L, t);
-    asy_future_extras(L, -1, true);
-    lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
-    lua_setfield(L, -2, "inner_error");
-    lua_pushvalue(L, top + 1);
-    lua_setfield(L, -2, "inner_traceback");
-  }
-  lua_settop(L, top);
-}
-
 static int await_finish(lua_State *L, Task *t) {
   Future *f = t->on;
   f->looked = true;
-  if (f->hooked && f->state == FUTURE_ERROR) pass_traceback(L, t);
+  if (f->state == FUTURE_ERROR) asy_trace_pass(L, f, 1);
   if (f->state == FUTURE_CANCELLED && t->requests) return asy_task_raise(L, t);
   return asy_future_results(L, f, 1);
 }
@@ -106,6 +92,7 @@ static int await_future(lua_State *L, Runtime *rt, Future *f) {
   Task *t = asy_current_or_null(L);
   if (f->state != FUTURE_PENDING) {
     if (t && task_spent(t)) return asy_give_way(L, t, await_again);
+    if (f->state == FUTURE_ERROR) asy_trace_pass(L, f, 1);
     return asy_future_results(L, f, 1);
   }
   if (!t) t = asy_current(L); /* raises */

@@ -6,29 +6,20 @@
 #include "core/body.h"
 
 #include "core/error.h"
-
-bool asy_task_trace(lua_State *L) {
-  Task *t = asy_runtime(L)->current;
-  if (!t || asy_isinterruption(L, 1)) return false;
-  lua_settop(L, 1);
-  luaL_traceback(L, L, NULL, 1);
-  asy_task_push(L, t);
-  asy_future_extras(L, -1, true); /* stack: err, traceback, task, extras */
-  lua_getfield(L, 4, "inner_error");
-  if (lua_rawequal(L, 1, -1) && lua_getfield(L, 4, "inner_traceback") == LUA_TSTRING) {
-    lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, 2));
-    lua_replace(L, 2);
-  }
-  return true;
-}
+#include "core/trace.h"
 
 /* Message handler: the traceback of an error that leaves the task. Cancellations go without. */
 static int on_error(lua_State *L) {
-  if (!asy_task_trace(L)) return 1;
+  if (!asy_trace_take(L, 1)) return 1;
+  if (asy_isinterruption(L, 1)) { /* what takes its place comes from here */
+    asy_trace_note(L, 1, true);
+    return 1;
+  }
   lua_pushvalue(L, 2);
-  lua_setfield(L, 4, "traceback");
-  lua_settop(L, 2);
-  asy_error_keep(L, 1);
+  asy_trace_fill(L, 1);
+  asy_task_push(L, asy_runtime(L)->current);
+  lua_insert(L, 2);
+  asy_trace_keep(L, 2);
   lua_settop(L, 1);
   return 1;
 }

@@ -12,6 +12,7 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "core/trace.h"
 #include "core/watch.h"
 #include "open.h"
 
@@ -34,9 +35,12 @@ static void failed(lua_State *L, Loop *loop, const Callback *cb, int idx) {
     loop->fatal = true;
     return;
   }
-  if (cb->vital || !asy_report(L, loop, (Report){.message = "a callback failed", .key = "handle",
-                                                 .exception = -1, .object = idx}))
-    lua_error(L);
+  asy_trace_pop(L);
+  bool told = !cb->vital && asy_report(L, loop, (Report){.message = "a callback failed", .key = "handle",
+                                                         .exception = -2, .object = idx,
+                                                         .traceback = lua_tostring(L, -1)});
+  lua_pop(L, 1);
+  if (!told) lua_error(L);
   lua_pop(L, 1);
 }
 
@@ -46,7 +50,7 @@ static void report_slow(lua_State *L, Loop *loop, uint64_t ns, int idx) {
   snprintf(text, sizeof text, "a callback took %.3f s", s);
   asy_watch_push(L, loop);
   asy_report(L, loop, (Report){.message = text, .key = "handle", .object = idx,
-                               .traceback = lua_tostring(L, -1)});
+                               .source = lua_tostring(L, -1)});
   lua_pop(L, 1);
 }
 
@@ -59,7 +63,7 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
     if (cb->context) lua_getiuservalue(L, idx, cb->nargs + 2); else lua_pushnil(L);
     asy_context_swap(L, loop->rt); /* the former one stays below what follows */
   }
-  lua_pushcfunction(L, asy_traceback_handler);
+  lua_pushcfunction(L, asy_trace_handler);
   for (int i = 1; i <= cb->nargs + 1; i++) lua_getiuservalue(L, idx, i);
   bool watched = loop->debug;
   if (watched) asy_watch_begin(loop, L, NULL); /* before SIGINT could set a hook there */
@@ -69,6 +73,7 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   if (loop->rt->armed) interrupt_disarm(loop->rt);
   if (watched) asy_watch_end(loop, L);
   if (status != LUA_OK) failed(L, loop, cb, idx);
+  if (loop->rt->noted) asy_trace_forget(L, loop->rt);
   uint64_t slow = loop_step_ended(loop);
   if (slow) report_slow(L, loop, slow, idx);
   lua_settop(L, top);

@@ -201,6 +201,6 @@ void asy_cancel_returned(lua_State *L, Loop *loop, Task *t, int idx) {
   append_field(L, top + 1, "ended_at", "returned at");
   asy_report(L, loop, (Report){.message = "a task caught its cancellation and returned: it should let the "
                                           "CancelledError pass, or call task:uncancel()",
-                               .key = "task", .object = idx, .traceback = lua_tostring(L, -1)});
+                               .key = "task", .object = idx, .source = lua_tostring(L, -1)});
   lua_settop(L, top);
 }

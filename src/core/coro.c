@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/impasse.h"
+#include "core/trace.h"
 #include "core/watch.h"
 #include "open.h"
 
@@ -43,11 +44,7 @@ static int push_waiting(lua_State *L, int idx) {
 
 /* Message handler: keeps the traceback of this level for the levels around it. */
 static int on_error(lua_State *L) {
-  if (!asy_task_trace(L)) return 1;
-  lua_pushvalue(L, 2);
-  lua_setfield(L, 4, "inner_traceback");
-  lua_pushvalue(L, 1);
-  lua_setfield(L, 4, "inner_error");
+  if (asy_trace_take(L, 1)) asy_trace_note(L, 1, false);
   lua_settop(L, 1);
   return 1;
 }
@@ -327,12 +324,8 @@ static const luaL_Reg functions[] = {{"resume", coro_resume}, {"wrap", coro_wrap
                                      {"yield", coro_yield},   {"status", coro_status},
                                      {"close", coro_close},   {NULL, NULL}};
 
-/* A message handler for the Lua layer: what it catches and raises again keeps its traceback. */
-static const luaL_Reg module_functions[] = {{"note_traceback", on_error}, {NULL, NULL}};
-
 /* stack: module */
 void asy_open_coro(lua_State *L) {
-  asy_setfuncs(L, module_functions);
   asy_newweak(L, "k");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &waiting_key);
   lua_createtable(L, 0, 8);

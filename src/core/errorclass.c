@@ -4,6 +4,7 @@
 ** Those of a Lua state stand in one registry table, by their number in ErrorClass, and never change.
 */
 #include "core/error.h"
+#include "core/words.h"
 #include "open.h"
 
 #include <string.h>
@@ -16,6 +17,8 @@ static const char classes_key = 0; /* address = registry key of the table of cla
 ** byte, its ErrorClass; those of `subclass` are theirs in the whole process. */
 static const char ids_key = 0;
 enum { IDS_OPENED = 1, IDS_LAST = 2 }; /* in it: when this state opened; how many ids it has made */
+
+static const char left_key = 0; /* registry: an error that has left `run` → the way it came, with weak keys */
 
 typedef struct ClassInfo {
   const char *name, *text; /* text: what tostring says when there is no message */
@@ -88,6 +91,20 @@ bool asy_isinterruption(lua_State *L, int idx) {
 
 /* Classes, as Lua sees them */
 
+/* stack: ..., text → ..., text and, when the error at 1 has left `run`, how it came there: plain lua shows no more */
+static void add_way(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &left_key);
+  lua_pushvalue(L, 1);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  if (lua_isstring(L, -1)) {
+    lua_pushliteral(L, "\n");
+    lua_insert(L, -2);
+    lua_concat(L, 3);
+  } else
+    lua_pop(L, 1);
+}
+
 /* tostring(error): "Class: message"; OSErrors "[CODE] message"; a bare Error its message alone. */
 static int error__tostring(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -97,23 +114,53 @@ static int error__tostring(lua_State *L) {
     lua_getfield(L, 1, "text");
     lua_replace(L, 2);
   }
-  luaL_tolstring(L, 2, NULL);
-  if (asy_isinstance(L, 1, ASY_OSERROR) && lua_getfield(L, 1, "code") == LUA_TSTRING)
-    lua_pushfstring(L, "[%s] %s", lua_tostring(L, -1), lua_tostring(L, 3));
-  else {
-    lua_settop(L, 3);
+  if (asy_isinstance(L, 1, ASY_OSERROR) && lua_getfield(L, 1, "code") == LUA_TSTRING) {
+    lua_pushliteral(L, "[");
+    lua_insert(L, -2);
+    lua_pushliteral(L, "] ");
+    asy_words(L, 2);
+    lua_concat(L, 4);
+  } else {
+    lua_settop(L, 2);
     lua_getmetatable(L, 1);
     asy_class_push(L, ASY_ERROR);
-    if (lua_rawequal(L, -1, -2)) return lua_settop(L, 3), 1;
-    lua_getfield(L, -2, "name");
-    lua_pushfstring(L, "%s: %s", luaL_tolstring(L, -1, NULL), lua_tostring(L, 3));
+    if (lua_rawequal(L, -1, -2))
+      asy_words(L, 2);
+    else {
+      lua_getfield(L, 3, "name");
+      asy_words(L, -1);
+      lua_pushliteral(L, ": ");
+      asy_words(L, 2);
+      lua_concat(L, 3);
+    }
   }
+  add_way(L);
+  return 1;
+}
+
+/* mark_left(err, traceback): the error leaves `run`, and came from there */
+static int error_mark_left(lua_State *L) {
+  lua_settop(L, 2);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &left_key);
+  lua_insert(L, 1);
+  lua_rawset(L, 1);
+  return 0;
+}
+
+/* left_from(err) → where it came from, when it has left `run` */
+static int error_left_from(lua_State *L) {
+  lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &left_key);
+  lua_insert(L, 1);
+  lua_rawget(L, 1);
   return 1;
 }
 
 static int class__tostring(lua_State *L) {
   lua_getfield(L, 1, "name");
-  lua_pushfstring(L, "class asyncio.%s", luaL_tolstring(L, -1, NULL));
+  lua_pushliteral(L, "class asyncio.");
+  asy_words(L, -2);
+  lua_concat(L, 2);
   return 1;
 }
 
@@ -354,11 +401,19 @@ static int error_new_id(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"isinstance", error_isinstance},
                                      {"new_id", error_new_id},
+                                     {"mark_left", error_mark_left},
+                                     {"left_from", error_left_from},
                                      {NULL, NULL}};
 
 void asy_open_error(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
   open_ids(L);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &left_key);
   lua_createtable(L, ASY_NCLASSES, 0);
   for (int i = 1; i < ASY_NCLASSES; i++) {
     if (CLASSES[i].super)

@@ -13,6 +13,8 @@
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "core/trace.h"
+#include "core/words.h"
 #include "open.h"
 
 typedef struct Lost {
@@ -31,14 +33,6 @@ static Future *check_future(lua_State *L) {
   Future *f = asy_tofuture(L, ASY_RUNTIME(L), 1);
   if (!f) luaL_typeerror(L, 1, "asyncio.Future");
   return f;
-}
-
-Future *asy_tofuture(lua_State *L, const Runtime *rt, int idx) {
-  void *p = lua_touserdata(L, idx);
-  if (!p || !lua_getmetatable(L, idx)) return NULL;
-  const void *meta = lua_topointer(L, -1);
-  lua_pop(L, 1);
-  return meta == rt->meta[ASY_TASK] || meta == rt->meta[ASY_FUTURE] ? p : NULL;
 }
 
 void future_init(Future *f, const Loop *loop) {
@@ -61,57 +55,6 @@ HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
   f->future.hooked = true;
   f->cancelled = cancelled;
   return f;
-}
-
-void asy_future_extras(lua_State *L, int idx, bool make) {
-  idx = lua_absindex(L, idx);
-  if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) != LUA_TNIL || !make) return;
-  lua_createtable(L, 0, 2);
-  if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) == LUA_TNIL) { /* as in asy_subtable */
-    lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, idx, FUTURE_UV_EXTRAS);
-  }
-  lua_replace(L, -3);
-  lua_pop(L, 1);
-}
-
-void asy_future_subtable(lua_State *L, int idx, const char *key, int narray, int nrecord) {
-  idx = lua_absindex(L, idx);
-  if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) == LUA_TNIL) { /* nearly always: one look for both */
-    lua_createtable(L, 0, 2);
-    lua_createtable(L, narray, nrecord);
-    if (lua_getiuservalue(L, idx, FUTURE_UV_EXTRAS) == LUA_TNIL) {
-      lua_pop(L, 1);
-      lua_pushvalue(L, -1);
-      lua_setfield(L, -3, key);
-      lua_pushvalue(L, -2);
-      lua_setiuservalue(L, idx, FUTURE_UV_EXTRAS);
-      lua_remove(L, -3);
-      return;
-    }
-    lua_replace(L, -4);
-    lua_pop(L, 2);
-  }
-  asy_subtable(L, -1, key, narray, nrecord);
-}
-
-int asy_future_extra(lua_State *L, int idx, const char *key) {
-  asy_future_extras(L, idx, false);
-  int type = lua_istable(L, -1) ? lua_getfield(L, -1, key) : (lua_pushnil(L), LUA_TNIL);
-  lua_remove(L, -2);
-  return type;
-}
-
-void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
-  luaL_checkstack(L, 5, NULL);
-  idx = lua_absindex(L, idx);
-  luaL_traceback(L, L, NULL, level);
-  asy_future_extras(L, idx, true);
-  lua_insert(L, -2);
-  lua_setfield(L, -2, key);
-  lua_pop(L, 1);
 }
 
 /* Results */
@@ -157,7 +100,7 @@ void asy_cancelled_push(lua_State *L, int msg) {
 
 /* stack: ..., lost → ...; reports unless somebody has looked meanwhile */
 static void lost_report(lua_State *L, Loop *loop, Lost *lost) {
-  const char *traceback = NULL;
+  const char *traceback, *source;
   int top = lua_gettop(L);
   lost->pending = false;
   lua_getiuservalue(L, top, 1);
@@ -165,15 +108,16 @@ static void lost_report(lua_State *L, Loop *loop, Lost *lost) {
   if (!f->looked) {
     bool task = asy_test(L, loop->rt, top + 1, ASY_TASK) != NULL;
     f->looked = true;
-    asy_future_extra(L, top + 1, "traceback");
+    traceback = asy_trace_push(L, top + 1, false);
     asy_future_extra(L, top + 1, "made_at");
-    traceback = asy_debug_join(L, lua_tostring(L, -2), "made at", lua_tostring(L, -1));
+    source = lua_tostring(L, -1);
     lua_getiuservalue(L, top + 1, FUTURE_UV_VALUE);
     asy_report(L, loop,
                (Report){.message = task ? "the error of a task was never looked at"
                                         : "the error of a future was never looked at",
                         .key = task ? "task" : "future",
                         .traceback = traceback,
+                        .source = source,
                         .exception = -1,
                         .object = top + 1});
   }
@@ -442,6 +386,7 @@ static void check_done(lua_State *L, const Future *f) {
 static int future_result(lua_State *L) {
   Future *f = check_future(L);
   check_done(L, f);
+  if (f->state == FUTURE_ERROR) asy_trace_pass(L, f, 1);
   return asy_future_results(L, f, 1);
 }
 
@@ -460,6 +405,7 @@ static int future_exception(lua_State *L) {
   else
     lua_getiuservalue(L, 1, FUTURE_UV_VALUE);
   if (f->state == FUTURE_CANCELLED) return lua_error(L);
+  asy_trace_pass(L, f, 1);
   lua_pushboolean(L, f->state == FUTURE_ERROR);
   return 2;
 }
@@ -540,7 +486,14 @@ static int future_remove_done_callback(lua_State *L) {
 // @treturn ?string
 static int future_traceback(lua_State *L) {
   check_future(L);
-  asy_future_extra(L, 1, "traceback");
+  asy_trace_push(L, 1, false);
+  return 1;
+}
+
+/* The same with the task's name, also when it is one task's alone. */
+static int future_trace(lua_State *L) {
+  check_future(L);
+  asy_trace_push(L, 1, true);
   return 1;
 }
 
@@ -552,37 +505,26 @@ static int future_get_loop(lua_State *L) {
   return 1;
 }
 
-/* arg: value */
-static int in_words(lua_State *L) {
-  luaL_tolstring(L, 1, NULL);
-  return 1;
-}
-
 void asy_future_push_value(lua_State *L, int idx) {
   Future *f = lua_touserdata(L, idx);
-  bool outer = !f->shown;
   lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
-  const char *type = luaL_typename(L, -1);
-  const void *address = lua_topointer(L, -1);
-  if (outer) {
+  if (f->shown)
+    lua_pushfstring(L, "%s: %p", luaL_typename(L, -1), lua_topointer(L, -1));
+  else {
     f->shown = true;
-    lua_pushcfunction(L, in_words);
-    lua_insert(L, -2);
-    outer = lua_pcall(L, 1, 1, 0) == LUA_OK;
+    asy_words(L, -1);
     f->shown = false;
   }
-  if (outer) return;
-  lua_pop(L, 1);
-  lua_pushfstring(L, "%s: %p", type, address);
+  lua_remove(L, -2);
 }
 
 static int future__tostring(lua_State *L) {
   Future *f = check_future(L);
   lua_pushfstring(L, "asyncio.Future: %s", STATES[f->state]);
   if (f->state != FUTURE_PENDING && !f->packed) {
+    lua_pushstring(L, f->state == FUTURE_RESULT ? ", result " : ", error ");
     asy_future_push_value(L, 1);
-    lua_pushfstring(L, ", %s %s", f->state == FUTURE_RESULT ? "result" : "error", lua_tostring(L, -1));
-    lua_replace(L, -2);
+    lua_concat(L, 2);
   } else
     lua_pushliteral(L, "");
   lua_pushfstring(L, " (%p)", (void *)f);
@@ -639,6 +581,7 @@ static const luaL_Reg methods[] = {{"set_result", future_set_result},
                                    {"_on_cancel", future_on_cancel},
                                    {"_on_done", future_on_done},
                                    {"_failed", future_failed},
+                                   {"_trace", future_trace},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", future__tostring}, {NULL, NULL}};

@@ -2,6 +2,7 @@
 ** pcall.c - asyncio.pcall and asyncio.xpcall: protected calls that let cancellation through.
 */
 #include "core/error.h"
+#include "core/trace.h"
 #include "open.h"
 
 static int pcall_done(lua_State *L, int status, lua_KContext first) {
@@ -38,9 +39,15 @@ static int error_pcall(lua_State *L) {
   return pcall_done(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, pcall_done), 0);
 }
 
-/* The message handler of asyncio.xpcall: the user's one, not asked about cancellation. */
+/* The message handler of asyncio.xpcall: the user's one, not asked about cancellation. Upvalues: that; the traceback
+** that asyncio.traceback kept. */
 static int xpcall_handler(lua_State *L) {
   lua_settop(L, 1);
+  if (asy_trace_catches(L, lua_upvalueindex(1))) {
+    if (asy_trace_catch(L)) lua_replace(L, lua_upvalueindex(2));
+    lua_settop(L, 1);
+    return 1;
+  }
   if (asy_isinterruption(L, 1)) return 1;
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
@@ -48,22 +55,33 @@ static int xpcall_handler(lua_State *L) {
   return 1;
 }
 
+/* stack: f, handler, true, results or error. ctx: how many of these are no results */
+static int xpcall_done(lua_State *L, int status, lua_KContext ctx) {
+  int n = pcall_done(L, status, ctx);
+  if (status == LUA_OK || status == LUA_YIELD || !lua_getupvalue(L, 2, 2)) return n;
+  if (lua_isstring(L, -1)) return n + 1;
+  lua_pop(L, 1);
+  return n;
+}
+
 /// Like Lua's `xpcall`, but a CancelledError or KeyboardInterrupt passes through.
 // @function xpcall
 // @tparam function f may await
-// @tparam function msgh message handler; it is not called for what passes through
+// @tparam function msgh message handler; it is not called for what passes through. With `asyncio.traceback` the error
+// stays as it is, and the traceback comes after it
 // @param ... arguments of f
 // @return true and the results, or false and what the handler returned
 static int error_xpcall(lua_State *L) {
   int n = lua_gettop(L);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_pushvalue(L, 2);
-  lua_pushcclosure(L, xpcall_handler, 1);
+  lua_pushnil(L);
+  lua_pushcclosure(L, xpcall_handler, 2);
   lua_replace(L, 2); /* f, handler, args... */
   lua_pushboolean(L, 1);
   lua_pushvalue(L, 1);
   lua_rotate(L, 3, 2); /* f, handler, true, f, args... */
-  return pcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, pcall_done), 2);
+  return xpcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, xpcall_done), 2);
 }
 
 static const luaL_Reg functions[] = {{"pcall", error_pcall}, {"xpcall", error_xpcall}, {NULL, NULL}};

@@ -10,41 +10,81 @@
 
 #include "base/alloc.h"
 #include "core/error.h"
+#include "core/words.h"
 #include "open.h"
 
-/* stack: ..., context; writes "name: value" for one of its fields, when it is there */
-static void write_field(lua_State *L, const char *name) {
-  if (lua_getfield(L, -1, name) != LUA_TNIL) {
-    lua_writestringerror("  %s: ", name);
-    lua_writestringerror("%s\n", luaL_tolstring(L, -1, NULL));
+/* Adds "  name: value" for one of the context's fields, when it is there. stack: context, text → context, text */
+static void add_field(lua_State *L, int context, const char *name) {
+  if (lua_getfield(L, context, name) == LUA_TNIL) {
     lua_pop(L, 1);
+    return;
   }
+  lua_pushfstring(L, "\n  %s: ", name);
+  asy_words(L, -2);
+  lua_remove(L, -3);
+  lua_concat(L, 3);
+}
+
+/* The traceback that an error object carries; nil when it carries none. */
+static void push_error_traceback(lua_State *L, int context) {
+  lua_getfield(L, context, "exception");
+  if (lua_istable(L, -1)) {
+    lua_pushliteral(L, "traceback");
+    lua_rawget(L, -2);
+  } else
+    lua_pushnil(L);
+  lua_remove(L, -2);
+}
+
+/* stack: context, text → context, text with the value below it as a line, if that is a text: ..., value, text */
+static void add_line(lua_State *L, int text, const char *heading) {
+  if (lua_type(L, -1) != LUA_TSTRING) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_pushfstring(L, "\n%s", heading);
+  lua_insert(L, -2);
+  lua_concat(L, lua_gettop(L) - text + 1);
+}
+
+/* Pushes what the default handler writes. */
+static void push_text(lua_State *L, int context) {
+  static const char *const FIELDS[] = {"task", "future", "handle", "exception", NULL};
+  int text = lua_gettop(L) + 1;
+  lua_getfield(L, context, "message");
+  asy_words(L, -1);
+  lua_replace(L, text);
+  for (int i = 0; FIELDS[i]; i++) add_field(L, context, FIELDS[i]);
+  bool failed = lua_getfield(L, context, "exception") != LUA_TNIL;
+  lua_pop(L, 1);
+  if (lua_getfield(L, context, "traceback") != LUA_TSTRING) {
+    lua_pop(L, 1);
+    push_error_traceback(L, context);
+  }
+  add_line(L, text, "");
+  lua_getfield(L, context, "source_traceback");
+  add_line(L, text, failed ? "made at:\n" : "");
+}
+
+/* Writes the text on the top, which it pops, at one go: other threads' reports stand before it or behind it. */
+static void write_text(lua_State *L) {
+  size_t n;
+  lua_pushliteral(L, "asyncio: ");
+  lua_insert(L, -2);
+  lua_pushliteral(L, "\n");
+  lua_concat(L, 3);
+  const char *text = lua_tolstring(L, -1, &n);
+  fwrite(text, 1, n, stderr);
+  fflush(stderr);
   lua_pop(L, 1);
 }
 
-/* The traceback that an error object carries, if the context has none of its own. */
-static void write_error_traceback(lua_State *L) {
-  if (lua_getfield(L, -1, "exception") == LUA_TTABLE &&
-      lua_getfield(L, -1, "traceback") == LUA_TSTRING)
-    lua_writestringerror("%s\n", lua_tostring(L, -1));
-}
-
-/* stack: context → nothing; what the default handler writes */
+/* stack: ..., context → ...; what the default handler does */
 static void write_context(lua_State *L) {
-  lua_getfield(L, -1, "message");
-  lua_writestringerror("asyncio: %s\n", luaL_tolstring(L, -1, NULL));
-  lua_pop(L, 2);
-  write_field(L, "task");
-  write_field(L, "future");
-  write_field(L, "handle");
-  write_field(L, "exception");
   int context = lua_gettop(L);
-  if (lua_getfield(L, context, "source_traceback") == LUA_TSTRING)
-    lua_writestringerror("%s\n", lua_tostring(L, -1));
-  else {
-    lua_settop(L, context);
-    write_error_traceback(L);
-  }
+  luaL_checkstack(L, 16, NULL);
+  push_text(L, context);
+  write_text(L);
   lua_settop(L, context - 1);
 }
 
@@ -66,9 +106,11 @@ static void deliver(lua_State *L, const Loop *loop) {
   asy_loop_push(L, loop);
   lua_pushvalue(L, context);
   if (lua_pcall(L, 3, 0, 0) != LUA_OK) {
-    lua_writestringerror("asyncio: the exception handler failed: %s\n",
-                         luaL_tolstring(L, -1, NULL));
-    lua_pop(L, 2);
+    lua_pushliteral(L, "the exception handler failed: ");
+    asy_words(L, -2);
+    lua_concat(L, 2);
+    write_text(L);
+    lua_pop(L, 1);
     lua_pushvalue(L, context);
     write_context(L);
   }
@@ -92,6 +134,10 @@ static int report_body(lua_State *L) {
   }
   if (r->traceback) {
     lua_pushstring(L, r->traceback);
+    lua_setfield(L, -2, "traceback");
+  }
+  if (r->source) {
+    lua_pushstring(L, r->source);
     lua_setfield(L, -2, "source_traceback");
   }
   deliver(L, loop);
@@ -123,12 +169,6 @@ bool asy_report(lua_State *L, Loop *loop, Report r) {
   return status != LUA_ERRMEM;
 }
 
-int asy_traceback_handler(lua_State *L) {
-  const char *msg = lua_tostring(L, 1);
-  if (msg) luaL_traceback(L, L, msg, 1);
-  return 1;
-}
-
 char *asy_debug_site(lua_State *L, const Loop *loop) {
   if (!loop->debug) return NULL;
   luaL_traceback(L, L, NULL, 1);
@@ -137,21 +177,11 @@ char *asy_debug_site(lua_State *L, const Loop *loop) {
   return site;
 }
 
-const char *asy_debug_join(lua_State *L, const char *traceback, const char *heading, const char *made) {
-  if (!made)
-    lua_pushstring(L, traceback);
-  else if (traceback)
-    lua_pushfstring(L, "%s\n%s:\n%s", traceback, heading, made);
-  else
-    lua_pushfstring(L, "%s:\n%s", heading, made);
-  return lua_tostring(L, -1);
-}
-
 /* Methods of the loop */
 
 /// Sets what is called with `(loop, context)` for each report; nil: the default handler.
-// The context has `message` and, where they are known, `exception task future handle
-// source_traceback`.
+// The context has `message` and, where they are known, `exception`: the error as it was raised; `traceback`: where
+// that was; `task`, `future`, `handle`: what it is about; `source_traceback`: where that was made, or what happened.
 // @function Loop:set_exception_handler
 // @tparam ?function handler
 static int loop_set_exception_handler(lua_State *L) {
@@ -183,6 +213,14 @@ static int loop_call_exception_handler(lua_State *L) {
   return 0;
 }
 
+/* report_text(context) → what the default handler writes of it */
+static int report_text(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  push_text(L, 1);
+  return 1;
+}
+
 /// Writes a context to stderr: what happens when no handler is set.
 // @function Loop:default_exception_handler
 // @tparam table context
@@ -200,6 +238,10 @@ static const luaL_Reg methods[] = {{"set_exception_handler", loop_set_exception_
                                    {"default_exception_handler", loop_default_exception_handler},
                                    {NULL, NULL}};
 
+static const luaL_Reg functions[] = {{"report_text", report_text}, {NULL, NULL}};
+
+/* stack: module */
 void asy_open_report(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);
 }

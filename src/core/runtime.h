@@ -76,6 +76,7 @@ typedef struct Runtime {
   int place_ref;         /* registry: where the step under way was slow (watch.c) */
   lua_State *watched;    /* the coroutine of the watched step */
   lua_Hook returning;    /* told when a function of it returns, or NULL */
+  bool noted;            /* a callback has noted an error (trace.c) */
   bool watching, placed; /* a watched step is under way; its place is known */
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere (interrupt.c) */
   lua_Hook old_hook;     /* the hook that was there before */

@@ -118,7 +118,7 @@ static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
   snprintf(text, sizeof text, "a task held the loop for %.3f s", ns_seconds(ns));
   asy_task_push(L, t);
   asy_watch_push(L, loop);
-  asy_report(L, loop, (Report){.message = text, .key = "task", .object = -2, .traceback = lua_tostring(L, -1)});
+  asy_report(L, loop, (Report){.message = text, .key = "task", .object = -2, .source = lua_tostring(L, -1)});
   lua_pop(L, 2);
 }
 

@@ -163,10 +163,6 @@ void asy_task_name(lua_State *L, Task *t, int idx);
 /* Raises the first undelivered request of a running task. */
 int asy_task_raise(lua_State *L, Task *t);
 
-/* For message handlers. stack: err → err, its traceback through all levels of coroutines so far, the
-** running task, its extras, ... False, with the stack as it was, for what needs none. */
-bool asy_task_trace(lua_State *L);
-
 ASY_HIDDEN_END
 
 #endif

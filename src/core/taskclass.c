@@ -3,6 +3,7 @@
 ** (some for the Lua layer's scopes only), what `tostring` says.
 */
 #include "core/task.h"
+#include "core/trace.h"
 #include "open.h"
 
 
@@ -221,12 +222,6 @@ static int task_leave(lua_State *L) {
   return 0;
 }
 
-void asy_task_name(lua_State *L, Task *t, int idx) {
-  if (asy_future_extra(L, idx, "name") == LUA_TSTRING) return;
-  lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
-  lua_replace(L, -2);
-}
-
 /// Its name: `Task-1` and so on, unless it was set.
 // @function Task:get_name
 // @treturn string
@@ -285,7 +280,7 @@ static void push_traceback(lua_State *L, Task *t) {
 static int task_traceback(lua_State *L) {
   Task *t = check_task(L);
   if (t->phase == TASK_ENDED) {
-    asy_future_extra(L, 1, "traceback");
+    asy_trace_push(L, 1, false);
     return 1;
   }
   push_traceback(L, t);
@@ -316,12 +311,13 @@ static void push_state(lua_State *L, Task *t, int idx) {
       lua_pushliteral(L, "done");
       return;
     }
+    if (t->future.state == FUTURE_CANCELLED) {
+      lua_pushliteral(L, "cancelled");
+      return;
+    }
+    lua_pushstring(L, t->future.state == FUTURE_RESULT ? "done, result " : "failed, error ");
     asy_future_push_value(L, idx);
-    lua_pushfstring(L,
-                    t->future.state == FUTURE_RESULT      ? "done, result %s"
-                    : t->future.state == FUTURE_CANCELLED ? "cancelled"
-                                                          : "failed, error %s",
-                    lua_tostring(L, -1));
+    lua_concat(L, 2);
   } else if (t->phase == TASK_ENDED)
     lua_pushliteral(L, "abandoned");
   else if (t->phase == TASK_PARKED && t->kind->forward && (next = t->kind->forward(t))) {
@@ -338,12 +334,17 @@ static int task__tostring(lua_State *L) {
   Task *t = check_task(L);
   lua_settop(L, 1);
   luaL_checkstack(L, 20, NULL);
+  lua_pushliteral(L, "asyncio.Task '");
   asy_task_name(L, t, 1);
-  const char *name = lua_tostring(L, -1);
+  lua_pushliteral(L, "': ");
   push_state(L, t, 1);
-  const char *state = lua_tostring(L, -1);
+  lua_insert(L, 5);
+  lua_settop(L, 5);
   push_place(L, 1);
-  lua_pushfstring(L, "asyncio.Task '%s': %s, %s (%p)", name, state, lua_tostring(L, -1), (void *)t);
+  lua_pushfstring(L, ", %s (%p)", lua_tostring(L, -1), (void *)t);
+  lua_insert(L, 6);
+  lua_settop(L, 6);
+  lua_concat(L, 5);
   return 1;
 }
 

@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/options.h"
 #include "core/report.h"
+#include "core/trace.h"
 #include "net/input.h"
 #include "net/life.h"
 #include "net/listener.h"
@@ -140,8 +141,7 @@ static void handler_ended(lua_State *L, Task *t) {
   int task = lua_gettop(L);
   s->client.handler = NULL;
   if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
-    const char *traceback = NULL;
-    if (asy_future_extra(L, -1, "traceback") == LUA_TSTRING) traceback = lua_tostring(L, -1);
+    const char *traceback = asy_trace_push(L, task, false);
     lua_getiuservalue(L, task, FUTURE_UV_VALUE);
     asy_report(L, t->loop, (Report){.message = "a connection's handler failed", .key = "task",
                                     .traceback = traceback, .exception = -1, .object = task});

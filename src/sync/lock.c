@@ -53,7 +53,7 @@ static void forgotten(lua_State *L, Loop *loop, Guard *g, bool quiet) {
   if (quiet) return;
   asy_report(L, loop, (Report){.message = "a lock was never released (local _ <close> = lock:acquire()): "
                                           "it is released now",
-                               .key = "task", .object = -1, .traceback = place});
+                               .key = "task", .object = -1, .source = place});
 }
 
 void lock_queue(Lock *lock, Task *t, int code) {

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/future.h"
+#include "core/trace.h"
 #include "thread/parcel.h"
 
 typedef struct JobFuture {
@@ -60,10 +61,10 @@ static FutureState push_error(lua_State *L, Job *job) {
   default: break;
   }
   asy_codec_decode(L, buffer_bytes(&job->message), buffer_length(&job->message), true);
-  asy_future_extras(L, 2, true);
-  lua_insert(L, -2);
-  lua_setfield(L, -2, "traceback");
-  lua_pop(L, 1);
+  if (lua_isstring(L, -1))
+    asy_trace_keep_foreign(L, 2);
+  else
+    lua_pop(L, 1);
   return asy_isinstance(L, -1, ASY_CANCELLED) ? FUTURE_CANCELLED : FUTURE_ERROR;
 }
 

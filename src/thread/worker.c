@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/loop.h"
 #include "core/process.h"
+#include "core/words.h"
 #include "thread/codec.h"
 #include "thread/parcel.h"
 
@@ -140,8 +141,11 @@ static int on_error(lua_State *L) {
 /* arg: why an error cannot be sent, the error → a text in its place */
 static int describe(lua_State *L) {
   lua_settop(L, 2);
-  const char *why = luaL_tolstring(L, 1, NULL), *text = luaL_tolstring(L, 2, NULL);
-  lua_pushfstring(L, "%s (the error itself stays in its thread: %s)", text, why);
+  asy_words(L, 2);
+  lua_pushliteral(L, " (the error itself stays in its thread: ");
+  asy_words(L, 1);
+  lua_pushliteral(L, ")");
+  lua_concat(L, 4);
   return 1;
 }
 
@@ -277,7 +281,7 @@ static int open_state(lua_State *L) {
 
 /* arg: error → a text with its traceback */
 static int failure_text(lua_State *L) {
-  luaL_tolstring(L, 1, NULL);
+  asy_words(L, 1);
   take_traceback(L);
   lua_pushfstring(L, "a worker could not be made ready: %s\n%s", lua_tostring(L, 2),
                   lua_isstring(L, 3) ? lua_tostring(L, 3) : "");

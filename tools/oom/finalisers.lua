@@ -284,6 +284,14 @@ simple("task", {}, {
   graph = function() return asyncio.format_call_graph "all" end,
   await_new = function(o) await(o.new) end,
   await_failing = function() pcall(await, create_task(function() sleep(0) error {} end)) end,
+  traceback_of_several = function()
+    local function fail() asyncio.gather(function() sleep(0) error(asyncio.Error "far away") end) end
+    local ok, err, text = asyncio.xpcall(await, asyncio.traceback, create_task(fail))
+    assert(not ok and err.traceback and text and tostring(err) == "far away")
+    local task = create_task(error, err)
+    pcall(await, task)
+    assert(task:traceback())
+  end,
   lost = function() create_task(error, "lost") sleep(0) sleep(0) end,
   lost_future = function(o) o.loop:create_future():set_exception {} collectgarbage() sleep(0) end,
   many_results = function() return await(create_task(table.unpack, { 1, 2, 3 })) end,
