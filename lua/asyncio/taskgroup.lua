@@ -4,6 +4,8 @@ local core = require "asyncio.core"
 
 local isinstance = core.isinstance
 
+local OVERDUE = 5 -- seconds after which a group that waits for tasks that it has cancelled is reported
+
 --- Tasks that end before the block does in which they were started; `asyncio.TaskGroup` makes it.
 -- @type TaskGroup
 -- @usage
@@ -40,13 +42,37 @@ local function add_error(group, err, traceback)
   errors[errors.n], group.tracebacks[errors.n] = err, traceback
 end
 
--- In the order in which they were started: what happens must not depend on where tasks lie in memory.
-local function cancel_children(group)
+local function in_order(group)
   local tasks, list = group.tasks, {}
-  group.aborting = true
   for task in pairs(tasks) do list[#list + 1] = task end
   table.sort(list, function(a, b) return tasks[a] < tasks[b] end)
-  for _, task in ipairs(list) do task:cancel() end
+  return list
+end
+
+local function report_overdue(group)
+  local list = {}
+  for i, task in ipairs(in_order(group)) do
+    list[i] = ("'%s':\n%s"):format(task:get_name(), task:traceback())
+  end
+  group.parent:get_loop():call_exception_handler {
+    message = ("a task group waits for %d task%s, %d s after cancelling: %s, or cleans up"):format(#list,
+      #list == 1 and "" or "s", OVERDUE, #list == 1 and "it catches that" or "one catches that"),
+    task = group.parent,
+    source_traceback = table.concat(list, "\n"),
+  }
+end
+
+--- It is being left, and waits for those that it has cancelled.
+local function watch_overdue(group)
+  if not group.overdue then
+    group.overdue = core.get_running_loop():call_later(OVERDUE, report_overdue, group)
+  end
+end
+
+-- In the order in which they were started: what happens must not depend on where tasks lie in memory.
+local function cancel_children(group)
+  group.aborting = true
+  for _, task in ipairs(in_order(group)) do task:cancel() end
 end
 
 local function on_done(group, task)
@@ -59,7 +85,9 @@ local function on_done(group, task)
       add_error(group, err, task:_trace())
       if not group.aborting then
         cancel_children(group)
-        if not group.leaving then
+        if group.leaving then
+          watch_overdue(group)
+        else
           group.request = core.CancelledError "a task of the group failed"
           group.request.scope = true -- what takes its place comes from where it was raised
           group.parent:_request(group.request)
@@ -102,8 +130,9 @@ end
 local function wait_for_children(group)
   local interruptions = {}
   while group.n > 0 do
+    if group.aborting then watch_overdue(group) end
     group.idle = core.get_running_loop():create_future()
-    local ok, err = pcall(core.await, core.set_parts(group.idle, group.tasks))
+    local ok, err = core.catch(core.await, core.set_parts(group.idle, group.tasks))
     if not ok then
       cancel_children(group)
       if not isinstance(err, core.CancelledError) then error(err, 0) end -- where nothing can wait
@@ -143,6 +172,7 @@ function TaskGroup:__close(err)
   if err ~= nil and not self.aborting then cancel_children(self) end
   local outside = wait_for_children(self)
   self.closed = true
+  if self.overdue then self.overdue:cancel() end
   if isinstance(err, core.KeyboardInterrupt) then return end
   if isinstance(err, core.CancelledError) and not own then
     table.insert(outside, 1, err)

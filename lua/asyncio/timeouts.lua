@@ -21,9 +21,23 @@ local timeouts = {}
 local Timeout = {}
 Timeout.__index, Timeout.__name = Timeout, "asyncio.Timeout"
 
+local OVERDUE = 5 -- seconds after which a block that goes on is reported
+
+local function overdue(scope)
+  scope.handle = nil
+  scope.loop:call_exception_handler {
+    message = ("a block goes on, %d s after its time was up: it catches cancellations, or cleans up")
+      :format(OVERDUE),
+    task = scope.task,
+    source_traceback = scope.task:traceback(),
+  }
+end
+
 local function expire(scope)
   if scope.stillborn or scope.closed then return end
   scope.handle = nil
+  scope.handle = scope.loop:call_later(OVERDUE, overdue, scope)
+  if scope.closed then return scope.handle:cancel() end -- by a finaliser
   scope.request = core.CancelledError("the time is up")
   scope.request.scope = true -- the TimeoutError comes from where this is raised
   scope.task:_request(scope.request)
@@ -103,13 +117,25 @@ end
 -- @treturn boolean
 function Timeout:expired() return self.request ~= nil end
 
+--- The block was left as if nothing had been, after its request was raised in it.
+local function report_swallowed(scope, place)
+  scope.loop:call_exception_handler {
+    message = "the time of a block was up, and it caught the CancelledError: it should let that pass"
+      .. " (asyncio.pcall does)",
+    task = scope.task,
+    source_traceback = place and "caught at:\n" .. place or nil,
+  }
+end
+
 function Timeout:__close(err)
   if self.closed then return end
   self.closed = true
   self.task:_leave(self)
   if self.handle then self.handle:cancel() end
   if not self.request then return end
-  self.task:_withdraw(self.request)
+  local undelivered, told, place = self.task:_withdraw(self.request)
+  local swallowed = err == nil and not undelivered and not told
+  if swallowed and self.loop:get_debug() then report_swallowed(self, place) end
   if err ~= nil and rawequal(err, self.request) then
     self.timed_out = core.TimeoutError "the time is up"
     core.replace_error(err, self.timed_out)

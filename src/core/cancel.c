@@ -15,6 +15,18 @@ static void note_place(lua_State *L, Task *t, const char *key, int level) {
   lua_pop(L, 1);
 }
 
+/* The request on the top is raised. */
+static void note_raised(lua_State *L, Task *t) {
+  note_place(L, t, "raised_at", 0);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_pushvalue(L, -3);
+  lua_setfield(L, -2, "raised");
+  lua_pop(L, 2);
+  t->raised = true;
+  t->told = false;
+}
+
 void asy_cancel_take(lua_State *L, Task *t) {
   asy_assert(t->requests > 0 && t->own_request <= t->requests);
   luaL_checkstack(L, 6, NULL);
@@ -37,7 +49,7 @@ void asy_cancel_take(lua_State *L, Task *t) {
 int asy_task_raise(lua_State *L, Task *t) {
   if (t->broken) return asy_interrupt_raise(L);
   asy_cancel_take(L, t);
-  if (t->loop->debug) note_place(L, t, "raised_at", 0);
+  if (t->loop->debug) note_raised(L, t);
   return lua_error(L);
 }
 
@@ -165,11 +177,28 @@ bool asy_task_withdraw(lua_State *L, Task *t, int idx) {
 
 /* Swallowed ones */
 
+/* Whether the function that returns is Lua's pcall or xpcall, and gives what was raised in the task. */
+static bool catches(lua_State *L, const Runtime *rt, Task *t, lua_Debug *ar) {
+  int top = lua_gettop(L);
+  bool caught = false;
+  luaL_checkstack(L, 6, NULL);
+  lua_getinfo(L, "fr", ar);
+  lua_CFunction fn = lua_tocfunction(L, -1);
+  if (fn && (fn == rt->pcall || fn == rt->xpcall) && ar->ntransfer == 2 && lua_getlocal(L, ar, ar->ftransfer) &&
+      !lua_toboolean(L, -1) && lua_getlocal(L, ar, ar->ftransfer + 1)) {
+    asy_task_push(L, t);
+    asy_future_extras(L, -1, true);
+    lua_getfield(L, -1, "raised");
+    caught = lua_rawequal(L, -1, top + 3);
+  }
+  lua_settop(L, top);
+  return caught;
+}
+
 /* The task's function is about to return, and has caught a cancellation: notes from where. */
-void asy_cancel_note_end(lua_State *L, lua_Debug *ar) {
-  Task *t = asy_runtime(L)->current;
+static void note_end(lua_State *L, Task *t, lua_Debug *ar) {
   lua_Debug caller;
-  if (!t || t->cancelling <= t->requests) return;
+  if (t->cancelling <= t->requests) return;
   if (!lua_getstack(L, 1, &caller) || lua_getstack(L, 2, &caller)) return; /* 1: the task's body */
   lua_getinfo(L, "Sl", ar);
   asy_task_push(L, t);
@@ -177,6 +206,18 @@ void asy_cancel_note_end(lua_State *L, lua_Debug *ar) {
   lua_pushfstring(L, "\t%s:%d", ar->short_src, ar->currentline);
   lua_setfield(L, -2, "ended_at");
   lua_pop(L, 2);
+}
+
+void asy_cancel_note(lua_State *L, lua_Debug *ar) {
+  const Runtime *rt = asy_runtime(L);
+  Task *t = rt->current;
+  if (!t) return;
+  if (t->raised && catches(L, rt, t, ar)) {
+    note_place(L, t, "caught_at", 1);
+    t->caught = true;
+    t->raised = false;
+  }
+  if (L == t->co) note_end(L, t, ar);
 }
 
 /* stack: ..., text; extras at idx: adds heading and value of a field, when it is there */
@@ -189,8 +230,26 @@ static void append_field(lua_State *L, int extras, const char *key, const char *
   lua_pop(L, 1);
 }
 
-void asy_cancel_returned(lua_State *L, Loop *loop, Task *t, int idx) {
+void asy_cancel_went_on(lua_State *L, Loop *loop, Task *t) {
+  if (!t->caught) return;
+  t->caught = false;
   if (t->cancelling <= t->requests) return;
+  luaL_checkstack(L, 10, NULL);
+  int top = lua_gettop(L);
+  t->told = true;
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_pushliteral(L, "");
+  append_field(L, top + 2, "caught_at", "caught at");
+  append_field(L, top + 2, "raised_at", "its CancelledError was raised at");
+  asy_report(L, loop, (Report){.message = "a task caught its cancellation and waits again: it should let the "
+                                          "CancelledError pass (asyncio.pcall does), or call task:uncancel()",
+                               .key = "task", .object = top + 1, .source = lua_tostring(L, -1)});
+  lua_settop(L, top);
+}
+
+void asy_cancel_returned(lua_State *L, Loop *loop, Task *t, int idx) {
+  if (t->cancelling <= t->requests || t->told) return;
   idx = lua_absindex(L, idx);
   luaL_checkstack(L, 10, NULL);
   int top = lua_gettop(L);

@@ -20,8 +20,12 @@ bool asy_cancel_drop(lua_State *L, Task *t);
 /* A request goes on to the task that t is about to wait for. If that fails, t doesn't wait. */
 void asy_cancel_pass_on(lua_State *L, Task *t, Task *next);
 
-/* Debug mode, a hook: the running task's function is about to return, and has caught a cancellation. */
-void asy_cancel_note_end(lua_State *L, lua_Debug *ar);
+/* Debug mode, a hook: a function of the running task returns. Notes where a cancellation is caught, and where the
+** task's own function ends that has caught one. */
+void asy_cancel_note(lua_State *L, lua_Debug *ar);
+
+/* Debug mode: a task that has caught a cancellation suspends again. Reports where it was caught. */
+void asy_cancel_went_on(lua_State *L, Loop *loop, Task *t);
 
 /* Debug mode: a task returned. Reports when it had caught a cancellation. idx: its userdata */
 void asy_cancel_returned(lua_State *L, Loop *loop, Task *t, int idx);

@@ -2,6 +2,7 @@
 ** pcall.c - asyncio.pcall and asyncio.xpcall: protected calls that let cancellation through.
 */
 #include "core/error.h"
+#include "core/runtime.h"
 #include "core/trace.h"
 #include "open.h"
 
@@ -84,7 +85,32 @@ static int error_xpcall(lua_State *L) {
   return xpcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, xpcall_done), 2);
 }
 
-static const luaL_Reg functions[] = {{"pcall", error_pcall}, {"xpcall", error_xpcall}, {NULL, NULL}};
+/* catch(f, ...) → as Lua's pcall: for the Lua layer, which knows what it does when it catches a cancellation */
+static int catch_done(lua_State *L, int status, lua_KContext ctx) {
+  (void)ctx;
+  lua_pushboolean(L, status == LUA_OK || status == LUA_YIELD);
+  lua_insert(L, 1);
+  return lua_toboolean(L, 1) ? lua_gettop(L) : (lua_insert(L, 2), lua_settop(L, 2), 2);
+}
+
+static int error_catch(lua_State *L) {
+  return catch_done(L, lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, 0, catch_done), 0);
+}
+
+static const luaL_Reg functions[] = {
+    {"pcall", error_pcall}, {"xpcall", error_xpcall}, {"catch", error_catch}, {NULL, NULL}};
+
+static lua_CFunction global_function(lua_State *L, const char *name) {
+  lua_getglobal(L, name);
+  lua_CFunction fn = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return fn;
+}
 
 /* stack: module */
-void asy_open_pcall(lua_State *L) { luaL_setfuncs(L, functions, 0); }
+void asy_open_pcall(lua_State *L) {
+  Runtime *rt = asy_runtime(L);
+  luaL_setfuncs(L, functions, 0);
+  rt->pcall = global_function(L, "pcall");
+  rt->xpcall = global_function(L, "xpcall");
+}

@@ -75,7 +75,8 @@ typedef struct Runtime {
   unsigned plugged;      /* standard descriptors that were closed, by bit: /dev/null is there now (process.c) */
   int place_ref;         /* registry: where the step under way was slow (watch.c) */
   lua_State *watched;    /* the coroutine of the watched step */
-  lua_Hook returning;    /* told when a function of it returns, or NULL */
+  lua_Hook returning;    /* told when a function returns in it, or in what it drives; or NULL */
+  lua_CFunction pcall, xpcall; /* Lua's own, or NULL (pcall.c) */
   bool noted;            /* a callback has noted an error (trace.c) */
   bool watching, placed; /* a watched step is under way; its place is known */
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere (interrupt.c) */

@@ -173,7 +173,7 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
     n = lua_gettop(t->co) - 1;
   }
   bool watched = loop->debug;
-  if (watched) asy_watch_begin(loop, t->co, asy_cancel_note_end); /* before SIGINT could set a hook there */
+  if (watched) asy_watch_begin(loop, t->co, asy_cancel_note); /* before SIGINT could set a hook there */
   rt->current = t;
   t->top = t->co;
   t->budget = ASY_BUDGET;
@@ -182,7 +182,10 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
   status = resume(L, t, rt, n);
   rt->current = NULL;
   if (rt->armed) interrupt_disarm(rt);
-  if (watched) asy_watch_end(loop, t->co);
+  if (watched) {
+    asy_watch_end(loop, t->co);
+    if (status == LUA_YIELD) asy_cancel_went_on(L, loop, t);
+  }
   uint64_t slow = loop_step_ended(loop);
   if (slow) report_slow(L, loop, t, slow);
   if (ASY_LIKELY(status == LUA_YIELD && t->phase != TASK_RUNNING)) return;

@@ -85,6 +85,9 @@ typedef struct Task {
   bool own_coro;         /* the coroutine was made for it, and nobody has asked for it */
   bool anchored;         /* its user value holds what it waits on, or did last */
   bool in_cancel;        /* a cancellation is being passed on through it */
+  bool raised;           /* debug mode: a request has been raised in it, `raised` of its extras */
+  bool caught;           /* debug mode: that was caught in this step */
+  bool told;             /* debug mode: which has been reported */
   bool broken;           /* its Lua code gets a KeyboardInterrupt until it has ended */
 } Task;
 

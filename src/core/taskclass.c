@@ -175,13 +175,17 @@ static int task_request(lua_State *L) {
   return 1;
 }
 
-/* For scopes: takes their request back and off the count. → whether it was still undelivered */
+/* For scopes: takes their request back and off the count. → whether it was still undelivered; in debug mode else:
+** whether that it was caught has been reported, and where that was, if it was in this step */
 static int task_withdraw(lua_State *L) {
   Task *t = check_task(L);
   bool found = t->phase != TASK_ENDED && asy_task_withdraw(L, t, 2);
   if (t->cancelling) t->cancelling--;
   lua_pushboolean(L, found);
-  return 1;
+  lua_pushboolean(L, t->told);
+  if (!t->caught) return 2;
+  asy_future_extra(L, 1, "caught_at");
+  return 3;
 }
 
 /* For scopes: a request that was delivered goes to the front again, for the next suspension. */

@@ -19,7 +19,7 @@ static void on_watch(lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
-  if (ar->event == LUA_HOOKRET && rt->returning && rt->watched == L) rt->returning(L, ar);
+  if (ar->event == LUA_HOOKRET && rt->returning) rt->returning(L, ar);
   if (rt->placed || loop_step_now(loop) - loop->clock.step_start <= loop->clock.slow_ns) return;
   rt->placed = true;
   luaL_traceback(L, L, NULL, 0);

@@ -10,7 +10,7 @@ ASY_HIDDEN
 
 /* Around what may be slow: a task's step in its coroutine, a callback in L. A hook looks at the clock
 ** meanwhile; a hook of the user's there stays, and then nothing is known of the place. `returning` is
-** called when a function of co returns; or NULL. */
+** called when a function of co, or of what it drives, returns; or NULL. */
 void asy_watch_begin(Loop *loop, lua_State *co, lua_Hook returning);
 /* A coroutine that such a step drives. */
 void asy_watch_inner(lua_State *co);
