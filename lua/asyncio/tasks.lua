@@ -279,7 +279,7 @@ function tasks.as_completed(list, opts)
   return function()
     while left > 0 and finished[first] == nil do
       if timed_out then
-        error(core.TimeoutError(("%d of %d did not end in time"):format(left, #each)), 0)
+        error(core.TimeoutError(("%d of %d did not end within %g s"):format(left, #each, opts.timeout)), 0)
       end
       local outer = loop:create_future()
       waiting[#waiting + 1] = outer

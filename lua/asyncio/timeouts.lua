@@ -24,7 +24,7 @@ Timeout.__index, Timeout.__name = Timeout, "asyncio.Timeout"
 local OVERDUE = 5 -- seconds after which a block that goes on is reported
 
 local function overdue(scope)
-  scope.handle = nil
+  scope.handle = false
   scope.loop:call_exception_handler {
     message = ("a block goes on, %d s after its time was up: it catches cancellations, or cleans up")
       :format(OVERDUE),
@@ -35,7 +35,8 @@ end
 
 local function expire(scope)
   if scope.stillborn or scope.closed then return end
-  scope.handle = nil
+  scope.handle = false
+  if scope.waiter then scope.place = scope.task:_site(scope, scope.waiter) end
   scope.handle = scope.loop:call_later(OVERDUE, overdue, scope)
   if scope.closed then return scope.handle:cancel() end -- by a finaliser
   scope.request = core.CancelledError("the time is up")
@@ -53,14 +54,17 @@ local function arm(scope)
     scope.handle = handle
   elseif scope.handle then
     scope.handle:cancel()
-    scope.handle = nil
+    scope.handle = false
   end
 end
 
-local function open(loop, deadline)
+local function open(loop, began, deadline)
   local task = core.current_task()
   if not task then error(core.Error "a timeout can only be used inside a task", 3) end
-  local scope = setmetatable({ loop = loop, task = task, deadline = deadline }, Timeout)
+  local scope = setmetatable({ -- all that it may need, so that the table is made once
+    loop = loop, task = task, began = began, deadline = deadline, handle = false, waiter = false, stillborn = false,
+    closed = false,
+  }, Timeout)
   arm(scope)
   return scope
 end
@@ -74,7 +78,8 @@ local function entered(scope)
 end
 
 --- A block that may take so long: `local _ <close> = asyncio.timeout(2)`.
--- What still waits then is cancelled, and TimeoutError leaves the block.
+-- What still waits then is cancelled, and TimeoutError leaves the block, which says after how long, and where the
+-- limit was made.
 -- @tparam ?number delay seconds; nil: no limit yet, see `Timeout:reschedule`
 -- @treturn Timeout
 -- @usage
@@ -86,7 +91,8 @@ end
 function timeouts.timeout(delay)
   check.seconds(delay, 1, "timeout")
   local loop = core.get_running_loop()
-  return entered(open(loop, delay and loop:time() + delay))
+  local now = loop:time()
+  return entered(open(loop, now, delay and now + delay))
 end
 
 --- The same, with a moment of the loop's clock.
@@ -94,7 +100,8 @@ end
 -- @treturn Timeout
 function timeouts.timeout_at(when)
   check.seconds(when, 1, "timeout_at")
-  return entered(open(core.get_running_loop(), when))
+  local loop = core.get_running_loop()
+  return entered(open(loop, loop:time(), when))
 end
 
 --- When it will expire, in seconds of the loop's clock; nil: never.
@@ -127,17 +134,24 @@ local function report_swallowed(scope, place)
   }
 end
 
+--- Which limit it was.
+local function time_is_up(scope, made_at)
+  local after = math.max(scope.deadline - scope.began, 0)
+  local place = made_at and "timeout at " .. made_at or scope.place and "wait_for at " .. scope.place
+  return core.TimeoutError(("the time is up after %g s%s"):format(after, place and " (" .. place .. ")" or ""))
+end
+
 function Timeout:__close(err)
   if self.closed then return end
   self.closed = true
-  self.task:_leave(self)
+  local made_at = self.task:_leave(self)
   if self.handle then self.handle:cancel() end
   if not self.request then return end
   local undelivered, told, place = self.task:_withdraw(self.request)
   local swallowed = err == nil and not undelivered and not told
   if swallowed and self.loop:get_debug() then report_swallowed(self, place) end
   if err ~= nil and rawequal(err, self.request) then
-    self.timed_out = core.TimeoutError "the time is up"
+    self.timed_out = time_is_up(self, made_at)
     core.replace_error(err, self.timed_out)
     error(self.timed_out, 0)
   end
@@ -172,13 +186,15 @@ end
 -- @usage
 -- local queue = asyncio.Queue()
 -- local ok, err = pcall(asyncio.wait_for, function() return queue:get() end, 0.5)
--- print(ok, err) --> false  TimeoutError: the time is up
+-- print(ok, (tostring(err):gsub(" at .*", ""))) --> false  TimeoutError: the time is up after 0.5 s (wait_for
 function timeouts.wait_for(aw, timeout)
   local run = runner_of(aw)
   if not run then check.fail(1, "wait_for", "task, future, coroutine or function", aw) end
   check.seconds(timeout, 2, "wait_for")
   local loop = core.get_running_loop()
-  local _ <close> = open(loop, timeout and loop:time() + timeout)
+  local now = loop:time()
+  local scope <close> = open(loop, now, timeout and now + timeout)
+  scope.waiter = timeouts.wait_for
   return run(aw)
 end
 
@@ -198,7 +214,8 @@ function timeouts.move_on_after(delay, fn, ...)
   check.seconds(delay, 1, "move_on_after")
   check.callable(fn, 2, "move_on_after")
   local loop = core.get_running_loop()
-  local scope = open(loop, delay and loop:time() + delay)
+  local now = loop:time()
+  local scope = open(loop, now, delay and now + delay)
   local function body(...)
     local _ <close> = scope
     return fn(...)

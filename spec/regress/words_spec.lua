@@ -237,6 +237,95 @@ function TestCaught:test_cancellations_pass_traceback()
   end)
 end
 
+-- Which limit of time
+
+TestLimits = {}
+
+local function limits()
+  return {
+    timeout = function()
+      local _ <close> = asyncio.timeout(2.5) -- here
+      sleep(10)
+    end,
+    timeout_at = function()
+      local _ <close> = asyncio.timeout_at(asyncio.get_running_loop():time() + 2.5) -- here
+      sleep(10)
+    end,
+    rescheduled = function()
+      local limit <close> = asyncio.timeout(1) -- here
+      limit:reschedule(limit:when() + 1.5)
+      sleep(10)
+    end,
+    nested = function()
+      local _ <close> = asyncio.timeout(50)
+      asyncio.wait_for(function()
+        local _ <close> = asyncio.timeout(2.5) -- here
+        return sleep(10), 1
+      end, 60)
+    end,
+    wait_for = function() asyncio.wait_for(create_task(sleep, 10), 2.5) end, -- here
+    wait_for_outer = function()
+      asyncio.wait_for(function() -- here
+        asyncio.wait_for(function() return sleep(10), 1 end, 5)
+      end, 2.5)
+    end,
+    wait_for_in_a_coroutine = function()
+      local event = asyncio.Event()
+      local go = asyncio.coroutine.wrap(function()
+        asyncio.wait_for(function() event:wait() end, 2.5) -- here
+      end)
+      go()
+    end,
+  }
+end
+
+--- The lines of this file with "-- here", between those two.
+local function marked(fn)
+  local info = debug.getinfo(fn, "S")
+  local n = 0
+  for line in io.lines(info.source:sub(2)) do
+    n = n + 1
+    if n >= info.linedefined and n <= info.lastlinedefined and line:find "%-%- here" then return n end
+  end
+end
+
+function TestLimits:test_a_TimeoutError_says_after_how_long_and_where_the_limit_was_made()
+  t.run(function()
+    for name, fn in pairs(limits()) do
+      local err = t.assert_raises(asyncio.TimeoutError, await, create_task(fn))
+      local line = assert(marked(fn), name)
+      t.assertStrMatches(tostring(err), "TimeoutError: the time is up after 2%.5 s %([%w_]+ at .*words_spec.lua:"
+        .. line .. "%)")
+      t.assertStrContains(tostring(err), name:find "wait_for" and "(wait_for at" or "(timeout at")
+    end
+  end)
+end
+
+function TestLimits:test_of_as_completed_says_within_what()
+  t.run(function()
+    local list = { create_task(sleep, 10), create_task(sleep, 1) }
+    local err = t.assert_raises(asyncio.TimeoutError, function()
+      for _ in asyncio.as_completed(list, { timeout = 2.5 }) do end
+    end)
+    t.assertEquals(err.message, "1 of 2 did not end within 2.5 s")
+    list[1]:cancel()
+    asyncio.wait(list)
+  end)
+end
+
+function TestLimits:test_what_the_stack_does_not_show_is_left_out()
+  t.run(function()
+    local function down(n)
+      if n == 0 then return sleep(10), 1 end
+      return down(n - 1), 1
+    end
+    local err = t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function() down(150) end, 1)
+    t.assertEquals(err.message, "the time is up after 1 s")
+    err = t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function() sleep(1) end, -1)
+    t.assertStrContains(err.message, "the time is up after 0 s")
+  end)
+end
+
 -- What hides nothing
 
 local function unspeakable()

@@ -211,7 +211,7 @@ static int task_enter(lua_State *L) {
   return 0;
 }
 
-/* For scopes: this one has been left. */
+/* For scopes: this one has been left. → where it was made */
 static int task_leave(lua_State *L) {
   Task *t = check_task(L);
   lua_settop(L, 2);
@@ -223,7 +223,7 @@ static int task_leave(lua_State *L) {
   lua_pushnil(L);
   lua_rawset(L, -4);
   t->scopes--;
-  return 0;
+  return 1;
 }
 
 /// Its name: `Task-1` and so on, unless it was set.
@@ -276,6 +276,48 @@ static void push_traceback(lua_State *L, Task *t) {
     lua_replace(L, -3);
     lua_pop(L, 1);
   }
+}
+
+/* Whether the function at `fn` of L runs at this level of co, with the value at `what` in a local variable. */
+static bool holds(lua_State *L, lua_State *co, lua_Debug *ar, int what, int fn) {
+  lua_getinfo(co, "f", ar);
+  lua_xmove(co, L, 1);
+  bool found = lua_rawequal(L, -1, fn);
+  lua_pop(L, 1);
+  if (!found) return false;
+  found = false;
+  for (int i = 1; !found && lua_getlocal(co, ar, i); i++) {
+    lua_xmove(co, L, 1);
+    found = lua_rawequal(L, -1, what);
+    lua_pop(L, 1);
+  }
+  return found;
+}
+
+/* Pushes "file:line" of the Lua function that called the one at this level of co. */
+static bool push_caller(lua_State *L, lua_State *co, int level) {
+  lua_Debug ar;
+  while (lua_getstack(co, ++level, &ar)) {
+    lua_getinfo(co, "Sl", &ar);
+    if (ar.currentline <= 0) continue;
+    lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+    return true;
+  }
+  return false;
+}
+
+enum { SITE_DEPTH = 100 }; /* so far down it is looked for */
+
+/* _site(task, value, fn) → where a task that waits called fn, which has the value in a local variable; or nil */
+static int task_site(lua_State *L) {
+  Task *t = check_task(L);
+  lua_Debug ar;
+  lua_settop(L, 3);
+  if (!t->parked) return 0;
+  for (lua_State *co = t->co; co; co = co == t->parked ? NULL : inner_of(co))
+    for (int level = 0; level < SITE_DEPTH && lua_checkstack(co, 2) && lua_getstack(co, level, &ar); level++)
+      if (holds(L, co, &ar, 2, 3)) return push_caller(L, co, level);
+  return 0;
 }
 
 /// Where it stands, or where its error was raised.
@@ -378,6 +420,7 @@ static const luaL_Reg methods[] = {{"cancel", task_cancel},
                                    {"_requeue", task_requeue},
                                    {"_enter", task_enter},
                                    {"_leave", task_leave},
+                                   {"_site", task_site},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", task__tostring}, {NULL, NULL}};
