@@ -210,7 +210,7 @@ function TestAwaitCoroutine:test_that_has_ended_or_runs_is_an_error_which_says_s
     local co = coroutine.create(function() end)
     await(co)
     t.assertStrContains(tostring(t.error_of(await, co)), "ended")
-    t.assertStrContains(tostring(t.error_of(await, coroutine.running())), "running")
+    t.assertStrContains(tostring(t.error_of(await, (coroutine.running()))), "running")
   end)
 end
 

@@ -173,7 +173,7 @@ function TestChannel:test_gives_way_now_and_then()
 end
 
 function TestChannel:test_checks_its_arguments()
-  t.assertErrorMsgContains("number of items", asyncio.Channel, "many")
+  t.assertErrorMsgContains("integer expected", asyncio.Channel, "many")
   t.assertErrorMsgContains("asyncio.Channel expected", asyncio.Channel().get, {})
   t.run(function()
     local channel, err = asyncio.Channel(), nil

@@ -652,7 +652,7 @@ function TestSlowSteps:test_the_threshold_can_be_read_and_set()
     t.assertEquals(loop.slow_callback_duration, 60.0)
     loop:run_until_complete(hold, loop, 0.12)
     t.assertEquals(reports, {})
-    t.assertStrContains(t.error_of(function() loop.slow_callback_duration = "long" end), "number expected")
+    t.assertStrContains(t.error_of(function() loop.slow_callback_duration = "long" end), "number of seconds expected")
     t.assertStrContains(t.error_of(function() loop.slow = 1 end), "slow")
   end)
 end

@@ -124,7 +124,7 @@ end
 function TestAsync:test_checks_its_arguments()
   t.assertStrContains(t.error_of(testing.async, 42), "bad argument #1 to 'async' (function expected, got number)")
   t.assertStrContains(t.error_of(testing.async, print, { timeout = "long" }), "number of seconds")
-  t.assertStrContains(t.error_of(testing.async, print, { timeout = 0 }), "a timeout above 0 expected")
+  t.assertStrContains(t.error_of(testing.async, print, { timeout = 0 }), "seconds above 0 expected")
   t.assertStrContains(t.error_of(testing.async, print, { clock = "sundial" }), '"real" or "virtual" expected')
 end
 

@@ -222,10 +222,11 @@ function TestRunInExecutor:test_checks_its_arguments()
     t.assertErrorMsgContains("ThreadPoolExecutor expected", loop().run_in_executor, loop(), {}, add)
     t.assertErrorMsgContains("function expected", loop().run_in_executor, loop(), nil, 5)
     t.assertErrorMsgContains("function expected", to_thread, "add")
-    t.assertErrorMsgContains("threads, 1 at least", asyncio.ThreadPoolExecutor, 0)
-    t.assertErrorMsgContains("threads, 1 at least", asyncio.ThreadPoolExecutor, "many")
-    t.assertErrorMsgContains("'initializer' is a function", asyncio.ThreadPoolExecutor, { initializer = 5 })
-    t.assertErrorMsgContains("is a string", asyncio.ThreadPoolExecutor, { thread_name_prefix = {} })
+    t.assertErrorMsgContains("integer from 1 to 1000000 expected", asyncio.ThreadPoolExecutor, 0)
+    t.assertErrorMsgContains("integer from 1 to 1000000 expected", asyncio.ThreadPoolExecutor, "many")
+    t.assertErrorMsgContains("'initializer': function expected", asyncio.ThreadPoolExecutor, { initializer = 5 })
+    t.assertErrorMsgContains("'thread_name_prefix': string expected", asyncio.ThreadPoolExecutor,
+      { thread_name_prefix = {} })
     t.assertErrorMsgContains("cannot send a coroutine", asyncio.ThreadPoolExecutor, {
       initializer = (function(co) return function() return co end end)(coroutine.create(print)),
     })
@@ -1029,7 +1030,7 @@ function TestEnds:test_finalisers_may_use_what_has_been_collected_before_them()
   local out, err, code = t.lua [[
     local asyncio = require "asyncio"
     local all, alive = {}, asyncio.Channel()
-    setmetatable({}, { __gc = function() -- the oldest but one: it runs last
+    last = setmetatable({}, { __gc = function() -- the oldest but one: it runs last, when the state closes
       print(pcall(all.pool.submit, all.pool, print))
       print(pcall(all.pool.shutdown, all.pool))
       print(pcall(all.channel.get, all.channel))

@@ -73,7 +73,7 @@ end
 function TestCallLater:test_refuses_wrong_arguments()
   t.run(function()
     local loop = running()
-    t.assertStrContains(t.error_of(loop.call_later, loop, "soon", print), "number expected")
+    t.assertStrContains(t.error_of(loop.call_later, loop, "soon", print), "number of seconds expected")
     t.assertStrContains(t.error_of(loop.call_later, loop, 0 / 0, print), "NaN")
     t.assertStrContains(t.error_of(loop.call_later, loop, 1, 42), "function expected")
     t.assertStrContains(t.error_of(loop.call_later, loop, 1), "function expected")

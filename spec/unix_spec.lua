@@ -234,7 +234,7 @@ function TestWrong:test_paths_are_refused_in_words()
     end
     t.assertErrorMsgContains("function expected", asyncio.start_unix_server, 5, "/tmp/x")
     t.assertErrorMsgContains("table of options expected", asyncio.open_unix_connection, "/tmp/x", 5)
-    t.assertErrorMsgContains("'limit' is a number of bytes", asyncio.open_unix_connection, "/tmp/x", { limit = 0 })
+    t.assertErrorMsgContains("'limit': integer of 1 or more", asyncio.open_unix_connection, "/tmp/x", { limit = 0 })
   end)
 end
 

@@ -11,6 +11,8 @@ ASY_HIDDEN
 
 void asy_open_error(lua_State *L); /* core/errorclass.c */
 void asy_open_pcall(lua_State *L); /* core/pcall.c */
+void asy_open_argument(lua_State *L); /* core/argument.c */
+void asy_open_options(lua_State *L); /* core/optionsclass.c */
 void asy_open_trace(lua_State *L); /* core/trace.c */
 void asy_open_words(lua_State *L); /* core/words.c */
 

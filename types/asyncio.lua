@@ -94,7 +94,8 @@ function asyncio.isfuture(x) end
 
 -- Tasks
 
----Starts a task: it takes its first step at the next turn of the loop. Also `create_task{fn, args…, name=}`.
+---Starts a task: it takes its first step at the next turn of the loop. Also `create_task{fn, args…, name=}`;
+---there trailing nils count when `n` says how many values there are.
 ---@param fn asyncio.Startable
 ---@param ... any its arguments
 ---@return asyncio.Task

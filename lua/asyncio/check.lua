@@ -1,42 +1,51 @@
---- Argument errors of the Lua layer, worded as Lua's own.
+--- Argument errors of the Lua layer: of the function that was called, at the line of who called it.
+-- What tables of options may hold is said by `check.options`, and checked by C (core/options.h).
 -- @module asyncio.check
-local check = {}
+local core = require "asyncio.core"
 
-local function kind_of(value)
-  local meta = getmetatable(value)
-  if type(meta) == "table" and type(meta.__name) == "string" then return meta.__name end
-  if value ~= value then return "NaN" end
-  return type(value)
+core.note_home() -- the files beside this one are the Lua layer
+
+local check = {
+  error = core.argument_error, -- (n, name, text): bad argument #n to 'name' (text)
+  options = core.options,
+  EXPECTED = "task, future, coroutine or function",
+}
+
+--- Raises `bad argument #n to 'name' (... expected, got ...)`. more: goes behind it
+function check.fail(n, name, expected, value, more)
+  check.error(n, name, ("%s expected, got %s%s"):format(expected, core.kind_of(value), more or ""))
 end
 
---- Raises `bad argument #n to 'name'`; level 2: in who called the function that calls this.
-function check.fail(n, name, expected, value, level)
-  error(("bad argument #%s to '%s' (%s expected, got %s)"):format(n, name, expected, kind_of(value)),
-    (level or 2) + 1)
+--- A function was called where it should have been passed.
+function check.fail_called(n, name, expected, value, right, wrong)
+  check.fail(n, name, expected, value, ("; write %s, not %s"):format(right, wrong))
+end
+
+--- The object of a method; class: its metatable.
+function check.self(self, class, name)
+  if getmetatable(self) ~= class then core.bad_self(self, class.__name, name) end
 end
 
 function check.seconds(value, n, name)
   if value ~= nil and (type(value) ~= "number" or value ~= value) then
-    check.fail(n, name, "number of seconds or nil", value, 3)
+    check.fail(n, name, "number of seconds or nil", value)
   end
 end
 
-function check.table(value, n, name, expected, level)
-  if type(value) ~= "table" then check.fail(n, name, expected, value, level or 3) end
+function check.table(value, n, name, expected)
+  if type(value) ~= "table" then check.fail(n, name, expected, value) end
 end
 
---- A table of options; nil stands for an empty one.
-function check.options(value, n, name)
-  if value == nil then return {} end
-  if type(value) ~= "table" then check.fail(n, name, "table of options", value, 3) end
-  return value
-end
-
-function check.callable(value, n, name)
+function check.is_callable(value)
   local meta = getmetatable(value)
-  if type(value) ~= "function" and not (type(meta) == "table" and meta.__call) then
-    check.fail(n, name, "function", value, 3)
-  end
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+--- right, wrong: what to write, and what not, where a function was called instead
+function check.callable(value, n, name, right, wrong)
+  if check.is_callable(value) then return end
+  if right then check.fail_called(n, name, "function", value, right, wrong) end
+  check.fail(n, name, "function", value)
 end
 
 return check

@@ -1,5 +1,6 @@
 --- ContextVar: values that each task has for itself, and passes on to what it starts.
 -- @module asyncio.context
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 --- A variable that has a value of its own in each task, and passes it on to what the task starts: tasks,
@@ -36,9 +37,7 @@ Token.__index, Token.__name = Token, "asyncio.ContextToken"
 -- @treturn ContextVar
 -- @function ContextVar
 local function new(name, ...)
-  if type(name) ~= "string" then
-    error(("bad argument #1 to 'ContextVar' (string expected, got %s)"):format(type(name)), 2)
-  end
+  if type(name) ~= "string" then check.fail(1, "ContextVar", "string", name) end
   local var = { name = name, has_default = select("#", ...) > 0, default = (...), id = core.new_id() }
   known[var.id] = var
   return setmetatable(var, ContextVar)
@@ -52,20 +51,12 @@ local function remake(copy)
 end
 ContextVar.__remake = remake -- the codec's
 
-local function is_context_var(value) return getmetatable(value) == ContextVar end
-
-local function check_self(self, name)
-  if not is_context_var(self) then
-    error(("bad argument #1 to '%s' (asyncio.ContextVar expected, got %s)"):format(name, type(self)), 3)
-  end
-end
-
 --- Its value in the current task, callback, or program.
 -- Raises an Error where nothing was set and there is no default, here or in the variable.
 -- @param[opt] default
 -- @return the value
 function ContextVar:get(...)
-  check_self(self, "get")
+  check.self(self, ContextVar, "get")
   local context = core.get_context()
   local box = context and context[self]
   if box then return box.value end
@@ -88,16 +79,16 @@ end
 -- @param value anything, nil included
 -- @treturn ContextToken for `reset`; as a `<close>` variable it resets at the end of the block
 function ContextVar:set(value)
-  check_self(self, "set")
+  check.self(self, ContextVar, "set")
   return setmetatable({ var = self, former = replace(self, { value = value }) }, Token)
 end
 
 --- Gives the variable the value it had before a `set`.
 -- @tparam ContextToken token what that `set` returned; each can be used once
 function ContextVar:reset(token)
-  check_self(self, "reset")
+  check.self(self, ContextVar, "reset")
   if getmetatable(token) ~= Token or token.var ~= self then
-    error("bad argument #1 to 'reset' (a token of this variable's set expected)", 2)
+    check.error(1, "reset", "a token of this variable's set expected")
   end
   if token.used then error(core.InvalidStateError "the token has been used already", 2) end
   token.used = true

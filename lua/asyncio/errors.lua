@@ -18,7 +18,7 @@ local isinstance, words, ExceptionGroup = core.isinstance, core.words, core.Exce
 -- print(ok, #late.errors, others.errors[1]) --> false  1  sour milk
 function ExceptionGroup:init(message, errors)
   if type(message) == "table" and errors == nil then return end -- ExceptionGroup{message=, errors=}
-  check.table(errors, 2, "ExceptionGroup", "list of errors", 4)
+  check.table(errors, 2, "ExceptionGroup", "list of errors")
   local n = errors.n or #errors
   self.message, self.errors = message, table.move(errors, 1, n, 1, {})
   for i = 1, n do
@@ -28,9 +28,10 @@ end
 
 local function length(errors) return errors.n or #errors end
 
-local function matcher(match, name)
+local function matcher(group, match, name)
+  if not isinstance(group, ExceptionGroup) then core.bad_self(group, "asyncio.ExceptionGroup", name) end
   if type(match) == "table" then return function(err) return isinstance(err, match) end end
-  if type(match) ~= "function" then check.fail(1, name, "error class or function", match, 3) end
+  if type(match) ~= "function" then check.fail(1, name, "error class or function", match) end
   return match
 end
 
@@ -69,14 +70,17 @@ end
 -- @param match an error class, or a function of an error
 -- @treturn ?ExceptionGroup
 function ExceptionGroup:subgroup(match)
-  return (divide(self, matcher(match, "subgroup")))
+  return (divide(self, matcher(self, match, "subgroup")))
 end
 
 --- Two groups: the errors that match, and the rest; nil for an empty one.
 -- @param match an error class, or a function of an error
 -- @treturn ?ExceptionGroup
 -- @treturn ?ExceptionGroup
-function ExceptionGroup:split(match) return divide(self, matcher(match, "split")) end
+function ExceptionGroup:split(match)
+  local yes, no = divide(self, matcher(self, match, "split"))
+  return yes, no
+end
 
 local function indented(text) return (text:gsub("\n", "\n    ")) end
 

@@ -1,5 +1,6 @@
 --- The call graph: who awaits whom, and where.
 -- @module asyncio.graph
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local graph = {}
@@ -174,6 +175,8 @@ local function format_one(task, nodes)
   return table.concat(lines, "\n")
 end
 
+local EXPECTED = 'task or "all"'
+
 -- Every task of a loop, which need not run.
 function graph.of_loop(loop)
   local tasks = all_tasks(loop)
@@ -218,9 +221,7 @@ end
 -- asyncio.await(task)
 function graph.format_call_graph(what)
   local is_task = core.isfuture(what)
-  if what ~= nil and what ~= "all" and not is_task then
-    error(("bad argument #1 to 'format_call_graph' (task or \"all\" expected, got %s)"):format(type(what)), 2)
-  end
+  if what ~= nil and what ~= "all" and not is_task then check.fail(1, "format_call_graph", EXPECTED, what) end
   local loop = is_task and what:get_loop() or core.get_running_loop()
   local tasks = all_tasks(loop)
   local nodes = survey(tasks)
@@ -235,7 +236,7 @@ end
 -- @param[opt] what as for `format_call_graph`
 function graph.print_call_graph(what)
   if what ~= nil and what ~= "all" and not core.isfuture(what) then
-    error(("bad argument #1 to 'print_call_graph' (task or \"all\" expected, got %s)"):format(type(what)), 2)
+    check.fail(1, "print_call_graph", EXPECTED, what)
   end
   print(graph.format_call_graph(what))
 end

@@ -27,6 +27,12 @@ local hosts = setmetatable({}, { __mode = "k" }) -- main tasks of scripts, and t
 local Runner = {}
 Runner.__index, Runner.__name = Runner, "asyncio.Runner"
 
+local OPTIONS = check.options {
+  "Runner", 1,
+  { "debug", "boolean" }, { "loop_factory", "callable" }, { "executor_timeout", "seconds" },
+  { "flush_timeout", "seconds" }, { "cancel_timeout", "seconds" }, { "reuse_coroutines", "boolean" },
+}
+
 --- Makes one: `local runner <close> = asyncio.Runner{debug=true}`.
 -- @tparam[opt] table opts `debug`; `loop_factory`: a function that makes the loop;
 -- `executor_timeout` (300): seconds that jobs of the default executor have to end at the end;
@@ -38,12 +44,13 @@ Runner.__index, Runner.__name = Runner, "asyncio.Runner"
 -- @treturn Runner
 -- @function Runner
 local function new_runner(opts)
-  return setmetatable({ opts = check.options(opts, 1, "Runner") }, Runner)
+  return setmetatable({ opts = OPTIONS(opts) }, Runner)
 end
 
 --- Its loop, made at the first call.
 -- @treturn Loop
 function Runner:get_loop()
+  check.self(self, Runner, "get_loop")
   if self.closed then error(core.ClosedError "the runner is closed", 2) end
   if not self.loop then
     local loop = (self.opts.loop_factory or core.new_event_loop)()
@@ -61,12 +68,8 @@ function Runner:get_loop()
 end
 
 local function check_main(main)
-  if not core.isfuture(main) and type(main) ~= "thread" then
-    local meta = getmetatable(main)
-    if type(main) ~= "function" and not (type(meta) == "table" and meta.__call) then
-      check.fail(1, "run", "function or coroutine", main, 3)
-    end
-  end
+  if core.isfuture(main) or type(main) == "thread" or check.is_callable(main) then return end
+  check.fail_called(1, "run", "function or coroutine", main, "run(main, x)", "run(main(x))")
 end
 
 -- Ctrl-C
@@ -142,6 +145,7 @@ end
 -- @param ... its arguments
 -- @return its results
 function Runner:run(main, ...)
+  check.self(self, Runner, "run")
   check_main(main)
   if core.in_run() then error(core.Error(RUNNING), 2) end
   local loop = self:get_loop()
@@ -223,11 +227,16 @@ end
 --- Cancels what is left and waits for it, shuts the default executor down and waits for its jobs, sends
 -- what was written, closes the loop. Ctrl-C ends the waiting, and is raised as KeyboardInterrupt.
 function Runner:close()
+  check.self(self, Runner, "close")
   if self.closed then return end
+  if not self.loop then
+    self.closed = true
+    return
+  end
   if core.in_run() then error(core.Error "cannot close a runner while a loop runs", 2) end
   self.closed = true
   local loop = self.loop
-  if not loop or loop:is_closed() then return end
+  if loop:is_closed() then return end
   local ok, err = clean_up_interruptibly(self, loop)
   loop:close()
   if not ok then error(err, 0) end

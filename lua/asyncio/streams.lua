@@ -6,15 +6,51 @@ local tasks = require "asyncio.tasks"
 
 local streams = {}
 
+local LONGEST_HOST = 1024 -- bytes; NI_MAXHOST has one more
 local HAPPY_EYEBALLS_DELAY = 0.25 -- seconds before the next address is tried too (RFC 8305, 5)
+
+local LIMIT = { "limit", "integer", 1, math.maxinteger // 4 }
+local FAMILY = { "family", "choice", "inet|inet6|any" }
+local NODELAY, KEEPALIVE = { "nodelay", "boolean" }, { "keepalive", "boolean" }
+local BACKLOG = { "backlog", "integer", 0, 0x7fffffff }
+local START_SERVING, CLOSE_TIMEOUT = { "start_serving", "boolean" }, { "close_timeout", "seconds" }
+
+local LOCAL_ADDRESS = check.options {
+  "local_addr", 3, { "host", "string", required = true }, { "port", "integer", 0, 65535 }, FAMILY,
+  { "scope_id", "integer", 0 },
+}
+local CONNECT_OPTIONS = check.options {
+  "open_connection", 3, LIMIT, FAMILY, { "local_addr", "table", LOCAL_ADDRESS },
+  { "happy_eyeballs_delay", "seconds" }, NODELAY, KEEPALIVE,
+}
+local SERVER_OPTIONS = check.options {
+  "start_server", 4, LIMIT, FAMILY, BACKLOG, { "reuse_address", "boolean" }, { "reuse_port", "boolean" },
+  NODELAY, KEEPALIVE, START_SERVING, CLOSE_TIMEOUT,
+}
+local UNIX_CONNECT_OPTIONS = check.options { "open_unix_connection", 2, LIMIT }
+local UNIX_SERVER_OPTIONS = check.options {
+  "start_unix_server", 3, LIMIT, BACKLOG, START_SERVING, CLOSE_TIMEOUT, { "cleanup_socket", "boolean" },
+}
+local STDIN_OPTIONS = check.options { "stdin", 1, LIMIT }
 
 local function check_port(port, n, name)
   local number = math.type(port) and math.tointeger(port)
-  if not number then check.fail(n, name, "port number", port, 3) end
+  if not number then check.fail(n, name, "port number", port) end
   if number < 0 or number > 65535 then
-    error(("bad argument #%d to '%s' (port from 0 to 65535 expected, got %d)"):format(n, name, number), 3)
+    check.error(n, name, ("port from 0 to 65535 expected, got %d"):format(number))
   end
   return number
+end
+
+--- A name that can be looked up.
+local function check_host(host, n, name, expected)
+  if type(host) ~= "string" then check.fail(n, name, expected, host) end
+  if #host > LONGEST_HOST then check.error(n, name, "name too long") end
+  if host:find("\0", 1, true) then check.error(n, name, "name with a zero byte") end
+end
+
+local function check_handler(handler, name)
+  check.callable(handler, 1, name, name .. "(handler, ...)", name .. "(handler(...), ...)")
 end
 
 --- The addresses in the order of RFC 8305: the families in turn, beginning with the first one's.
@@ -146,14 +182,13 @@ end
 --   print(line) --> welcome
 -- end
 function streams.open_connection(host, port, opts)
-  opts = check.options(opts, 3, "open_connection")
-  if type(host) ~= "string" then check.fail(1, "open_connection", "host name", host) end
+  check_host(host, 1, "open_connection", "host name")
   port = check_port(port, 2, "open_connection")
+  opts = CONNECT_OPTIONS(opts)
   local loop = core.get_running_loop()
-  check.seconds(opts.happy_eyeballs_delay, 3, "open_connection")
   local from, locals = opts.local_addr, nil
   if from then
-    if type(from) ~= "table" then check.fail(3, "open_connection", "address as 'local_addr'", from) end
+    opts.local_addr = nil
     locals = loop:getaddrinfo(from.host, from.port or 0, { family = opts.family })
   end
   local addresses = loop:getaddrinfo(host, port, { family = opts.family })
@@ -164,7 +199,7 @@ end
 
 --- The address of a unix socket.
 local function unix_address(path, n, name)
-  if type(path) ~= "string" then check.fail(n, name, "path", path, 3) end
+  if type(path) ~= "string" then check.fail(n, name, "path", path) end
   local what
   if path == "" then
     what = "a path that isn't empty expected"
@@ -173,7 +208,7 @@ local function unix_address(path, n, name)
   elseif #path > core.longest_path then
     what = ("the path of a unix socket has %d bytes at most, got %d"):format(core.longest_path, #path)
   end
-  if what then error(("bad argument #%d to '%s' (%s)"):format(n, name, what), 3) end
+  if what then check.error(n, name, what) end
   return { family = "unix", path = path }
 end
 
@@ -184,8 +219,8 @@ end
 -- @treturn StreamReader
 -- @treturn StreamWriter
 function streams.open_unix_connection(path, opts)
-  opts = check.options(opts, 2, "open_unix_connection")
   local address, pause = unix_address(path, 1, "open_unix_connection"), 0.001
+  opts = UNIX_CONNECT_OPTIONS(opts)
   core.get_running_loop()
   while true do
     local ok, reader, writer = pcall(core.connect_unix, address, opts)
@@ -229,12 +264,12 @@ end
 -- writer:send "stressed\n"
 -- print((reader:readline():gsub("\n", ""))) --> desserts
 function streams.start_server(handler, host, port, opts)
-  opts = check.options(opts, 4, "start_server")
-  check.callable(handler, 1, "start_server")
-  if host ~= nil and type(host) ~= "string" and type(host) ~= "table" then
-    check.fail(2, "start_server", "host name, list of them or nil", host)
+  check_handler(handler, "start_server")
+  for _, name in ipairs(type(host) == "table" and host or { host }) do
+    check_host(name, 2, "start_server", "host name, list of them or nil")
   end
   port = check_port(port, 3, "start_server")
+  opts = SERVER_OPTIONS(opts)
   local addresses = listen_addresses(core.get_running_loop(), host, port, opts.family)
   if #addresses == 0 then error(core.GaiError "no address to listen on", 2) end
   return core.listen(handler, addresses, opts)
@@ -249,9 +284,9 @@ end
 -- `cleanup_socket` (true: closing removes the file)
 -- @treturn Server
 function streams.start_unix_server(handler, path, opts)
-  opts = check.options(opts, 3, "start_unix_server")
-  check.callable(handler, 1, "start_unix_server")
-  return core.listen(handler, { unix_address(path, 2, "start_unix_server") }, opts)
+  check_handler(handler, "start_unix_server")
+  local address = unix_address(path, 2, "start_unix_server")
+  return core.listen(handler, { address }, UNIX_SERVER_OPTIONS(opts))
 end
 
 --- The process's standard input as a stream.
@@ -263,7 +298,7 @@ end
 -- asyncio.run(function()
 --   for line in asyncio.stdin():lines() do asyncio.stdout():send(line:upper(), "\n") end
 -- end)
-function streams.stdin(opts) return core.open_standard(0, check.options(opts, 1, "stdin")) end
+function streams.stdin(opts) return core.open_standard(0, STDIN_OPTIONS(opts)) end
 
 --- The process's standard output as a stream.
 -- @treturn StreamWriter

@@ -1,5 +1,6 @@
 --- TaskGroup: tasks that end before the block does.
 -- @module asyncio.taskgroup
+local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local isinstance = core.isinstance
@@ -22,12 +23,15 @@ local OVERDUE = 5 -- seconds after which a group that waits for tasks that it ha
 local TaskGroup = {}
 TaskGroup.__index, TaskGroup.__name = TaskGroup, "asyncio.TaskGroup"
 
+local OPTIONS = check.options { "TaskGroup", 1 }
+
 --- Makes a group: `local g <close> = asyncio.TaskGroup()`.
 -- Leaving the block waits for all its tasks. The first failure cancels the rest and the body; the
 -- errors leave as one ExceptionGroup. A cancellation from outside goes to the tasks and on.
 -- @function TaskGroup
 -- @treturn TaskGroup
-local function new()
+local function new(...)
+  if ... ~= nil then OPTIONS(...) end
   local parent = core.current_task()
   if not parent then error(core.Error "a task group can only be used inside a task", 2) end
   local group = { parent = parent, tasks = {}, n = 0, started = 0, errors = { n = 0 }, tracebacks = {} }
@@ -111,6 +115,7 @@ end
 -- @param ... its arguments
 -- @treturn Task
 function TaskGroup:create_task(fn, ...)
+  check.self(self, TaskGroup, "create_task")
   if self.closed then error(core.InvalidStateError "the task group has ended", 2) end
   if self.aborting then error(core.InvalidStateError "the task group is being cancelled", 2) end
   local task = core.create_task(fn, ...)
@@ -123,6 +128,7 @@ end
 
 --- Cancels the tasks of the group; the body goes on, and may start no more.
 function TaskGroup:cancel()
+  check.self(self, TaskGroup, "cancel")
   if not self.closed then cancel_children(self) end
 end
 

@@ -34,16 +34,27 @@ local function check_future(x)
   if x == core.current_task() then error(core.Error "a task cannot wait for itself", 4) end
 end
 
-local EXPECTED = "task, future, coroutine or function"
+local HINT = "%s(function() return f(x) end)" -- how to pass what has arguments
+
+local GATHER_OPTIONS = check.options {
+  "gather", 1, form = "list", { "return_exceptions", "boolean" }, { "n", "integer", 0 },
+}
+local WAIT_LIST = check.options { "wait", 1, form = "list", { "n", "integer", 0 } }
+local AS_COMPLETED_LIST = check.options { "as_completed", 1, form = "list", { "n", "integer", 0 } }
+local WAIT_OPTIONS = check.options {
+  "wait", 2, { "timeout", "timeout" },
+  { "return_when", "choice", "FIRST_COMPLETED|FIRST_EXCEPTION|ALL_COMPLETED" },
+}
+local AS_COMPLETED_OPTIONS = check.options { "as_completed", 2, { "timeout", "timeout" } }
 
 --- The same for a list; nothing is started when one of them is wrong.
 local function ensure_futures(list, n, name, from)
   local function fail(i, expected)
-    if from then check.fail(i, name, expected, list[i], 4) end
-    check.fail(1, name, expected .. " at " .. i, list[i], 4)
+    if not from then check.fail(1, name, expected .. " at " .. i, list[i]) end
+    check.fail_called(i, name, expected, list[i], HINT:format(name), name .. "(f(x))")
   end
   for i = 1, n do
-    if not awaitable(list[i]) then fail(i, EXPECTED) end
+    if not awaitable(list[i]) then fail(i, check.EXPECTED) end
     check_future(list[i])
   end
   local futures, of_coroutine = {}, {}
@@ -145,8 +156,9 @@ end
 function tasks.gather(...)
   local list, n, as_list, return_exceptions = { ... }, select("#", ...), false, false
   if n == 1 and plain_table((...)) then
-    list, n, as_list = ..., #..., true
-    return_exceptions = list.return_exceptions
+    local opts = GATHER_OPTIONS(...)
+    list, as_list, return_exceptions = ..., true, opts.return_exceptions
+    n = opts.n or #list
   end
   local futures = ensure_futures(list, n, "gather", not as_list)
   await_all(futures, return_exceptions)
@@ -201,6 +213,12 @@ local function wait_for_enough(futures, when, timeout)
   if not ok then error(err, 0) end
 end
 
+--- A list has no named options: they come after it.
+local function check_list(list, name, options)
+  check.table(list, 1, name, "list")
+  if plain_table(list) then options(list) end
+end
+
 --- Waits until some or all are done; cancels nothing, and raises none of their errors.
 -- @tparam table list tasks, futures; functions and coroutines are started as tasks
 -- @tparam[opt] table opts `timeout` in seconds; `return_when`: `asyncio.FIRST_COMPLETED`,
@@ -214,15 +232,11 @@ end
 -- pending[1]:cancel()
 -- asyncio.wait(pending)
 function tasks.wait(list, opts)
-  check.table(list, 1, "wait", "list")
-  opts = check.options(opts, 2, "wait")
+  check_list(list, "wait", WAIT_LIST)
+  opts = WAIT_OPTIONS(opts)
   local when, timeout = opts.return_when or tasks.ALL_COMPLETED, opts.timeout
-  if not tasks[when] or type(when) ~= "string" or when:find "%l" then
-    error("bad argument #2 to 'wait' (invalid return_when '" .. tostring(when) .. "')", 2)
-  end
-  check.seconds(timeout, 2, "wait")
   local futures = ensure_futures(list, #list, "wait")
-  if #futures == 0 then error("bad argument #1 to 'wait' (the list is empty)", 2) end
+  if #futures == 0 then check.error(1, "wait", "the list is empty") end
   wait_for_enough(futures, when, timeout)
   local done, pending = {}, {}
   for _, future in ipairs(futures) do
@@ -243,9 +257,8 @@ end
 -- for task in asyncio.as_completed(tasks) do order[#order + 1] = task:result() end
 -- print(table.concat(order, " ")) --> 3 2 1
 function tasks.as_completed(list, opts)
-  check.table(list, 1, "as_completed", "list")
-  opts = check.options(opts, 2, "as_completed")
-  check.seconds(opts.timeout, 2, "as_completed")
+  check_list(list, "as_completed", AS_COMPLETED_LIST)
+  opts = AS_COMPLETED_OPTIONS(opts)
   local loop = get_running_loop()
   local futures = ensure_futures(list, #list, "as_completed")
   local finished, first, waiting = {}, 1, {}
@@ -313,7 +326,9 @@ end
 -- local ok = pcall(asyncio.wait_for, asyncio.shield(saving), 1) -- gives up waiting; the saving goes on
 -- print(ok, asyncio.await(saving)) --> false  saved
 function tasks.shield(aw)
-  if not awaitable(aw) then check.fail(1, "shield", EXPECTED, aw) end
+  if not awaitable(aw) then
+    check.fail_called(1, "shield", check.EXPECTED, aw, HINT:format "shield", "shield(f(x))")
+  end
   local inner = ensure_future(aw)
   if inner:done() then return inner end
   local outer = set_parts(inner:get_loop():create_future(), { inner })

@@ -94,16 +94,7 @@ local function run_body(self, loop, fn, timeout, ...)
   error(explained(results[2], task, timed_out), 0)
 end
 
-local function check_options(opts)
-  opts = check.options(opts, 2, "async")
-  local timeout, clock = opts.timeout, opts.clock or "real"
-  check.seconds(timeout, 2, "async")
-  if timeout and timeout <= 0 then error("bad argument #2 to 'async' (a timeout above 0 expected)", 3) end
-  if clock ~= "real" and clock ~= "virtual" then
-    error(('bad argument #2 to \'async\' (clock "real" or "virtual" expected, got "%s")'):format(clock), 3)
-  end
-  return timeout or 5, clock == "virtual"
-end
+local OPTIONS = check.options { "async", 2, { "timeout", "positive" }, { "clock", "choice", "real|virtual" } }
 
 --- Makes a plain function of one that waits: it runs `fn` in a loop of its own, and fails when `fn` fails or
 -- takes too long, and when it leaves a task, an open handle, or an error that nobody looked at.
@@ -114,7 +105,8 @@ end
 -- @treturn function returns what fn returns
 function testing.async(fn, opts)
   check.callable(fn, 1, "async")
-  local timeout, virtual = check_options(opts)
+  opts = OPTIONS(opts)
+  local timeout, virtual = opts.timeout or 5, opts.clock == "virtual"
   return function(...)
     local reports, results = {}
     do

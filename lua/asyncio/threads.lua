@@ -10,6 +10,16 @@ local EXECUTOR_TIMEOUT = 300 -- seconds that the default executor's jobs have at
 
 local Executor = core.executor_class.methods -- what submits is in C
 
+local OPTIONS = check.options {
+  "ThreadPoolExecutor", 1, form = "constructor",
+  { "max_workers", "integer", 1, 1000000 }, { "initializer", "function" },
+  { "thread_name_prefix", "string" },
+}
+
+local SHUTDOWN_OPTIONS = check.options {
+  "shutdown", 1, { "wait", "boolean" }, { "cancel_futures", "boolean" },
+}
+
 --- Threads that call functions, each with a Lua state of its own.
 -- Also `ThreadPoolExecutor{max_workers=, initializer=, thread_name_prefix=}`. Threads start when they are
 -- needed. Their states have package.path, package.cpath, arg and what can be sent of package.preload as
@@ -19,18 +29,12 @@ local Executor = core.executor_class.methods -- what submits is in C
 -- @tparam[opt] integer max_workers the number of cores and 4 more, 32 at most
 -- @treturn ThreadPoolExecutor
 function threads.ThreadPoolExecutor(max_workers)
-  local opts = type(max_workers) == "table" and max_workers or { max_workers = max_workers }
-  local max, prefix, initializer = opts.max_workers, opts.thread_name_prefix, opts.initializer
-  if max ~= nil and not (math.type(max) and math.tointeger(max) and max > 0) then
-    check.fail(1, "ThreadPoolExecutor", "number of threads, 1 at least,", max, 2)
-  end
-  if initializer ~= nil and type(initializer) ~= "function" then
-    error("bad argument #1 to 'ThreadPoolExecutor' ('initializer' is a function)", 2)
-  end
-  if prefix ~= nil and type(prefix) ~= "string" then
-    error("bad argument #1 to 'ThreadPoolExecutor' ('thread_name_prefix' is a string)", 2)
-  end
-  return core.new_executor(max and math.tointeger(max), prefix, initializer)
+  local opts = OPTIONS(max_workers)
+  return core.new_executor(opts.max_workers, opts.thread_name_prefix, opts.initializer)
+end
+
+local function check_self(self, name)
+  if getmetatable(self) ~= core.executor_class then core.bad_self(self, core.executor_class.__name, name) end
 end
 
 --- Cancels the futures that aren't done, and drops the errors of those that have failed: the first was raised.
@@ -47,6 +51,10 @@ end
 -- @tparam table list `n`, if it is there, is its length
 -- @treturn table the first result of each call, in order, and `n`
 function Executor:map(fn, list)
+  check_self(self, "map")
+  if type(fn) ~= "function" then
+    check.fail_called(1, "map", "function", fn, "map(f, list)", "map(f(x), list)")
+  end
   check.table(list, 2, "map", "list")
   local futures <close> = setmetatable({}, { __close = cancel_all })
   local results = { n = list.n or #list }
@@ -62,7 +70,8 @@ end
 -- @tparam[opt] table opts `wait` (true): until the threads have ended; `cancel_futures` (false): cancel
 -- what has not begun
 function Executor:shutdown(opts)
-  opts = check.options(opts, 1, "shutdown")
+  check_self(self, "shutdown")
+  opts = SHUTDOWN_OPTIONS(opts)
   self:_shutdown(opts.cancel_futures or false)
   if opts.wait == false then return end
   if core.current_task() then
@@ -90,7 +99,9 @@ end
 -- local function fib(n) return n < 2 and n or fib(n - 1) + fib(n - 2) end
 -- print(asyncio.to_thread(fib, 20)) --> 6765
 function threads.to_thread(fn, ...)
-  if type(fn) ~= "function" then check.fail(1, "to_thread", "function", fn, 2) end
+  if type(fn) ~= "function" then
+    check.fail_called(1, "to_thread", "function", fn, "to_thread(f, x)", "to_thread(f(x))")
+  end
   return core.await(core.get_running_loop():run_in_executor(nil, context.bound(fn), ...))
 end
 

@@ -106,11 +106,15 @@ end
 
 --- When it will expire, in seconds of the loop's clock; nil: never.
 -- @treturn ?number
-function Timeout:when() return self.deadline end
+function Timeout:when()
+  check.self(self, Timeout, "when")
+  return self.deadline
+end
 
 --- Changes when it will expire. Raises InvalidStateError once it has expired or ended.
 -- @tparam ?number when seconds, as of `Loop:time`; nil: never
 function Timeout:reschedule(when)
+  check.self(self, Timeout, "reschedule")
   check.seconds(when, 1, "reschedule")
   if self.closed or self.request then
     error(core.InvalidStateError("cannot change a timeout that has "
@@ -122,7 +126,10 @@ end
 
 --- Whether its time ran out before the block was left.
 -- @treturn boolean
-function Timeout:expired() return self.request ~= nil end
+function Timeout:expired()
+  check.self(self, Timeout, "expired")
+  return self.request ~= nil
+end
 
 --- The block was left as if nothing had been, after its request was raised in it.
 local function report_swallowed(scope, place)
@@ -189,7 +196,10 @@ end
 -- print(ok, (tostring(err):gsub(" at .*", ""))) --> false  TimeoutError: the time is up after 0.5 s (wait_for
 function timeouts.wait_for(aw, timeout)
   local run = runner_of(aw)
-  if not run then check.fail(1, "wait_for", "task, future, coroutine or function", aw) end
+  if not run then
+    check.fail_called(1, "wait_for", check.EXPECTED, aw, "wait_for(function() return f(x) end, seconds)",
+      "wait_for(f(x), seconds)")
+  end
   check.seconds(timeout, 2, "wait_for")
   local loop = core.get_running_loop()
   local now = loop:time()
@@ -212,7 +222,7 @@ end
 -- print(asyncio.move_on_after(1, asyncio.sleep, 3600)) --> false
 function timeouts.move_on_after(delay, fn, ...)
   check.seconds(delay, 1, "move_on_after")
-  check.callable(fn, 2, "move_on_after")
+  check.callable(fn, 2, "move_on_after", "move_on_after(delay, f, x)", "move_on_after(delay, f(x))")
   local loop = core.get_running_loop()
   local now = loop:time()
   local scope = open(loop, now, delay and now + delay)

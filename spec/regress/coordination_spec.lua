@@ -202,7 +202,7 @@ end
 function TestTidiness:test_wait_for_says_what_it_takes()
   t.run(function()
     local err = t.error_of(asyncio.wait_for, 42, 1)
-    t.assertStrContains(err, "bad argument #1 to 'wait_for' (task, future, coroutine or function expected, got number)")
+    t.assertStrContains(err, "bad argument #1 to 'wait_for' (task, future, coroutine or function expected, got number;")
     local callable = setmetatable({}, { __call = function() return asyncio.current_task() end })
     t.assertIs(asyncio.wait_for(callable, 1), asyncio.current_task())
   end)

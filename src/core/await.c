@@ -116,6 +116,12 @@ static int awaited(lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L) - 1;
 }
 
+/* What follows the value would be ignored: there is gather for several. */
+static void check_alone(lua_State *L) {
+  for (int i = 2; i <= lua_gettop(L); i++)
+    if (!lua_isnil(L, i)) asy_argerror(L, i, "one value expected; gather(a, b) waits for several");
+}
+
 /// Waits for something and returns its results, or raises its error.
 // A future that is done returns at once.
 // @function await
@@ -132,8 +138,8 @@ static int awaited(lua_State *L, int status, lua_KContext ctx) {
 static int await(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Future *f = asy_tofuture(L, rt, 1);
+  if (lua_gettop(L) > 1) check_alone(L);
   if (ASY_LIKELY(f)) return await_future(L, rt, f);
-  if (lua_isnone(L, 1)) return luaL_typeerror(L, 1, "task, future or coroutine");
   lua_settop(L, 1);
   if (lua_isthread(L, 1)) return asy_coro_await(L);
   if (luaL_getmetafield(L, 1, "__await") != LUA_TNIL) {
@@ -141,9 +147,8 @@ static int await(lua_State *L) {
     lua_callk(L, 1, LUA_MULTRET, 0, awaited);
     return awaited(L, LUA_OK, 0);
   }
-  return luaL_typeerror(L, 1, lua_isfunction(L, 1)
-                                  ? "task, future or coroutine (call the function instead)"
-                                  : "task, future or coroutine");
+  bool fn = lua_isfunction(L, 1);
+  asy_typeerror(L, 1, 1, "task, future or coroutine", fn ? ": call the function itself, which may wait" : "");
 }
 
 /* Running a loop until something is done */
@@ -156,7 +161,7 @@ static int await(lua_State *L) {
 static int loop_run_until_complete(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Loop *loop = asy_checkopenloop(L, 1);
-  luaL_checkany(L, 2);
+  if (lua_isnone(L, 2)) asy_notfunction(L, 2, 2, "task, future, function or coroutine", "f, x", "f(x)");
   if (rt->running)
     return asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
   Future *f = asy_tofuture(L, rt, 2);

@@ -52,16 +52,17 @@ bool asy_task_owns(lua_State *co) {
   return owns;
 }
 
-void asy_body_check(lua_State *L, int idx) {
+void asy_body_check(lua_State *L, int arg, int idx) {
   lua_State *co = lua_tothread(L, idx);
   if (co) {
     bool unstarted = asy_is_unstarted(co);
     if (unstarted && lua_tocfunction(co, 1) == body)
-      luaL_argerror(L, 1, "the coroutine is a task's already");
+      asy_argerror(L, arg, "the coroutine is a task's already");
     if (unstarted) return;
-    luaL_argerror(L, 1, "a coroutine that has not started expected");
+    asy_argerror(L, arg, "a coroutine that has not started expected");
   }
-  if (!asy_callable(L, idx)) luaL_typeerror(L, 1, "function or coroutine");
+  if (!asy_callable(L, idx))
+    asy_notfunction(L, arg, idx, "function or coroutine", "f, x", "f(x)");
 }
 
 /* Prepares the coroutine's stack: body, message handler, function, arguments.

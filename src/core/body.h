@@ -8,8 +8,9 @@
 
 ASY_HIDDEN
 
-/* Raises unless the value at idx, no function, is one that can be made a task all the same. */
-void asy_body_check(lua_State *L, int idx);
+/* Raises unless the value at idx, no function, is one that can be made a task all the same. arg: the argument that
+** it is, or is in. */
+void asy_body_check(lua_State *L, int arg, int idx);
 
 /* Prepares the coroutine's stack. stack: [fn] function or coroutine, n arguments, ...; the held table at `held` */
 void asy_body_load(lua_State *L, Task *t, int fn, int n, int held);

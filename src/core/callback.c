@@ -136,7 +136,8 @@ bool asy_callback_is(lua_State *L, int idx, int fn) {
 static Callback *new_call(lua_State *L, Loop **loop, int fn) {
   *loop = asy_checkloop(L, 1);
   asy_loop_checkopen(L, *loop);
-  if (!asy_callable(L, fn)) luaL_typeerror(L, fn, "function");
+  if (!asy_callable(L, fn))
+    asy_notfunction(L, fn, fn, "function", fn == 2 ? "f, x" : "delay, f, x", fn == 2 ? "f(x)" : "delay, f(x)");
   Callback *cb = asy_callback_new(L, *loop, lua_gettop(L) - fn);
   asy_callback_hold(L, *loop, cb, -1);
   return cb;

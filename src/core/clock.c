@@ -29,7 +29,7 @@ uint64_t loop_deadline(const Loop *loop, lua_Number seconds) {
 }
 
 lua_Number asy_checkseconds(lua_State *L, int idx) {
-  lua_Number s = luaL_checknumber(L, idx);
-  luaL_argcheck(L, s == s, idx, "seconds expected, got NaN");
+  lua_Number s = lua_tonumber(L, idx);
+  if (lua_type(L, idx) != LUA_TNUMBER || s != s) asy_typeerror(L, idx, idx, "number of seconds", "");
   return s;
 }

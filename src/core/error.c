@@ -7,6 +7,8 @@
 
 #include <uv.h>
 
+#include "core/argument.h"
+
 static const struct {
   int status;
   ErrorClass cls;
@@ -39,7 +41,7 @@ void asy_error_push(lua_State *L, ErrorClass cls, const char *fmt, ...) {
 int asy_error(lua_State *L, ErrorClass cls, const char *fmt, ...) {
   va_list ap;
   luaL_checkstack(L, 8, NULL);
-  luaL_where(L, cls == ASY_ERROR ? 1 : -1);
+  if (cls == ASY_ERROR) asy_where(L); else lua_pushliteral(L, "");
   va_start(ap, fmt);
   lua_pushvfstring(L, fmt, ap);
   va_end(ap);

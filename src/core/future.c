@@ -31,7 +31,7 @@ static const char *const STATES[] = {"pending", "done", "failed", "cancelled"};
 
 static Future *check_future(lua_State *L) {
   Future *f = asy_tofuture(L, ASY_RUNTIME(L), 1);
-  if (!f) luaL_typeerror(L, 1, "asyncio.Future");
+  if (!f) asy_badself(L, "asyncio.Future");
   return f;
 }
 
@@ -287,7 +287,7 @@ static int settled_already(lua_State *L, const Future *f) {
 /* A task's result is its function's business. */
 static Future *check_settable(lua_State *L, const Runtime *rt) {
   Future *f = asy_tofuture(L, rt, 1);
-  if (!f) luaL_typeerror(L, 1, "asyncio.Future");
+  if (!f) asy_badself(L, "asyncio.Future");
   if (f->task)
     asy_error(L, ASY_INVALID_STATE, "the result of a task is what its function returns");
   if (f->hooked)
@@ -420,10 +420,9 @@ static Loop *check_future_loop(lua_State *L, const Future *f) {
 /* stack: future, fn */
 static int add_callback(lua_State *L, bool vital) {
   Future *f = check_future(L);
-  luaL_checkany(L, 2);
-  Loop *loop = check_future_loop(L, f);
   if (!asy_callable(L, 2))
-    return luaL_typeerror(L, 2, "function");
+    asy_notfunction(L, 2, 2, "function", "f", "f()");
+  Loop *loop = check_future_loop(L, f);
   lua_settop(L, 2);
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 1);

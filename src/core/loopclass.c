@@ -77,7 +77,8 @@ static int loop_time(lua_State *L) {
 // @function Loop:set_debug
 // @tparam boolean on
 static int loop_set_debug(lua_State *L) {
-  asy_checkloop(L, 1)->debug = lua_toboolean(L, 2);
+  Loop *loop = asy_checkloop(L, 1);
+  loop->debug = asy_checkboolean(L, 2);
   return 0;
 }
 
@@ -113,9 +114,13 @@ static int loop__index(lua_State *L) {
 
 static int loop__newindex(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
-  if (strcmp(luaL_checkstring(L, 2), "slow_callback_duration"))
-    return luaL_error(L, "asyncio.Loop has no field '%s' to set", lua_tostring(L, 2));
-  lua_Number s = asy_checkseconds(L, 3);
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (strcmp(key, "slow_callback_duration"))
+    return luaL_error(L, "asyncio.Loop has no field '%s' to set", luaL_tolstring(L, 2, NULL));
+  lua_Number s = lua_tonumber(L, 3);
+  if (lua_type(L, 3) != LUA_TNUMBER || s != s)
+    return luaL_error(L, "bad value for 'slow_callback_duration' (number of seconds expected, got %s)",
+                      asy_kindof(L, 3));
   loop_set_slow(loop, s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS_PER_S) : TIMER_NEVER);
   return 0;
 }

@@ -76,8 +76,9 @@ void *asy_test(lua_State *L, const Runtime *rt, int idx, Kind kind) {
 
 void *asy_check(lua_State *L, const Runtime *rt, int idx, Kind kind, const char *name) {
   void *p = asy_test(L, rt, idx, kind);
-  if (!p) luaL_typeerror(L, idx, name);
-  return p;
+  if (p) return p;
+  if (idx == 1) asy_badself(L, name);
+  asy_typeerror(L, idx, idx, name, "");
 }
 
 /* Tables */
@@ -104,13 +105,6 @@ void asy_newweak(lua_State *L, const char *mode) {
   lua_pushstring(L, mode);
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
-}
-
-bool asy_callable(lua_State *L, int idx) {
-  if (lua_isfunction(L, idx)) return true;
-  if (luaL_getmetafield(L, idx, "__call") == LUA_TNIL) return false;
-  lua_pop(L, 1);
-  return true;
 }
 
 int asy_nomemory(lua_State *L) {

@@ -6,6 +6,7 @@
 
 #include "base/asy.h"
 #include "base/list.h"
+#include "core/argument.h"
 
 ASY_HIDDEN
 
@@ -105,8 +106,6 @@ void asy_pushfunction(lua_State *L, lua_CFunction fn);
 void asy_pushclosure(lua_State *L, lua_CFunction fn, int n);
 /* Pushes a new table with weak keys ("k"), values ("v"), or both. */
 void asy_newweak(lua_State *L, const char *mode);
-/* Whether the value can be called. */
-bool asy_callable(lua_State *L, int idx);
 /* Whether a coroutine is in the middle of something; whether it waits for its first resume. */
 static inline bool asy_has_frames(lua_State *co) {
   lua_Debug ar;
@@ -128,8 +127,7 @@ void *asy_check(lua_State *L, const Runtime *rt, int idx, Kind kind, const char 
 static inline void *asy_self(lua_State *L, const Runtime *rt, Kind kind, const char *name) {
   void *p = lua_touserdata(L, 1);
   if (ASY_LIKELY(p && lua_getmetatable(L, 1) && lua_topointer(L, -1) == rt->meta[kind])) return p;
-  luaL_typeerror(L, 1, name);
-  return NULL;
+  asy_badself(L, name);
 }
 
 /* For methods that take n values: there are as many, nil where one is missing. */

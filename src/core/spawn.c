@@ -21,7 +21,7 @@ static void on_deadline(Timer *timer) { task_wake(asy_container(timer, Task, tim
 Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   int fn = lua_gettop(L) - n, task = fn + n + 1, held = task + 1;
   if (n > 5) luaL_checkstack(L, n + 10, "too many arguments");
-  if (!lua_isfunction(L, fn)) asy_body_check(L, fn);
+  if (!lua_isfunction(L, fn)) asy_body_check(L, fn, fn);
   Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CONTEXT);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
@@ -41,7 +41,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   if (t->own_coro)
     t->co = asy_spare_push(L, loop, held);
   else {
-    asy_body_check(L, fn); /* again: while the task was allocated a finaliser may have resumed it */
+    asy_body_check(L, fn, fn); /* again: while the task was allocated a finaliser may have resumed it */
     t->co = lua_tothread(L, fn);
     lua_pushvalue(L, fn);
   }

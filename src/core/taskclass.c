@@ -3,6 +3,9 @@
 ** (some for the Lua layer's scopes only), what `tostring` says.
 */
 #include "core/task.h"
+
+#include "core/body.h"
+#include "core/options.h"
 #include "core/trace.h"
 #include "open.h"
 
@@ -13,9 +16,14 @@ static Task *check_task(lua_State *L) {
 
 /* Making one, and finding them */
 
+static const OptSpec SPECS[] = {{.key = "name", .kind = OPT_ANY},
+                                {.key = "n", .kind = OPT_INTEGER, .least = 0, .most = 1000000}};
+static const Options OPTIONS = {"create_task", 1, OPT_LIST, OPT_SPECS(SPECS)};
+
 /* stack: [from] table → [from] its array part; its name, or nil, replaces the table below */
 static void spread_options(lua_State *L, int from) {
-  int n = (int)lua_rawlen(L, from);
+  asy_options_check(L, from, &OPTIONS);
+  int n = asy_opt_int(L, from, "n", (int)lua_rawlen(L, from));
   luaL_checkstack(L, n + 4, "too many arguments");
   lua_getfield(L, from, "name");
   for (int i = 1; i <= n; i++) lua_rawgeti(L, from, i);
@@ -32,23 +40,24 @@ static void set_name(lua_State *L, int task, int name) {
 
 /* stack: [from] function, arguments... or one options table → [from] task */
 static void create_task(lua_State *L, Loop *loop, int from) {
-  luaL_checkany(L, from);
-  if (lua_istable(L, from) && !luaL_getmetafield(L, from, "__call")) {
+  if (lua_isnone(L, from)) asy_body_check(L, from, from);
+  if (lua_istable(L, from) && !lua_getmetatable(L, from)) {
     lua_settop(L, from);
     spread_options(L, from); /* name, function, arguments */
-    if (lua_gettop(L) == from) luaL_argerror(L, from, "function expected, got table without one");
+    if (!lua_isfunction(L, from + 1)) asy_body_check(L, from, from + 1);
     asy_task_new(L, loop, lua_gettop(L) - from - 1);
     if (!lua_isnil(L, from)) set_name(L, from + 1, from);
     lua_remove(L, from);
   } else {
-    if (lua_istable(L, from)) lua_pop(L, 1);
+    if (lua_istable(L, from)) lua_pop(L, 1); /* its metatable */
     asy_task_new(L, loop, lua_gettop(L) - from);
   }
   if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
 }
 
 /// Starts a task: it takes its first step at the next turn of the loop.
-// The loop keeps it alive until it has ended. Also `create_task{fn, args..., name=}`.
+// The loop keeps it alive until it has ended. Also `create_task{fn, args..., name=}`; there trailing nils count when
+// `n` says how many values there are, as in `table.pack`.
 // @function create_task
 // @param fn a function, a callable, or a coroutine that has not started
 // @param ... its arguments
@@ -434,6 +443,7 @@ static const luaL_Reg functions[] = {{"create_task", task_create},
 
 /* stack: module */
 void asy_open_task_class(lua_State *L) {
+  asy_options_note(L, &OPTIONS);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_newclass(L, ASY_TASK, "asyncio.Task", methods, metamethods);

@@ -58,12 +58,3 @@ bool asy_waitq_bind_anew(lua_State *L, const Task *t, uint64_t *id, const char *
   *id = t->loop->id;
   return former != 0;
 }
-
-void asy_waitq_option(lua_State *L, int idx, const char *key) {
-  if (lua_istable(L, idx) && !lua_getmetatable(L, idx))
-    lua_getfield(L, idx, key);
-  else if (lua_isnone(L, idx))
-    lua_pushnil(L);
-  else
-    lua_pushvalue(L, idx);
-}

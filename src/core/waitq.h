@@ -58,9 +58,6 @@ static inline bool asy_waitq_bind(lua_State *L, const Task *t, uint64_t *id, con
   return *id != t->loop->id && asy_waitq_bind_anew(L, t, id, what);
 }
 
-/* For constructors: pushes the field `key` of an options table at idx, or the plain value there. */
-void asy_waitq_option(lua_State *L, int idx, const char *key);
-
 ASY_HIDDEN_END
 
 #endif

@@ -15,7 +15,7 @@
 
 static ReaderBox *check_box(lua_State *L) {
   ReaderBox *box = asy_stream_test(L, 1, &stream_reader_kind);
-  if (!box) luaL_typeerror(L, 1, "asyncio.StreamReader");
+  if (!box) asy_badself(L, "asyncio.StreamReader");
   return box;
 }
 
@@ -123,7 +123,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
 // @treturn ?string nil at the end; with a negative n what there was, `""` at least
 static int reader_read(lua_State *L) {
   Stream *s = check_reader(L);
-  lua_Integer n = luaL_optinteger(L, 2, -1);
+  lua_Integer n = lua_isnoneornil(L, 2) ? -1 : asy_checkinteger(L, 2);
   Task *t = begin(L, s);
   if (t) return asy_give_way(L, t, reader_read);
   return read_some(L, s, n);
@@ -177,7 +177,7 @@ static int read_exactly(lua_State *L, Stream *s) {
 // @treturn ?string nil when the stream has ended before the first of them
 static int reader_readexactly(lua_State *L) {
   Stream *s = check_reader(L);
-  lua_Integer n = luaL_checkinteger(L, 2);
+  lua_Integer n = asy_checkinteger(L, 2);
   luaL_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
   Task *t = begin(L, s);
   lua_settop(L, 2);

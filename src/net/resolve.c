@@ -7,6 +7,8 @@
 */
 #include "core/task.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <netdb.h>
@@ -15,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/detached.h"
 #include "core/error.h"
+#include "core/options.h"
 #include "net/address.h"
 #include "open.h"
 
@@ -174,37 +177,52 @@ static Task *lookup_task(lua_State *L) {
 static bool copy_name(lua_State *L, int idx, char *to, size_t size) {
   size_t n;
   if (lua_isnoneornil(L, idx)) return false;
-  const char *name = luaL_checklstring(L, idx, &n);
+  if (lua_type(L, idx) != LUA_TSTRING) asy_typeerror(L, idx, idx, "name", "");
+  const char *name = lua_tolstring(L, idx, &n);
   luaL_argcheck(L, n < size, idx, "name too long");
   luaL_argcheck(L, strlen(name) == n, idx, "name with a zero byte");
   memcpy(to, name, n + 1);
   return true;
 }
 
-static int check_family(lua_State *L, int opts) {
-  static const char *const NAMES[] = {"any", "inet", "inet6", NULL};
-  static const int FAMILIES[] = {AF_UNSPEC, AF_INET, AF_INET6};
-  if (!lua_istable(L, opts) || lua_getfield(L, opts, "family") == LUA_TNIL) return AF_UNSPEC;
-  const char *name = lua_tostring(L, -1);
-  for (int i = 0; name && NAMES[i]; i++)
-    if (!strcmp(name, NAMES[i])) return FAMILIES[i];
-  luaL_tolstring(L, -1, NULL);
-  return luaL_argerror(L, opts, lua_pushfstring(L, "invalid option '%s' for 'family'", lua_tostring(L, -1)));
+/* A port, or the name of a service. The C library takes a number in a string modulo 65536. */
+static bool copy_service(lua_State *L, int idx, char *to, size_t size) {
+  char *end;
+  if (lua_isnoneornil(L, idx)) return false;
+  if (lua_type(L, idx) == LUA_TNUMBER) {
+    lua_Integer port = asy_checkinteger(L, idx);
+    luaL_argcheck(L, port >= 0 && port <= 65535, idx, "port from 0 to 65535 expected");
+    snprintf(to, size, "%d", (int)port);
+    return true;
+  }
+  if (lua_type(L, idx) != LUA_TSTRING) asy_typeerror(L, idx, idx, "port or name of a service", "");
+  copy_name(L, idx, to, size);
+  long port = strtol(to, &end, 10);
+  luaL_argcheck(L, *end || !*to || (port >= 0 && port <= 65535), idx, "port from 0 to 65535 expected");
+  return true;
 }
 
-static bool get_flag(lua_State *L, int opts, const char *key) {
-  if (!lua_istable(L, opts)) return false;
-  lua_getfield(L, opts, key);
-  bool on = lua_toboolean(L, -1);
+static const OptSpec FORWARD_SPECS[] = {{.key = "family", .kind = OPT_CHOICE, .choices = "inet|inet6|any"},
+                                        {.key = "passive", .kind = OPT_BOOLEAN}};
+static const Options FORWARD_OPTIONS = {"getaddrinfo", 3, OPT_NAMED, OPT_SPECS(FORWARD_SPECS)};
+static const OptSpec REVERSE_SPECS[] = {{.key = "numeric", .kind = OPT_BOOLEAN}};
+static const Options REVERSE_OPTIONS = {"getnameinfo", 2, OPT_NAMED, OPT_SPECS(REVERSE_SPECS)};
+
+/* stack: [opts] a table or nil */
+static int get_family(lua_State *L, int opts) {
+  if (lua_isnil(L, opts)) return AF_UNSPEC;
+  lua_getfield(L, opts, "family");
+  const char *name = lua_tostring(L, -1);
+  int family = !name ? AF_UNSPEC : !strcmp(name, "inet") ? AF_INET : !strcmp(name, "inet6") ? AF_INET6 : AF_UNSPEC;
   lua_pop(L, 1);
-  return on;
+  return family;
 }
 
 /// The addresses of a host, off the loop.
 // Raises GaiError when the name doesn't resolve.
 // @function Loop:getaddrinfo
 // @tparam ?string host nil: the loopback addresses, or with `passive` all
-// @param[opt] port number or service name
+// @param[opt] port 0 to 65535, or the name of a service
 // @tparam[opt] table opts `family` ("inet", "inet6"), `passive`
 // @treturn {table,...} addresses {host=, port=, family=}
 static int loop_getaddrinfo(lua_State *L) {
@@ -212,10 +230,10 @@ static int loop_getaddrinfo(lua_State *L) {
   asy_checkloop(L, 1);
   lua_settop(L, 4);
   bool has_host = copy_name(L, 2, host, sizeof host);
-  bool has_service = copy_name(L, 3, service, sizeof service);
-  if (!lua_isnil(L, 4)) luaL_checktype(L, 4, LUA_TTABLE);
-  int family = check_family(L, 4);
-  bool passive = get_flag(L, 4, "passive");
+  bool has_service = copy_service(L, 3, service, sizeof service);
+  asy_options_check(L, 4, &FORWARD_OPTIONS);
+  int family = get_family(L, 4);
+  bool passive = !lua_isnil(L, 4) && asy_opt_bool(L, 4, "passive", false);
   if (!has_host && !has_service) return luaL_argerror(L, 2, "a host or a port expected");
   lua_settop(L, 4);
   if (has_host) lua_pushvalue(L, 2); else lua_pushvalue(L, 3);
@@ -247,7 +265,8 @@ static int loop_getnameinfo(lua_State *L) {
   lua_settop(L, 3);
   socklen_t len = asy_address_check(L, 2, &sa);
   address_text((struct sockaddr *)&sa, len, text);
-  bool numeric = get_flag(L, 3, "numeric");
+  asy_options_check(L, 3, &REVERSE_OPTIONS);
+  bool numeric = !lua_isnil(L, 3) && asy_opt_bool(L, 3, "numeric", false);
   lua_pushstring(L, text);
   Task *t = lookup_task(L);
   Lookup *l = new_lookup(L, reverse_lookup);
@@ -262,4 +281,8 @@ static int loop_getnameinfo(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"getaddrinfo", loop_getaddrinfo}, {"getnameinfo", loop_getnameinfo}, {NULL, NULL}};
 
-void asy_open_resolve(lua_State *L) { asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL); }
+void asy_open_resolve(lua_State *L) {
+  asy_options_note(L, &FORWARD_OPTIONS);
+  asy_options_note(L, &REVERSE_OPTIONS);
+  asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);
+}

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "core/error.h"
+#include "core/options.h"
 #include "net/life.h"
 #include "net/output.h"
 #include "net/peer.h"
@@ -12,7 +13,7 @@
 
 static WriterBox *check_box(lua_State *L) {
   WriterBox *box = asy_stream_test(L, 1, &stream_writer_kind);
-  if (!box) luaL_typeerror(L, 1, "asyncio.StreamWriter");
+  if (!box) asy_badself(L, "asyncio.StreamWriter");
   return box;
 }
 
@@ -203,12 +204,12 @@ static int writer__close(lua_State *L) {
   return asy_waitq_park(L, t, &s->life.closers, &CLOSING, s);
 }
 
-static size_t check_size(lua_State *L, const char *key, size_t fallback) {
-  int isint;
-  if (lua_getfield(L, 2, key) == LUA_TNIL) return fallback;
-  lua_Integer n = lua_tointegerx(L, -1, &isint);
-  if (!isint || n < 0) luaL_argerror(L, 2, lua_pushfstring(L, "'%s' is a number of bytes", key));
-  return (size_t)n;
+static const OptSpec LIMITS[] = {{.key = "high", .kind = OPT_INTEGER, .least = 0, .most = LUA_MAXINTEGER},
+                                 {.key = "low", .kind = OPT_INTEGER, .least = 0, .most = LUA_MAXINTEGER}};
+static const Options LIMIT_OPTIONS = {"set_write_buffer_limits", 1, OPT_NAMED, OPT_SPECS(LIMITS)};
+
+static lua_Integer get_size(lua_State *L, const char *key, lua_Integer fallback) {
+  return lua_getfield(L, 2, key) == LUA_TNIL ? fallback : lua_tointeger(L, -1);
 }
 
 /// Sets between which marks `drain` waits.
@@ -216,15 +217,15 @@ static size_t check_size(lua_State *L, const char *key, size_t fallback) {
 // @tparam table marks `high` (default 65536) and `low` (default a quarter of it), in bytes
 static int writer_set_write_buffer_limits(lua_State *L) {
   Stream *s = check_writer(L);
-  if (lua_isnoneornil(L, 2)) {
-    lua_settop(L, 1);
-    lua_newtable(L);
+  asy_options_check(L, 2, &LIMIT_OPTIONS);
+  lua_Integer high = STREAM_LIMIT, low = high / 4;
+  if (lua_istable(L, 2)) {
+    high = get_size(L, "high", STREAM_LIMIT);
+    low = get_size(L, "low", high / 4);
   }
-  luaL_checktype(L, 2, LUA_TTABLE);
-  size_t high = check_size(L, "high", STREAM_LIMIT), low = check_size(L, "low", high / 4);
   luaL_argcheck(L, low <= high, 2, "'low' is above 'high'");
-  s->out.high = high;
-  s->out.low = low;
+  s->out.high = (size_t)high;
+  s->out.low = (size_t)low;
   return 0;
 }
 
@@ -318,5 +319,6 @@ static const luaL_Reg metamethods[] = {
     {"__close", writer__close}, {"__tostring", writer__tostring}, {NULL, NULL}};
 
 void asy_open_writer(lua_State *L) {
+  asy_options_note(L, &LIMIT_OPTIONS);
   asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", methods, metamethods);
 }

@@ -193,7 +193,7 @@ static int check_fd(lua_State *L, int idx) {
     fd = lua_tointegerx(L, -1, &isint);
     lua_pop(L, 1);
   }
-  if (!isint || fd < 0 || fd > INT32_MAX) luaL_argerror(L, idx, "descriptor, or object with getfd, expected");
+  if (lua_type(L, idx) == LUA_TSTRING || !isint || fd < 0 || fd > INT32_MAX) luaL_argerror(L, idx, "descriptor, or object with getfd, expected");
   return (int)fd;
 }
 
@@ -269,7 +269,7 @@ static void check_no_task(lua_State *L, const Watch *w, Direction d) {
 static int add(lua_State *L, Direction d) {
   Loop *loop = asy_checkopenloop(L, 1);
   int fd = check_fd(L, 2), n = lua_gettop(L) - 3;
-  if (!lua_isfunction(L, 3)) luaL_typeerror(L, 3, "function");
+  if (!lua_isfunction(L, 3)) asy_notfunction(L, 3, 3, "function", "fd, f, x", "fd, f(x)");
   asy_callback_new(L, loop, n); /* stack: loop, fd, callback */
   Watch *w = obtain(L, loop, fd);
   int was = wanted(w);

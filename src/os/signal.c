@@ -298,7 +298,7 @@ static int signal__gc(lua_State *L) {
 static int check_signal(lua_State *L, int idx) {
   int isint;
   lua_Integer n = lua_tointegerx(L, idx, &isint);
-  if (isint && n > 0 && n < 65) return (int)n;
+  if (lua_type(L, idx) == LUA_TNUMBER && isint && n > 0 && n < 65) return (int)n;
   if (lua_type(L, idx) == LUA_TSTRING)
     for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)
       if (!strcmp(lua_tostring(L, idx), SIGNALS[i].name)) return SIGNALS[i].number;
@@ -341,7 +341,7 @@ static int loop_add_signal_handler(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
   int signum = check_signal(L, 2);
   asy_loop_checkopen(L, loop);
-  if (!lua_isfunction(L, 3)) luaL_typeerror(L, 3, "function");
+  if (!lua_isfunction(L, 3)) asy_notfunction(L, 3, 3, "function", "signal, f, x", "signal, f(x)");
   asy_callback_new(L, loop, lua_gettop(L) - 3); /* stack: loop, signal, callback */
   if (signum == SIGINT && loop->on_interrupt) {
     asy_loop_setfield(L, loop, "sigint");

@@ -7,6 +7,7 @@
 #include "open.h"
 
 #include "core/error.h"
+#include "core/options.h"
 #include "core/waitq.h"
 
 #define BROKEN (-1) /* wake codes: that, or the index */
@@ -36,15 +37,17 @@ static Abort leave(lua_State *L, Task *t) {
 
 static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leave};
 
+static const OptSpec SPECS[] = {
+    {.key = "parties", .kind = OPT_INTEGER, .required = true, .least = 1, .most = INT32_MAX}};
+static const Options OPTIONS = {"Barrier", 1, OPT_CONSTRUCTOR, OPT_SPECS(SPECS)};
+
 /// Lets tasks go on when so many have come. Also `Barrier{parties=}`.
 // @function Barrier
 // @tparam integer parties
 // @treturn Barrier
 static int barrier_new(lua_State *L) {
-  int isint;
-  asy_waitq_option(L, 1, "parties");
-  lua_Integer parties = lua_tointegerx(L, -1, &isint);
-  luaL_argcheck(L, isint && parties > 0 && parties <= INT32_MAX, 1, "a number of parties, 1 at least, expected");
+  asy_options_first(L, 1, &OPTIONS);
+  lua_Integer parties = lua_tointeger(L, -1);
   Barrier *b = lua_newuserdatauv(L, sizeof *b, 0);
   waitq_init(&b->q);
   b->loop_id = 0;
@@ -166,6 +169,7 @@ static const luaL_Reg functions[] = {{"Barrier", barrier_new}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_barrier(lua_State *L) {
+  asy_options_note(L, &OPTIONS);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_BARRIER, "asyncio.Barrier", methods, metamethods);
 }

@@ -8,6 +8,7 @@
 #include "open.h"
 
 #include "core/error.h"
+#include "core/options.h"
 #include "sync/lock.h"
 
 #define LOCK_UV 1 /* user value: the lock */
@@ -82,17 +83,19 @@ static int wait(lua_State *L, Condition *c, lua_CFunction again) {
   return asy_park(L, t, &WAIT, c);
 }
 
+static const OptSpec SPECS[] = {{.key = "lock", .kind = OPT_OBJECT, .choices = "asyncio.Lock", .object = ASY_LOCK}};
+static const Options OPTIONS = {"Condition", 1, OPT_CONSTRUCTOR, OPT_SPECS(SPECS)};
+
 /// News that tasks wait for, under a lock. Also `Condition{lock=}`.
 // @function Condition
 // @tparam[opt] Lock lock by default one of its own
 // @treturn Condition
 static int condition_new(lua_State *L) {
-  asy_waitq_option(L, 1, "lock");
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
+  asy_options_first(L, 1, &OPTIONS);
+  if (!asy_test(L, ASY_RUNTIME(L), -1, ASY_LOCK)) {
+    lua_settop(L, 0);
     asy_lock_new(L);
-  } else if (!asy_test(L, ASY_RUNTIME(L), -1, ASY_LOCK))
-    return luaL_argerror(L, 1, "asyncio.Lock expected");
+  }
   Condition *c = lua_newuserdatauv(L, sizeof *c, LOCK_UV);
   waitq_init(&c->q);
   c->lock = lua_touserdata(L, -2);
@@ -151,7 +154,9 @@ static int notify(lua_State *L, lua_Integer n) {
 /// Lets the first n that wait go on, when they get the lock.
 // @function Condition:notify
 // @tparam[opt=1] integer n
-static int condition_notify(lua_State *L) { return notify(L, luaL_optinteger(L, 2, 1)); }
+static int condition_notify(lua_State *L) {
+  return notify(L, lua_isnoneornil(L, 2) ? 1 : asy_checkinteger(L, 2));
+}
 
 /// Lets all that wait go on.
 // @function Condition:notify_all
@@ -235,6 +240,7 @@ static const luaL_Reg functions[] = {{"Condition", condition_new}, {NULL, NULL}}
 
 /* stack: module */
 void asy_open_condition(lua_State *L) {
+  asy_options_note(L, &OPTIONS);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_CONDITION, "asyncio.Condition", methods, metamethods);
 }

@@ -4,6 +4,7 @@
 #include "open.h"
 
 #include "core/error.h"
+#include "core/options.h"
 #include "core/waitq.h"
 
 typedef struct Event {
@@ -24,10 +25,13 @@ static int waited(lua_State *L, Task *t) {
 
 static const WaitKind WAIT = {.name = "event", .finish = waited, .abort = asy_waitq_abort};
 
+static const Options OPTIONS = {.call = "Event", .arg = 1};
+
 /// A flag that tasks wait for.
 // @function Event
 // @treturn Event
 static int event_new(lua_State *L) {
+  asy_options_check(L, 1, &OPTIONS);
   Event *e = lua_newuserdatauv(L, sizeof *e, 0);
   waitq_init(&e->q);
   e->loop_id = 0;
@@ -112,6 +116,7 @@ static const luaL_Reg functions[] = {{"Event", event_new}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_event(lua_State *L) {
+  asy_options_note(L, &OPTIONS);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_EVENT, "asyncio.Event", methods, metamethods);
 }

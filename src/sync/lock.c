@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/options.h"
 #include "core/report.h"
 #include "open.h"
 
@@ -83,9 +84,6 @@ uint64_t lock_waited_for(const Task *t) {
   return t->phase == TASK_PARKED && t->kind == &ACQUIRE ? ((const Lock *)t->on)->owner : 0;
 }
 
-/// A lock that one task at a time holds.
-// @function Lock
-// @treturn Lock
 int asy_lock_new(lua_State *L) {
   Lock *lock = lua_newuserdatauv(L, sizeof *lock, 0);
   waitq_init(&lock->q);
@@ -96,6 +94,16 @@ int asy_lock_new(lua_State *L) {
   asy_pushmeta(L, ASY_RUNTIME(L), ASY_LOCK);
   lua_setmetatable(L, -2);
   return 1;
+}
+
+static const Options OPTIONS = {.call = "Lock", .arg = 1};
+
+/// A lock that one task at a time holds.
+// @function Lock
+// @treturn Lock
+static int lock_new(lua_State *L) {
+  asy_options_check(L, 1, &OPTIONS);
+  return asy_lock_new(L);
 }
 
 int asy_lock_take(lua_State *L, Lock *lock, lua_CFunction again) {
@@ -206,10 +214,11 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg metamethods[] = {
     {"__close", lock__close}, {"__gc", lock__gc}, {"__tostring", lock__tostring}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"Lock", asy_lock_new}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"Lock", lock_new}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_lock(lua_State *L) {
+  asy_options_note(L, &OPTIONS);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOCK, "asyncio.Lock", methods, metamethods);
 }

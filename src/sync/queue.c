@@ -9,6 +9,7 @@
 #include "open.h"
 
 #include "core/error.h"
+#include "core/options.h"
 #include "core/report.h"
 #include "core/waitq.h"
 #include "sync/items.h"
@@ -310,7 +311,7 @@ static int queue_task_done(lua_State *L) {
 // @tparam[opt=false] boolean immediate throw the items away, and let `join` go on
 static int queue_shutdown(lua_State *L) {
   Queue *q = check_queue(L);
-  bool immediate = lua_toboolean(L, 2);
+  bool immediate = asy_checkboolean(L, 2);
   lua_settop(L, 1);
   q->shut = true;
   if (immediate) {
@@ -382,14 +383,20 @@ static int queue__tostring(lua_State *L) {
 
 /* Making one. stack: [maxsize or options] */
 
+#define MAXSIZE {.key = "maxsize", .kind = OPT_INTEGER, .least = LUA_MININTEGER, .most = LUA_MAXINTEGER}
+
+static const OptSpec SPECS[] = {MAXSIZE, {.key = "compare", .kind = OPT_CALLABLE}};
+static const Options OPTIONS[] = {
+    [FIFO] = {"Queue", 1, OPT_CONSTRUCTOR, SPECS, 1},
+    [LIFO] = {"LifoQueue", 1, OPT_CONSTRUCTOR, SPECS, 1},
+    [PRIORITY] = {"PriorityQueue", 1, OPT_CONSTRUCTOR, SPECS, 2},
+};
+
 static int new_queue(lua_State *L, ItemsOrder order) {
-  int isint = 1;
-  lua_Integer maxsize = 0;
   bool options = lua_istable(L, 1);
   lua_settop(L, 1);
-  asy_waitq_option(L, 1, "maxsize");
-  if (!lua_isnil(L, -1)) maxsize = lua_tointegerx(L, -1, &isint);
-  luaL_argcheck(L, isint, 1, "a number of items expected");
+  asy_options_first(L, 1, &OPTIONS[order]);
+  lua_Integer maxsize = lua_tointeger(L, -1); /* 0 for nil */
   Queue *q = lua_newuserdatauv(L, sizeof *q, ITEMS_UV_COMPARE);
   *q = (Queue){.items = {.order = order}, .maxsize = maxsize > 0 ? maxsize : 0};
   waitq_init(&q->getters);
@@ -399,8 +406,7 @@ static int new_queue(lua_State *L, ItemsOrder order) {
   lua_setmetatable(L, -2);
   asy_items_clear(L, &q->items, lua_gettop(L));
   if (order == PRIORITY && options) {
-    if (lua_getfield(L, 1, "compare") != LUA_TNIL && !lua_isfunction(L, -1))
-      luaL_argerror(L, 1, "'compare' is a function");
+    lua_getfield(L, 1, "compare");
     lua_setiuservalue(L, -2, ITEMS_UV_COMPARE);
   }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &queues_key);
@@ -417,6 +423,7 @@ static int new_queue(lua_State *L, ItemsOrder order) {
 static int queue_new(lua_State *L) { return new_queue(L, FIFO); }
 
 /// A queue whose last item comes out first.
+// Also `LifoQueue{maxsize=}`.
 // @function LifoQueue
 // @tparam[opt=0] integer maxsize 0: any number of items
 // @treturn Queue
@@ -425,7 +432,7 @@ static int queue_new_lifo(lua_State *L) { return new_queue(L, LIFO); }
 /// A queue whose least item comes out first; of equal ones, the one put first.
 // Items are compared with `<`, tables without `__lt` by their first element.
 // @function PriorityQueue
-// @param[opt] maxsize or a table: `maxsize`; `compare(a, b)`: whether a goes before b
+// @param[opt] maxsize or a table: `maxsize` (0); `compare(a, b)`: whether a goes before b
 // @treturn Queue
 static int queue_new_priority(lua_State *L) { return new_queue(L, PRIORITY); }
 
@@ -474,6 +481,7 @@ static const luaL_Reg functions[] = {{"Queue", queue_new},
 
 /* stack: module */
 void asy_open_queue(lua_State *L) {
+  for (ItemsOrder order = FIFO; order <= PRIORITY; order++) asy_options_note(L, &OPTIONS[order]);
   asy_newweak(L, "v");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &queues_key);
   asy_setfuncs(L, functions);

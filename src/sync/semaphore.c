@@ -6,13 +6,15 @@
 #include "open.h"
 
 #include "core/error.h"
+#include "core/options.h"
 #include "core/waitq.h"
 
 typedef struct Semaphore {
   Waitq q;
   uint64_t loop_id;
   lua_Integer value;
-  lua_Integer bound; /* releases above it raise; LUA_MAXINTEGER: none */
+  lua_Integer bound; /* releases above it raise */
+  bool bounded;      /* else bound is what the value can count to */
 } Semaphore;
 
 static Semaphore *check_semaphore(lua_State *L) {
@@ -44,17 +46,19 @@ static void giveback(lua_State *L, Task *t) {
 static const WaitKind ACQUIRE = {.name = "semaphore", .finish = acquired, .abort = asy_waitq_abort,
                                  .giveback = giveback};
 
+static const OptSpec SPECS[] = {{.key = "value", .kind = OPT_INTEGER, .least = 0, .most = LUA_MAXINTEGER}};
+static const Options OPTIONS = {"Semaphore", 1, OPT_CONSTRUCTOR, OPT_SPECS(SPECS)};
+static const Options BOUNDED_OPTIONS = {"BoundedSemaphore", 1, OPT_CONSTRUCTOR, OPT_SPECS(SPECS)};
+
 static int new_semaphore(lua_State *L, bool bounded) {
-  int isint = 1;
-  lua_Integer value = 1;
-  asy_waitq_option(L, 1, "value");
-  if (!lua_isnil(L, -1)) value = lua_tointegerx(L, -1, &isint);
-  luaL_argcheck(L, isint && value >= 0, 1, "a value that isn't negative expected");
+  asy_options_first(L, 1, bounded ? &BOUNDED_OPTIONS : &OPTIONS);
+  lua_Integer value = lua_isnil(L, -1) ? 1 : lua_tointeger(L, -1);
   Semaphore *s = lua_newuserdatauv(L, sizeof *s, 0);
   waitq_init(&s->q);
   s->loop_id = 0;
   s->value = value;
   s->bound = bounded ? value : LUA_MAXINTEGER;
+  s->bounded = bounded;
   asy_pushmeta(L, ASY_RUNTIME(L), ASY_SEMAPHORE);
   lua_setmetatable(L, -2);
   return 1;
@@ -66,7 +70,7 @@ static int new_semaphore(lua_State *L, bool bounded) {
 // @treturn Semaphore
 static int semaphore_new(lua_State *L) { return new_semaphore(L, false); }
 
-/// A semaphore whose value can't be released above the first one.
+/// A semaphore whose value can't be released above the first one. Also `BoundedSemaphore{value=}`.
 // @function BoundedSemaphore
 // @tparam[opt=1] integer value
 // @treturn Semaphore
@@ -116,7 +120,7 @@ static int semaphore__gc(lua_State *L) {
 static int semaphore__tostring(lua_State *L) {
   Semaphore *s = check_semaphore(L);
   lua_pushfstring(L, "asyncio.%s: value %I, %d waiting (%p)",
-                  s->bound == LUA_MAXINTEGER ? "Semaphore" : "BoundedSemaphore",
+                  s->bounded ? "BoundedSemaphore" : "Semaphore",
                   (LUAI_UACINT)s->value, waitq_length(&s->q), (void *)s);
   return 1;
 }
@@ -152,6 +156,8 @@ static const luaL_Reg functions[] = {{"Semaphore", semaphore_new},
 
 /* stack: module */
 void asy_open_semaphore(lua_State *L) {
+  asy_options_note(L, &OPTIONS);
+  asy_options_note(L, &BOUNDED_OPTIONS);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SEMAPHORE, "asyncio.Semaphore", methods, metamethods);
 }

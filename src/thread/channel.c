@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/mutex.h"
 #include "core/error.h"
+#include "core/options.h"
 #include "core/task.h"
 #include "core/waitq.h"
 #include "thread/parcel.h"
@@ -494,6 +495,10 @@ static int channel__tostring(lua_State *L) {
   return 1;
 }
 
+static const OptSpec SPECS[] = {
+    {.key = "maxsize", .kind = OPT_INTEGER, .least = LUA_MININTEGER, .most = LUA_MAXINTEGER}};
+static const Options OPTIONS = {"Channel", 1, OPT_CONSTRUCTOR, OPT_SPECS(SPECS)};
+
 /// Hands values from one Lua state to another, in the order in which they were put; also between tasks.
 // A channel can itself be sent, as an argument of a job or through another channel. Also
 // `Channel{maxsize=}`.
@@ -501,13 +506,10 @@ static int channel__tostring(lua_State *L) {
 // @tparam[opt=0] integer maxsize 0: any number of items
 // @treturn Channel
 static int channel_new(lua_State *L) {
-  int isint = 1;
-  lua_Integer max = 0;
   asy_checkalive(L);
   lua_settop(L, 1);
-  asy_waitq_option(L, 1, "maxsize");
-  if (!lua_isnil(L, -1)) max = lua_tointegerx(L, -1, &isint);
-  luaL_argcheck(L, isint, 1, "a number of items expected");
+  asy_options_first(L, 1, &OPTIONS);
+  lua_Integer max = lua_tointeger(L, -1); /* 0 for nil */
   Shared **box = asy_shared_newbox(L, &CHANNEL);
   Channel *c = mem_calloc(1, sizeof *c);
   if (!c) return asy_nomemory(L);
@@ -555,6 +557,7 @@ static const luaL_Reg functions[] = {{"Channel", channel_new}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_channel(lua_State *L) {
+  asy_options_note(L, &OPTIONS);
   asy_setfuncs(L, functions);
   asy_shared_newclass(L, &CHANNEL, methods, metamethods);
 }

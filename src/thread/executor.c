@@ -37,7 +37,8 @@ static void pack_call(lua_State *L, Job *job, bool kept, int fn) {
 /* stack: [executor], ..., [fn] function, arguments → ..., future */
 static int submit(lua_State *L, Loop *loop, int executor, int fn) {
   Executor *e = check_executor(L, executor);
-  luaL_checktype(L, fn, LUA_TFUNCTION);
+  if (!lua_isfunction(L, fn))
+    asy_notfunction(L, fn, fn, "function", fn == 2 ? "f, x" : "pool, f, x", fn == 2 ? "f(x)" : "pool, f(x)");
   asy_loop_checkopen(L, loop);
   luaL_checkstack(L, 12, NULL);
   WorkerFunction *kept = asy_functions_find(L, &e->functions, executor, fn);
@@ -90,8 +91,8 @@ static void push_default(lua_State *L, Loop *loop) {
 // @treturn Future its results, or its error
 static int loop_run_in_executor(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
-  luaL_checkany(L, 2);
-  if (lua_isnil(L, 2)) {
+  if (lua_isnoneornil(L, 2)) {
+    if (lua_isnone(L, 2)) lua_settop(L, 2);
     push_default(L, loop);
     lua_replace(L, 2);
   }

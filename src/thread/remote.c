@@ -85,7 +85,7 @@ static void call_run(lua_State *L, Loop *loop, Ready *self) {
 static int remote_call(lua_State *L) {
   Remote *r = asy_shared_check(L, 1, &REMOTE);
   Buffer parcel = {NULL, 0, 0, 0};
-  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (!lua_isfunction(L, 2)) asy_notfunction(L, 2, 2, "function", "f, x", "f(x)");
   asy_codec_encode(L, 2, lua_gettop(L) - 1, CODEC_CALL, &parcel);
   Call *call = mem_calloc(1, sizeof *call);
   if (!call) {

@@ -1,0 +1,46 @@
+/*
+** argument.h - errors of arguments, told as Lua tells its own: the function, the argument and the line of who called
+** the library. What its Lua layer does on the way there is nobody's business.
+*/
+#ifndef ASY_ARGUMENT_H
+#define ASY_ARGUMENT_H
+
+#include "base/asy.h"
+
+ASY_HIDDEN
+
+/* Pushes "file:line: ": of the innermost caller that isn't the Lua layer, or "". */
+void asy_where(lua_State *L);
+
+/* As luaL_argerror. Where the Lua layer has passed the call on, it is the argument of its function. */
+void asy_argerror(lua_State *L, int arg, const char *text) ASY_NORETURN;
+
+/* "expected, got ..." for the value at idx; `more` goes behind it. */
+void asy_typeerror(lua_State *L, int arg, int idx, const char *expected, const char *more) ASY_NORETURN;
+
+/* For a function of the Lua layer, which knows its own name. */
+void asy_argerror_of(lua_State *L, const char *name, int arg, const char *text) ASY_NORETURN;
+
+/* A method's object is of another kind: most likely a `.` stands in place of a `:`. */
+void asy_badself(lua_State *L, const char *cls) ASY_NORETURN;
+
+/* A function, say, is expected at idx: most likely one was called where it should have been passed. right, wrong: the
+** arguments to write, and those not to. */
+void asy_notfunction(lua_State *L, int arg, int idx, const char *expected, const char *right,
+                     const char *wrong) ASY_NORETURN;
+
+/* As luaL_checkinteger, but no string is a number here. */
+lua_Integer asy_checkinteger(lua_State *L, int arg);
+
+/* false for nil and none. */
+bool asy_checkboolean(lua_State *L, int arg);
+
+/* Pushes what a value is, in a word; gives it. none: there is no value. */
+const char *asy_kindof(lua_State *L, int idx);
+
+/* Whether the value can be called. */
+bool asy_callable(lua_State *L, int idx);
+
+ASY_HIDDEN_END
+
+#endif
