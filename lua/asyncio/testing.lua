@@ -40,33 +40,44 @@ local function collect_reports(loop, reports)
   end)
 end
 
-local function fail_for_reports(reports)
+--- Where the test is: its errors are told by whoever runs it, with a traceback that ends in here.
+local function place_of(fn)
+  if type(fn) ~= "function" or not debug then return "" end -- a host may keep `debug` from us
+  local info = debug.getinfo(fn, "S")
+  return info.what == "C" and "" or ("%s:%d: "):format(info.short_src, info.linedefined)
+end
+
+local function fail(fn, text) error(place_of(fn) .. text, 0) end
+
+local function fail_for_reports(fn, reports)
   if #reports == 0 then return end
   local lines = {}
   for i, context in ipairs(reports) do lines[i] = core.report_text(context) end
-  error("the test left an error that nobody looked at: " .. table.concat(lines, "\n"), 0)
+  fail(fn, "the test left an error that nobody looked at: " .. table.concat(lines, "\n"))
 end
 
-local function fail_for_tasks(loop)
+local function fail_for_tasks(fn, loop)
   local left = core.all_tasks(loop)
   if #left == 0 then return end
-  error(("the test left %d task%s that had not ended:\n%s"):format(#left, #left > 1 and "s" or "",
-    graph.of_loop(loop)), 0)
+  local lines = {}
+  for i, task in ipairs(left) do lines[i] = "  " .. tostring(task):gsub(" %(0x%x+%)$", "") end
+  fail(fn, ("the test left %d task%s that had not ended:\n%s\n%s"):format(#left, #left > 1 and "s" or "",
+    table.concat(lines, "\n"), graph.of_loop(loop)))
 end
 
 --- What is being closed may need a few turns.
-local function fail_for_handles(loop)
+local function fail_for_handles(fn, loop)
   for _ = 1, CLOSING_LOOKS do
     if loop:_open_handles() == 0 then return end
     loop:run_until_complete(core.sleep, CLOSING_PAUSE)
   end
-  error(("the test left %d open handle%s: a stream, server or signal handler that was not closed"):format(
-    loop:_open_handles(), loop:_open_handles() > 1 and "s" or ""), 0)
+  local n, open = loop:_open_handles(), core.testing.open_handles(loop)
+  fail(fn, ("the test left %d open handle%s:\n  %s"):format(n, n > 1 and "s" or "",
+    table.concat(open, "\n  ")))
 end
 
 --- The error of the test, told with what helps to find its cause.
-local function explained(err, task, timed_out)
-  if timed_out then return timed_out end
+local function explained(err, task)
   if type(err) == "string" and task and task:traceback() then return err .. "\n" .. task:traceback() end
   return err
 end
@@ -78,26 +89,32 @@ local function run_body(self, loop, fn, timeout, ...)
     timed_out = ("the test took longer than %g s; its tasks:\n%s"):format(timeout, graph.of_loop(loop))
     loop:stop()
   end)
+  core.testing.note_sites(loop)
   local task = loop:create_task(fn, ...)
   task:set_name "test"
   local results = table.pack(pcall(self.run, self, task))
-  core.testing.set_alarm(loop, nil)
-  if not results[1] and not task:done() and not timed_out then -- a deadlock, or Ctrl-C
-    if core.isinstance(results[2], core.Error) then
-      error(("%s:\n%s"):format(results[2], graph.of_loop(loop)), 0)
-    end
-  elseif results[1] then
-    fail_for_tasks(loop)
-    fail_for_handles(loop)
-    return table.unpack(results, 2, results.n)
+  local err = results[2]
+  if core.testing.set_alarm(loop, nil) and core.isinstance(err, core.KeyboardInterrupt) then
+    timed_out = ("the test took longer than %g s, and did not wait for anything:\n%s"):format(timeout,
+      err.traceback)
   end
-  error(explained(results[2], task, timed_out), 0)
+  if timed_out then
+    fail(fn, timed_out)
+  elseif results[1] then
+    fail_for_tasks(fn, loop)
+    fail_for_handles(fn, loop)
+    return table.unpack(results, 2, results.n)
+  elseif not task:done() and core.isinstance(err, core.Error) then -- a deadlock
+    fail(fn, ("%s:\n%s"):format(core.words(err.message), graph.of_loop(loop)))
+  end
+  error(explained(err, task), 0)
 end
 
 local OPTIONS = check.options { "async", 2, { "timeout", "positive" }, { "clock", "choice", "real|virtual" } }
 
 --- Makes a plain function of one that waits: it runs `fn` in a loop of its own, and fails when `fn` fails or
--- takes too long, and when it leaves a task, an open handle, or an error that nobody looked at.
+-- takes too long (on Linux also where it never waits), and when it leaves a task, an open handle, or an error that
+-- nobody looked at: it is said which, and where that was made or opened.
 -- With the virtual clock time stands still while a task can run, and jumps to the next timer when none can.
 -- All tasks blocked and no timer is a deadlock: it fails at once, and says what each task waits for.
 -- @tparam function fn gets the arguments of the function that is returned
@@ -116,7 +133,7 @@ function testing.async(fn, opts)
       collect_reports(loop, reports)
       results = table.pack(run_body(self, loop, fn, timeout, ...))
     end
-    fail_for_reports(reports)
+    fail_for_reports(fn, reports)
     return table.unpack(results, 1, results.n)
   end
 end

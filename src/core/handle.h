@@ -9,6 +9,8 @@
 
 ASY_HIDDEN
 
+#define ASY_HANDLE_TEXT 200 /* room for one in words */
+
 typedef struct Handle {
   Shutter shutter; /* first: the uv_handle_t's data */
   Loop *loop;      /* NULL once `closed`: the loop may be gone then, and what stands on this may not */
@@ -16,6 +18,8 @@ typedef struct Handle {
   void (*on_close)(struct Handle *h); /* libuv has let go; C only. May be NULL */
   void (*destroy)(struct Handle *h);  /* frees the block */
   bool (*may_come)(const struct Handle *h); /* whether it can still bring anything; C only. NULL: while it is open */
+  /* Writes what it is; where it was opened, or NULL. C only. May be NULL. */
+  const char *(*tell)(const struct Handle *h, char *text, size_t size);
   bool open;    /* libuv knows it, and it is not closing */
   bool closing; /* uv_close has been called */
   bool closed;  /* ... and has called back, or libuv never knew it */

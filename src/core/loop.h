@@ -12,6 +12,7 @@
 #include "core/runtime.h"
 
 #include <signal.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -109,6 +110,12 @@ typedef struct Loop {
   BlockPool blocks;  /* small buffers of the streams */
   uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
   Ready alarmed;     /* runs when it goes off */
+  struct {
+    timer_t timer;
+    bool set;
+    volatile sig_atomic_t broke; /* it has broken what ran then */
+  } watchdog;        /* breaks a step that goes on after that (testing.c) */
+  bool sited;        /* what is opened notes where, as in debug mode (testing.c) */
   ListNode idle;     /* Waiters: for every task to be blocked (testing.c) */
   struct Watches *watches; /* descriptors of other libraries (descriptor.c), or NULL */
   ListNode pumps;    /* threads that copy output (standard.c) */

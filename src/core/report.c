@@ -7,6 +7,7 @@
 #include "core/report.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "core/error.h"
@@ -169,9 +170,26 @@ bool asy_report(lua_State *L, Loop *loop, Report r) {
   return status != LUA_ERRMEM;
 }
 
+/* Pushes the innermost lines of Lua that aren't ours: a traceback takes its time for the names of functions. */
+static void push_lines(lua_State *L) {
+  lua_Debug ar;
+  int n = 0;
+  lua_pushliteral(L, "");
+  for (int level = 1; n < 3 && level < 20 && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline <= 0 || strstr(ar.short_src, "asyncio/streams.lua")) continue;
+    lua_pushfstring(L, n++ ? ", from %s:%d" : "%s:%d", ar.short_src, ar.currentline);
+    lua_concat(L, 2);
+  }
+}
+
 char *asy_debug_site(lua_State *L, const Loop *loop) {
-  if (!loop->debug) return NULL;
-  luaL_traceback(L, L, NULL, 1);
+  if (loop->debug)
+    luaL_traceback(L, L, NULL, 1);
+  else if (loop->sited)
+    push_lines(L);
+  else
+    return NULL;
   char *site = mem_strdup(lua_tostring(L, -1));
   lua_pop(L, 1);
   return site;

@@ -49,7 +49,7 @@ typedef struct LoopHooks {
   void (*forget)(struct Loop *loop);      /* C only: libuv has closed its handles */
 } LoopHooks;
 
-#define ASY_MAX_HOOKS 8
+#define ASY_MAX_HOOKS 12
 
 /* Anchored in the registry. */
 typedef struct Runtime {

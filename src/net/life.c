@@ -103,6 +103,14 @@ static void shut(Shutter *shutter) {
   close_handle(s);
 }
 
+static const char *tell(const Handle *h, char *text, size_t size) {
+  const Stream *s = asy_container(h, Stream, handle);
+  char peer[ASY_ADDRESS_TEXT];
+  peer_text(s, peer);
+  snprintf(text, size, "a stream%s%s", *peer ? ", peer " : "", peer);
+  return s->life.site;
+}
+
 /* Closing */
 
 void asy_stream_abort(lua_State *L, Stream *s) {
@@ -279,6 +287,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   Stream *s = box->stream = mem_calloc(1, block_size(type));
   if (!s) asy_nomemory(L);
   handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
+  s->handle.tell = tell;
   s->handle.box = (void **)&box->stream;
   s->handle.on_close = on_close;
   s->out.send.run = send_run;
@@ -384,7 +393,7 @@ static int writer__gc(lua_State *L) {
   Loop *loop = s->handle.loop;
   if (forgotten) {
     peer_text(s, peer);
-    if (s->life.site) snprintf(site, sizeof site, "%s", s->life.site);
+    if (s->life.site && loop->debug) snprintf(site, sizeof site, "%s", s->life.site);
     asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
   }
   handle_unbox(&s->handle);

@@ -7,6 +7,7 @@
 #include "net/stream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -248,6 +249,16 @@ static void close_listeners(Server *sv) {
   while (!list_empty(&sv->listeners)) listener_close(listener_of(sv->listeners.next));
 }
 
+static const char *tell(const Handle *h, char *text, size_t size) {
+  const Listener *l = asy_container(h, Listener, handle);
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+  socklen_t n = sizeof sa;
+  char address[ASY_ADDRESS_TEXT] = "";
+  if (getsockname(l->fd, (struct sockaddr *)&sa, &n) == 0) address_text((struct sockaddr *)&sa, n, address);
+  snprintf(text, size, "a server%s%s", *address ? " at " : "", address);
+  return l->server ? l->server->site : NULL;
+}
+
 /* Adds a listener for the address in the table at idx. port: in place of a port 0; → the real one.
 ** -1: the machine has no such address (no IPv6), which is an error only when all are so. */
 static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) {
@@ -267,6 +278,7 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
     return asy_oserror(L, status, "listen", text);
   }
   l->server = sv;
+  l->handle.tell = tell;
   list_append(&sv->listeners, &l->link);
   len = sizeof sa;
   return ip && getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 ? *sin_port : 0;

@@ -151,6 +151,11 @@ static void shut(Shutter *s) {
   handle_close(h);
 }
 
+static const char *tell(const Handle *h, char *text, size_t size) {
+  snprintf(text, size, "%d watched descriptors (add_reader, add_writer)", asy_container(h, Watches, handle)->n);
+  return NULL;
+}
+
 /* The loop's watches, made at the first need. */
 static Watches *watches_of(lua_State *L, Loop *loop) {
   if (loop->watches) return loop->watches;
@@ -175,6 +180,7 @@ static Watches *watches_of(lua_State *L, Loop *loop) {
     asy_release(L, loop, slot);
     asy_oserror(L, status, "poll", NULL);
   }
+  all->handle.tell = tell;
   handle_opened(&all->handle);
   handle_unbox(&all->handle); /* nobody's but the loop's */
   uv_poll_start(&all->poll, UV_READABLE, on_poll);

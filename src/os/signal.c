@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/handle.h"
+#include "core/report.h"
 #include "core/task.h"
 #include "open.h"
 
@@ -259,15 +261,29 @@ typedef struct Signal {
   uv_signal_t uv;
   Ready ready;
   int signum;
+  char *site;        /* in debug mode and tests: where it was added; or NULL */
 } Signal; /* boxed; user value 1 of the box: the callback */
 
 static void destroy(Handle *h) {
   Signal *s = asy_container(h, Signal, handle);
   list_remove(&s->ready.link);
+  mem_free(s->site);
   mem_free(s);
 }
 
 static void shut(Shutter *s) { handle_close(asy_container(s, Handle, shutter)); }
+
+static const char *tell(const Handle *h, char *text, size_t size) {
+  const Signal *s = asy_container(h, Signal, handle);
+  const char *name = NULL;
+  for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)
+    if (SIGNALS[i].number == s->signum) name = SIGNALS[i].name;
+  if (name)
+    snprintf(text, size, "a handler of %s", name);
+  else
+    snprintf(text, size, "a handler of signal %d", s->signum);
+  return s->site;
+}
 
 static void signal_run(lua_State *L, Loop *loop, Ready *self) {
   Signal *s = asy_container(self, Signal, ready);
@@ -323,6 +339,7 @@ static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
   s->ready.run = signal_run;
   list_init(&s->ready.link);
   s->signum = signum;
+  s->handle.tell = tell;
   uv_signal_init(&loop->uv, &s->uv);
   handle_opened(&s->handle);
   int status = uv_signal_start(&s->uv, on_signal, signum);
@@ -330,6 +347,7 @@ static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
     handle_close(&s->handle);
     asy_oserror(L, status, "signal", NULL);
   }
+  s->site = asy_debug_site(L, loop);
 }
 
 /// Calls a function in the loop when a signal arrives, in place of what it does by default.
