@@ -28,6 +28,9 @@ void asy_open_task(lua_State *L); /* core/spawn.c */
 void asy_open_task_class(lua_State *L); /* core/taskclass.c */
 void asy_open_coro(lua_State *L); /* core/coro.c */
 void asy_open_await(lua_State *L); /* core/await.c */
+void asy_open_ring(lua_State *L); /* core/ring.c */
+void asy_open_several(lua_State *L); /* core/several.c */
+void asy_open_completed(lua_State *L); /* core/completed.c */
 
 void asy_open_lock(lua_State *L); /* sync/lock.c */
 void asy_open_event(lua_State *L); /* sync/event.c */

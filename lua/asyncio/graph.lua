@@ -8,9 +8,8 @@ local graph = {}
 local MAX_DEPTH = 40 -- levels of the tree; of what stands below them the innermost tasks are told
 local MAX_INNERMOST = 10
 
---- The futures that a future stands for (`gather`, `wait`, a task group): a list or a set.
-local function parts_of(future, parts)
-  if type(parts) ~= "table" then return { future } end
+--- The futures in a list or a set.
+local function listed(parts)
   local list = {}
   if #parts > 0 then
     for i, part in ipairs(parts) do list[i] = part end
@@ -23,14 +22,14 @@ end
 
 --- What a task waits for: in words, and the futures and tasks that could wake it.
 local function inspect(task, by_number)
-  local kind, future, parts, owner = core.task_wait(task)
+  local kind, awaited, owner = core.task_wait(task)
   if not kind then return nil, {} end
-  if future then
-    local list = {}
-    for _, part in ipairs(parts_of(future, parts)) do
-      if not part:done() then list[#list + 1] = part end
+  if awaited then
+    local several, pending = type(awaited) == "table", {}
+    for _, part in ipairs(several and listed(awaited) or { awaited }) do
+      if not part:done() then pending[#pending + 1] = part end
     end
-    return parts and "waits for several" or "awaits", list
+    return several and "waits for several" or "awaits", pending
   end
   local holder = owner and by_number[owner]
   if holder then return ("waits (%s, which '%s' holds)"):format(kind, holder:get_name()), { holder } end
@@ -40,7 +39,7 @@ end
 --- Everything about the tasks that live: their edges, and who awaits whom the other way round.
 local function survey(tasks)
   local nodes, by_number = {}, {}
-  for _, task in ipairs(tasks) do by_number[select(5, core.task_wait(task))] = task end
+  for _, task in ipairs(tasks) do by_number[select(4, core.task_wait(task))] = task end
   for _, task in ipairs(tasks) do
     local words, awaited = inspect(task, by_number)
     nodes[task] = { words = words, awaited = awaited, awaiters = {} }
@@ -150,7 +149,7 @@ end
 
 local function all_tasks(loop)
   local tasks = core.all_tasks(loop)
-  table.sort(tasks, function(a, b) return select(5, core.task_wait(a)) < select(5, core.task_wait(b)) end)
+  table.sort(tasks, function(a, b) return select(4, core.task_wait(a)) < select(4, core.task_wait(b)) end)
   return tasks
 end
 

@@ -182,7 +182,7 @@ local function cancel_all(self, loop)
   local tasks = core.all_tasks(loop)
   for _ = 1, CANCEL_ROUNDS do
     if #tasks == 0 then return end
-    for _, task in ipairs(tasks) do task:cancel() end
+    for _, task in ipairs(tasks) do pcall(task.cancel, task) end -- one that can't be told stops no other
     tasks = wait_for_end(loop, tasks, self.opts.cancel_timeout or CANCEL_PAUSE)
   end
   for _, task in ipairs(tasks) do

@@ -6,6 +6,7 @@ local core = require "asyncio.core"
 local isinstance = core.isinstance
 
 local OVERDUE = 5 -- seconds after which a group that waits for tasks that it has cancelled is reported
+local RING = "cannot leave a task group while one of its tasks waits for the task that leaves it"
 
 --- Tasks that end before the block does in which they were started; `asyncio.TaskGroup` makes it.
 -- @type TaskGroup
@@ -73,10 +74,18 @@ local function watch_overdue(group)
   end
 end
 
--- In the order in which they were started: what happens must not depend on where tasks lie in memory.
+-- In the order in which they were started: what happens must not depend on where tasks lie in memory. One
+-- that can't be told keeps none of the others from it; one that awaits the owner doesn't pass it on to that.
 local function cancel_children(group)
+  local failure
+  local left = group.parent:_leaving(group.tasks)
   group.aborting = true
-  for _, task in ipairs(in_order(group)) do task:cancel() end
+  for _, task in ipairs(in_order(group)) do
+    local ok, err = pcall(task.cancel, task)
+    if not ok then failure = failure or err end
+  end
+  group.parent:_leaving(left)
+  if failure then error(failure, 0) end
 end
 
 local function on_done(group, task)
@@ -132,13 +141,20 @@ function TaskGroup:cancel()
   if not self.closed then cancel_children(self) end
 end
 
--- Waits for the children. What interrupts that cancels them too; the interruptions, once all are gone.
+-- Waits for the children, or gives way when there are none. What interrupts that cancels them too; the
+-- interruptions, once all are gone.
 local function wait_for_children(group)
-  local interruptions = {}
-  while group.n > 0 do
-    if group.aborting then watch_overdue(group) end
-    group.idle = core.get_running_loop():create_future()
-    local ok, err = core.catch(core.await, core.set_parts(group.idle, group.tasks))
+  local interruptions, first = {}, group.n == 0
+  while group.n > 0 or first do
+    local ok, err
+    if group.n > 0 and group.aborting then watch_overdue(group) end
+    if first then
+      first = false
+      ok, err = core.catch(core.spend)
+    else
+      group.idle = core.get_running_loop():create_future()
+      ok, err = core.catch(core.await, group.idle)
+    end
     if not ok then
       cancel_children(group)
       if not isinstance(err, core.CancelledError) then error(err, 0) end -- where nothing can wait
@@ -174,9 +190,13 @@ function TaskGroup:__close(err)
   end
   local own = err ~= nil and rawequal(err, self.request)
   self.leaving = true
+  local _, ring = self.parent:_leaving(self.tasks)
   if self.request then self.parent:_withdraw(self.request) end
-  if err ~= nil and not self.aborting then cancel_children(self) end
-  local outside = wait_for_children(self)
+  if ring and err == nil and not self.aborting then add_error(self, core.Error(RING)) end
+  if (ring or err ~= nil) and not self.aborting then cancel_children(self) end
+  local ok, outside = core.catch(wait_for_children, self)
+  self.parent:_leaving(nil)
+  if not ok then error(outside, 0) end
   self.closed = true
   if self.overdue then self.overdue:cancel() end
   if isinstance(err, core.KeyboardInterrupt) then return end

@@ -4,7 +4,7 @@ local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local await, create_task, isfuture = core.await, core.create_task, core.isfuture
-local get_running_loop, set_parts = core.get_running_loop, core.set_parts
+local get_running_loop = core.get_running_loop
 
 local tasks = {
   FIRST_COMPLETED = "FIRST_COMPLETED",
@@ -26,12 +26,14 @@ local function ensure_future(x)
   return create_task(x)
 end
 
-local function check_future(x)
+--- Refuses what cannot be waited for, with `all` also what would have to wait for this task itself.
+local function check_future(x, all)
   if not isfuture(x) or x:done() then return end
   if x:get_loop() ~= get_running_loop() then
     error(core.Error "a task or future of another event loop cannot be waited for", 4)
   end
   if x == core.current_task() then error(core.Error "a task cannot wait for itself", 4) end
+  if all and core.closes_ring(x) then error(core.Error "cannot await a task that waits for this one", 4) end
 end
 
 local HINT = "%s(function() return f(x) end)" -- how to pass what has arguments
@@ -47,15 +49,17 @@ local WAIT_OPTIONS = check.options {
 }
 local AS_COMPLETED_OPTIONS = check.options { "as_completed", 2, { "timeout", "timeout" } }
 
---- The same for a list; nothing is started when one of them is wrong.
-local function ensure_futures(list, n, name, from)
+--- The same for a list; nothing is started when one of them is wrong. all: all of them must end.
+local function ensure_futures(list, n, name, from, all)
+  local plain = core.start_all(list, n, all)
+  if plain then return plain end
   local function fail(i, expected)
     if not from then check.fail(1, name, expected .. " at " .. i, list[i]) end
     check.fail_called(i, name, expected, list[i], HINT:format(name), name .. "(f(x))")
   end
   for i = 1, n do
     if not awaitable(list[i]) then fail(i, check.EXPECTED) end
-    check_future(list[i])
+    check_future(list[i], all)
   end
   local futures, of_coroutine = {}, {}
   for i = 1, n do
@@ -87,57 +91,6 @@ local function distinct(futures)
   return list
 end
 
---- Makes a cancellation of `outer` come too late when `complete` says that what it stands for has happened,
--- and only its callbacks have not run yet: then `settle` ends it.
-local function settle_first(outer, complete, settle)
-  outer:_on_cancel(function(msg)
-    if complete() then
-      settle()
-      return false
-    end
-    outer:_on_cancel(nil)
-    return outer:cancel(msg)
-  end)
-end
-
-local function error_of(future)
-  if future:cancelled() then return select(2, pcall(future.result, future)), true end
-  return future:exception()
-end
-
-local function outcome(future)
-  if future:cancelled() then return (error_of(future)) end
-  local err, failed = future:exception()
-  if failed then return err end
-  return (future:result())
-end
-
---- Waits for all; raises the first error unless `return_exceptions`.
-local function await_all(futures, return_exceptions)
-  local outer = get_running_loop():create_future()
-  local each, asked = distinct(futures), false
-  local left = #each
-  local function callback(future)
-    local err, failed = error_of(future) -- that is a look at it, also when nobody waits any more
-    left = left - 1
-    if outer:done() then return end
-    if failed and not return_exceptions and not asked then
-      outer:set_exception(err)
-    elseif left == 0 and asked then
-      outer:_on_cancel(nil)
-      outer:cancel()
-    elseif left == 0 then
-      outer:set_result()
-    end
-  end
-  for _, future in ipairs(each) do future:_on_done(callback) end
-  outer:_on_cancel(function(msg)
-    for _, future in ipairs(each) do asked = future:cancel(msg) or asked end
-    return true -- when all have ended already, their callbacks are to come: the results win
-  end)
-  if left > 0 then await(set_parts(outer, futures)) end
-end
-
 --- Runs several at once and waits for all.
 -- `gather(a, b, …)` returns one value each, in order. `gather{a, b, …, return_exceptions=true}`
 -- returns a list with `n`, where an error stands in place of a result. The first error is raised at
@@ -160,57 +113,8 @@ function tasks.gather(...)
     list, as_list, return_exceptions = ..., true, opts.return_exceptions
     n = opts.n or #list
   end
-  local futures = ensure_futures(list, n, "gather", not as_list)
-  await_all(futures, return_exceptions)
-  local results = { n = n }
-  for i = 1, n do
-    if return_exceptions then
-      results[i] = outcome(futures[i])
-    else
-      results[i] = (futures[i]:result())
-    end
-  end
-  if as_list then return results end
-  return table.unpack(results, 1, n)
-end
-
---- Waits until enough of them are done, or the time is up.
-local function wait_for_enough(futures, when, timeout)
-  local function decisive(future)
-    return when == tasks.FIRST_COMPLETED or when == tasks.FIRST_EXCEPTION and future:_failed()
-  end
-  local function enough()
-    local all = true
-    for _, future in ipairs(futures) do
-      local done = future:done()
-      if done and decisive(future) then return true end
-      all = all and done
-    end
-    return all
-  end
-  if enough() then return end
-  local loop = get_running_loop()
-  local outer, handle, left = loop:create_future(), nil, 0
-  local function settle()
-    if not outer:done() then outer:set_result() end
-  end
-  local function ended(future)
-    left = left - 1
-    if left == 0 or decisive(future) then settle() end
-  end
-  local each = distinct(futures)
-  for _, future in ipairs(each) do
-    if not future:done() then
-      left = left + 1
-      future:_on_done(ended)
-    end
-  end
-  settle_first(outer, enough, settle)
-  if timeout then handle = loop:_call_later(timeout, settle) end
-  local ok, err = pcall(await, set_parts(outer, futures))
-  if handle then handle:cancel() end
-  for _, future in ipairs(each) do future:remove_done_callback(ended) end
-  if not ok then error(err, 0) end
+  local futures = ensure_futures(list, n, "gather", not as_list, true)
+  return core.gather(futures, return_exceptions, as_list)
 end
 
 --- A list has no named options: they come after it.
@@ -235,15 +139,10 @@ function tasks.wait(list, opts)
   check_list(list, "wait", WAIT_LIST)
   opts = WAIT_OPTIONS(opts)
   local when, timeout = opts.return_when or tasks.ALL_COMPLETED, opts.timeout
-  local futures = ensure_futures(list, #list, "wait")
+  local all = when == tasks.ALL_COMPLETED and not timeout
+  local futures = ensure_futures(list, #list, "wait", false, all)
   if #futures == 0 then check.error(1, "wait", "the list is empty") end
-  wait_for_enough(futures, when, timeout)
-  local done, pending = {}, {}
-  for _, future in ipairs(futures) do
-    local to = future:done() and done or pending
-    to[#to + 1] = future
-  end
-  return done, pending
+  return core.wait(futures, when, timeout)
 end
 
 --- Iterates over several in the order in which they end: `for task in asyncio.as_completed(list) do`.
@@ -259,62 +158,7 @@ end
 function tasks.as_completed(list, opts)
   check_list(list, "as_completed", AS_COMPLETED_LIST)
   opts = AS_COMPLETED_OPTIONS(opts)
-  local loop = get_running_loop()
-  local futures = ensure_futures(list, #list, "as_completed")
-  local finished, first, waiting = {}, 1, {}
-  local timed_out, handle = false, nil
-  local function wake()
-    local woken = waiting
-    waiting = {}
-    for _, outer in ipairs(woken) do
-      if not outer:done() then outer:set_result() end
-    end
-  end
-  local each, ended, called = distinct(futures), 0, {}
-  local left = #each
-  local function on_end(future)
-    ended = ended + 1
-    finished[ended], called[future] = future, true
-    wake()
-  end
-  for _, future in ipairs(each) do future:_on_done(on_end) end
-  local function one_is_done()
-    for _, future in ipairs(each) do
-      if future:done() and not called[future] then return true end
-    end
-  end
-  if opts.timeout then
-    handle = loop:_call_later(opts.timeout, function()
-      timed_out = true
-      wake()
-    end)
-  end
-  return function()
-    while left > 0 and finished[first] == nil do
-      if timed_out then
-        error(core.TimeoutError(("%d of %d did not end within %g s"):format(left, #each, opts.timeout)), 0)
-      end
-      local outer = loop:create_future()
-      waiting[#waiting + 1] = outer
-      settle_first(outer, one_is_done, function() outer:set_result() end)
-      await(set_parts(outer, futures))
-    end
-    if left == 0 then return nil end
-    local future = finished[first]
-    finished[first] = nil
-    first, left = first + 1, left - 1
-    if left == 0 then
-      if handle then handle:cancel() end
-      wake() -- those who share the iterator have nothing to wait for any more
-    end
-    return future
-  end, nil, nil, setmetatable({}, {
-    __close = function() -- the loop was left early, perhaps
-      if left == 0 then return end
-      for _, future in ipairs(each) do future:remove_done_callback(on_end) end
-      if handle then handle:cancel() end
-    end,
-  })
+  return core.completed(distinct(ensure_futures(list, #list, "as_completed")), opts.timeout)
 end
 
 --- Protects something from the cancellation of who waits for it.
@@ -331,7 +175,7 @@ function tasks.shield(aw)
   end
   local inner = ensure_future(aw)
   if inner:done() then return inner end
-  local outer = set_parts(inner:get_loop():create_future(), { inner })
+  local outer = inner:get_loop():create_future()
   local function settle()
     if outer:done() then return end
     outer:_on_cancel(nil)
@@ -343,8 +187,17 @@ function tasks.shield(aw)
       outer:set_result(inner:result())
     end
   end
-  inner:_on_done(settle)
-  settle_first(outer, function() return inner:done() end, settle)
+  local registered = inner:_on_done(settle)
+  outer:_shields(inner)
+  outer:_on_cancel(function(msg)
+    if inner:done() then -- it comes too late: only the callback hasn't run yet
+      settle()
+      return false
+    end
+    inner:_off_done(registered)
+    outer:_on_cancel(nil)
+    return outer:cancel(msg)
+  end)
   return outer
 end
 

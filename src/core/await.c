@@ -3,18 +3,15 @@
 */
 #include "core/task.h"
 
-#include "core/callback.h"
 #include "core/coro.h"
 #include "core/error.h"
+#include "core/ring.h"
 #include "core/trace.h"
 #include "open.h"
 
 /* The future is the first value on the method's stack, and anchored in the task. */
 
-static Task *await_forward(Task *t) {
-  Future *f = t->on;
-  return f->task ? (Task *)f : NULL;
-}
+static Future *awaited_one(const Task *t, int i) { return i == 0 ? t->on : NULL; }
 
 static int await_finish(lua_State *L, Task *t) {
   Future *f = t->on;
@@ -24,62 +21,14 @@ static int await_finish(lua_State *L, Task *t) {
   return asy_future_results(L, f, 1);
 }
 
-/* arg: task (light) → future, its method cancel */
-static void push_cancel(lua_State *L) {
-  asy_task_push(L, lua_touserdata(L, 1));
-  lua_getiuservalue(L, -1, FUTURE_UV_VALUE);
-  lua_getfield(L, -1, "cancel");
-}
-
-static int tell_future(lua_State *L) {
-  push_cancel(L);
-  lua_pushvalue(L, -2);
-  lua_call(L, 1, 1);
-  return 1;
-}
-
-static int tell_future_later(lua_State *L) {
-  Loop *loop = ((Task *)lua_touserdata(L, 1))->loop;
-  push_cancel(L);
-  lua_pushvalue(L, -2);
-  Callback *cb = asy_callback_new(L, loop, 1);
-  cb->vital = true;
-  asy_callback_hold(L, loop, cb, -1);
-  callback_schedule(loop, cb);
-  return 0;
-}
-
-/* A cancellation of the task goes on to the plain future it awaits. */
 static Abort await_abort(lua_State *L, Task *t) {
-  int top = lua_gettop(L);
-  bool told = lua_checkstack(L, 10);
-  if (told) {
-    lua_pushcfunction(L, tell_future);
-    lua_pushlightuserdata(L, t);
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
-      told = lua_toboolean(L, -1);
-    else { /* nested too deep: in a turn of its own, then */
-      lua_pushcfunction(L, tell_future_later);
-      lua_pushlightuserdata(L, t);
-      told = lua_pcall(L, 1, 0, 0) == LUA_OK;
-    }
-    lua_settop(L, top);
-  }
-  if (told) return ASY_PENDING;
+  (void)L;
   list_remove(&t->waiter.link);
   return ASY_DETACHED;
 }
 
 static const WaitKind AWAIT = {.name = "await", .finish = await_finish, .abort = await_abort,
-                               .forward = await_forward};
-
-/* Whether waiting for f would wait for t itself, through any number of tasks. */
-static bool waits_for(Future *f, const Task *t) {
-  Task *next = f->task ? (Task *)f : NULL;
-  while (next && next != t)
-    next = next->phase == TASK_PARKED && next->kind->forward ? next->kind->forward(next) : NULL;
-  return next == t;
-}
+                               .awaited = awaited_one, .forwards = true};
 
 static int await_future(lua_State *L, Runtime *rt, Future *f);
 
@@ -101,10 +50,8 @@ static int await_future(lua_State *L, Runtime *rt, Future *f) {
       return asy_error(L, ASY_ERROR, "cannot await a future of another event loop");
     return asy_error(L, ASY_CLOSED, "the event loop of the future is closed: it will never be done");
   }
-  if (waits_for(f, t))
-    return asy_error(L, ASY_ERROR, (Future *)t == f
-                                       ? "a task cannot await itself"
-                                       : "cannot await a task that waits for this one");
+  if (f == &t->future) return asy_error(L, ASY_ERROR, "a task cannot await itself");
+  if (asy_ring_closes(L, t, 1)) asy_ring_error(L);
   lua_settop(L, 1);
   list_append(&f->waiters, &t->waiter.link);
   return asy_park_on(L, t, &AWAIT, f, 1);

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/report.h"
+#include "core/ring.h"
 
 /* Debug mode: notes in the task's extras where L stands. */
 static void note_place(lua_State *L, Task *t, const char *key, int level) {
@@ -36,12 +37,13 @@ void asy_cancel_take(lua_State *L, Task *t) {
   lua_getfield(L, -1, "requests");
   int list = lua_gettop(L);
   lua_rawgeti(L, list, 1);
-  for (int i = 1; i <= t->requests; i++) {
+  for (lua_Integer i = 1; i <= t->requests; i++) {
     lua_rawgeti(L, list, i + 1);
     lua_rawseti(L, list, i);
   }
   t->requests--;
   if (t->own_request) t->own_request--;
+  if (t->forwarded) t->forwarded--;
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
 }
@@ -53,38 +55,13 @@ int asy_task_raise(lua_State *L, Task *t) {
   return lua_error(L);
 }
 
-bool asy_cancel_abort(lua_State *L, Task *t) {
-  t->in_cancel = true; /* abort may run a function of the Lua layer that cancels in turn; never raises */
-  Abort outcome = t->kind->abort(L, t);
-  t->in_cancel = false;
-  return outcome == ASY_DETACHED && t->phase == TASK_PARKED;
-}
-
 bool asy_cancel_drop(lua_State *L, Task *t) {
-  if (!t->kind->forward) return asy_cancel_abort(L, t);
-  list_remove(&t->waiter.link); /* it awaits a future, which is not told */
-  return true;
+  return t->kind->abort(L, t) == ASY_DETACHED && t->phase == TASK_PARKED;
 }
 
 void asy_task_break(lua_State *L, Task *t) {
   t->broken = true;
   if (t->phase == TASK_PARKED && !t->in_cancel && asy_cancel_drop(L, t)) task_wake(t, ASY_WOKEN_CANCELLED);
-}
-
-/* arg: task (light) */
-static int cancel_protected(lua_State *L) {
-  asy_task_cancel(L, lua_touserdata(L, 1), 0);
-  return 0;
-}
-
-void asy_cancel_pass_on(lua_State *L, Task *t, Task *next) {
-  lua_pushcfunction(L, cancel_protected);
-  lua_pushlightuserdata(L, next);
-  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return;
-  list_remove(&t->waiter.link);
-  t->phase = TASK_RUNNING;
-  t->parked = NULL;
-  lua_error(L);
 }
 
 /* Requests */
@@ -95,9 +72,8 @@ static bool queue_request(lua_State *L, Task *t) {
   asy_future_subtable(L, -2, "requests", 1, 0);
   bool live = t->phase != TASK_ENDED; /* a finaliser may have closed its loop, where that doesn't run */
   if (live) {
-    if (t->requests == UINT16_MAX) luaL_error(L, "too many cancellations");
     lua_pushvalue(L, -3);
-    lua_rawseti(L, -2, t->requests + 1);
+    lua_rawseti(L, -2, (lua_Integer)t->requests + 1);
     t->requests++;
     t->cancelling++;
   }
@@ -105,41 +81,153 @@ static bool queue_request(lua_State *L, Task *t) {
   return live;
 }
 
-/* Lets a parked task know of its request; the task that it goes on to, if any. */
-static Task *deliver_request(lua_State *L, Task *t) {
-  if (t->phase != TASK_PARKED || t->in_cancel) return NULL;
-  Task *next = t->kind->forward ? t->kind->forward(t) : NULL;
-  if (next) return next;
-  if (asy_cancel_abort(L, t)) task_wake(t, ASY_WOKEN_CANCELLED);
-  return NULL;
+/* Passing on: a request goes from task to task along what they wait for, to each once, however many ways lead there.
+** Nothing is allocated to find the way: those still to be asked stand in a list, which a task leaves when it ends. */
+
+typedef struct Walk {
+  uint64_t number;
+  ListNode todo; /* tasks to be asked, in order */
+  int msg;       /* where the error's message is, or 0 */
+} Walk;
+
+/* args: future, message; has a future that is no task cancelled */
+static int cancel_future(lua_State *L) {
+  lua_getfield(L, 1, "cancel");
+  lua_insert(L, 1);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
+/* Whether the i-th future that t waits for has taken the request. */
+static bool ask_future(lua_State *L, Task *t, int i, int msg) {
+  bool taken = false;
+  lua_pushcfunction(L, cancel_future);
+  asy_awaited_push(L, t, i);
+  if (msg) lua_pushvalue(L, msg); else lua_pushnil(L);
+  if (lua_pcall(L, 2, 1, 0) == LUA_OK) taken = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return taken;
+}
+
+/* Asks all that a parked task waits for, the tasks among them later; whether it is to wait for their ends: not when
+** one of them leaves a group and so waits for this task. */
+static bool ask_all(lua_State *L, Task *t, Walk *walk) {
+  Future *f;
+  bool asked = false, ring = false;
+  ListNode tasks;
+  list_init(&tasks);
+  for (int i = 0; t->phase == TASK_PARKED && (f = t->kind->awaited(t, i)); i++) {
+    Task *next = (Task *)f;
+    if (f->state != FUTURE_PENDING) continue;
+    if (!f->task)
+      asked |= ask_future(L, t, i, walk->msg);
+    else if (next->leaving && asy_ring_closes_by(L, t, next))
+      ring = true;
+    else if (next->phase != TASK_ENDED) {
+      asked = true;
+      if (next->walk != walk->number && !list_linked(&next->todo)) list_append(&tasks, &next->todo);
+    }
+  }
+  list_splice(&tasks, &walk->todo);
+  list_splice(&walk->todo, &tasks);
+  return asked && !ring;
+}
+
+/* Lets a parked task know of its request; whether it is let go at once. */
+static bool tell(lua_State *L, Task *t, Walk *walk) {
+  bool asked = false;
+  t->walk = walk->number;
+  t->in_cancel = true; /* what is asked may run a function of the Lua layer that cancels in turn */
+  if (t->kind->forwards) {
+    bool before = t->asked;
+    t->asked = true; /* it may be woken at once */
+    asked = ask_all(L, t, walk);
+    t->asked = asked || before;
+  }
+  bool let_go = !asked && t->phase == TASK_PARKED && t->kind->abort(L, t) == ASY_DETACHED;
+  t->in_cancel = false;
+  return let_go && t->phase == TASK_PARKED;
+}
+
+static void deliver(lua_State *L, Task *t, Walk *walk) {
+  if (t->phase == TASK_PARKED && !t->in_cancel && tell(L, t, walk)) task_wake(t, ASY_WOKEN_CANCELLED);
+}
+
+/* args: walk (light), task, message; the request arrives at a task that is awaited. One that came so and is not
+** delivered yet stands for this one, too: there may be as many ways as tasks. */
+static int arrive(lua_State *L) {
+  Walk *walk = lua_touserdata(L, 1);
+  Task *t = lua_touserdata(L, 2);
+  luaL_checkstack(L, 20, NULL);
+  walk->msg = 3;
+  if (!t->forwarded) {
+    lua_pushvalue(L, 2);
+    asy_cancelled_push(L, 3);
+    if (!queue_request(L, t)) return 0;
+    t->forwarded = t->requests;
+  }
+  if (t == t->loop->rt->current) t->own_request = t->forwarded;
+  deliver(L, t, walk);
+  return 0;
+}
+
+/* The rest of a walk. One that can't be told, for lack of memory, keeps nobody else from it: then true, with its
+** error on the stack. */
+static bool go_on(lua_State *L, Walk *walk) {
+  int msg = walk->msg, failed = 0;
+  for (ListNode *node; (node = list_take(&walk->todo));) {
+    lua_pushcfunction(L, arrive);
+    lua_pushlightuserdata(L, walk);
+    asy_task_push(L, asy_container(node, Task, todo));
+    if (msg) lua_pushvalue(L, msg); else lua_pushnil(L);
+    if (lua_pcall(L, 3, 0, 0) != LUA_OK && ++failed > 1) lua_pop(L, 1);
+  }
+  return failed > 0;
+}
+
+bool asy_cancel_tell(lua_State *L, Task *t) {
+  Walk walk = {.number = ++t->loop->rt->last_walk};
+  if (t->kind->forwards && !lua_checkstack(L, 20)) return t->kind->abort(L, t) == ASY_DETACHED;
+  list_init(&walk.todo);
+  bool let_go = tell(L, t, &walk);
+  if (!go_on(L, &walk)) return let_go;
+  lua_pop(L, 1);
+  return t->phase == TASK_PARKED && t->kind->abort(L, t) == ASY_DETACHED;
+}
+
+/* stack: ..., task, request → ..., task; queues the request and delivers it */
+static void request(lua_State *L, Task *t, int msg, bool own) {
+  if (!queue_request(L, t)) return;
+  Walk walk = {.number = ++t->loop->rt->last_walk, .msg = msg};
+  if (own && t == t->loop->rt->current) t->own_request = t->requests;
+  list_init(&walk.todo);
+  deliver(L, t, &walk);
+  if (go_on(L, &walk)) lua_error(L);
 }
 
 void asy_task_cancel(lua_State *L, Task *t, int msg) {
   if (msg) msg = lua_absindex(L, msg);
-  luaL_checkstack(L, 10, NULL);
-  for (Task *next; t && t->phase != TASK_ENDED; t = next) {
-    asy_task_push(L, t);
-    asy_cancelled_push(L, msg);
-    bool queued = queue_request(L, t);
-    if (queued && t == t->loop->rt->current) t->own_request = t->requests;
-    next = queued ? deliver_request(L, t) : NULL;
-    lua_pop(L, 1);
-  }
+  luaL_checkstack(L, 20, NULL);
+  asy_task_push(L, t);
+  asy_cancelled_push(L, msg);
+  request(L, t, msg, true);
+  lua_pop(L, 1);
 }
 
 void asy_task_request(lua_State *L, Task *t) {
-  Task *next = queue_request(L, t) ? deliver_request(L, t) : NULL;
-  if (next) asy_task_cancel(L, next, 0);
+  luaL_checkstack(L, 20, NULL);
+  request(L, t, 0, false);
 }
 
 void asy_task_requeue(lua_State *L, Task *t) {
   if (!queue_request(L, t)) return;
   t->cancelling--;
   if (t->own_request) t->own_request++;
+  if (t->forwarded) t->forwarded++;
   asy_future_extras(L, -1, true);
   lua_getfield(L, -1, "requests");
   lua_rawgeti(L, -1, t->requests);
-  for (int i = t->requests; i > 1; i--) {
+  for (lua_Integer i = t->requests; i > 1; i--) {
     lua_rawgeti(L, -2, i - 1);
     lua_rawseti(L, -3, i);
   }
@@ -150,12 +238,12 @@ void asy_task_requeue(lua_State *L, Task *t) {
 bool asy_task_withdraw(lua_State *L, Task *t, int idx) {
   bool found = false;
   bool committed = t->in_cancel || (t->phase == TASK_WOKEN && t->code == ASY_WOKEN_CANCELLED);
-  int kept = 0, own = 0;
+  uint32_t kept = 0, own = 0, forwarded = 0;
   if (!t->requests) return false;
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
   lua_getfield(L, -1, "requests");
-  for (int i = 1; i <= t->requests; i++) {
+  for (uint32_t i = 1; i <= t->requests; i++) {
     lua_rawgeti(L, -1, i);
     if ((i > 1 || !committed) && (!idx || lua_rawequal(L, -1, idx))) {
       found = true;
@@ -163,14 +251,16 @@ bool asy_task_withdraw(lua_State *L, Task *t, int idx) {
     } else {
       lua_rawseti(L, -2, ++kept);
       if (i == t->own_request) own = kept;
+      if (i == t->forwarded) forwarded = kept;
     }
   }
-  for (int i = kept + 1; i <= t->requests; i++) {
+  for (uint32_t i = kept + 1; i <= t->requests; i++) {
     lua_pushnil(L);
     lua_rawseti(L, -2, i);
   }
-  t->requests = (uint16_t)kept;
-  t->own_request = (uint16_t)own;
+  t->requests = kept;
+  t->own_request = own;
+  t->forwarded = forwarded;
   lua_pop(L, 3);
   return found;
 }

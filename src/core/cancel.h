@@ -11,14 +11,12 @@ ASY_HIDDEN
 /* Pushes the first undelivered request and takes it off the queue. */
 void asy_cancel_take(lua_State *L, Task *t);
 
-/* Tells what a parked task waits for; whether that lets it go at once. It may also have woken it. */
-bool asy_cancel_abort(lua_State *L, Task *t);
+/* Tells what a parked task waits for of a request; whether that lets it go at once. It may also have woken it.
+** Never raises. */
+bool asy_cancel_tell(lua_State *L, Task *t);
 
-/* The same, but what it awaits is left alone: whether it has let go. */
+/* It lets go of what it waits for, which is not told; whether it is let go. */
 bool asy_cancel_drop(lua_State *L, Task *t);
-
-/* A request goes on to the task that t is about to wait for. If that fails, t doesn't wait. */
-void asy_cancel_pass_on(lua_State *L, Task *t, Task *next);
 
 /* Debug mode, a hook: a function of the running task returns. Notes where a cancellation is caught, and where the
 ** task's own function ends that has caught one. */

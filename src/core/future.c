@@ -197,6 +197,14 @@ static void report_all_lost(lua_State *L, Loop *loop) {
   lua_settop(L, all - 1);
 }
 
+/* Whether one that waits for it will see its error. */
+static bool is_watched(const Future *f) {
+  list_each(node, &f->waiters) {
+    if (!asy_container(node, Waiter, link)->blind) return true;
+  }
+  return false;
+}
+
 /* Gives a future that fails, at idx, its Lost. That allocates: a finaliser may settle it, close the loop, ... */
 static void watch_lost(lua_State *L, Loop *loop, const Future *f, int idx) {
   asy_future_extras(L, idx, true);
@@ -224,11 +232,13 @@ static void watch_lost(lua_State *L, Loop *loop, const Future *f, int idx) {
 
 /* Settling */
 
+/* A future's callbacks are a list, with `false` where one has been taken out; its field `gone` counts these. */
+
 /* stack: ..., extras; makes the loop hold all callbacks, so that nothing can fail after it */
 static void hold_callbacks(lua_State *L, Loop *loop) {
   lua_getfield(L, -1, "callbacks");
   for (int i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-    asy_callback_hold(L, loop, lua_touserdata(L, -1), -1);
+    if (lua_isuserdata(L, -1)) asy_callback_hold(L, loop, lua_touserdata(L, -1), -1);
     lua_pop(L, 1);
   }
   lua_pop(L, 2);
@@ -238,8 +248,9 @@ static void hold_callbacks(lua_State *L, Loop *loop) {
 static void schedule_callbacks(lua_State *L, Loop *loop) {
   lua_getfield(L, -1, "callbacks");
   for (int i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-    asy_assert(((Callback *)lua_touserdata(L, -1))->slot);
-    callback_schedule(loop, lua_touserdata(L, -1));
+    Callback *cb = lua_touserdata(L, -1);
+    asy_assert(!cb || cb->slot);
+    if (cb) callback_schedule(loop, cb);
     lua_pop(L, 1);
   }
   lua_pop(L, 2);
@@ -251,7 +262,7 @@ bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
                        bool packed) {
   Loop *loop = loop_find(rt, f->loop_id);
   idx = lua_absindex(L, idx);
-  if (loop && state == FUTURE_ERROR && !f->looked && list_empty(&f->waiters)) {
+  if (loop && state == FUTURE_ERROR && !f->looked && !is_watched(f)) {
     watch_lost(L, loop, f, idx);
     loop = loop_find(rt, f->loop_id);
   }
@@ -350,13 +361,25 @@ static int future_cancel(lua_State *L) {
   return 1;
 }
 
-/* What cancel does instead of ending the future, for gather: fn(msg) → boolean; nil: end it again */
+/* What cancel does instead of ending the future, for shield: fn(msg) → boolean; nil: end it again */
 static int future_on_cancel(lua_State *L) {
   check_future(L);
   lua_settop(L, 2);
   asy_future_extras(L, 1, true);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "on_cancel");
+  return 0;
+}
+
+/* args: future, another, whose result it will have: for the call graph, and the search for rings */
+static int future_shields(lua_State *L) {
+  Future *f = check_future(L);
+  if (!asy_tofuture(L, ASY_RUNTIME(L), 2)) return luaL_typeerror(L, 2, "asyncio.Future");
+  lua_settop(L, 2);
+  asy_future_extras(L, 1, true);
+  lua_insert(L, 2);
+  lua_setfield(L, 2, "shielded");
+  f->shields = true;
   return 0;
 }
 
@@ -417,8 +440,8 @@ static Loop *check_future_loop(lua_State *L, const Future *f) {
   return loop;
 }
 
-/* stack: future, fn */
-static int add_callback(lua_State *L, bool vital) {
+/* stack: future, fn → future, fn, callback */
+static void add_callback(lua_State *L, bool vital) {
   Future *f = check_future(L);
   if (!asy_callable(L, 2))
     asy_notfunction(L, 2, 2, "function", "f", "f()");
@@ -435,21 +458,72 @@ static int add_callback(lua_State *L, bool vital) {
     loop = check_future_loop(L, f);
     asy_callback_hold(L, loop, cb, 3);
     callback_schedule(loop, cb);
-    return 0;
+  } else {
+    lua_pushvalue(L, 3);
+    cb->place = (uint32_t)lua_rawlen(L, -2) + 1;
+    lua_rawseti(L, -2, cb->place);
+    f->callbacks = true;
   }
-  lua_pushvalue(L, 3);
-  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-  f->callbacks = true;
-  return 0;
+  lua_settop(L, 3);
 }
 
 /// Has `fn(future)` called by the loop once the future is done; in the order of registration.
 // @function Future:add_done_callback
 // @tparam function fn must not await
-static int future_add_done_callback(lua_State *L) { return add_callback(L, false); }
+static int future_add_done_callback(lua_State *L) {
+  add_callback(L, false);
+  return 0;
+}
 
-/* The same for the Lua layer: somebody waits for what `fn` does. */
-static int future_on_done(lua_State *L) { return add_callback(L, true); }
+/* The same for the Lua layer: somebody waits for what `fn` does. → the callback */
+static int future_on_done(lua_State *L) {
+  add_callback(L, true);
+  return 1;
+}
+
+/* stack: ..., list; takes the places out that are empty, or those of the function at fn. → how many those were */
+static lua_Integer close_up(lua_State *L, int fn) {
+  int list = lua_gettop(L);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, list), kept = 0, removed = 0;
+  for (lua_Integer i = 1; i <= n; i++) {
+    Callback *cb = lua_rawgeti(L, list, i) == LUA_TUSERDATA ? lua_touserdata(L, -1) : NULL;
+    bool same = cb && fn && asy_callback_is(L, -1, fn);
+    removed += same;
+    if (cb && !same) {
+      cb->place = (uint32_t)++kept;
+      lua_rawseti(L, list, kept);
+    } else
+      lua_pop(L, 1);
+  }
+  for (; n > kept; n--) {
+    lua_pushnil(L);
+    lua_rawseti(L, list, n);
+  }
+  lua_pushnil(L);
+  lua_setfield(L, list, "gone");
+  return removed;
+}
+
+/* Takes one back, in a time that doesn't depend on how many there are. args: future, callback */
+static int future_off_done(lua_State *L) {
+  Future *f = check_future(L);
+  Callback *cb = asy_check(L, ASY_RUNTIME(L), 2, ASY_CALLBACK, "asyncio.Handle");
+  lua_settop(L, 2);
+  if (!f->callbacks) return 0;
+  asy_future_extra(L, 1, "callbacks");
+  lua_rawgeti(L, 3, cb->place);
+  if (lua_touserdata(L, -1) != cb) return 0;
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, 3, cb->place);
+  lua_getfield(L, 3, "gone");
+  lua_Integer gone = lua_tointeger(L, -1) + 1;
+  lua_pushinteger(L, gone);
+  lua_setfield(L, 3, "gone");
+  lua_settop(L, 3);
+  if (2 * gone > (lua_Integer)lua_rawlen(L, 3)) close_up(L, 0);
+  f->callbacks = lua_rawlen(L, 3) > 0;
+  return 0;
+}
 
 /// Takes back every registration of `fn`.
 // @function Future:remove_done_callback
@@ -457,7 +531,6 @@ static int future_on_done(lua_State *L) { return add_callback(L, true); }
 // @treturn integer how many there were
 static int future_remove_done_callback(lua_State *L) {
   Future *f = check_future(L);
-  int kept = 0, removed = 0;
   luaL_checkany(L, 2);
   lua_settop(L, 2);
   asy_future_extras(L, 1, false);
@@ -465,18 +538,8 @@ static int future_remove_done_callback(lua_State *L) {
     lua_pushinteger(L, 0);
     return 1;
   }
-  for (int i = 1; lua_rawgeti(L, 4, i) != LUA_TNIL; i++) {
-    if (asy_callback_is(L, 5, 2)) {
-      removed++;
-      lua_pop(L, 1);
-    } else
-      lua_rawseti(L, 4, ++kept);
-  }
-  for (int i = 1; i <= removed; i++) {
-    lua_pushnil(L);
-    lua_rawseti(L, 4, kept + i);
-  }
-  lua_pushinteger(L, removed);
+  lua_pushinteger(L, close_up(L, 2));
+  f->callbacks = lua_rawlen(L, 4) > 0;
   return 1;
 }
 
@@ -579,6 +642,8 @@ static const luaL_Reg methods[] = {{"set_result", future_set_result},
                                    {"traceback", future_traceback},
                                    {"_on_cancel", future_on_cancel},
                                    {"_on_done", future_on_done},
+                                   {"_off_done", future_off_done},
+                                   {"_shields", future_shields},
                                    {"_failed", future_failed},
                                    {"_trace", future_trace},
                                    {NULL, NULL}};

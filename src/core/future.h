@@ -21,6 +21,7 @@ typedef struct Future {
   bool callbacks;   /* there are some in extras.callbacks */
   bool hooked;      /* it is the first part of a HookedFuture */
   bool shown;       /* its value is being put into words */
+  bool shields;     /* extras.shielded is the future whose result it will have */
 } Future;
 
 /* One whose result comes from elsewhere, where a cancellation must be told. */

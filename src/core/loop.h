@@ -42,6 +42,7 @@ typedef struct Guest {
 typedef struct Waiter {
   ListNode link;
   void (*wake)(struct Waiter *, int code); /* leaves the line and goes to the ready list; C only */
+  bool blind;    /* it does not look at the error of the future that it waits for */
 } Waiter;
 
 /* Wakes all of a line, in order. */

@@ -42,16 +42,12 @@ static int park(lua_State *L, Task *t) {
   asy_assert(t->phase == TASK_RUNNING && t->loop->rt->current == t && t->top == L);
   t->code = 0;
   t->parked = L;
+  t->asked = false;
   t->phase = TASK_PARKED;
-  if (t->requests || t->broken) {
-    Task *next = t->kind->forward && !t->broken ? t->kind->forward(t) : NULL;
-    if (next)
-      asy_cancel_pass_on(L, t, next);
-    else if (t->broken ? asy_cancel_drop(L, t) : asy_cancel_abort(L, t)) {
-      t->phase = TASK_RUNNING;
-      t->parked = NULL;
-      return asy_task_raise(L, t);
-    }
+  if ((t->requests || t->broken) && (t->broken ? asy_cancel_drop(L, t) : asy_cancel_tell(L, t))) {
+    t->phase = TASK_RUNNING;
+    t->parked = NULL;
+    return asy_task_raise(L, t);
   }
   return lua_yieldk(L, 0, (lua_KContext)t->loop->rt, park_resumed);
 }
@@ -136,7 +132,14 @@ static int task_sleep(lua_State *L) {
   return asy_park(L, t, &SLEEP, NULL);
 }
 
-static const luaL_Reg functions[] = {{"sleep", task_sleep}, {NULL, NULL}};
+/* spend(): a call of the Lua layer could have waited, and need not. It gives way when the step's budget is used up. */
+static int task_spend(lua_State *L) {
+  Task *t = asy_current_or_null(L);
+  lua_settop(L, 1);
+  return t && task_spent(t) ? asy_give_way(L, t, NULL) : 0;
+}
+
+static const luaL_Reg functions[] = {{"sleep", task_sleep}, {"spend", task_spend}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_park(lua_State *L) { asy_setfuncs(L, functions); }

@@ -32,6 +32,7 @@ typedef enum Kind {
   ASY_CANCEL,
   ASY_CHANNEL,
   ASY_REMOTE,
+  ASY_COMPLETION,
   ASY_NKINDS
 } Kind;
 
@@ -59,6 +60,7 @@ typedef struct Runtime {
   uint64_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
   uint64_t last_task;    /* tasks are numbered likewise */
   uint64_t last_lost;    /* so are failures, to be reported in their order */
+  uint64_t last_walk;    /* and walks along those who wait for each other */
   const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
   int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
   bool contexts;                /* some ContextVar has been set */

@@ -34,6 +34,7 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n) {
   list_init(&t->ready.link);
   list_init(&t->waiter.link);
   list_init(&t->guards);
+  list_init(&t->todo);
   t->loop = loop;
   t->own_coro = !lua_isthread(L, fn);
   lua_rawgeti(L, held, ASY_SLOT_META);
@@ -101,8 +102,9 @@ static void abandon(lua_State *L, Loop *loop, Task *t) {
   TaskPhase phase = (TaskPhase)t->phase;
   t->phase = TASK_ENDED;
   list_remove(&t->ready.link);
+  list_remove(&t->todo);
   timer_cancel(&loop->timers, &t->timer);
-  if (phase == TASK_PARKED && !t->kind->forward)
+  if (phase == TASK_PARKED)
     t->kind->abort(L, t);
   else if (phase == TASK_WOKEN && t->kind->giveback && t->code != ASY_WOKEN_CANCELLED)
     t->kind->giveback(L, t);

@@ -39,7 +39,8 @@ static void end_task(lua_State *L, Loop *loop, Task *t, FutureState state, bool 
   asy_future_settle(L, loop->rt, &t->future, -2, state, packed);
   asy_assert(!list_linked(&t->waiter.link) && !t->timer.place);
   t->phase = TASK_ENDED;
-  t->requests = 0;
+  t->requests = t->forwarded = 0;
+  list_remove(&t->todo);
   if (t->scopes || !list_empty(&t->guards)) asy_scopes_forget(L, loop, t);
   if (t->ended) t->ended(L, t);
   asy_release_in(L, loop, ASY_HELD, t->slot);

@@ -29,15 +29,18 @@ typedef enum Abort {
 } Abort;
 
 /* One kind of waiting. Nothing is taken before `finish`, so `abort` has nothing to give back. When the
-** loop closes, abort is called (unless the kind forwards) with the phase TASK_ENDED: then the task must not
-** be woken. */
+** loop closes, abort is called with the phase TASK_ENDED: then the task must not be woken. */
 typedef struct WaitKind {
   const char *name; /* for people: "sleep", "read" */
   /* In the task's coroutine, the method's stack as at asy_park: pushes the results or raises. */
   int (*finish)(lua_State *L, struct Task *t);
   Abort (*abort)(lua_State *L, struct Task *t);
-  /* The task that a cancellation goes on to, or NULL: then abort is called. May be NULL itself. */
-  struct Task *(*forward)(struct Task *t);
+  /* Those that wait for futures: the i-th that must end before this does (or has ended), NULL after the last. It
+  ** stands, or its list does, in the task's user value. C only. NULL: there are none. */
+  Future *(*awaited)(const struct Task *t, int i);
+  bool several; /* the task's user value is a userdata whose first user value is their list, else the one future */
+  /* A cancellation goes on to them; abort is called when none of them takes it. */
+  bool forwards;
   /* The task was woken but will never run (its loop closes): gives back what waking gave; must not
   ** raise. Or NULL. */
   void (*giveback)(lua_State *L, struct Task *t);
@@ -75,8 +78,9 @@ typedef struct Task {
   uint32_t slot;         /* where the loop holds it */
   uint64_t number;       /* no other task of the state has it: a lock knows its owner by it; for its default name */
   int16_t budget;
-  uint16_t requests;     /* undelivered cancellations, in extras.requests */
-  uint16_t own_request;  /* the place among them of the last it made itself; 0: none */
+  uint32_t requests;     /* undelivered cancellations, in extras.requests */
+  uint32_t own_request;  /* the place among them of the last it made itself; 0: none */
+  uint32_t forwarded;    /* the place of the one that came by way of a task that awaits it; 0: none */
   uint32_t cancelling;   /* requests minus uncancel() */
   uint32_t scopes;       /* open ones of the Lua layer, in extras.scopes */
   uint8_t phase;         /* TaskPhase */
@@ -89,6 +93,12 @@ typedef struct Task {
   bool caught;           /* debug mode: that was caught in this step */
   bool told;             /* debug mode: which has been reported */
   bool broken;           /* its Lua code gets a KeyboardInterrupt until it has ended */
+  bool asked;            /* one has been passed on from where it waits */
+  bool leaving;          /* it waits, now and again, for the tasks in extras.leaving to end */
+  ListNode todo;         /* in such a walk, to be asked; `walk`: the last one that came by (cancel.c) */
+  uint64_t walk;
+  uint64_t seen;         /* the last search for a ring that came by (ring.c) ... */
+  struct Task *found;    /* ... and which it found before this one */
 } Task;
 
 _Static_assert(offsetof(Task, future) == 0, "a task is a future");

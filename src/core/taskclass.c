@@ -6,9 +6,9 @@
 
 #include "core/body.h"
 #include "core/options.h"
+#include "core/ring.h"
 #include "core/trace.h"
 #include "open.h"
-
 
 static Task *check_task(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_TASK, "asyncio.Task");
@@ -360,7 +360,7 @@ static void push_place(lua_State *L, int idx) {
 
 /* Pushes what the task does, or how it ended. */
 static void push_state(lua_State *L, Task *t, int idx) {
-  Task *next;
+  Future *next;
   if (t->phase == TASK_ENDED && t->future.state != FUTURE_PENDING) {
     if (t->future.packed) {
       lua_pushliteral(L, "done");
@@ -375,10 +375,11 @@ static void push_state(lua_State *L, Task *t, int idx) {
     lua_concat(L, 2);
   } else if (t->phase == TASK_ENDED)
     lua_pushliteral(L, "abandoned");
-  else if (t->phase == TASK_PARKED && t->kind->forward && (next = t->kind->forward(t))) {
-    asy_task_push(L, next);
-    asy_task_name(L, next, -1);
-    lua_pushfstring(L, "waits (await '%s')", lua_tostring(L, -1));
+  else if (t->phase == TASK_PARKED && t->kind->awaited && (next = t->kind->awaited(t, 0)) && next->task &&
+           !t->kind->awaited(t, 1)) {
+    asy_awaited_push(L, t, 0);
+    asy_task_name(L, (Task *)next, -1);
+    lua_pushfstring(L, "waits (%s '%s')", t->kind->name, lua_tostring(L, -1));
   } else if (t->phase == TASK_PARKED)
     lua_pushfstring(L, "waits (%s)", t->kind->name);
   else

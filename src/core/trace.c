@@ -21,7 +21,6 @@ enum {
 };
 
 enum { FIRST_LEVELS = 16, LAST_LEVELS = 6 }; /* what is told of a longer chain */
-enum { MAX_SHIELDS = 8 };                    /* futures that stand for futures, one within the other */
 
 #define HEAD "stack traceback:"
 #define CALLBACK_ID UINT64_MAX
@@ -182,29 +181,31 @@ void asy_trace_keep_foreign(lua_State *L, int idx) {
   asy_trace_keep(L, idx);
 }
 
-/* Pushes the record of the failed future at idx; else of one that it stands for, which failed with the same. */
-static bool push_record(lua_State *L, Runtime *rt, int idx, int depth) {
-  int top = lua_gettop(L);
-  idx = lua_absindex(L, idx);
+/* stack: ..., future → ..., the one that it shields; false, and the same, when that hasn't failed with its error */
+static bool go_inwards(lua_State *L) {
+  const Future *f = lua_touserdata(L, -1);
+  if (f->task || !f->shields) return false;
+  asy_future_extra(L, -1, "shielded");
+  f = lua_touserdata(L, -1);
+  lua_getiuservalue(L, -2, FUTURE_UV_VALUE);
+  lua_getiuservalue(L, -2, FUTURE_UV_VALUE);
+  bool same = f->state == FUTURE_ERROR && lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  lua_remove(L, same ? -2 : -1);
+  return same;
+}
+
+/* Pushes the record of the failed future at idx, or of one that it shields. */
+static bool push_record(lua_State *L, int idx) {
   luaL_checkstack(L, 8, NULL);
-  if (asy_future_extra(L, idx, "trace") == LUA_TTABLE) return true;
-  bool found = false;
-  if (depth > 0 && asy_future_extra(L, idx, "parts") == LUA_TTABLE) {
-    lua_getiuservalue(L, idx, FUTURE_UV_VALUE); /* nil, parts, error */
-    for (int i = 1; !found && lua_rawgeti(L, top + 2, i) != LUA_TNIL; i++) {
-      const Future *part = asy_tofuture(L, rt, -1);
-      if (part && part->state == FUTURE_ERROR) {
-        lua_getiuservalue(L, -1, FUTURE_UV_VALUE);
-        found = lua_rawequal(L, -1, top + 3);
-        lua_pop(L, 1);
-        found = found && push_record(L, rt, -1, depth - 1);
-      }
-      if (!found) lua_settop(L, top + 3);
-    }
-  }
+  lua_pushvalue(L, idx);
+  bool found;
+  do {
+    found = asy_future_extra(L, -1, "trace") == LUA_TTABLE;
+    if (!found) lua_pop(L, 1);
+  } while (!found && go_inwards(L));
   if (!found) lua_pushnil(L);
-  lua_replace(L, top + 1);
-  lua_settop(L, top + 1);
+  lua_replace(L, -2);
   return found;
 }
 
@@ -227,7 +228,7 @@ void asy_trace_pass(lua_State *L, const Future *f, int idx) {
   int top = lua_gettop(L);
   luaL_checkstack(L, 12, NULL);
   lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
-  if (push_record(L, rt, idx, MAX_SHIELDS) || (lua_pop(L, 1), push_brought(L, top + 1)))
+  if (push_record(L, idx) || (lua_pop(L, 1), push_brought(L, top + 1)))
     asy_trace_note(L, top + 1, false);
   lua_settop(L, top);
 }
@@ -319,7 +320,7 @@ void asy_trace_fill(lua_State *L, int err) {
 
 const char *asy_trace_push(lua_State *L, int idx, bool named) {
   luaL_checkstack(L, 12, NULL);
-  if (!push_record(L, asy_runtime(L), idx, MAX_SHIELDS)) return NULL;
+  if (!push_record(L, idx)) return NULL;
   put_into_words(L, named);
   return lua_tostring(L, -1);
 }

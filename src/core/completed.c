@@ -1,0 +1,215 @@
+/*
+** completed.c - what as_completed stands on: gives several futures in the order in which they end.
+**
+** The record has a Waiter in the line of each that is pending. It is malloc'ed, since it stands there between calls,
+** too; its box holds the futures. One that has ended moves to `ended`, and is for the first task that waits here.
+*/
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "core/error.h"
+#include "core/ring.h"
+#include "core/waitq.h"
+#include "open.h"
+
+#define HANDED 1 /* a task is woken with one that has ended; else with nothing */
+
+struct Completion;
+
+typedef struct Part {
+  Waiter waiter; /* in the future's line, then in `ended` */
+  struct Completion *all;
+  Future *future;
+} Part;
+
+typedef struct Completion {
+  Waitq line;
+  ListNode ended; /* Parts, the first that ended first */
+  Timer timer;
+  uint64_t loop_id;
+  bool timed, timed_out;
+  lua_Number seconds;
+  int n, left;     /* futures; those not given yet */
+  int ready, owed; /* in `ended`; of these, for tasks that have been woken and haven't run */
+  Part parts[];
+} Completion;
+
+static void part_wake(Waiter *w, int code) {
+  Completion *c = asy_container(w, Part, waiter)->all;
+  (void)code;
+  list_remove(&w->link);
+  list_append(&c->ended, &w->link);
+  c->ready++;
+  if (waitq_empty(&c->line)) return;
+  c->owed++;
+  waitq_hand(&c->line, waitq_first(&c->line), HANDED);
+}
+
+static void on_deadline(Timer *timer) {
+  Completion *c = asy_container(timer, Completion, timer);
+  c->timed_out = true;
+  waitq_wake_all(&c->line, 0);
+}
+
+static void stop_timer(const Runtime *rt, Completion *c) {
+  Loop *loop = loop_find(rt, c->loop_id);
+  if (loop) timer_cancel(&loop->timers, &c->timer);
+}
+
+/* Pushes the first that has ended, from the box's list. stack: box at 1 */
+static int take(lua_State *L, Completion *c) {
+  Part *p = asy_container(list_take(&c->ended), Part, waiter.link);
+  lua_getiuservalue(L, 1, 1);
+  lua_rawgeti(L, -1, (int)(p - c->parts) + 1);
+  c->ready--;
+  if (--c->left) return 1;
+  stop_timer(ASY_RUNTIME(L), c);
+  waitq_wake_all(&c->line, 0); /* those who share the iterator have nothing to wait for any more */
+  return 1;
+}
+
+static int time_is_up(lua_State *L, const Completion *c) {
+  char limit[40];
+  snprintf(limit, sizeof limit, "%g", (double)c->seconds);
+  return asy_error(L, ASY_TIMEOUT, "%d of %d did not end within %s s", c->left, c->n, limit);
+}
+
+/* The record is gone when the iterator was closed meanwhile. */
+static int next_finish(lua_State *L, Task *t) {
+  Completion *c = t->on;
+  waitq_took(t);
+  if (c && t->code == HANDED) {
+    c->owed--;
+    return take(L, c);
+  }
+  if (c && c->left) return time_is_up(L, c);
+  lua_pushnil(L);
+  return 1;
+}
+
+static void next_giveback(lua_State *L, Task *t) {
+  Completion *c = t->on;
+  (void)L;
+  if (c && t->code == HANDED) c->owed--;
+}
+
+static const WaitKind NEXT = {.name = "as_completed", .finish = next_finish, .abort = asy_waitq_abort,
+                              .giveback = next_giveback, .several = true};
+
+/* Whether all that are left could only be done after t. stack: box at 1 */
+static bool is_hopeless(lua_State *L, const Completion *c, Task *t) {
+  if (c->timed) return false;
+  lua_getiuservalue(L, 1, 1);
+  for (int i = 0; i < c->n; i++) {
+    if (c->parts[i].future->state != FUTURE_PENDING) continue;
+    lua_rawgeti(L, 2, i + 1);
+    if (!asy_ring_closes(L, t, -1)) return false;
+    lua_pop(L, 1);
+  }
+  return true;
+}
+
+/* The iterator. upvalue 2: the box */
+static int next(lua_State *L) {
+  Task *t = asy_current_or_null(L);
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  Completion *c = *(Completion **)lua_touserdata(L, 1);
+  bool at_hand = !c || !c->left || c->ready > c->owed;
+  if (at_hand && t && task_spent(t)) return asy_give_way(L, t, next);
+  if (!c || !c->left) {
+    lua_pushnil(L);
+    return 1;
+  }
+  if (at_hand) return take(L, c);
+  if (c->timed_out) return time_is_up(L, c);
+  if (!t) t = asy_current(L); /* raises */
+  if (t->loop->id != c->loop_id) return asy_error(L, ASY_ERROR, "these are the futures of another event loop");
+  if (is_hopeless(L, c, t)) asy_ring_error(L);
+  lua_settop(L, 1);
+  list_append(&c->line.line, &t->waiter.link);
+  return asy_park_on(L, t, &NEXT, c, 1);
+}
+
+/* Whoever waits is woken with nothing, and no longer points here. */
+static void release(ListNode *line) {
+  for (ListNode *node; (node = list_take(line));) asy_container(node, Task, waiter.link)->on = NULL;
+}
+
+/* Ends it; the futures go on. For the end of the loop's block, and when it is collected. */
+static int completion__gc(lua_State *L) {
+  Completion **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_COMPLETION), *c = box ? *box : NULL;
+  if (!c) return 0;
+  *box = NULL;
+  for (int i = 0; i < c->n; i++) list_remove(&c->parts[i].waiter.link);
+  stop_timer(ASY_RUNTIME(L), c);
+  for (Task *t; (t = waitq_first(&c->line));) {
+    t->on = NULL;
+    task_wake(t, 0);
+  }
+  release(&c->line.handed);
+  mem_free(c);
+  return 0;
+}
+
+/* stack: list of futures; those that are done have ended, in its order */
+static void count_parts(lua_State *L, Completion *c) {
+  const Runtime *rt = ASY_RUNTIME(L);
+  for (int i = 0; i < c->n; i++) {
+    Part *p = &c->parts[i];
+    lua_rawgeti(L, 1, i + 1);
+    p->future = asy_tofuture(L, rt, -1);
+    lua_pop(L, 1);
+    p->all = c;
+    p->waiter = (Waiter){.wake = part_wake, .blind = true};
+    list_init(&p->waiter.link);
+    list_append(&p->future->waiters, &p->waiter.link);
+    if (p->future->state != FUTURE_PENDING) part_wake(&p->waiter, 0);
+  }
+}
+
+/* completed(list, timeout) → an iterator over a list of different futures, and what else `for` wants */
+static int completed(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Loop *loop = asy_running(L, rt);
+  int n = (int)lua_rawlen(L, 1);
+  asy_checkalive(L);
+  lua_settop(L, 2);
+  Completion **box = lua_newuserdatauv(L, sizeof *box, 1);
+  *box = NULL;
+  asy_pushmeta(L, rt, ASY_COMPLETION);
+  lua_setmetatable(L, 3);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, 3, 1);
+  lua_pushlightuserdata(L, rt);
+  lua_pushvalue(L, 3);
+  lua_pushcclosure(L, next, 2);
+  lua_pushnil(L);
+  lua_pushnil(L);
+  lua_pushvalue(L, 3);
+  Completion *c = mem_calloc(1, sizeof *c + (size_t)n * sizeof *c->parts);
+  if (!c) return asy_nomemory(L);
+  c->timer.fire = on_deadline;
+  c->timed = !lua_isnil(L, 2);
+  c->seconds = lua_tonumber(L, 2);
+  c->loop_id = loop->id;
+  c->n = c->left = n;
+  waitq_init(&c->line);
+  list_init(&c->ended);
+  if (n && c->timed && !timer_set(&loop->timers, &c->timer, loop_deadline(loop, lua_tonumber(L, 2)))) {
+    mem_free(c);
+    return asy_nomemory(L);
+  }
+  *box = c;
+  count_parts(L, c);
+  return 4;
+}
+
+static const luaL_Reg functions[] = {{"completed", completed}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__gc", completion__gc}, {"__close", completion__gc}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_completed(lua_State *L) {
+  asy_setfuncs(L, functions);
+  asy_newclass(L, ASY_COMPLETION, "asyncio.AsCompleted", NULL, metamethods);
+}

@@ -1,0 +1,331 @@
+/*
+** several.c - one task waits for several futures: what gather and wait stand on.
+**
+** A Several has a Waiter in the line of each that is pending. It is anchored in the task and holds the list of the
+** futures, so whichever goes first finds the other there.
+*/
+#include "core/error.h"
+#include "core/ring.h"
+#include "core/trace.h"
+#include "open.h"
+
+typedef enum Until {
+  ALL,        /* all have ended */
+  FIRST,      /* one has */
+  FAILED,     /* one has failed, or all have ended */
+  UNFORTUNATE /* the same, and to be cancelled is to fail */
+} Until;
+
+struct Several;
+
+typedef struct Part {
+  Waiter waiter;
+  struct Several *all;
+  Future *future;
+} Part;
+
+typedef struct Several {
+  Task *task;
+  Until until;
+  bool timed; /* it ends at a deadline, too */
+  int n, left;
+  int first; /* the first of those that end it early; -1: there was none */
+  Part parts[];
+} Several; /* user value 1: the list of futures */
+
+static bool is_decisive(const Several *s, const Future *f) {
+  return s->until == FIRST || (s->until == FAILED && f->state == FUTURE_ERROR) ||
+         (s->until == UNFORTUNATE && f->state > FUTURE_RESULT);
+}
+
+/* Once a cancellation has been passed on, all are waited for. */
+static bool is_enough(const Several *s) { return !s->left || (s->first >= 0 && !s->task->asked); }
+
+static void part_wake(Waiter *w, int code) {
+  Part *p = asy_container(w, Part, waiter);
+  Several *s = p->all;
+  (void)code;
+  list_remove(&w->link);
+  s->left--;
+  if (s->first < 0 && is_decisive(s, p->future)) s->first = (int)(p - s->parts);
+  if (s->task->phase == TASK_PARKED && is_enough(s)) task_wake(s->task, 0);
+}
+
+static void detach(Task *t) {
+  Several *s = t->on;
+  for (int i = 0; i < s->n; i++) list_remove(&s->parts[i].waiter.link);
+  if (s->timed && t->loop) timer_cancel(&t->loop->timers, &t->timer);
+}
+
+static Abort several_abort(lua_State *L, Task *t) {
+  (void)L;
+  if (t->phase == TASK_PARKED && is_enough(t->on)) { /* what was asked to stop has ended by itself */
+    task_wake(t, 0);
+    return ASY_PENDING;
+  }
+  detach(t);
+  return ASY_DETACHED;
+}
+
+static void several_giveback(lua_State *L, Task *t) {
+  (void)L;
+  detach(t);
+}
+
+static Future *awaited_all(const Task *t, int i) {
+  const Several *s = t->on;
+  return i < s->n ? s->parts[i].future : NULL;
+}
+
+/* wait: some may do, or some time. */
+static Future *awaited_if_all(const Task *t, int i) {
+  const Several *s = t->on;
+  return s->until == ALL && !s->timed ? awaited_all(t, i) : NULL;
+}
+
+/* Fills a new Several at idx, for the list of futures at `list`: leaves out those that are done, and all but the
+** first of several places of one. */
+static void count_parts(lua_State *L, Several *s, int list, bool blind) {
+  const Runtime *rt = ASY_RUNTIME(L);
+  for (int i = 0; i < s->n; i++) {
+    Part *p = &s->parts[i];
+    lua_rawgeti(L, list, i + 1);
+    p->future = asy_tofuture(L, rt, -1);
+    lua_pop(L, 1);
+    p->all = s;
+    p->waiter = (Waiter){.wake = part_wake, .blind = blind};
+    list_init(&p->waiter.link);
+    if (p->future->state != FUTURE_PENDING && s->first < 0 && is_decisive(s, p->future)) s->first = i;
+    if (p->future->state != FUTURE_PENDING) continue;
+    ListNode *last = p->future->waiters.prev;
+    bool twice = last != &p->future->waiters && asy_container(last, Waiter, link)->wake == part_wake &&
+                 asy_container(last, Part, waiter.link)->all == s;
+    if (twice) continue;
+    list_append(&p->future->waiters, &p->waiter.link);
+    s->left++;
+  }
+}
+
+static Several *new_several(lua_State *L, Until until, int list) {
+  int n = (int)lua_rawlen(L, list);
+  Several *s = lua_newuserdatauv(L, sizeof *s + (size_t)n * sizeof *s->parts, 1);
+  *s = (Several){.until = until, .n = n, .first = -1};
+  lua_pushvalue(L, list);
+  lua_setiuservalue(L, -2, 1);
+  return s;
+}
+
+/* Whether one in the list is pending: only then somebody must wait. */
+static bool is_done(lua_State *L, int list, Until until) {
+  const Runtime *rt = ASY_RUNTIME(L);
+  Several which = {.until = until};
+  bool done = true;
+  int n = (int)lua_rawlen(L, list);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, list, i);
+    const Future *f = asy_tofuture(L, rt, -1);
+    lua_pop(L, 1);
+    if (f->state != FUTURE_PENDING && is_decisive(&which, f)) return true;
+    done = done && f->state != FUTURE_PENDING;
+  }
+  return done;
+}
+
+/* gather */
+
+/* Pushes the first value that the future at idx ended with, or its error. */
+static void push_outcome(lua_State *L, const Future *f, int idx) {
+  lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
+  if (!f->packed || f->state != FUTURE_RESULT) return;
+  lua_rawgeti(L, -1, 1);
+  lua_replace(L, -2);
+}
+
+/* stack: list of futures, tolerant, as list, ... → their results; raises the error of the one that failed */
+static int gathered(lua_State *L, const Several *s) {
+  const Runtime *rt = ASY_RUNTIME(L);
+  int n = s->n;
+  bool as_list = lua_toboolean(L, 3);
+  if (s->first >= 0) {
+    Future *f = s->parts[s->first].future;
+    lua_rawgeti(L, 1, s->first + 1);
+    asy_trace_pass(L, f, lua_gettop(L));
+    return asy_future_results(L, f, -1); /* raises */
+  }
+  lua_settop(L, 3);
+  if (as_list) {
+    lua_createtable(L, n, 1);
+    lua_pushinteger(L, n);
+    lua_setfield(L, 4, "n");
+  } else
+    luaL_checkstack(L, n + 4, "too many results");
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    push_outcome(L, asy_tofuture(L, rt, -1), -1);
+    lua_replace(L, -2);
+    if (as_list) lua_rawseti(L, 4, i);
+  }
+  return as_list ? 1 : n;
+}
+
+static int gather_finish(lua_State *L, Task *t) {
+  Several *s = t->on;
+  detach(t);
+  if (t->asked && t->requests) return asy_task_raise(L, t);
+  if (t->asked) { /* its request was taken back */
+    asy_cancelled_push(L, 0);
+    return lua_error(L);
+  }
+  return gathered(L, s);
+}
+
+static const WaitKind GATHER = {.name = "gather", .finish = gather_finish, .abort = several_abort,
+                                .giveback = several_giveback, .awaited = awaited_all, .several = true,
+                                .forwards = true};
+
+/* gather(list, tolerant, as_list) → the results of a list of futures, once all have ended; raises the error of the
+** first that fails, unless `tolerant`. Their errors count as looked at, those of the others, too. */
+static int gather(lua_State *L) {
+  Until until = lua_toboolean(L, 2) ? ALL : UNFORTUNATE;
+  Task *t = asy_current_or_null(L);
+  lua_settop(L, 3);
+  if (is_done(L, 1, until)) {
+    if (t && task_spent(t)) return asy_give_way(L, t, gather);
+  } else if (!t)
+    t = asy_current(L); /* raises */
+  Several *s = new_several(L, until, 1);
+  s->task = t;
+  count_parts(L, s, 1, false);
+  for (int i = 0; i < s->n; i++) s->parts[i].future->looked = true;
+  if (s->left && s->first < 0) return asy_park_on(L, t, &GATHER, s, 4);
+  for (int i = 0; i < s->n; i++) list_remove(&s->parts[i].waiter.link);
+  return gathered(L, s);
+}
+
+/* wait */
+
+/* stack: list of futures, ... → those that are done, the others */
+static int waited(lua_State *L) {
+  const Runtime *rt = ASY_RUNTIME(L);
+  int n = (int)lua_rawlen(L, 1), ended = 0;
+  lua_settop(L, 1);
+  lua_createtable(L, n, 0);
+  lua_newtable(L);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    if (asy_tofuture(L, rt, -1)->state == FUTURE_PENDING)
+      lua_rawseti(L, 3, i - ended);
+    else
+      lua_rawseti(L, 2, ++ended);
+  }
+  return 2;
+}
+
+static int wait_finish(lua_State *L, Task *t) {
+  detach(t);
+  return waited(L);
+}
+
+static const WaitKind WAIT = {.name = "wait", .finish = wait_finish, .abort = several_abort,
+                              .giveback = several_giveback, .awaited = awaited_if_all, .several = true};
+
+/* Whether all of several could only be done after t, the one that waits for the first of them. */
+static bool is_hopeless(lua_State *L, const Several *s, Task *t) {
+  for (int i = 0; i < s->n; i++) {
+    lua_rawgeti(L, 1, i + 1);
+    if (!asy_ring_closes(L, t, -1)) return false;
+    lua_pop(L, 1);
+  }
+  return true;
+}
+
+/* wait(list, until, timeout) → those of a list of futures that are done, and the others, once enough have ended or
+** the time is up. That is no look at their errors. */
+static int wait(lua_State *L) {
+  static const char *const names[] = {"ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", NULL};
+  Until until = (Until)luaL_checkoption(L, 2, NULL, names);
+  Task *t = asy_current_or_null(L);
+  lua_settop(L, 3);
+  if (is_done(L, 1, until)) {
+    if (t && task_spent(t)) return asy_give_way(L, t, wait);
+    return waited(L);
+  }
+  if (!t) t = asy_current(L); /* raises */
+  Several *s = new_several(L, until, 1);
+  bool timed = !lua_isnil(L, 3);
+  s->task = t;
+  if (!timed && until != ALL && is_hopeless(L, s, t)) asy_ring_error(L);
+  if (timed && !timer_set(&t->loop->timers, &t->timer, loop_deadline(t->loop, lua_tonumber(L, 3))))
+    return asy_nomemory(L);
+  s->timed = timed;
+  count_parts(L, s, 1, true);
+  t->on = s;
+  return s->left && s->first < 0 ? asy_park_on(L, t, &WAIT, s, 4) : wait_finish(L, t);
+}
+
+/* Tasks for them */
+
+/* Whether a task can be made of the value at idx, or it can be waited for, without a word said. */
+static bool is_plain(lua_State *L, const Loop *loop, int idx, bool all) {
+  const Runtime *rt = ASY_RUNTIME(L);
+  if (lua_isfunction(L, idx)) return true;
+  const Future *f = asy_tofuture(L, rt, idx);
+  if (!f || f->state != FUTURE_PENDING) return f != NULL;
+  Task *t = rt->current;
+  return f->loop_id == loop->id && (!t || (f != &t->future && !(all && asy_ring_closes(L, t, idx))));
+}
+
+/* args: loop (light), list, n; makes tasks of the functions in it */
+static int make_tasks(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  for (int i = 1, n = (int)lua_tointeger(L, 3); i <= n; i++, lua_settop(L, 3)) {
+    if (lua_rawgeti(L, 2, i) != LUA_TFUNCTION) continue;
+    asy_task_new(L, loop, 0);
+    if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
+    lua_rawseti(L, 2, i);
+  }
+  return 0;
+}
+
+/* args: list, number; its tasks with a higher one shall not run */
+static int unmake_tasks(lua_State *L) {
+  lua_Integer number = lua_tointeger(L, 2);
+  for (int i = 1; lua_rawgeti(L, 1, i) != LUA_TNIL; i++, lua_settop(L, 2)) {
+    Task *t = asy_test(L, asy_runtime(L), -1, ASY_TASK);
+    if (t && (lua_Integer)t->number > number && t->phase != TASK_ENDED) asy_task_cancel(L, t, 0);
+  }
+  return 0;
+}
+
+/* start_all(list, n, all) → the futures and tasks in the list, and tasks for its functions; nothing when there is
+** anything else in it, or one that can't be waited for (with `all`: if all of them must end) */
+static int start_all(lua_State *L) {
+  Runtime *rt = ASY_RUNTIME(L);
+  Loop *loop = asy_running(L, rt);
+  lua_Integer n = luaL_checkinteger(L, 2), made = 0;
+  lua_settop(L, 3);
+  if (!lua_istable(L, 1) || lua_getmetatable(L, 1)) return 0;
+  lua_createtable(L, (int)n, 0);
+  for (int i = 1; i <= n; i++) {
+    made += lua_rawgeti(L, 1, i) == LUA_TFUNCTION;
+    if (!is_plain(L, loop, 5, lua_toboolean(L, 3))) return 0;
+    lua_rawseti(L, 4, i);
+  }
+  if (!made) return 1;
+  lua_Integer before = (lua_Integer)rt->last_task;
+  lua_pushcfunction(L, make_tasks);
+  lua_pushlightuserdata(L, loop);
+  lua_pushvalue(L, 4);
+  lua_pushinteger(L, n);
+  if (lua_pcall(L, 3, 0, 0) == LUA_OK) return 1;
+  lua_pushcfunction(L, unmake_tasks);
+  lua_pushvalue(L, 4);
+  lua_pushinteger(L, before);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1);
+  return lua_error(L);
+}
+
+static const luaL_Reg functions[] = {{"gather", gather}, {"wait", wait}, {"start_all", start_all}, {NULL, NULL}};
+
+/* stack: module */
+void asy_open_several(lua_State *L) { asy_setfuncs(L, functions); }
