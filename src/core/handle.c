@@ -54,11 +54,11 @@ void handle_unbox(Handle *h) {
   free_if_unused(h);
 }
 
-void handles_forget(Loop *loop, bool dying) {
+void handles_forget(Loop *loop) {
   for (ListNode *node; (node = list_take(&loop->handles));) {
     Handle *h = asy_container(node, Handle, link);
     h->loop = NULL;
-    if (!dying || !h->box) continue;
+    if (!h->box) continue;
     *h->box = NULL;
     handle_unbox(h);
   }

@@ -24,7 +24,8 @@ typedef struct Handle {
   bool closing; /* uv_close has been called */
   bool closed;  /* ... and has called back, or libuv never knew it */
   bool boxed;   /* a userdata points to it */
-  void **box;   /* where that is; or NULL */
+  void **box;   /* where that is, when no finaliser of it will come, as the state is being closed; or NULL: where ... */
+                /* ... Lua lacks the memory to call one, a pointer to the userdata would outlive it */
   ListNode link; /* in the loop's handles, until that closes */
 } Handle;
 
@@ -44,9 +45,8 @@ void handle_unbox(Handle *h);
 /* Frees one that is in use by nobody. */
 void handle_free(Handle *h);
 
-/* The loop has closed, and with it all handles. In a state that is being closed (see asy_is_dying) no finaliser of
-** theirs may come: then their userdata lose them now. */
-void handles_forget(Loop *loop, bool dying);
+/* The loop has closed, and with it all handles. Those for which no finaliser will come lose their userdata now. */
+void handles_forget(Loop *loop);
 
 /* Visits the open handles of a loop that are shut by that function, by which one kind knows its own. */
 void handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg);

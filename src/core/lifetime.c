@@ -69,7 +69,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   block_pool_free(&loop->blocks);
   for (int i = rt->nhooks; i-- > 0;)
     if (rt->hooks[i]->forget) rt->hooks[i]->forget(loop);
-  handles_forget(loop, asy_is_dying(L));
+  handles_forget(loop);
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);

@@ -84,6 +84,7 @@ typedef struct Loop {
   ListNode link;     /* in Runtime.loops */
   bool open, stopping, debug;
   bool reuse;        /* coroutines of tasks that have ended are used again (spare.c) */
+  bool dying;        /* it runs in a finaliser of a state that is being closed (asy_is_dying) */
   bool fatal;        /* `fatal` of the loop's fields leaves run: KeyboardInterrupt */
   const uint8_t *until; /* the run ends when this isn't 0 any more; or NULL */
   lua_State *L;      /* where a callback runs now, or NULL */

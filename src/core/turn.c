@@ -69,6 +69,7 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   asy_loop_push(L, loop);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->loop_ref);
   loop->writing = process_writing();
+  loop->dying = asy_is_dying(L);
   rt->running = loop;
   loop->until = until;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->context_ref); /* a run that breaks off may leave another */

@@ -288,7 +288,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   if (!s) asy_nomemory(L);
   handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.tell = tell;
-  s->handle.box = (void **)&box->stream;
+  if (loop->dying) s->handle.box = (void **)&box->stream;
   s->handle.on_close = on_close;
   s->out.send.run = send_run;
   s->life.tidy.run = tidy_run;

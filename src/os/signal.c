@@ -335,7 +335,7 @@ static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
   Signal *s = *box = mem_calloc(1, sizeof *s);
   if (!s) asy_nomemory(L);
   handle_init(&s->handle, loop, (uv_handle_t *)&s->uv, destroy, shut);
-  s->handle.box = (void **)box;
+  if (asy_is_dying(L)) s->handle.box = (void **)box;
   s->ready.run = signal_run;
   list_init(&s->ready.link);
   s->signum = signum;
