@@ -422,10 +422,10 @@ end
 TestBadClients = {}
 
 --- Runs fn(server, socket) with a server that answers in capitals and sees to it that the server
--- serves on afterwards. Handlers may fail with a broken connection.
+-- serves on afterwards. Handlers may fail with their broken connection, which is not reported.
 local function survives(fn, handler)
   local socket = peers.luasocket()
-  t.real(function(reports)
+  t.real(function()
     local server <close> = peers.serve(handler or shout, { close_timeout = 0.2 })
     local function connected()
       local client = assert(socket.connect("127.0.0.1", peers.port(server)))
@@ -439,11 +439,6 @@ local function survives(fn, handler)
     writer:close()
     server:close()
     server:wait_closed()
-    for i = #reports, 1, -1 do
-      t.assertTrue(asyncio.isinstance(reports[i].exception, asyncio.ConnectionResetError) or
-        asyncio.isinstance(reports[i].exception, asyncio.BrokenPipeError), tostring(reports[i].exception))
-      table.remove(reports, i)
-    end
   end)
 end
 

@@ -836,6 +836,10 @@ function Server:is_serving() end
 ---@return asyncio.Address[]
 function Server:sockets() end
 
+---What has become of its connections. `reset`: of how many the handler ended because its own connection broke.
+---@return { connections: integer, accepted: integer, failed: integer, reset: integer }
+function Server:stats() end
+
 ---A drop-in for the standard `coroutine` table, in whose coroutines an await suspends the task.
 ---@class asyncio.coroutine
 local inner = {}

@@ -247,7 +247,8 @@ local function listen_addresses(loop, host, port, family)
 end
 
 --- Starts a TCP server: `handler(reader, writer)` runs as a task for each connection.
--- When it returns or fails, its connection is sent what is left and closed; a failure is reported.
+-- When it returns or fails, its connection is sent what is left and closed; a failure is reported, unless it is
+-- that its own connection broke (see `Server:stats`).
 -- @tparam function handler
 -- @param host a name or number, a list of them, or nil: every address of this machine
 -- @tparam integer port 0: any that is free, see `Server:sockets`

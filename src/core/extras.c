@@ -64,6 +64,9 @@ void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
 
 void asy_task_name(lua_State *L, Task *t, int idx) {
   if (asy_future_extra(L, idx, "name") == LUA_TSTRING) return;
-  lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
+  if (t->role)
+    t->role->push_name(L, t);
+  else
+    lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
   lua_replace(L, -2);
 }

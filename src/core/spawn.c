@@ -18,11 +18,13 @@ static void waiter_wake(Waiter *w, int code) { task_wake(asy_container(w, Task, 
 
 static void on_deadline(Timer *timer) { task_wake(asy_container(timer, Task, timer), 0); }
 
-Task *asy_task_new(lua_State *L, Loop *loop, int n) {
+Task *asy_task_new(lua_State *L, Loop *loop, int n) { return asy_task_new_with(L, loop, n, 0); }
+
+Task *asy_task_new_with(lua_State *L, Loop *loop, int n, size_t more) {
   int fn = lua_gettop(L) - n, task = fn + n + 1, held = task + 1;
   if (n > 5) luaL_checkstack(L, n + 10, "too many arguments");
   if (!lua_isfunction(L, fn)) asy_body_check(L, fn, fn);
-  Task *t = lua_newuserdatauv(L, sizeof *t, TASK_UV_CONTEXT);
+  Task *t = lua_newuserdatauv(L, sizeof *t + more, TASK_UV_CONTEXT);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
   memset(t, 0, sizeof *t);

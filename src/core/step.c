@@ -42,7 +42,7 @@ static void end_task(lua_State *L, Loop *loop, Task *t, FutureState state, bool 
   t->requests = t->forwarded = 0;
   list_remove(&t->todo);
   if (t->scopes || !list_empty(&t->guards)) asy_scopes_forget(L, loop, t);
-  if (t->ended) t->ended(L, t);
+  if (t->role) t->role->ended(L, t);
   asy_release_in(L, loop, ASY_HELD, t->slot);
   t->loop = NULL;
   list_remove(&t->ready.link);

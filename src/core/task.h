@@ -28,6 +28,8 @@ typedef enum Abort {
   ASY_PENDING   /* whoever it waits for has been told, and will wake it */
 } Abort;
 
+#define ASY_WAIT_TEXT 160 /* room for what a task waits on, in words */
+
 /* One kind of waiting. Nothing is taken before `finish`, so `abort` has nothing to give back. When the
 ** loop closes, abort is called with the phase TASK_ENDED: then the task must not be woken. */
 typedef struct WaitKind {
@@ -46,7 +48,15 @@ typedef struct WaitKind {
   void (*giveback)(lua_State *L, struct Task *t);
   /* Whether what it waits for can still come, as far as this kind knows. C only. NULL: it can. */
   bool (*may_come)(const struct Task *t);
+  /* On what, for people: "127.0.0.1:80"; text has room for ASY_WAIT_TEXT, and is empty. C only. Or NULL. */
+  void (*describe)(const struct Task *t, char *text);
 } WaitKind;
+
+/* What a task is besides a task: a connection's handler. */
+typedef struct TaskRole {
+  void (*ended)(lua_State *L, struct Task *t); /* told when it has ended. stack: task */
+  void (*push_name)(lua_State *L, const struct Task *t); /* its name, unless somebody gave it one */
+} TaskRole;
 
 typedef enum TaskPhase {
   TASK_NEW,     /* on the ready list, not begun */
@@ -72,8 +82,8 @@ typedef struct Task {
   void *on;              /* what it waits on, as its kind sees it */
   lua_CFunction again;   /* after giving way: the call to make again */
   ListNode guards;       /* Guards that it holds */
-  void (*ended)(lua_State *L, struct Task *t); /* told when it has ended, or NULL; stack: task */
-  void *owner;           /* for `ended` */
+  const TaskRole *role;  /* or NULL */
+  void *owner;           /* for its role, until it has ended */
   int code;              /* what it was woken with */
   uint32_t slot;         /* where the loop holds it */
   uint64_t number;       /* no other task of the state has it: a lock knows its owner by it; for its default name */
@@ -167,11 +177,20 @@ static inline void asy_task_push(lua_State *L, Task *t) { asy_held_push(L, t->lo
 /* stack: ..., fn, n arguments → ..., task */
 Task *asy_task_new(lua_State *L, Loop *loop, int n);
 
+/* The same with so many bytes behind the Task, which are its role's. */
+Task *asy_task_new_with(lua_State *L, Loop *loop, int n, size_t more);
+
 /* Pushes the live task with that number; nil when there is none. */
 void asy_task_find(lua_State *L, Loop *loop, uint64_t number);
 
 /* Pushes its name. idx: its userdata. */
 void asy_task_name(lua_State *L, Task *t, int idx);
+
+/* Pushes what it does, or how it ended, in words. idx: its userdata */
+void asy_task_push_state(lua_State *L, Task *t, int idx);
+
+/* Pushes how a parked task waits: "sleep", "readline, 127.0.0.1:80". */
+void asy_task_push_wait(lua_State *L, const Task *t);
 
 /* Raises the first undelivered request of a running task. */
 int asy_task_raise(lua_State *L, Task *t);

@@ -235,7 +235,7 @@ static int task_leave(lua_State *L) {
   return 1;
 }
 
-/// Its name: `Task-1` and so on, unless it was set.
+/// Its name: `Task-1` and so on, or of a connection's handler `connection from 127.0.0.1:4711`, unless it was set.
 // @function Task:get_name
 // @treturn string
 static int task_get_name(lua_State *L) {
@@ -358,7 +358,13 @@ static void push_place(lua_State *L, int idx) {
     lua_pushliteral(L, "function at ?");
 }
 
-/* Pushes what the task does, or how it ended. */
+void asy_task_push_wait(lua_State *L, const Task *t) {
+  char text[ASY_WAIT_TEXT] = "";
+  if (t->kind->describe) t->kind->describe(t, text);
+  lua_pushfstring(L, "%s%s%s", t->kind->name, *text ? ", " : "", text);
+}
+
+/* Leaves more than the text, which is on the top. */
 static void push_state(lua_State *L, Task *t, int idx) {
   Future *next;
   if (t->phase == TASK_ENDED && t->future.state != FUTURE_PENDING) {
@@ -380,10 +386,18 @@ static void push_state(lua_State *L, Task *t, int idx) {
     asy_awaited_push(L, t, 0);
     asy_task_name(L, (Task *)next, -1);
     lua_pushfstring(L, "waits (%s '%s')", t->kind->name, lua_tostring(L, -1));
-  } else if (t->phase == TASK_PARKED)
-    lua_pushfstring(L, "waits (%s)", t->kind->name);
-  else
+  } else if (t->phase == TASK_PARKED) {
+    asy_task_push_wait(L, t);
+    lua_pushfstring(L, "waits (%s)", lua_tostring(L, -1));
+  } else
     lua_pushstring(L, t->phase == TASK_NEW ? "new" : t->phase == TASK_RUNNING ? "running" : "ready");
+}
+
+void asy_task_push_state(lua_State *L, Task *t, int idx) {
+  int top = lua_gettop(L);
+  push_state(L, t, lua_absindex(L, idx));
+  lua_copy(L, -1, top + 1);
+  lua_settop(L, top + 1);
 }
 
 static int task__tostring(lua_State *L) {
@@ -393,9 +407,7 @@ static int task__tostring(lua_State *L) {
   lua_pushliteral(L, "asyncio.Task '");
   asy_task_name(L, t, 1);
   lua_pushliteral(L, "': ");
-  push_state(L, t, 1);
-  lua_insert(L, 5);
-  lua_settop(L, 5);
+  asy_task_push_state(L, t, 1);
   push_place(L, 1);
   lua_pushfstring(L, ", %s (%p)", lua_tostring(L, -1), (void *)t);
   lua_insert(L, 6);

@@ -25,7 +25,7 @@ static void push_awaited(lua_State *L, const Runtime *rt, Task *t) {
   if (!f) lua_pushnil(L);
 }
 
-/* task_wait(task) → what it waits for: its kind's name, the future it awaits or a list or a set of futures, the
+/* task_wait(task) → what it waits for: its kind in words, the future it awaits or a list or a set of futures, the
 ** number of the task that holds the lock; its own number */
 static int task_wait(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
@@ -35,7 +35,7 @@ static int task_wait(lua_State *L) {
   lua_pushnil(L);
   lua_pushnil(L);
   if (t->phase == TASK_PARKED) {
-    lua_pushstring(L, t->kind->name);
+    asy_task_push_wait(L, t);
     lua_replace(L, 2);
     owner = lock_waited_for(t);
     push_awaited(L, rt, t);

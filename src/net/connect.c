@@ -39,7 +39,6 @@ static int connected(lua_State *L, Task *t) {
     address_text((struct sockaddr *)&sa, len, text);
     return asy_oserror(L, t->code, "connect", text);
   }
-  peer_note(s, (struct sockaddr *)&sa);
   input_start(s);
   asy_stream_push_reader(L, 3);
   lua_insert(L, 3);
@@ -57,7 +56,7 @@ static Abort connect_abort(lua_State *L, Task *t) {
 static void connect_giveback(lua_State *L, Task *t) { connect_abort(L, t); }
 
 static const WaitKind CONNECT = {.name = "connect", .finish = connected, .abort = connect_abort,
-                                 .giveback = connect_giveback};
+                                 .giveback = connect_giveback, .describe = peer_describe};
 
 static int fail(lua_State *L, Stream *s, int status, const char *what, const char *address) {
   asy_stream_abort(L, s);
@@ -105,6 +104,7 @@ static int stream_connect(lua_State *L) {
     return fail(L, s, status, "connect", text);
   }
   set_options(L, s);
+  peer_note(s, (struct sockaddr *)&sa);
   s->in.reader = t;
   return asy_park(L, t, &CONNECT, s);
 }

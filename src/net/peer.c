@@ -1,9 +1,12 @@
 /*
-** peer.c - the addresses of a connection: noted, or the kernel's word.
+** peer.c - the addresses of a connection: noted, or the kernel's word; and the errors that its peer makes.
 */
 #include "net/peer.h"
 
 #include <string.h>
+
+#include "core/error.h"
+#include "open.h"
 
 void peer_note(Stream *s, const struct sockaddr *sa) {
   if (sa->sa_family == AF_INET) memcpy(&s->peer, sa, sizeof s->peer.in);
@@ -27,6 +30,77 @@ void peer_text(const Stream *s, char *text) {
     address_text((struct sockaddr *)&sa, n, text);
 }
 
+_Static_assert(ASY_ADDRESS_TEXT <= ASY_WAIT_TEXT, "an address is what a task waits on");
+
+void peer_describe(const Task *t, char *text) {
+  const Stream *s = t->on;
+  struct sockaddr_storage sa;
+  socklen_t n = sizeof sa;
+  if (!s) return; /* a stranger has closed the task's coroutine */
+  peer_text(s, text);
+  if (!*text && get_name(s, false, &sa, &n) && sa.ss_family == AF_UNIX)
+    address_text((struct sockaddr *)&sa, n, text);
+}
+
+/* Errors. Those of connections that a server has accepted are known again, by their identity: a handler that fails
+** with one of its own connection is no failure of the program. */
+
+static const char broke_key = 0; /* registry: error → number of the handler of the connection it is of; weak */
+
+int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *syscall) {
+  char peer[ASY_ADDRESS_TEXT];
+  peer_text(s, peer);
+  asy_oserror_push(L, status, syscall, *peer ? peer : NULL);
+  if (s->client.handler && status != UV_ENOMEM) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &broke_key);
+    lua_pushvalue(L, -2);
+    lua_pushinteger(L, (lua_Integer)s->client.handler->number);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+  }
+  lua_error(L);
+#if defined(__GNUC__)
+  __builtin_unreachable();
+#endif
+}
+
+static bool broke(lua_State *L, int idx, uint64_t handler, int depth);
+
+/* Whether the group at idx holds nothing else. */
+static bool all_broke(lua_State *L, int idx, uint64_t handler, int depth) {
+  int top = lua_gettop(L);
+  bool all = false;
+  lua_pushliteral(L, "errors");
+  if (lua_rawget(L, idx) == LUA_TTABLE) {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, top + 1);
+    lua_pushliteral(L, "n");
+    if (lua_rawget(L, top + 1) == LUA_TNUMBER) n = lua_tointeger(L, -1);
+    all = n > 0;
+    for (lua_Integer i = 1; all && i <= n; i++) {
+      lua_rawgeti(L, top + 1, i);
+      all = broke(L, lua_gettop(L), handler, depth + 1);
+      lua_settop(L, top + 1);
+    }
+  }
+  lua_settop(L, top);
+  return all;
+}
+
+static bool broke(lua_State *L, int idx, uint64_t handler, int depth) {
+  if (!lua_istable(L, idx) || depth > 20 || !lua_checkstack(L, 10)) return false;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &broke_key);
+  lua_pushvalue(L, idx);
+  bool own = lua_rawget(L, -2) == LUA_TNUMBER && (uint64_t)lua_tointeger(L, -1) == handler;
+  lua_pop(L, 2);
+  return own || (asy_isinstance(L, idx, ASY_EXCEPTION_GROUP) && all_broke(L, idx, handler, depth));
+}
+
+bool asy_peer_broke(lua_State *L, int idx, uint64_t handler) {
+  return broke(L, lua_absindex(L, idx), handler, 0);
+}
+
+/* Addresses to Lua */
+
 bool asy_peer_push(lua_State *L, const Stream *s, bool peer) {
   struct sockaddr_storage sa;
   socklen_t n = sizeof sa;
@@ -37,4 +111,9 @@ bool asy_peer_push(lua_State *L, const Stream *s, bool peer) {
   else
     return false;
   return true;
+}
+
+void asy_open_peer(lua_State *L) {
+  asy_newweak(L, "k");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &broke_key);
 }

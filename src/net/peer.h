@@ -1,5 +1,5 @@
 /*
-** peer.h - the addresses of a connection: the peer's, and its own.
+** peer.h - the addresses of a connection: the peer's, and its own; the errors that come of the peer.
 */
 #ifndef ASY_PEER_H
 #define ASY_PEER_H
@@ -13,6 +13,16 @@ void peer_note(Stream *s, const struct sockaddr *sa);
 
 /* The peer's address in words, for errors; "" when there is none. `text` has room for ASY_ADDRESS_TEXT. */
 void peer_text(const Stream *s, char *text);
+
+/* A WaitKind's `describe` where `on` is a Stream: the peer's address; of a unix socket's nameless peer, our own. */
+void peer_describe(const Task *t, char *text);
+
+/* Raises the OSError that the connection has met. */
+int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *syscall) ASY_NORETURN;
+
+/* Whether the value at idx is an error that asy_peer_oserror raised for the connection of the handler with that
+** number, or a group of nothing else. */
+bool asy_peer_broke(lua_State *L, int idx, uint64_t handler);
 
 /* Pushes the table of an address, the peer's or our own; false, and nothing pushed, when it isn't known. */
 bool asy_peer_push(lua_State *L, const Stream *s, bool peer);

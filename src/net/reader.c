@@ -43,7 +43,8 @@ static Abort read_abort(lua_State *L, Task *t) {
 static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
 
 #define READING(as, looks_again) \
-  {.name = (as), .finish = (looks_again), .abort = read_abort, .giveback = read_giveback}
+  {.name = (as), .finish = (looks_again), .abort = read_abort, .giveback = read_giveback, \
+   .describe = peer_describe}
 
 /* What the task that is woken was reading. */
 static Stream *resumed(Task *t) {
@@ -78,11 +79,9 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
 }
 
 static int raise_read_error(lua_State *L, Stream *s) {
-  char peer[ASY_ADDRESS_TEXT];
   int status = s->in.error;
-  peer_text(s, peer);
   if (status == UV_ENOMEM && !s->in.eof) s->in.error = 0; /* the next read may do better */
-  return asy_oserror(L, status, "read", *peer ? peer : NULL);
+  return asy_peer_oserror(L, s, status, "read");
 }
 
 /* read */
@@ -359,6 +358,8 @@ static int reader_lines(lua_State *L) {
 }
 
 /// Whether the stream has ended and all of it has been read.
+// The end is noticed while nobody reads, too (unless more than twice the limit lies unread): so a handler that works for
+// its client sees that it has left. A connection that broke raises at the next read or write.
 // @function StreamReader:at_eof
 // @treturn boolean
 static int reader_at_eof(lua_State *L) {

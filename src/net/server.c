@@ -20,12 +20,15 @@
 #include "net/input.h"
 #include "net/life.h"
 #include "net/listener.h"
+#include "net/output.h"
 #include "net/peer.h"
 #include "net/unclosed.h"
 #include "open.h"
 
 #define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
 #define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */
+#define PATIENCE (5 * NS_PER_S)   /* then whoever waits for a server's connections is told which they are */
+#define TOLD 10                   /* of so many what they wait for */
 
 typedef struct Server {
   Loop *loop;           /* valid while there is a loop with this id */
@@ -36,6 +39,9 @@ typedef struct Server {
   Waitq closers;        /* wait_closed, <close>, serve_forever */
   Ready spawn;          /* makes streams of what was accepted */
   Timer retry;          /* after descriptors ran out */
+  Timer patience;       /* while its connections are waited for, if it is closed */
+  char address[ASY_ADDRESS_TEXT]; /* in words: where it listens, or the first such place */
+  lua_Integer served, failed, reset; /* connections so far; whose handler failed, or lost its peer */
   Accepted accepted[ACCEPTS];
   int naccepted, nserved; /* of these, first come first served; both 0 once all are */
   size_t limit;         /* of the streams' input */
@@ -45,7 +51,15 @@ typedef struct Server {
   bool serving;         /* its listeners are polled, unless descriptors ran out */
   bool closed;          /* has no listeners any more */
   bool starved;         /* out of descriptors, and that has been reported */
+  bool impatient;       /* `patience` has run out, and that is to be reported */
 } Server;
+
+/* The task of a handler: its owner is the Stream. */
+typedef struct Handler {
+  Task task;
+  IpAddress peer; /* family AF_UNIX: then where it listens ... */
+  char address[]; /* ... stands here */
+} Handler;
 
 #define HANDLER_UV 1 /* user values: the handler, and the context that its tasks begin with */
 #define CONTEXT_UV 2
@@ -118,6 +132,7 @@ static bool idle(const Server *sv) { return sv->closed && list_empty(&sv->client
 
 static void check_idle(Server *sv) {
   if (!idle(sv)) return;
+  timer_cancel(&sv->loop->timers, &sv->patience);
   waitq_wake_all(&sv->closers, 0);
   wake_spawn(sv); /* lets go of the server */
 }
@@ -135,22 +150,56 @@ static void client_left(Stream *s) {
   check_idle(sv);
 }
 
+/* A handler has failed. That its own connection broke is no failure of the program: clients come and go.
+** sv: NULL when it has been collected. stack: task */
+static void handler_failed(lua_State *L, Task *t, Server *sv) {
+  int task = lua_gettop(L);
+  lua_getiuservalue(L, task, FUTURE_UV_VALUE);
+  bool broke = asy_peer_broke(L, -1, t->number);
+  if (sv) ++*(broke ? &sv->reset : &sv->failed);
+  if (!broke || t->loop->debug) {
+    const char *traceback = asy_trace_push(L, task, false);
+    asy_report(L, t->loop, (Report){.message = broke ? "a handler ended because its connection broke"
+                                                     : "a connection's handler failed",
+                                    .key = "task", .traceback = traceback, .exception = task + 1, .object = task});
+  }
+  lua_settop(L, task);
+}
+
 /* The handler has returned or failed. stack: task */
 static void handler_ended(lua_State *L, Task *t) {
   Stream *s = t->owner;
   Server *sv = s->client.server;
-  int task = lua_gettop(L);
   s->client.handler = NULL;
-  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) {
-    const char *traceback = asy_trace_push(L, task, false);
-    lua_getiuservalue(L, task, FUTURE_UV_VALUE);
-    asy_report(L, t->loop, (Report){.message = "a connection's handler failed", .key = "task",
-                                    .traceback = traceback, .exception = -1, .object = task});
-    lua_settop(L, task);
-  }
+  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) handler_failed(L, t, sv);
   asy_stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
   client_left(s);
   asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
+}
+
+static void push_handler_name(lua_State *L, const Task *t) {
+  const Handler *h = asy_container(t, Handler, task);
+  char text[ASY_ADDRESS_TEXT];
+  if (h->peer.any.sa_family == AF_UNIX)
+    lua_pushfstring(L, "connection to %s", h->address);
+  else {
+    address_text(&h->peer.any, sizeof h->peer, text);
+    lua_pushfstring(L, "connection from %s", text);
+  }
+}
+
+static const TaskRole HANDLER = {.ended = handler_ended, .push_name = push_handler_name};
+
+/* stack: ..., handler, reader, writer → ..., task */
+static Task *new_handler(lua_State *L, const Server *sv, const IpAddress *peer) {
+  size_t length = peer->any.sa_family == AF_UNIX ? strlen(sv->address) + 1 : 0;
+  Task *t = asy_task_new_with(L, sv->loop, 2, sizeof(Handler) - sizeof(Task) + length);
+  Handler *h = asy_container(t, Handler, task);
+  h->peer = *peer;
+  memcpy(h->address, sv->address, length);
+  t->role = &HANDLER;
+  t->future.looked = true; /* handler_ended reports */
+  return t;
 }
 
 /* A connection on its way from the kernel to a handler. */
@@ -181,10 +230,8 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   s->client.slot = a->slot;
   asy_stream_push_reader(L, -1);
   lua_insert(L, -2); /* handler, reader, writer */
-  Task *t = asy_task_new(L, sv->loop, 2);
-  t->future.looked = true; /* handler_ended reports */
+  Task *t = new_handler(L, sv, &a->from.peer);
   t->owner = s;
-  t->ended = handler_ended;
   s->client.handler = t;
   s->client.server = sv;
   s->life.on_gone = client_left;
@@ -199,7 +246,8 @@ static int serve_protected(lua_State *L) {
 }
 
 /* It came to nothing: its peer is told so. stack: ..., error → ... */
-static void turn_away(lua_State *L, Loop *loop, Arrival *a) {
+static void turn_away(lua_State *L, Loop *loop, Server *sv, Arrival *a) {
+  sv->failed++;
   if (!a->taken) close(a->from.fd);
   if (a->stream) asy_stream_abort(L, a->stream);
   if (a->slot) asy_release(L, loop, a->slot);
@@ -211,6 +259,72 @@ static void let_go(lua_State *L, Server *sv) {
   uint32_t slot = sv->slot;
   sv->slot = 0;
   if (slot) asy_release(L, sv->loop, slot);
+}
+
+/* For whom it is waited */
+
+static void on_patience(Timer *timer) {
+  Server *sv = asy_container(timer, Server, patience);
+  sv->impatient = true;
+  wake_spawn(sv);
+}
+
+static int count_clients(const Server *sv) {
+  int n = 0;
+  list_each(node, &sv->clients) n++;
+  return n;
+}
+
+/* The client with that number, from 0; NULL when there are fewer. */
+static Stream *nth_client(const Server *sv, int n) {
+  list_each(node, &sv->clients)
+    if (n-- == 0) return asy_container(node, Stream, client.link);
+  return NULL;
+}
+
+/* Pushes a line about a connection. */
+static void push_client(lua_State *L, Stream *s) {
+  char peer[ASY_ADDRESS_TEXT];
+  Task *t = s->client.handler;
+  if (t) {
+    asy_task_push(L, t);
+    asy_task_name(L, t, -1);
+    asy_task_push_state(L, t, -2);
+    lua_pushfstring(L, "\n  '%s' %s", lua_tostring(L, -2), lua_tostring(L, -1));
+  } else {
+    peer_text(s, peer);
+    lua_pushfstring(L, "\n  %s: its handler has ended, %I bytes are not sent yet", *peer ? peer : "a connection",
+                    (LUAI_UACINT)output_pending(s));
+  }
+}
+
+/* args: Server (light) → for whom it waits. What is pushed allocates: a finaliser may end connections. */
+static int push_obstacles(lua_State *L) {
+  const Server *sv = lua_touserdata(L, 1);
+  int n = count_clients(sv);
+  Stream *s;
+  lua_pushfstring(L, "a server that is closed (%s) has waited %d s for %d connection%s to end; close_clients and "
+                     "abort_clients end them", sv->address, (int)(PATIENCE / NS_PER_S), n, n == 1 ? "" : "s");
+  for (int i = 0; i < TOLD && (s = nth_client(sv, i)); i++) {
+    push_client(L, s);
+    lua_pushfstring(L, "%s%s", lua_tostring(L, 2), lua_tostring(L, -1));
+    lua_replace(L, 2);
+    lua_settop(L, 2);
+  }
+  if (n > TOLD) lua_pushfstring(L, "%s\n  and %d more", lua_tostring(L, 2), n - TOLD);
+  return 1;
+}
+
+static void report_obstacles(lua_State *L, Loop *loop, Server *sv) {
+  int top = lua_gettop(L);
+  sv->impatient = false;
+  if (idle(sv) || waitq_empty(&sv->closers)) return;
+  asy_task_push(L, waitq_first(&sv->closers));
+  lua_pushcfunction(L, push_obstacles);
+  lua_pushlightuserdata(L, sv);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+    asy_report(L, loop, (Report){.message = lua_tostring(L, -1), .key = "task", .object = top + 1});
+  lua_settop(L, top);
 }
 
 static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
@@ -227,12 +341,14 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
     lua_settop(L, top + 2);
   } else if (!sv->retry.place)
     sv->starved = false;
+  if (sv->impatient) report_obstacles(L, loop, sv);
   while (sv->nserved < sv->naccepted) {
+    sv->served++;
     Arrival a = {.from = sv->accepted[sv->nserved++]};
     lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_key);
     lua_pushvalue(L, top + 1);
     lua_pushlightuserdata(L, &a);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, &a);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, sv, &a);
   }
   sv->naccepted = sv->nserved = 0;
   asy_context_swap(L, loop->rt);
@@ -281,7 +397,9 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
   l->handle.tell = tell;
   list_append(&sv->listeners, &l->link);
   len = sizeof sa;
-  return ip && getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 ? *sin_port : 0;
+  if (getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 && !*sv->address)
+    address_text((struct sockaddr *)&sa, len, sv->address);
+  return ip ? *sin_port : 0;
 }
 
 /* stack: handler, addresses, opts, server */
@@ -310,6 +428,7 @@ static int server_listen(lua_State *L) {
   sv->loop_id = loop->id;
   sv->spawn.run = spawn_run;
   sv->retry.fire = on_retry;
+  sv->patience.fire = on_patience;
   list_init(&sv->clients);
   list_init(&sv->listeners);
   list_init(&sv->spawn.link);
@@ -420,8 +539,21 @@ static int closed_finish(lua_State *L, Task *t) {
   return wait_closed(L);
 }
 
-static const WaitKind CLOSED = {.name = "wait for the server's connections", .finish = closed_finish,
-                                .abort = asy_waitq_abort};
+static Abort closed_abort(lua_State *L, Task *t) {
+  Server *sv = t->on;
+  asy_waitq_abort(L, t);
+  if (waitq_empty(&sv->closers)) timer_cancel(&t->loop->timers, &sv->patience);
+  return ASY_DETACHED;
+}
+
+static void describe_clients(const Task *t, char *text) {
+  const Server *sv = t->on;
+  int n = count_clients(sv);
+  snprintf(text, ASY_WAIT_TEXT, sv->closed ? "%d connection%s" : "%d connection%s, not closed yet", n, n == 1 ? "" : "s");
+}
+
+static const WaitKind CLOSED = {.name = "wait_closed", .finish = closed_finish, .abort = closed_abort,
+                                .describe = describe_clients};
 
 static Task *waiting_task(lua_State *L, const Server *sv) {
   Task *t = asy_current(L);
@@ -429,15 +561,28 @@ static Task *waiting_task(lua_State *L, const Server *sv) {
   return t;
 }
 
+/* Whether it is the handler of one of its connections. */
+static bool serves(const Server *sv, const Task *t) {
+  return t && t->role == &HANDLER && ((const Stream *)t->owner)->client.server == sv;
+}
+
 /* stack: server */
 static int wait_closed(lua_State *L) {
   Server *sv = check_server(L);
   lua_settop(L, 1);
   if (idle(sv) || !server_loop(L, sv)) return 0;
-  return asy_waitq_park(L, waiting_task(L, sv), &sv->closers, &CLOSED, sv);
+  Task *t = waiting_task(L, sv);
+  if (serves(sv, t))
+    asy_error(L, ASY_ERROR, "a handler cannot wait until its own server has no connections: it would wait for itself. "
+                            "Close the server here, and wait in another task");
+  if (sv->closed && !sv->patience.place) /* without a timer nobody is told */
+    timer_set(&sv->loop->timers, &sv->patience, loop_now(sv->loop) + PATIENCE);
+  return asy_waitq_park(L, t, &sv->closers, &CLOSED, sv);
 }
 
 /// Waits until the server is closed and every handler has ended.
+// When that takes longer than 5 seconds it is reported for which connections it waits. A handler cannot wait for its
+// own server.
 // @function Server:wait_closed
 static int server_wait_closed(lua_State *L) { return wait_closed(L); }
 
@@ -449,7 +594,13 @@ static Abort forever_abort(lua_State *L, Task *t) {
   return ASY_DETACHED;
 }
 
-static const WaitKind FOREVER = {.name = "serve", .finish = forever_finish, .abort = forever_abort};
+static void describe_address(const Task *t, char *text) {
+  const Server *sv = t->on;
+  memcpy(text, sv->address, sizeof sv->address);
+}
+
+static const WaitKind FOREVER = {.name = "serve", .finish = forever_finish, .abort = forever_abort,
+                                 .describe = describe_address};
 
 static int serve_forever(lua_State *L, Server *sv) {
   if (sv->closed) return 0;
@@ -494,18 +645,45 @@ static int server_sockets(lua_State *L) {
   return 1;
 }
 
+/// What has become of its connections: how many there are, how many have come, and of how many the handler failed,
+// or ended because its own connection broke. Such an end is no failure, and reported in debug mode only.
+// @function Server:stats
+// @treturn table `connections`, `accepted`, `failed`, `reset`
+// @usage
+// local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
+// local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// writer:close()
+// asyncio.sleep(0.1)
+// local stats = server:stats()
+// print(stats.accepted, stats.connections, stats.failed, stats.reset) --> 1  0  0  0
+static int server_stats(lua_State *L) {
+  const Server *sv = check_server(L);
+  const struct {
+    const char *name;
+    lua_Integer n;
+  } counts[] = {{"connections", count_clients(sv)}, {"accepted", sv->served}, {"failed", sv->failed},
+                {"reset", sv->reset}};
+  lua_createtable(L, 0, 4);
+  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    lua_pushinteger(L, counts[i].n);
+    lua_setfield(L, -2, counts[i].name);
+  }
+  return 1;
+}
+
 /* local server <close>: left normally, waits for the handlers; left by an error, ends them. Where
-** nothing can wait it only closes. */
+** nothing can wait it only closes; so it does when one of its handlers is left by an error, which must not be lost. */
 static int server__close(lua_State *L) {
   Server *sv = check_server(L);
   bool failed = !lua_isnoneornil(L, 2);
   if (!server_loop(L, sv)) return 0;
+  Task *t = asy_current_or_null(L);
   close_server(sv);
-  if (failed || !asy_current_or_null(L)) {
+  if (failed || !t) {
     each_client(L, sv, cancel_handler);
     each_client(L, sv, asy_stream_abort);
   }
-  if (!asy_current_or_null(L)) return 0;
+  if (!t || (failed && serves(sv, t))) return 0;
   return wait_closed(L);
 }
 
@@ -513,6 +691,7 @@ static int server__gc(lua_State *L) {
   Server *sv = check_server(L);
   sv->loop = server_loop(L, sv);
   list_remove(&sv->spawn.link);
+  if (sv->loop) timer_cancel(&sv->loop->timers, &sv->patience);
   close_listeners(sv);
   refuse_accepted(sv);
   while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, client.link));
@@ -534,15 +713,15 @@ static int server__tostring(lua_State *L) {
     lua_remove(L, -2);
     lua_concat(L, 3);
   }
-  n = 0;
-  list_each(node, &sv->clients) n++;
+  n = count_clients(sv);
   lua_pushfstring(L, "%s, %d connection%s (%p)", lua_tostring(L, -1), n, n == 1 ? "" : "s", (void *)sv);
   return 1;
 }
 
 /// What listens and starts a task for each connection; `asyncio.start_server` and
 // `asyncio.start_unix_server` make it. A block that has it as `<close>` variable waits for its
-// handlers at its end, or cancels them when an error leaves.
+// handlers at its end, or cancels them when an error leaves. A handler's task is named after its client,
+// `connection from 127.0.0.1:4711`, or where it came to, `connection to /run/socket`.
 // @type Server
 // @usage
 // local server <close> = asyncio.start_server(function(reader, writer)
@@ -562,6 +741,7 @@ static const luaL_Reg methods[] = {{"start_serving", server_start_serving},
                                    {"wait_closed", server_wait_closed},
                                    {"is_serving", server_is_serving},
                                    {"sockets", server_sockets},
+                                   {"stats", server_stats},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__gc", server__gc},

@@ -23,11 +23,7 @@ static Stream *check_writer(lua_State *L) {
   return s;
 }
 
-static int raise_write_error(lua_State *L, Stream *s, int status) {
-  char peer[ASY_ADDRESS_TEXT];
-  peer_text(s, peer);
-  return asy_oserror(L, status, "write", *peer ? peer : NULL);
-}
+static int raise_write_error(lua_State *L, Stream *s, int status) { return asy_peer_oserror(L, s, status, "write"); }
 
 /* Raises unless something can be written. */
 static void check_writable(lua_State *L, Stream *s) {
@@ -85,7 +81,8 @@ static int drained(lua_State *L, Task *t) {
   return 0;
 }
 
-static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = asy_waitq_abort};
+static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = asy_waitq_abort,
+                               .describe = peer_describe};
 
 /* What fills the buffer leaves at once, not together with the next that comes: the kernel copies 64 KiB from one
 ** cache to another, twice that much through memory (432 µs for each MB instead of 185). */
@@ -175,7 +172,8 @@ static int writer_is_closing(lua_State *L) {
   return 1;
 }
 
-static const WaitKind CLOSED = {.name = "wait_closed", .finish = asy_waitq_finish, .abort = asy_waitq_abort};
+static const WaitKind CLOSED = {.name = "wait_closed", .finish = asy_waitq_finish, .abort = asy_waitq_abort,
+                                .describe = peer_describe};
 
 /// Waits until the stream is closed. Never raises for a dead peer.
 // @function StreamWriter:wait_closed
@@ -192,7 +190,8 @@ static Abort close_abort(lua_State *L, Task *t) {
   return asy_waitq_abort(L, t);
 }
 
-static const WaitKind CLOSING = {.name = "close", .finish = asy_waitq_finish, .abort = close_abort};
+static const WaitKind CLOSING = {.name = "close", .finish = asy_waitq_finish, .abort = close_abort,
+                                 .describe = peer_describe};
 
 /* local writer <close>: closes and waits; a peer that takes nothing for 30 s is given up. */
 static int writer__close(lua_State *L) {

@@ -585,6 +585,36 @@ simple("stream", { with_streams }, {
   end,
   server = function(o) o.keep("server2", asyncio.start_server(nothing, "127.0.0.1", 0)) end,
   server_methods = function(o) return tostring(o.server), o.server:sockets(), o.server:is_serving() end,
+  server_stats = function(o) return o.server:stats().accepted end,
+  server_waits_for_itself = function(o)
+    local server
+    server = asyncio.start_server(function(_, writer)
+      pcall(server.wait_closed, server)
+      writer:write(asyncio.current_task():get_name())
+    end, "127.0.0.1", 0)
+    o.keep("server2", server)
+    local address = server:sockets()[1]
+    if not address then return end -- a finaliser has closed it
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", address.port)
+    pcall(reader.read, reader)
+    writer:close()
+    server:close()
+  end,
+  handler_reset = function(o)
+    local _, writer = asyncio.open_connection("127.0.0.1", o.port, { limit = 1 })
+    writer:write(("x"):rep(100000))
+    sleep(0.002)
+    writer:abort() -- the kernel has bytes that nobody has read: that is a reset
+    for _ = 1, 20 do sleep(0) end
+  end,
+  wait_graph = function(o)
+    local task = create_task(o.reader.readline, o.reader)
+    sleep(0)
+    local text = tostring(task) .. asyncio.format_call_graph "all"
+    task:cancel()
+    pcall(await, task)
+    return text
+  end,
   serve_forever = function(o)
     local task = create_task(o.server.serve_forever, o.server)
     sleep(0)
@@ -606,6 +636,8 @@ simple("stream", { with_streams }, {
     o.writer:write_eof()
     for _ in o.reader:lines() do sleep(0) end
   end,
+  next_line = function(o) o.writer:write "a\n" return o.reader:lines()() end,
+  read_end = function(o) o.writer:write_eof() return o.reader:readuntil ";", o.reader:readexactly(3) end,
   read_cancelled = function(o)
     local task = create_task(o.reader.read, o.reader, 10)
     sleep(0)

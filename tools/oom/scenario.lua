@@ -448,7 +448,7 @@ end)
 
 part("failing handlers", function()
   local server = asyncio.start_server(function(reader, writer)
-    writer:write "hello"
+    writer:write("hello", ("x"):rep(100000))
     reader:readline()
     error "a handler that fails"
   end, "127.0.0.1", 0, { close_timeout = 0.5 })
@@ -458,6 +458,15 @@ part("failing handlers", function()
     local _ <close> = writer
     writer:write "x\n"
     pcall(reader.read, reader)
+  end
+  for _ = 1, 2 do
+    local _, leaving = asyncio.open_connection("127.0.0.1", port, { limit = 1 })
+    sleep(0.002)
+    leaving:abort() -- the kernel has bytes that nobody has read: that is a reset
+  end
+  for _ = 1, 100 do
+    if server:stats().connections == 0 then break end
+    sleep(0.001)
   end
   local serving = create_task(server.serve_forever, server)
   local idle, writer = asyncio.open_connection("127.0.0.1", port)
@@ -1165,6 +1174,22 @@ bare("virtual clock", function()
     assert(not pcall(testing.async(fails, virtual)))
   end
   assert(not pcall(testing.async(function() sleep(5) end, { timeout = 0.001 })))
+end)
+
+bare("patience", function()
+  testing.async(function()
+    asyncio.get_running_loop():set_exception_handler(function() end)
+    local server = asyncio.start_server(function(reader)
+      assert(asyncio.current_task():get_name():find "^connection from")
+      reader:readline()
+    end, "127.0.0.1", 0)
+    local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    server:close()
+    pcall(asyncio.wait_for, function() server:wait_closed() end, 6)
+    writer:abort()
+    server:abort_clients()
+    pcall(server.wait_closed, server)
+  end, { clock = "virtual", timeout = 5 })()
 end)
 
 --- What debug mode notes, and the call graph.
