@@ -35,7 +35,10 @@ static int outer_level(lua_State *L, lua_Debug *ar) {
 void asy_where(lua_State *L) {
   lua_Debug ar;
   luaL_checkstack(L, 8, NULL);
-  luaL_where(L, outer_level(L, &ar));
+  int level = outer_level(L, &ar);
+  if (level > 1) /* called by pcall, say, or as a class is */
+    while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) && *ar.what == 'C') level++;
+  luaL_where(L, level);
 }
 
 /* note_home(): the caller is a file of the Lua layer, and the others stand beside it */

@@ -186,8 +186,8 @@ static int loop_call_later(lua_State *L) { return call_at(L, later(L), false); }
 static int loop_call_later_vital(lua_State *L) { return call_at(L, later(L), true); }
 
 static uint64_t moment(lua_State *L) {
-  lua_Number when = asy_checkseconds(L, 2);
   asy_checkloop(L, 1);
+  lua_Number when = asy_checkseconds(L, 2);
   return when <= 0 ? 0 : when < 9e9 ? (uint64_t)(when * NS_PER_S) : TIMER_NEVER;
 }
 

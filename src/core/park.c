@@ -122,9 +122,8 @@ static const WaitKind SLEEP = {.name = "sleep", .finish = sleep_finish, .abort =
 // @param ... what it returns
 // @return the values after the delay
 static int task_sleep(lua_State *L) {
-  int isnum;
-  lua_Number s = lua_tonumberx(L, 1, &isnum);
-  if (!isnum || s != s) asy_checkseconds(L, 1); /* raises */
+  lua_Number s = lua_tonumber(L, 1);
+  if (lua_type(L, 1) != LUA_TNUMBER || s != s) asy_checkseconds(L, 1); /* raises */
   Task *t = asy_current(L);
   if (s <= 0) return asy_give_way(L, t, NULL);
   if (!timer_set(&t->loop->timers, &t->timer, loop_deadline(t->loop, s)))

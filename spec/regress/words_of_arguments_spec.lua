@@ -1,0 +1,369 @@
+-- What an argument error says: the function that was called, its argument, and the line where; what was meant.
+local t = require "helper"
+local core = require "asyncio.core"
+
+local asyncio, testing = t.asyncio, t.testing
+
+local HERE = "spec/regress/words_of_arguments_spec.lua"
+
+local function line_of_caller() return debug.getinfo(2, "l").currentline end
+
+--- The message of an error that was raised at that line of this file, in the words of an argument's.
+local function of_argument(err, line, name, what)
+  t.assertEquals(type(err), "string", what .. ": " .. tostring(err))
+  local place = ("%s:%d: "):format(HERE, line)
+  t.assertStrContains(err, place, false, what)
+  local told = err:find("bad argument #%d+ to '" .. name .. "'")
+    or err:find("calling '" .. name .. "' on bad self", 1, true)
+  t.assertTrue(told ~= nil, what .. ": " .. err)
+  t.assertNotStrContains(err, "asyncio/", false, what) -- a file of the library
+  return err
+end
+
+--- The error of `object.name(...)`, called as people do. line: where that is.
+local function called_with_dot(object, name, ...)
+  local source = ("local object = ...; return function(...) object.%s(...) end"):format(name)
+  local call = load(source, "=" .. HERE)(object)
+  return t.error_of(call, ...), 1
+end
+
+local function called_with_colon(object, name, ...)
+  local call = load(("local object = ...; return function(...) object:%s(...) end"):format(name), "=" .. HERE)(object)
+  return t.error_of(call, ...), 1
+end
+
+--- One object of each class, in a loop that runs.
+local function objects(fn)
+  t.real(function()
+    local loop = asyncio.get_running_loop()
+    local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    local limit <close> = asyncio.timeout(60)
+    local group <close> = asyncio.TaskGroup()
+    local pool <close> = asyncio.ThreadPoolExecutor(1)
+    local variable = asyncio.ContextVar "variable"
+    local runner <close> = asyncio.Runner()
+    fn {
+      Loop = loop, Task = asyncio.current_task(), Future = loop:create_future(),
+      Handle = loop:call_soon(function() end),
+      Lock = asyncio.Lock(), Event = asyncio.Event(), Condition = asyncio.Condition(), Barrier = asyncio.Barrier(2),
+      Semaphore = asyncio.Semaphore(), Queue = asyncio.Queue(), Channel = asyncio.Channel(), Remote = loop:remote(),
+      Server = server, StreamReader = reader, StreamWriter = writer, Timeout = limit, TaskGroup = group,
+      ThreadPoolExecutor = pool, ContextVar = variable, ContextToken = nil, Runner = runner,
+      ExceptionGroup = asyncio.ExceptionGroup("message", {}),
+    }
+  end)
+end
+
+--- The names of an object's methods that are public.
+local function methods_of(object)
+  local meta, names = debug.getmetatable(object), {}
+  local methods = meta.methods or rawget(meta, "__index")
+  if type(methods) ~= "table" then methods = meta end
+  for name, value in pairs(methods) do
+    if type(name) == "string" and type(value) == "function" and not name:find "^_" and name ~= "init" then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+TestSelf = {}
+
+function TestSelf:test_a_dot_in_place_of_a_colon_is_told()
+  objects(function(all)
+    local n = 0
+    for class, object in pairs(all) do
+      for _, name in ipairs(methods_of(object)) do
+        local what = class .. "." .. name
+        for _, wrong in ipairs { print, 5, "text", {}, io.stdout } do
+          local err = of_argument(called_with_dot(object, name, wrong), 1, name, what)
+          t.assertStrContains(err, ("use a colon: object:%s(...)"):format(name), false, what)
+          t.assertStrContains(err, "expected, got ", false, what)
+        end
+        n = n + 1
+      end
+    end
+    t.assertTrue(n > 100)
+  end)
+end
+
+function TestSelf:test_another_kind_of_object_is_told()
+  objects(function(all)
+    for class, object in pairs(all) do
+      for _, name in ipairs(methods_of(object)) do
+        local methods = debug.getmetatable(object)
+        methods = methods.methods or rawget(methods, "__index") or methods
+        if type(methods) ~= "table" then methods = debug.getmetatable(object) end
+        local stranger = setmetatable({}, { __index = methods })
+        local err = called_with_colon(stranger, name)
+        if not tostring(err):find "a nil value" then
+          t.assertStrContains(err, ("%s:1: calling '%s' on bad self (asyncio."):format(HERE, name), false, class)
+        end
+      end
+    end
+  end)
+end
+
+-- Wrong arguments
+
+local function nothing() end
+
+--- Calls that are wrong: a piece of source, how its function is called in the error, and what else is said.
+local WRONG = {
+  { "asyncio.sleep('1')", "sleep", "number of seconds expected, got string" },
+  { "asyncio.sleep()", "sleep" },
+  { "asyncio.timeout('1')", "timeout" },
+  { "asyncio.timeout_at {}", "timeout_at" },
+  { "asyncio.move_on_after('1', print)", "move_on_after" },
+  { "asyncio.create_task {}", "create_task" },
+  { "asyncio.create_task(coroutine.running())", "create_task", "a coroutine that has not started" },
+  { "loop:create_task(coroutine.running())", "create_task", "bad argument #1" },
+  { "group:create_task(coroutine.running())", "create_task", "bad argument #1" },
+  { "asyncio.await(5)", "await" },
+  { "asyncio.await(task, 5)", "await", "bad argument #2 to 'await' (one value expected; gather(a, b)" },
+  { "asyncio.await(task, task)", "await" },
+  { "asyncio.gather({ 5 })", "gather", "at 1 expected, got number" },
+  { "asyncio.gather(task, 5)", "gather", "bad argument #2" },
+  { "asyncio.wait(5)", "wait" },
+  { "asyncio.wait({})", "wait", "the list is empty" },
+  { "asyncio.wait({ 5 })", "wait", "at 1 expected, got number" },
+  { "asyncio.as_completed(5)", "as_completed" },
+  { "asyncio.as_completed({ 5 })", "as_completed" },
+  { "asyncio.wait_for(task, 'x')", "wait_for", "bad argument #2" },
+  { "asyncio.Queue('10')", "Queue", "integer expected, got string" },
+  { "asyncio.Semaphore(-1)", "Semaphore", "integer of 0 or more expected, got -1" },
+  { "asyncio.Barrier(0)", "Barrier", "integer of 1 or more expected, got 0" },
+  { "asyncio.Barrier()", "Barrier" },
+  { "asyncio.Condition(5)", "Condition", "asyncio.Lock expected, got number" },
+  { "asyncio.Channel('1')", "Channel" },
+  { "asyncio.ThreadPoolExecutor(0)", "ThreadPoolExecutor" },
+  { "asyncio.ThreadPoolExecutor { initializer = setmetatable({}, { __call = print }) }", "ThreadPoolExecutor" },
+  { "asyncio.ContextVar(5)", "ContextVar", "string expected, got number" },
+  { "asyncio.ContextVar('x'):reset(5)", "reset", "bad argument #1" },
+  { "asyncio.Lock(5)", "Lock" },
+  { "asyncio.Event(5)", "Event" },
+  { "asyncio.TaskGroup(5)", "TaskGroup" },
+  { "asyncio.ExceptionGroup('x')", "ExceptionGroup" },
+  { "asyncio.ExceptionGroup('x', {}):split(5)", "split", "bad argument #1" },
+  { "asyncio.ExceptionGroup('x', {}):subgroup(5)", "subgroup", "bad argument #1" },
+  { "asyncio.Error:subclass()", "subclass" },
+  { "asyncio.isinstance(5, 5)", "isinstance" },
+  { "asyncio.format_call_graph(5)", "format_call_graph" },
+  { "asyncio.print_call_graph(5)", "print_call_graph" },
+  { "asyncio.open_connection(5, 80)", "open_connection", "host name expected, got number" },
+  { "asyncio.open_connection('x\\0y', 80)", "open_connection", "bad argument #1" },
+  { "asyncio.open_connection(('x'):rep(2000), 80)", "open_connection", "name too long" },
+  { "asyncio.open_connection('127.0.0.1', '80')", "open_connection", "port number expected, got string" },
+  { "asyncio.open_connection('127.0.0.1', 65536)", "open_connection", "port from 0 to 65535" },
+  { "asyncio.open_connection('127.0.0.1', 80, { local_addr = { '127.0.0.2', 0 } })", "open_connection",
+    "bad argument #3" },
+  { "asyncio.open_connection('127.0.0.1', 80, { local_addr = { host = '127.0.0.1', port = '1' } })", "open_connection",
+    "'local_addr.port': integer from 0 to 65535 expected, got string" },
+  { "asyncio.open_unix_connection(5)", "open_unix_connection" },
+  { "asyncio.open_unix_connection('')", "open_unix_connection" },
+  { "asyncio.start_server(nothing, 5, 80)", "start_server", "bad argument #2" },
+  { "asyncio.start_server(nothing, { 5 }, 80)", "start_server", "bad argument #2" },
+  { "asyncio.start_server(nothing, ('x'):rep(2000), 80)", "start_server", "bad argument #2" },
+  { "asyncio.start_server(nothing, '127.0.0.1', '0')", "start_server", "bad argument #3" },
+  { "asyncio.start_server(nothing, '127.0.0.1', 0, { backlog = -1 })", "start_server", "bad argument #4" },
+  { "asyncio.start_unix_server(nothing, 5)", "start_unix_server", "bad argument #2" },
+  { "asyncio.stdin { limit = 0 }", "stdin" },
+  { "asyncio.blocking_sleep('x')", "blocking_sleep" },
+  { "asyncio.wait_readable('x')", "wait_readable" },
+  { "asyncio.wait_writable('5')", "wait_writable" },
+  { "asyncio.all_tasks(5)", "all_tasks" },
+  { "asyncio.xpcall(print)", "xpcall", "bad argument #2" },
+  { "asyncio.coroutine.create(5)", "create" },
+  { "asyncio.coroutine.resume(5)", "resume" },
+  { "asyncio.Runner(5)", "Runner" },
+  { "testing.async(5)", "async" },
+  { "testing.async(nothing, { timeout = 0 })", "async", "seconds above 0 expected, got 0" },
+  { "loop:call_later('1', print)", "call_later", "bad argument #1" },
+  { "loop:call_at({}, print)", "call_at" },
+  { "loop:getaddrinfo('127.0.0.1', 70000)", "getaddrinfo", "port from 0 to 65535" },
+  { "loop:getaddrinfo('127.0.0.1', '70000')", "getaddrinfo", "bad argument #2" },
+  { "loop:getaddrinfo('127.0.0.1', -1)", "getaddrinfo" },
+  { "loop:getaddrinfo('127.0.0.1', 80.5)", "getaddrinfo" },
+  { "loop:getaddrinfo('127.0.0.1', {})", "getaddrinfo" },
+  { "loop:getnameinfo(5)", "getnameinfo" },
+  { "loop:add_reader('x', print)", "add_reader", "bad argument #1" },
+  { "loop:add_signal_handler('SIGNONE', print)", "add_signal_handler" },
+  { "loop:add_signal_handler('15', print)", "add_signal_handler" },
+  { "loop:set_exception_handler(5)", "set_exception_handler" },
+  { "loop:call_exception_handler(5)", "call_exception_handler" },
+  { "loop:set_debug(0)", "set_debug", "boolean expected, got number" },
+  { "loop:set_default_executor(5)", "set_default_executor" },
+  { "loop:run_in_executor(5, print)", "run_in_executor" },
+  { "pool:map(print, 5)", "map", "bad argument #2" },
+  { "pool:shutdown { wait = 0 }", "shutdown", "'wait': boolean expected, got number" },
+  { "reader:read('5')", "read", "number expected, got string" },
+  { "reader:readexactly(-1)", "readexactly" },
+  { "reader:readexactly()", "readexactly" },
+  { "reader:readuntil('')", "readuntil" },
+  { "reader:lines(5)", "lines" },
+  { "writer:write({})", "write" },
+  { "writer:send(nil)", "send" },
+  { "writer:writelines(5)", "writelines" },
+  { "writer:get_extra_info()", "get_extra_info" },
+  { "writer:set_write_buffer_limits(5)", "set_write_buffer_limits" },
+  { "condition:notify('1')", "notify", "number expected, got string" },
+  { "condition:wait_for(5)", "wait_for" },
+  { "queue:shutdown(1)", "shutdown", "boolean expected, got number" },
+  { "future:remove_done_callback()", "remove_done_callback" },
+  { "limit:reschedule('1')", "reschedule" },
+}
+
+TestArgument = {}
+
+function TestArgument:test_errors_are_the_callers()
+  objects(function(all)
+    local loop = all.Loop
+    local task = asyncio.create_task(nothing)
+    local env = setmetatable({
+      asyncio = asyncio, testing = testing, loop = loop, task = task, nothing = nothing, group = all.TaskGroup,
+      pool = all.ThreadPoolExecutor, reader = all.StreamReader, writer = all.StreamWriter, condition = all.Condition,
+      queue = all.Queue, future = all.Future, limit = all.Timeout,
+    }, { __index = _G })
+    for _, case in ipairs(WRONG) do
+      local call = assert(load("local _ = nil\n" .. case[1], "=" .. HERE, "t", env))
+      local ok, err = pcall(call)
+      t.assertFalse(ok, case[1])
+      of_argument(err, 2, case[2], case[1])
+      if case[3] then t.assertStrContains(err, case[3], false, case[1]) end
+    end
+  end)
+end
+
+function TestArgument:test_errors_of_a_field_are_the_callers()
+  t.run(function()
+    local loop = asyncio.get_running_loop()
+    local err = t.error_of(function() loop.slow_callback_duration = "x" end)
+    t.assertEquals(err, ("%s:%d: bad value for 'slow_callback_duration' (number of seconds expected, got string)")
+      :format(HERE, line_of_caller() - 2))
+    err = t.error_of(function() loop[1] = "x" end)
+    t.assertStrContains(err, "no field '1' to set")
+  end)
+end
+
+function TestArgument:test_an_error_of_the_core_is_placed_at_who_called_the_library()
+  t.run(function()
+    local other <close> = asyncio.new_event_loop()
+    local future = other:create_future()
+    local line = line_of_caller() + 1
+    local err = t.error_of(function() asyncio.wait_for(future, 1) end)
+    t.assertStrContains(tostring(err), ("%s:%d: cannot await a future of another event loop"):format(HERE, line))
+  end)
+end
+
+-- f(x) in place of f, x
+
+local CALLED = {
+  { "asyncio.create_task(f(x))", "create_task(f, x), not create_task(f(x))" },
+  { "asyncio.create_task { f(x) }", "create_task(f, x), not create_task(f(x))" },
+  { "loop:create_task(f(x))", "create_task(f, x), not create_task(f(x))" },
+  { "group:create_task(f(x))", "create_task(f, x), not create_task(f(x))" },
+  { "asyncio.gather(f(x))", "gather(function() return f(x) end), not gather(f(x))", "nil" },
+  { "asyncio.wait_for(f(x), 1)", "wait_for(function() return f(x) end, seconds), not wait_for(f(x), seconds)" },
+  { "asyncio.shield(f(x))", "shield(function() return f(x) end), not shield(f(x))" },
+  { "asyncio.to_thread(f(x))", "to_thread(f, x), not to_thread(f(x))" },
+  { "pool:submit(f(x))", "submit(f, x), not submit(f(x))" },
+  { "pool:map(f(x), {})", "map(f, list), not map(f(x), list)" },
+  { "loop:run_in_executor(nil, f(x))", "run_in_executor(pool, f, x), not run_in_executor(pool, f(x))" },
+  { "loop:call_soon(f(x))", "call_soon(f, x), not call_soon(f(x))" },
+  { "loop:call_later(1, f(x))", "call_later(delay, f, x), not call_later(delay, f(x))" },
+  { "loop:call_at(1, f(x))", "call_at(delay, f, x), not call_at(delay, f(x))" },
+  { "loop:remote():call_soon_threadsafe(f(x))", "call_soon_threadsafe(f, x), not call_soon_threadsafe(f(x))" },
+  { "loop:add_reader(0, f(x))", "add_reader(fd, f, x), not add_reader(fd, f(x))" },
+  { "loop:add_signal_handler('SIGUSR1', f(x))", "add_signal_handler(signal, f, x), not add_signal_handler(signal," },
+  { "future:add_done_callback(f(x))", "add_done_callback(f), not add_done_callback(f())" },
+  { "asyncio.start_server(f(x), '127.0.0.1', 0)", "start_server(handler, ...), not start_server(handler(...), ...)" },
+  { "asyncio.start_unix_server(f(x), '/tmp/x')", "start_unix_server(handler, ...), not" },
+  { "asyncio.move_on_after(1, f(x))", "move_on_after(delay, f, x), not move_on_after(delay, f(x))" },
+}
+
+TestCalled = {}
+
+function TestCalled:test_a_function_that_was_called_instead_of_passed_is_told()
+  objects(function(all)
+    for _, result in ipairs { "", "nil", "42", "'text'" } do
+      local env = { asyncio = asyncio, loop = all.Loop, group = all.TaskGroup, pool = all.ThreadPoolExecutor,
+        future = all.Future, f = load("return " .. result), x = 1 }
+      for _, case in ipairs(CALLED) do
+        local left_out = case[3] and result == "" -- gather() of nothing is the empty list
+        if not left_out then
+          local call = assert(load("local _ = nil\n" .. case[1], "=" .. HERE, "t", env))
+          local err = of_argument(t.error_of(call), 2, case[1]:match "([%w_]+)%s*[({][^()]*[f{]", case[1])
+          t.assertStrContains(err, "; write " .. case[2], false, case[1])
+        end
+      end
+    end
+  end)
+end
+
+function TestCalled:test_main_that_was_called_instead_of_passed_is_told()
+  local function main() end
+  for _, err in ipairs {
+    t.error_of(function() asyncio.run(main()) end), t.error_of(function() asyncio.Runner():run(main()) end),
+  } do
+    t.assertStrContains(err, HERE)
+    t.assertStrContains(err, "bad argument #1 to 'run' (function or coroutine expected, got nil; " ..
+      "write run(main, x), not run(main(x)))")
+  end
+  local loop <close> = asyncio.new_event_loop()
+  t.assertErrorMsgContains("bad argument #1 to 'run_until_complete'", function() loop:run_until_complete(main()) end)
+end
+
+-- What was ignored, or wrong at the edge
+
+TestEdge = {}
+
+function TestEdge:test_create_task_keeps_trailing_nils_when_it_is_told_how_many()
+  t.run(function()
+    local function count(...) return select("#", ...) end
+    t.assertEquals(asyncio.await(asyncio.create_task { n = 3, count, nil, nil }), 2)
+    t.assertEquals(asyncio.await(asyncio.create_task(table.pack(count, nil, 1, nil))), 3)
+    t.assertErrorMsgContains("'n': integer from 0", asyncio.create_task, { count, n = -1 })
+    t.assertEquals(#asyncio.gather { n = 1, count }, 1)
+  end)
+end
+
+function TestEdge:test_a_semaphore_of_all_values_is_one_like_others()
+  t.run(function()
+    local bounded = asyncio.BoundedSemaphore(math.maxinteger)
+    t.assertStrContains(tostring(bounded), "BoundedSemaphore")
+    t.assert_raises(asyncio.InvalidStateError, bounded.release, bounded)
+    local plain = asyncio.Semaphore(math.maxinteger)
+    t.assertNotStrContains(tostring(plain), "Bounded")
+    t.assert_raises(asyncio.InvalidStateError, plain.release, plain)
+    plain:acquire()
+    plain:release()
+  end)
+end
+
+function TestEdge:test_a_runner_that_was_never_used_can_be_closed_anywhere()
+  t.run(function()
+    local runner <close> = asyncio.Runner()
+    runner:close()
+    t.assert_raises(asyncio.ClosedError, runner.get_loop, runner)
+  end)
+end
+
+function TestEdge:test_ports_are_what_they_are()
+  t.real(function()
+    local loop = asyncio.get_running_loop()
+    t.assertEquals(loop:getaddrinfo("127.0.0.1", 80.0)[1].port, 80)
+    t.assertEquals(loop:getaddrinfo("127.0.0.1", "80")[1].port, 80)
+    t.assertEquals(loop:getaddrinfo("127.0.0.1", 65535)[1].port, 65535)
+    for _, port in ipairs { 65536, -1, math.mininteger, "65536", "-1", " 70000" } do
+      t.assertErrorMsgContains("port from 0 to 65535", loop.getaddrinfo, loop, "127.0.0.1", port)
+    end
+  end)
+end
+
+function TestEdge:test_the_library_may_stand_where_the_program_does()
+  t.assertEquals(core.kind_of(0 / 0), "NaN") -- what errors call it
+end
+
+t.finish()
