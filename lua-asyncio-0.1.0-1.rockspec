@@ -119,6 +119,7 @@ build = {
         "src/thread/pool.c",
         "src/thread/record.c",
         "src/thread/remote.c",
+        "src/thread/setup.c",
         "src/thread/shared.c",
         "src/thread/worker.c",
       },

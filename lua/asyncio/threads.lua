@@ -24,7 +24,8 @@ local SHUTDOWN_OPTIONS = check.options {
 -- Also `ThreadPoolExecutor{max_workers=, initializer=, thread_name_prefix=}`. Threads start when they are
 -- needed. Their states have package.path, package.cpath, arg and what can be sent of package.preload as
 -- they are now; each calls the initializer first. If that fails, every job fails with
--- BrokenExecutorError.
+-- BrokenExecutorError. What a job sets in its state stays, but for a hook, a stopped collector, `io.input` and
+-- `io.output`.
 -- @function ThreadPoolExecutor
 -- @tparam[opt] integer max_workers the number of cores and 4 more, 32 at most
 -- @treturn ThreadPoolExecutor
@@ -90,7 +91,8 @@ function core.executor_class.__close(self)
 end
 
 --- Calls a function in a worker of the loop's default executor, and waits for it.
--- ContextVars have the values there that they have here, if those can cross.
+-- ContextVars have the values there that they have here, if those can cross; package.path, package.cpath,
+-- package.preload and arg are as they are here now.
 -- @function to_thread
 -- @tparam function fn
 -- @param ... its arguments

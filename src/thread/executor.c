@@ -12,7 +12,11 @@
 typedef struct Executor {
   Pool *pool;
   Functions functions; /* with the user values */
+  bool follows;        /* a loop's own: its workers get what package.path and the like are now */
+  uint64_t given;      /* the fingerprint of what they have got */
 } Executor;
+
+#define EXECUTOR_UV_GIVEN (FUNCTIONS_UV_LAST + 1) /* what that goes by */
 
 static Executor *check_executor(lua_State *L, int idx) {
   Executor *e = asy_check(L, ASY_RUNTIME(L), idx, ASY_EXECUTOR, "asyncio.ThreadPoolExecutor");
@@ -21,6 +25,17 @@ static Executor *check_executor(lua_State *L, int idx) {
 }
 
 static Pool *check_pool(lua_State *L, int idx) { return check_executor(L, idx)->pool; }
+
+/* The newest of what a worker's state is given, if it is not what they have. */
+static void renew(lua_State *L, Executor *e, int executor) {
+  uint64_t now = asy_setup_fingerprint(L);
+  if (ASY_LIKELY(now == e->given)) return;
+  asy_setup_anchor(L);
+  Setup *setup = asy_setup_new(L);
+  lua_setiuservalue(L, executor, EXECUTOR_UV_GIVEN);
+  e->given = now; /* should it have changed meanwhile, the next call sees it */
+  pool_renew(e->pool, setup);
+}
 
 /* Submitting */
 
@@ -39,8 +54,9 @@ static int submit(lua_State *L, Loop *loop, int executor, int fn) {
   Executor *e = check_executor(L, executor);
   if (!lua_isfunction(L, fn))
     asy_notfunction(L, fn, fn, "function", fn == 2 ? "f, x" : "pool, f, x", fn == 2 ? "f(x)" : "pool, f(x)");
-  asy_loop_checkopen(L, loop);
   luaL_checkstack(L, 12, NULL);
+  if (e->follows) renew(L, e, executor);
+  asy_loop_checkopen(L, loop);
   WorkerFunction *kept = asy_functions_find(L, &e->functions, executor, fn);
   Job *job = asy_job_begin(L, loop, e->pool);
   if (job->fn != kept) {
@@ -67,13 +83,17 @@ static int executor_submit(lua_State *L) {
   return submit(L, asy_running(L, ASY_RUNTIME(L)), 1, 2);
 }
 
-static void new_executor(lua_State *L, int max_workers, const char *name);
+static Executor *new_executor(lua_State *L, int max_workers, const char *name);
 
 /* Pushes the loop's default executor, making one if need be. */
 static void push_default(lua_State *L, Loop *loop) {
   asy_loop_getfield(L, loop, "executor");
   if (!lua_isnil(L, -1)) return;
-  new_executor(L, 0, "asyncio"); /* the nil: no initializer */
+  Executor *e = new_executor(L, 0, "asyncio"); /* the nil: no initializer */
+  e->follows = true;
+  e->given = asy_setup_fingerprint(L);
+  asy_setup_anchor(L);
+  lua_setiuservalue(L, -2, EXECUTOR_UV_GIVEN);
   asy_loop_getfield(L, loop, "executor");
   if (lua_isnil(L, -1)) { /* as in asy_subtable */
     lua_pushvalue(L, -2);
@@ -166,20 +186,25 @@ static int default_workers(void) {
 }
 
 /* stack: ..., initializer or nil → ..., executor. max_workers 0: the default */
-static void new_executor(lua_State *L, int max_workers, const char *name) {
-  WorkerSetup setup;
+static Executor *new_executor(lua_State *L, int max_workers, const char *name) {
+  WorkerTemplate template;
   asy_checkalive(L);
-  Executor *e = lua_newuserdatauv(L, sizeof *e, FUNCTIONS_UV_LAST);
+  Executor *e = lua_newuserdatauv(L, sizeof *e, EXECUTOR_UV_GIVEN);
   *e = (Executor){.pool = NULL};
   asy_pushmeta(L, asy_runtime(L), ASY_EXECUTOR);
   lua_setmetatable(L, -2);
   asy_newweak(L, "k");
   lua_setiuservalue(L, -2, FUNCTIONS_UV_SEEN);
   lua_insert(L, -2);
-  asy_worker_setup(L, &setup);
-  e->pool = pool_new(max_workers ? max_workers : default_workers(), name, &setup);
-  if (e->pool) return;
-  worker_setup_free(&setup);
+  Setup *setup = asy_setup_new(L);
+  if (!asy_worker_template(L, &template)) {
+    setup_unref(setup);
+    lua_error(L);
+  }
+  e->pool = pool_new(max_workers ? max_workers : default_workers(), name, &template, setup);
+  if (e->pool) return e;
+  worker_template_free(&template);
+  setup_unref(setup);
   asy_nomemory(L);
 }
 

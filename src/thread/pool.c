@@ -51,13 +51,14 @@ struct Pool {
   bool shut;
   char *broken;      /* why no worker can be made; NULL: nothing known against it */
   int last_thread;
-  WorkerSetup setup; /* does not change */
+  Setup *setup;      /* the newest */
+  WorkerTemplate template; /* does not change */
   char name[16];     /* does not change; what Linux shows of a thread's name is 15 characters */
 };
 
 static const char NO_MEMORY[] = "not enough memory for a worker's Lua state";
 
-Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup) {
+Pool *pool_new(int max_workers, const char *name, const WorkerTemplate *t, Setup *setup) {
   Pool *pool = mem_calloc(1, sizeof *pool);
   if (!pool) return NULL;
   if (mutex_init(&pool->lock)) goto no_lock;
@@ -68,7 +69,8 @@ Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup) {
   list_init(&pool->queue);
   list_init(&pool->watchers);
   pool->max = max_workers;
-  pool->setup = *setup;
+  pool->template = *t;
+  pool->setup = setup;
   snprintf(pool->name, sizeof pool->name, "%s", name);
   return pool;
 no_ended:
@@ -90,7 +92,8 @@ void pool_unref(Pool *pool) {
   uv_cond_destroy(&pool->ended);
   uv_cond_destroy(&pool->work);
   uv_mutex_destroy(&pool->lock);
-  worker_setup_free(&pool->setup);
+  worker_template_free(&pool->template);
+  setup_unref(pool->setup);
   mem_free(pool->broken);
   mem_free(pool);
 }
@@ -225,6 +228,10 @@ static Job *next_job(Pool *pool, Worker *w, Job *last, int *streak) {
   ListNode *node = list_take(&pool->queue);
   Job *job = node ? asy_container(node, Job, in_pool.link) : NULL;
   if (job) job->in_pool.worker = w, pool->queued--;
+  if (!ASY_LIKELY(pool->setup == w->setup)) {
+    setup_unref(w->renewal);
+    w->renewal = setup_ref(pool->setup);
+  }
   bool more = !list_empty(&pool->queue) && wake_one(pool);
   uv_mutex_unlock(&pool->lock);
   if (more) uv_cond_signal(&pool->work);
@@ -284,13 +291,20 @@ static void name_thread(Pool *pool) {
 #endif
 }
 
+static Setup *newest_setup(Pool *pool) {
+  uv_mutex_lock(&pool->lock);
+  Setup *setup = setup_ref(pool->setup);
+  uv_mutex_unlock(&pool->lock);
+  return setup;
+}
+
 static void *thread_main(void *arg) {
   Pool *pool = arg;
   Worker w;
   char *why;
   name_thread(pool);
   process_hear_sigpipe();
-  if (worker_open(&w, &pool->setup, &why)) {
+  if (worker_open(&w, &pool->template, newest_setup(pool), &why)) {
     work(pool, &w);
     worker_close(&w);
   } else
@@ -348,6 +362,14 @@ int pool_push(Pool *pool, Job *job) {
   uv_mutex_unlock(&pool->lock);
   if (wake) uv_cond_signal(&pool->work);
   return add ? add_thread(pool, job) : 0;
+}
+
+void pool_renew(Pool *pool, Setup *setup) {
+  uv_mutex_lock(&pool->lock);
+  Setup *old = pool->setup;
+  pool->setup = setup;
+  uv_mutex_unlock(&pool->lock);
+  setup_unref(old);
 }
 
 void pool_watch(Pool *pool, Job *job) {

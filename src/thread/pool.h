@@ -17,8 +17,11 @@ ASY_HIDDEN
 typedef struct Pool Pool;
 struct Job;
 
-/* NULL when there is no memory: then the setup stays the caller's. */
-Pool *pool_new(int max_workers, const char *name, const WorkerSetup *setup);
+/* Takes the template and the setup. NULL when there is no memory: then they stay the caller's. */
+Pool *pool_new(int max_workers, const char *name, const WorkerTemplate *t, Setup *setup);
+
+/* Takes a setup, which the workers get before the next job that they begin. */
+void pool_renew(Pool *pool, Setup *setup);
 void pool_unref(Pool *pool);
 
 /* A job with one reference, of that pool; NULL when there is no memory. It may be one that was used before. */

@@ -14,7 +14,6 @@
 #include "base/mutex.h"
 #include "core/error.h"
 #include "core/loop.h"
-#include "core/process.h"
 #include "core/words.h"
 #include "thread/codec.h"
 #include "thread/parcel.h"
@@ -23,90 +22,16 @@ static const char traceback_key = 0; /* registry: the traceback of the last erro
 
 /* The parent's side: what a state is made from */
 
-/* Whether the value on the top, which it pops, can be sent. */
-static bool crosses(lua_State *L) {
-  Buffer trial = {NULL, 0, 0, 0};
-  bool ok = asy_parcel_pack(L, 1, CODEC_VALUE, &trial);
-  if (!ok) lua_pop(L, 1);
-  parcel_free(&trial);
-  return ok;
-}
-
-/* Pushes what of package.preload can be had elsewhere: Lua functions that can be sent, and C functions,
-** as their addresses. stack: ..., package */
-static void push_preloaded(lua_State *L) {
-  int package = lua_gettop(L), sent = package + 1, found;
-  lua_newtable(L);
-  lua_newtable(L);
-  lua_getfield(L, package, "preload");
-  found = lua_istable(L, -1);
-  if (found) lua_pushnil(L);
-  while (found && lua_next(L, sent + 2)) {
-    lua_CFunction c = lua_tocfunction(L, -1);
-    bool plain = c && !lua_getupvalue(L, -1, 1);
-    if (lua_type(L, -2) == LUA_TSTRING && plain && process_pin((void *)(uintptr_t)c)) {
-      lua_pushvalue(L, -2);
-      lua_pushinteger(L, (lua_Integer)(intptr_t)c);
-      lua_rawset(L, sent + 1);
-    } else if (lua_type(L, -2) == LUA_TSTRING && !c && (lua_pushvalue(L, -1), crosses(L))) {
-      lua_pushvalue(L, -2);
-      lua_pushvalue(L, -2);
-      lua_rawset(L, sent);
-    }
-    lua_settop(L, sent + 3);
-  }
-  lua_settop(L, sent + 1);
-}
-
-/* Pushes all that a state is made from: path, cpath, arg, preloaded Lua and C functions. */
-static int push_state(lua_State *L) {
-  luaL_checkstack(L, 12, NULL);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_getfield(L, -1, LUA_LOADLIBNAME);
-  lua_remove(L, -2);
-  if (!lua_istable(L, -1)) { /* a host without the library */
-    lua_pop(L, 1);
-    lua_newtable(L);
-  }
-  int package = lua_gettop(L);
-  lua_getfield(L, package, "path");
-  lua_getfield(L, package, "cpath");
-  lua_pushglobaltable(L);
-  lua_pushliteral(L, "arg");
-  lua_rawget(L, -2); /* raw: some scripts forbid globals that aren't there */
-  lua_remove(L, -2);
-  lua_pushvalue(L, -1);
-  if (!crosses(L)) {
-    lua_pushnil(L);
-    lua_replace(L, -2);
-  }
-  lua_pushvalue(L, package);
-  push_preloaded(L);
-  lua_remove(L, -3);
-  lua_remove(L, package);
-  return 5;
-}
-
-void asy_worker_setup(lua_State *L, WorkerSetup *setup) {
-  bool initialized = !lua_isnil(L, -1);
-  memset(setup, 0, sizeof *setup);
-  setup->open = asy_runtime(L)->open;
-  pthread_sigmask(SIG_SETMASK, NULL, &setup->mask);
-  lua_pushvalue(L, -1);
-  if (initialized && !asy_parcel_pack(L, 1, CODEC_CALL, &setup->initializer)) lua_error(L);
-  if (!initialized) lua_pop(L, 1);
-  lua_pushcfunction(L, push_state);
-  if (lua_pcall(L, 0, 5, 0) != LUA_OK || !asy_parcel_pack(L, 5, CODEC_VALUE, &setup->state)) {
-    worker_setup_free(setup);
-    lua_error(L);
-  }
+bool asy_worker_template(lua_State *L, WorkerTemplate *t) {
+  memset(t, 0, sizeof *t);
+  t->open = asy_runtime(L)->open;
+  pthread_sigmask(SIG_SETMASK, NULL, &t->mask);
+  if (!lua_isnil(L, -1)) return asy_parcel_pack(L, 1, CODEC_CALL, &t->initializer);
   lua_pop(L, 1);
+  return true;
 }
 
-void worker_setup_free(WorkerSetup *setup) {
-  parcel_free(&setup->state);
-  parcel_free(&setup->initializer);
-}
+void worker_template_free(WorkerTemplate *t) { parcel_free(&t->initializer); }
 
 /* Errors */
 
@@ -181,10 +106,62 @@ typedef struct Call {
   Buffer *message;
 } Call;
 
+/* The parent has other paths since the last job. */
+static void renew(lua_State *L, Worker *w) {
+  asy_setup_apply(L, w->renewal);
+  setup_unref(w->setup);
+  w->setup = w->renewal;
+  w->renewal = NULL;
+}
+
+/* Between two jobs a state keeps what they have set, but not what would change how the next one runs: a hook, a
+** collector that stands still, io.write to a file that may be closed by now. What the initializer did holds. */
+
+/* Where liolib keeps its default files. */
+static const char *const FILES[] = {"_IO_input", "_IO_output"};
+
+/* io.input or io.output, noting that it was called. Upvalue: the function. */
+static int redirect(lua_State *L) {
+  Worker *w = asy_runtime(L)->worker;
+  if (lua_gettop(L)) w->redirected = true;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+static void watch_files(lua_State *L) {
+  static const char *const NAMES[] = {"input", "output"};
+  lua_getglobal(L, LUA_IOLIBNAME);
+  for (int i = 0; i < 2; i++) {
+    lua_getfield(L, LUA_REGISTRYINDEX, FILES[i]);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &FILES[i]);
+    if (lua_getfield(L, -1, NAMES[i]) != LUA_TFUNCTION) return; /* the initializer's business */
+    lua_pushcclosure(L, redirect, 1);
+    lua_setfield(L, -2, NAMES[i]);
+  }
+  lua_pop(L, 1);
+}
+
+static void put_files_back(lua_State *L, Worker *w) {
+  for (int i = 0; i < 2; i++) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &FILES[i]);
+    lua_setfield(L, LUA_REGISTRYINDEX, FILES[i]);
+  }
+  w->redirected = false;
+}
+
+static void tidy(lua_State *L, const Worker *w) {
+  if (!w->hooked && lua_gethook(L)) lua_sethook(L, NULL, 0, 0);
+  if (!w->stopped && !lua_gc(L, LUA_GCISRUNNING)) lua_gc(L, LUA_GCRESTART);
+}
+
 /* arg: call (light) */
 static int call(lua_State *L) {
   Call *c = lua_touserdata(L, 1);
   lua_settop(L, 0);
+  if (c->worker->renewal) renew(L, c->worker);
+  if (c->worker->redirected) put_files_back(L, c->worker);
   if (c->fn) asy_function_push(L, &c->worker->functions, c->fn);
   asy_codec_decode(L, buffer_bytes(c->message), buffer_length(c->message), true);
   parcel_clear(c->message);
@@ -203,6 +180,7 @@ WorkerOutcome worker_call(Worker *w, const WorkerFunction *fn, Buffer *message,
   lua_pushcfunction(L, call);
   lua_pushlightuserdata(L, &c);
   int status = lua_pcall(L, 1, 0, 1);
+  tidy(L, w);
   if (status != LUA_OK) {
     lua_remove(L, 1);
     outcome = pack_error(L, message);
@@ -213,28 +191,6 @@ WorkerOutcome worker_call(Worker *w, const WorkerFunction *fn, Buffer *message,
 }
 
 /* Making the state */
-
-/* args: setup (light). stack: setup, path, cpath, arg, preloaded Lua, preloaded C */
-static void apply_state(lua_State *L) {
-  lua_getglobal(L, LUA_LOADLIBNAME);
-  int package = lua_gettop(L);
-  lua_pushvalue(L, 2);
-  lua_setfield(L, package, "path");
-  lua_pushvalue(L, 3);
-  lua_setfield(L, package, "cpath");
-  lua_pushvalue(L, 4);
-  lua_setglobal(L, "arg");
-  lua_getfield(L, package, "preload");
-  for (int from = 5; from <= 6; from++)
-    for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
-      lua_pushvalue(L, -2);
-      if (from == 6)
-        lua_pushcfunction(L, (lua_CFunction)(intptr_t)lua_tointeger(L, -2));
-      else
-        lua_pushvalue(L, -2);
-      lua_rawset(L, package + 1);
-    }
-}
 
 /* A program inherits the signal mask of the thread that starts it: that of a worker would keep SIGTERM
 ** from it. Upvalues: the function that starts one, the mask. */
@@ -260,22 +216,41 @@ static void unblock_programs(lua_State *L, const sigset_t *mask) {
   }
 }
 
-/* args: worker, setup (both light) */
+/* Lua seeds a state by the second and its address, and a worker often gets the memory of one that has ended. */
+static void seed_random(lua_State *L) {
+  lua_Integer seed[2];
+  if (uv_random(NULL, NULL, seed, sizeof seed, 0, NULL)) {
+    seed[0] = (lua_Integer)uv_hrtime();
+    seed[1] = (lua_Integer)(intptr_t)L;
+  }
+  lua_getglobal(L, LUA_MATHLIBNAME);
+  lua_getfield(L, -1, "randomseed");
+  lua_pushinteger(L, seed[0]);
+  lua_pushinteger(L, seed[1]);
+  lua_call(L, 2, 0);
+  lua_pop(L, 1);
+}
+
+/* args: worker, template (both light) */
 static int open_state(lua_State *L) {
   Worker *w = lua_touserdata(L, 1);
-  const WorkerSetup *setup = lua_touserdata(L, 2);
-  lua_settop(L, 1);
+  const WorkerTemplate *t = lua_touserdata(L, 2);
+  lua_settop(L, 0);
   luaL_openlibs(L);
-  unblock_programs(L, &setup->mask);
-  luaL_requiref(L, "asyncio.core", setup->open, 0);
+  seed_random(L);
+  unblock_programs(L, &t->mask);
+  luaL_requiref(L, "asyncio.core", t->open, 0);
   asy_runtime(L)->worker = w;
   asy_functions_open(L);
-  lua_settop(L, 1);
-  asy_codec_decode(L, buffer_bytes(&setup->state), buffer_length(&setup->state), true);
-  apply_state(L);
-  if (!buffer_length(&setup->initializer)) return 0;
-  asy_codec_decode(L, buffer_bytes(&setup->initializer), buffer_length(&setup->initializer), true);
-  lua_call(L, 0, 0);
+  lua_settop(L, 0);
+  asy_setup_apply(L, w->setup);
+  if (buffer_length(&t->initializer)) {
+    asy_codec_decode(L, buffer_bytes(&t->initializer), buffer_length(&t->initializer), true);
+    lua_call(L, 0, 0);
+  }
+  watch_files(L);
+  w->hooked = lua_gethook(L) != NULL;
+  w->stopped = !lua_gc(L, LUA_GCISRUNNING);
   return 0;
 }
 
@@ -288,19 +263,20 @@ static int failure_text(lua_State *L) {
   return 1;
 }
 
-bool worker_open(Worker *w, const WorkerSetup *setup, char **why) {
+bool worker_open(Worker *w, const WorkerTemplate *t, Setup *setup, char **why) {
   memset(w, 0, sizeof *w);
   *why = NULL;
+  w->setup = setup;
   lua_State *L = w->L = asy_newstate();
-  if (!L) return false;
-  if (mutex_init(&w->lock)) {
-    lua_close(L);
+  if (!L || mutex_init(&w->lock)) {
+    if (L) lua_close(L);
+    setup_unref(setup);
     return false;
   }
   lua_pushcfunction(L, on_error);
   lua_pushcfunction(L, open_state);
   lua_pushlightuserdata(L, w);
-  lua_pushlightuserdata(L, (void *)setup);
+  lua_pushlightuserdata(L, (void *)t);
   if (lua_pcall(L, 2, 0, 1) == LUA_OK) {
     lua_settop(L, 0);
     return true;
@@ -315,6 +291,8 @@ bool worker_open(Worker *w, const WorkerSetup *setup, char **why) {
 void worker_close(Worker *w) {
   lua_close(w->L);
   uv_mutex_destroy(&w->lock);
+  setup_unref(w->setup);
+  setup_unref(w->renewal);
 }
 
 /* Interrupting */

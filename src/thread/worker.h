@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "thread/function.h"
+#include "thread/setup.h"
 
 ASY_HIDDEN
 
@@ -22,28 +23,30 @@ typedef struct Worker {
   lua_State *L;
   const atomic_bool *cancelled; /* that of the job under way, or NULL; the worker's thread only */
   int functions;                /* kept ready */
+  Setup *setup, *renewal;       /* what it has been given; what it is to be given before the next job, or NULL */
+  bool hooked, stopped;         /* the initializer set a hook, stopped the collector */
+  bool redirected;              /* a job called io.input or io.output */
   uv_mutex_t lock;
   void (*interrupt)(void *arg); /* tells whatever the job waits in of its cancellation; or NULL */
   void *arg;
 } Worker;
 
-/* What a worker's state is made from; messages of the codec. Immutable once threads use it. */
-typedef struct WorkerSetup {
-  Buffer state;       /* package.path, package.cpath, arg, preloaded modules */
-  Buffer initializer; /* a function; empty: none */
+/* What a worker's state is made from, besides its setup. Immutable once threads use it. */
+typedef struct WorkerTemplate {
+  Buffer initializer; /* a function, as a message of the codec; empty: none */
   lua_CFunction open; /* the module */
   sigset_t mask;      /* the signals that the parent's thread blocks: programs started there do the same */
-} WorkerSetup;
+} WorkerTemplate;
 
 typedef enum WorkerOutcome { WORKER_RESULT, WORKER_ERROR, WORKER_NO_MEMORY } WorkerOutcome;
 
-/* stack: ..., initializer or nil → ...; what a state like this one is made from. Raises for an
-** initializer that cannot cross; then nothing is held. */
-void asy_worker_setup(lua_State *L, WorkerSetup *setup);
-void worker_setup_free(WorkerSetup *setup);
+/* stack: ..., initializer or nil → ...; what a state like this one is made from. False, with the error on the stack,
+** for an initializer that cannot cross: then nothing is held. */
+bool asy_worker_template(lua_State *L, WorkerTemplate *t);
+void worker_template_free(WorkerTemplate *t);
 
-/* Makes the state, on its thread. False: `why` says why, in a text that is to be freed, or NULL. */
-bool worker_open(Worker *w, const WorkerSetup *setup, char **why);
+/* Makes the state, on its thread; takes the setup. False: `why` says why, in a text that is to be freed, or NULL. */
+bool worker_open(Worker *w, const WorkerTemplate *t, Setup *setup, char **why);
 void worker_close(Worker *w);
 
 /* Calls a function; `message` has the arguments, and gets the results, or error and traceback.
