@@ -109,6 +109,10 @@ typedef struct Loop {
   struct {
     int n, size;     /* coroutines in the table of slot 1, places for them (spare.c) */
   } spare;
+  struct {
+    ListNode queue;  /* name lookups that wait for a thread (resolve.c) */
+    int running, left; /* threads for whose lookup a task waits; those that were left behind */
+  } lookups;
   BlockPool blocks;  /* small buffers of the streams */
   uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
   Ready alarmed;     /* runs when it goes off */

@@ -3,7 +3,10 @@
 **
 ** libuv's pool won't do: a job that runs there can neither be cancelled nor left behind, and holds
 ** up the loop's close and the exit. A lookup is malloc'ed; task and thread each hold it, and the
-** last one frees it. A thread that hangs is left behind. A numeric host needs no thread.
+** last one frees it. A numeric host needs no thread.
+**
+** A loop has at most MAX_LOOKUPS of them under way; what comes then waits in its queue. A cancelled lookup gives its
+** place to the next, but its thread, which may hang, is left behind: of threads there are MAX_THREADS at most.
 */
 #include "core/task.h"
 
@@ -21,13 +24,18 @@
 #include "net/address.h"
 #include "open.h"
 
+#define MAX_LOOKUPS 16
+#define MAX_THREADS 64
+
 typedef struct Lookup {
   Message done;      /* first */
+  ListNode link;     /* in the loop's queue until a thread has it */
   Inbox *inbox;
   Loop *loop;        /* valid when the message arrives */
   Task *task;        /* the loop's thread only; NULL: cancelled */
   bool (*work)(struct Lookup *l);
   int status;        /* of getaddrinfo / getnameinfo */
+  int no_thread;     /* the errno for which there was none, or 0 */
   struct addrinfo hints, *result;
   struct sockaddr_storage sa; /* getnameinfo's question */
   socklen_t salen;
@@ -54,21 +62,53 @@ static void lookup_free(Lookup *l) {
   mem_free(l);
 }
 
-/* On the loop's thread: the lookup is the waiting task's now, if there still is one. */
-static void on_done(Message *msg) {
-  Lookup *l = asy_container(msg, Lookup, done);
-  l->loop->jobs--;
-  if (l->task)
-    task_wake(l->task, 0);
-  else
-    lookup_free(l);
-}
-
 static void *thread_main(void *arg) {
   Lookup *l = arg;
   l->work(l);
   if (!inbox_post(l->inbox, &l->done)) lookup_free(l);
   return NULL;
+}
+
+static bool has_room(const Loop *loop) {
+  return loop->lookups.running < MAX_LOOKUPS && loop->lookups.running + loop->lookups.left < MAX_THREADS;
+}
+
+/* Starts its thread; or says why there is none. */
+static bool start(Loop *loop, Lookup *l) {
+  l->no_thread = detached_start(thread_main, l);
+  if (l->no_thread) return false;
+  loop->lookups.running++;
+  loop->jobs++;
+  return true;
+}
+
+/* Starts those that wait, as far as there is room. Where no thread is to be had, one that comes back tries it again. */
+static void start_waiting(Loop *loop) {
+  while (loop->open && has_room(loop) && !list_empty(&loop->lookups.queue)) {
+    Lookup *l = asy_container(loop->lookups.queue.next, Lookup, link);
+    list_remove(&l->link); /* the thread may free it */
+    if (start(loop, l)) continue;
+    if (loop->lookups.running) {
+      list_prepend(&loop->lookups.queue, &l->link);
+      return;
+    }
+    task_wake(l->task, 0);
+  }
+}
+
+/* On the loop's thread: the lookup is the waiting task's now, if there still is one. */
+static void on_done(Message *msg) {
+  Lookup *l = asy_container(msg, Lookup, done);
+  Loop *loop = l->loop;
+  loop->jobs--;
+  if (l->task) {
+    loop->lookups.running--;
+    task_wake(l->task, 0);
+  } else {
+    loop->lookups.left--;
+    lookup_free(l);
+  }
+  start_waiting(loop);
 }
 
 /* EAI_* as libuv numbers them, so that they have names and texts. */
@@ -93,8 +133,17 @@ static int gai_status(int eai) {
 }
 
 static Abort lookup_abort(lua_State *L, Task *t) {
+  Lookup *l = t->on;
   (void)L;
-  ((Lookup *)t->on)->task = NULL;
+  if (list_linked(&l->link)) {
+    list_remove(&l->link);
+    lookup_free(l);
+    return ASY_DETACHED;
+  }
+  l->task = NULL;
+  l->loop->lookups.running--;
+  l->loop->lookups.left++;
+  start_waiting(l->loop);
   return ASY_DETACHED;
 }
 
@@ -117,6 +166,7 @@ static int push_addresses(lua_State *L, const struct addrinfo *ai) {
 /* args: lookup (light), what to put in an error */
 static int push_result(lua_State *L) {
   Lookup *l = lua_touserdata(L, 1);
+  if (l->no_thread) return asy_oserror(L, -l->no_thread, "thread", lua_tostring(L, 2));
   if (l->status) {
     asy_oserror_push(L, gai_status(l->status),
                      l->work == forward_lookup ? "getaddrinfo" : "getnameinfo", lua_tostring(L, 2));
@@ -149,6 +199,7 @@ static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
   if (!l) asy_nomemory(L);
   l->work = work;
   l->done.arrive = on_done;
+  list_init(&l->link);
   return l;
 }
 
@@ -157,12 +208,11 @@ static int run_lookup(lua_State *L, Task *t, Lookup *l) {
   l->task = t;
   l->loop = t->loop;
   l->inbox = inbox_ref(t->loop->inbox);
-  int status = detached_start(thread_main, l);
-  if (status) {
-    lookup_free(l);
-    return asy_oserror(L, -status, "thread", lua_tostring(L, -1));
-  }
-  t->loop->jobs++;
+  Loop *loop = t->loop;
+  bool at_once = has_room(loop) && list_empty(&loop->lookups.queue);
+  if (at_once && start(loop, l)) return asy_park(L, t, &LOOKUP, l);
+  if (at_once && !loop->lookups.running) return finish_lookup(L, l);
+  list_append(&loop->lookups.queue, &l->link);
   return asy_park(L, t, &LOOKUP, l);
 }
 
@@ -219,7 +269,7 @@ static int get_family(lua_State *L, int opts) {
 }
 
 /// The addresses of a host, off the loop.
-// Raises GaiError when the name doesn't resolve.
+// Raises GaiError when the name doesn't resolve. Sixteen lookups are under way at once, others wait for their turn.
 // @function Loop:getaddrinfo
 // @tparam ?string host nil: the loopback addresses, or with `passive` all
 // @param[opt] port 0 to 65535, or the name of a service
