@@ -948,7 +948,8 @@ function Channel:get_nowait() end
 ---@return fun(): integer?, any
 function Channel:iter() end
 
-function Channel:close() end
+---@param immediate? boolean throw away what is in it, too
+function Channel:close(immediate) end
 
 ---@return integer
 function Channel:qsize() end

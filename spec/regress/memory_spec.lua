@@ -44,6 +44,11 @@ function TestMemory:test_for_the_cancellation_of_a_job_ends_the_job() oom.run "-
 -- A call from another thread was lost without a word that a program could hear.
 function TestMemory:test_for_a_call_from_a_thread_ends_the_run() oom.run "-p remote -m lua-rest" end
 
+-- Channels that lie in each other keep each other; ended with close(true) they don't.
+function TestMemory:test_of_channels_that_lie_in_each_other_is_given_back()
+  oom.run "-p 'channels in channels' -m c-once"
+end
+
 -- The block of a stream that was gone but for its last turn in the loop was never freed when the program ended
 -- right before that. No memory runs out here; the program counts the blocks.
 function TestMemory:test_is_given_back_when_a_stream_was_about_to_be_freed()

@@ -57,9 +57,13 @@ static void item_free(Item *item) {
   mem_free(item);
 }
 
-static void channel_free(Shared *record) {
+static void channel_free(Shared *record, ListNode *dead) {
   Channel *c = (Channel *)record;
-  for (ListNode *node; (node = list_take(&c->items));) item_free(asy_container(node, Item, link));
+  for (ListNode *node; (node = list_take(&c->items));) {
+    Item *item = asy_container(node, Item, link);
+    parcel_free_into(&item->parcel, dead);
+    mem_free(item);
+  }
   uv_mutex_destroy(&c->lock);
   mem_free(c);
 }
@@ -450,14 +454,21 @@ static int channel_put_nowait(lua_State *L) {
 }
 
 /// Ends the channel, in all states: what is in it can still be got, nothing more can be put.
+// A channel that nobody has any more goes with what is in it. Only channels that lie in each other, or one in itself, keep
+// each other for ever: where that may happen, end one with `close(true)`.
 // @function Channel:close
+// @tparam[opt=false] boolean immediate throw away what is in it, too
 static int channel_close(lua_State *L) {
   Channel *c = check_channel(L);
+  ListNode thrown;
+  list_init(&thrown);
   uv_mutex_lock(&c->lock);
   c->closed = true;
+  for (ListNode *node; lua_toboolean(L, 2) && (node = list_take(&c->items)); c->count--) list_append(&thrown, node);
   for (Wait *w; (w = first(&c->putters));) decide(w, CLOSED);
   for (Wait *w; (w = first(&c->getters));) decide(w, CLOSED);
   uv_mutex_unlock(&c->lock);
+  for (ListNode *node; (node = list_take(&thrown));) item_free(asy_container(node, Item, link)); /* may free others */
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #define ASY_CODEC_H
 
 #include "base/buffer.h"
+#include "base/list.h"
 
 ASY_HIDDEN
 
@@ -42,13 +43,15 @@ int asy_codec_decode(lua_State *L, const char *bytes, size_t length, bool truste
 int asy_codec_decode_plain(lua_State *L, const char *bytes, size_t length);
 
 /* Lets go of what a message refers to; once for each that was encoded, after the last decode. From any
-** thread. */
-void codec_release(const char *bytes, size_t length);
+** thread. `dead`: see CodecShared. */
+void codec_release(const char *bytes, size_t length, ListNode *dead);
 
 /* Userdata that cross as a reference: each state has its own, for one counted record. All C only but push. */
 typedef struct CodecShared {
   void *(*ref)(void *userdata);             /* the record, with one reference more; NULL: there is none */
-  void (*unref)(void *record);              /* from any thread */
+  /* From any thread. Where there is a list, one that nobody has any more goes into it instead of being destroyed: what it
+  ** holds may hold others, and so on. */
+  void (*unref)(void *record, ListNode *dead);
   void (*push)(lua_State *L, void *record); /* pushes a userdata with a reference of its own; may raise */
 } CodecShared;
 

@@ -435,7 +435,7 @@ static bool encode_record(Encoder *e, int idx, const CodecShared *kind, const Pa
   if (!r.record) return refuse(e, at, "userdata that is closed");
   size_t offset = e->out->end;
   char *p = room_for(e, 1 + sizeof r);
-  if (!p) return kind->unref(r.record), false;
+  if (!p) return kind->unref(r.record, NULL), false;
   *p = (char)T_RECORD;
   memcpy(p + 1, &r, sizeof r);
   buffer_added(e->out, 1 + sizeof r);
@@ -554,7 +554,7 @@ void asy_codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *ou
     ok = encode_all(&e, first, n, what);
     if (e.seen != e.few) mem_free(e.seen);
     if (!ok) {
-      record_release(out->data, e.last_record);
+      record_release(out->data, e.last_record, NULL);
       buffer_free(out);
     }
     lua_settop(L, top);

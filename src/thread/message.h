@@ -54,7 +54,7 @@ typedef struct Record {
 const CodecShared *asy_record_kind(lua_State *L);
 
 /* Lets go of a message's records from the one at `offset` on. From any thread. */
-void record_release(const char *bytes, size_t offset);
+void record_release(const char *bytes, size_t offset, ListNode *dead);
 
 ASY_HIDDEN_END
 

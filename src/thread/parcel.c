@@ -45,14 +45,16 @@ int asy_parcel_unpack(lua_State *L, Buffer *parcel) {
 }
 
 void parcel_clear(Buffer *parcel) {
-  codec_release(buffer_bytes(parcel), buffer_length(parcel));
+  codec_release(buffer_bytes(parcel), buffer_length(parcel), NULL);
   if (parcel->size > KEEP)
     buffer_free(parcel);
   else
     parcel->start = parcel->end = 0;
 }
 
-void parcel_free(Buffer *parcel) {
-  codec_release(buffer_bytes(parcel), buffer_length(parcel));
+void parcel_free(Buffer *parcel) { parcel_free_into(parcel, NULL); }
+
+void parcel_free_into(Buffer *parcel, ListNode *dead) {
+  codec_release(buffer_bytes(parcel), buffer_length(parcel), dead);
   buffer_free(parcel);
 }

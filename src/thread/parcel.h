@@ -19,6 +19,7 @@ void parcel_clear(Buffer *parcel);
 
 /* The same, and gives the memory back. From any thread. */
 void parcel_free(Buffer *parcel);
+void parcel_free_into(Buffer *parcel, ListNode *dead); /* as for codec_release */
 
 ASY_HIDDEN_END
 

@@ -7,19 +7,19 @@
 
 static const char kinds_key = 0; /* registry: metatable → CodecShared */
 
-void record_release(const char *bytes, size_t offset) {
+void record_release(const char *bytes, size_t offset, ListNode *dead) {
   Record r;
   for (; offset; offset = r.before) {
     memcpy(&r, bytes + offset + 1, sizeof r);
-    r.kind->unref(r.record);
+    r.kind->unref(r.record, dead);
   }
 }
 
-void codec_release(const char *bytes, size_t length) {
+void codec_release(const char *bytes, size_t length, ListNode *dead) {
   size_t last;
   if (!length || !(bytes[0] & 1)) return;
   memcpy(&last, bytes + length - sizeof last, sizeof last);
-  record_release(bytes, last);
+  record_release(bytes, last, dead);
 }
 
 const CodecShared *asy_record_kind(lua_State *L) {

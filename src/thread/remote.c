@@ -27,8 +27,9 @@ typedef struct Call {
   Buffer parcel;  /* function, arguments */
 } Call;
 
-static void remote_free(Shared *record) {
+static void remote_free(Shared *record, ListNode *dead) {
   Remote *r = (Remote *)record;
+  (void)dead;
   inbox_unref(r->inbox);
   mem_free(r);
 }

@@ -9,12 +9,21 @@
 void shared_init(Shared *record, const SharedClass *cls) {
   atomic_store(&record->refs, 1);
   record->cls = cls;
+  list_init(&record->link);
 }
 
 void shared_ref(Shared *record) { atomic_fetch_add(&record->refs, 1); }
 
+/* A channel may hold a channel, and so on, some 100,000 of them: that would be too deep for the stack. */
 void shared_unref(Shared *record) {
-  if (atomic_fetch_sub(&record->refs, 1) == 1) record->cls->destroy(record);
+  if (atomic_fetch_sub(&record->refs, 1) != 1) return;
+  ListNode dead;
+  list_init(&dead);
+  record->cls->destroy(record, &dead);
+  for (ListNode *node; (node = list_take(&dead));) {
+    record = asy_container(node, Shared, link);
+    record->cls->destroy(record, &dead);
+  }
 }
 
 Shared **asy_shared_newbox(lua_State *L, const SharedClass *cls) {
@@ -47,7 +56,13 @@ static void *hold(void *userdata) {
   return record;
 }
 
-static void drop(void *record) { shared_unref(record); }
+static void drop(void *arg, ListNode *dead) {
+  Shared *record = arg;
+  if (!dead)
+    shared_unref(record);
+  else if (atomic_fetch_sub(&record->refs, 1) == 1)
+    list_append(dead, &record->link);
+}
 
 static void arrive(lua_State *L, void *arg) {
   Shared *record = arg, **box = asy_shared_newbox(L, record->cls);

@@ -22,13 +22,15 @@ typedef struct SharedClass {
   Kind kind;
   const char *name;                 /* "asyncio.Channel" */
   const char *noun;                 /* "channel" */
-  void (*destroy)(struct Shared *); /* nobody has it any more; from any thread */
+  /* Nobody has it any more; from any thread. What it was the last to hold goes into the list. */
+  void (*destroy)(struct Shared *, ListNode *dead);
 } SharedClass;
 
 /* First in the record. */
 typedef struct Shared {
   atomic_int refs;
   const SharedClass *cls;
+  ListNode link; /* among those that are to be destroyed */
 } Shared;
 
 /* A record's reference, the first or one more; lets go of one, from any thread. */

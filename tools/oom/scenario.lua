@@ -52,6 +52,22 @@ bare("reuse", function()
   end)
 end)
 
+bare("channels in channels", function()
+  local one, other, itself = asyncio.Channel(), asyncio.Channel(), asyncio.Channel()
+  local made <close> = setmetatable({}, { __close = function()
+    for _, channel in ipairs { one, other, itself } do channel:close(true) end
+  end })
+  one:put_nowait { other, made = #made }
+  other:put_nowait(one)
+  itself:put_nowait { itself, itself }
+  local outermost = asyncio.Channel()
+  for _ = 1, 5 do
+    local channel = asyncio.Channel()
+    channel:put_nowait(outermost)
+    outermost = channel
+  end
+end)
+
 part("tasks", function()
   local function work(n, ...)
     sleep(0)
