@@ -24,8 +24,8 @@ local SHUTDOWN_OPTIONS = check.options {
 -- Also `ThreadPoolExecutor{max_workers=, initializer=, thread_name_prefix=}`. Threads start when they are
 -- needed. Their states have package.path, package.cpath, arg and what can be sent of package.preload as
 -- they are now; each calls the initializer first. If that fails, every job fails with
--- BrokenExecutorError. What a job sets in its state stays, but for a hook, a stopped collector, `io.input` and
--- `io.output`.
+-- BrokenExecutorError. What a job sets in its state stays, but for a hook, a stopped collector, `io.input`
+-- and `io.output`.
 -- @function ThreadPoolExecutor
 -- @tparam[opt] integer max_workers the number of cores and 4 more, 32 at most
 -- @treturn ThreadPoolExecutor
