@@ -144,11 +144,24 @@ local meaning
 local jitter -- a little, for things in the same instant: they may come in either order ...
 local inertia -- ... and what is about to happen in the same instant may happen all the same
 
+-- Takes the first request, at a time. Those that are forwarded are one, until that has been taken.
+local function take(queue, time)
+  local request, first = queue[1], nil
+  for i = #queue, 1, -1 do
+    if queue[i].forwarded then first = i end
+  end
+  for i = #queue, (first or 0) + 1, -1 do
+    if queue[i].forwarded and queue[i].time <= time + inertia(request) then table.remove(queue, i) end
+  end
+  return table.remove(queue, 1)
+end
+
 -- Waits until `ends`, unless a request comes before.
 local function model_wait(queue, now, ends)
   local request = queue[1]
   if not request or request.time > math.max(now, ends) then return ends end
-  return math.max(now, table.remove(queue, 1).time), request
+  take(queue, math.max(now, request.time))
+  return math.max(now, request.time), request
 end
 
 local function insert(queue, request)
@@ -187,10 +200,10 @@ function model.move_on_after(node, now, queue)
   return ends, value, raised
 end
 
--- In a task of its own that gets each request, too.
+-- In a task of its own that gets the requests, too.
 local function child(node, now, queue)
   local its = {}
-  for i, request in ipairs(queue) do its[i] = { time = request.time } end
+  for i, request in ipairs(queue) do its[i] = { time = request.time, forwarded = true } end
   if its[1] and its[1].time <= now + inertia(node) then -- before its first step
     node.inner.expected = "cancelled"
     return now, nil, its[1]
@@ -202,7 +215,7 @@ local function came_before(queue, time) return queue[1] ~= nil and queue[1].time
 
 local function awaited(node, now, queue)
   local ends, value, raised = child(node, now, queue)
-  if is_request(raised) and came_before(queue, ends) then raised = table.remove(queue, 1) end
+  if is_request(raised) and came_before(queue, ends) then raised = take(queue, ends) end
   return ends, value, raised
 end
 
@@ -217,7 +230,8 @@ function model.gather(node, now, queue)
   if not came_before(queue, raised and ends or math.max(ends, sibling)) then
     return raised and ends or math.max(ends, sibling), value, raised
   end
-  return math.max(ends, math.min(sibling, queue[1].time)), nil, table.remove(queue, 1)
+  local time = math.max(ends, math.min(sibling, queue[1].time))
+  return time, nil, take(queue, time)
 end
 
 -- In a task that gets none.
@@ -232,7 +246,7 @@ model.wait, model.as_completed = model.shield, model.shield
 function model.group_of(node, now, queue)
   local ends, value, raised = child(node, now, queue)
   if raised and not is_request(raised) then return ends, nil, ("group(%s)"):format(raised) end
-  if came_before(queue, ends) then return ends, nil, table.remove(queue, 1) end
+  if came_before(queue, ends) then return ends, nil, take(queue, ends) end
   return ends, value, raised
 end
 

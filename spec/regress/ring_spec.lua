@@ -8,7 +8,7 @@ TestRing = {}
 
 local WORDS = "waits for this one"
 
---- What a task that awaits the main task, as the body does it, raises; the main task waits for that task as `back` does.
+--- What a task that waits for the main task raises; the main task waits for that task as `back` does.
 local function refused(wait, back)
   return t.run(function()
     local main = asyncio.current_task()
@@ -67,7 +67,8 @@ for name, wait in pairs(ways) do
         child = group:create_task(wait, main)
         sleep(1)
       end)
-      t.assertStrContains(t.assert_isinstance(err, asyncio.ExceptionGroup).errors[1].message, "cannot leave a task group")
+      local errors = t.assert_isinstance(err, asyncio.ExceptionGroup).errors
+      t.assertStrContains(errors[1].message, "cannot leave a task group")
       t.assertTrue(child:cancelled())
       sleep(20)
     end)
