@@ -59,6 +59,7 @@ function Executor:map(fn, list)
   check.table(list, 2, "map", "list")
   local futures <close> = setmetatable({}, { __close = cancel_all })
   local results = { n = list.n or #list }
+  if results.n == 0 then core.spend() end
   for i = 1, results.n do futures[i] = self:submit(fn, list[i]) end
   for i = 1, results.n do results[i] = (core.await(futures[i])) end
   return results

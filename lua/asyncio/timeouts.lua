@@ -201,6 +201,7 @@ function timeouts.wait_for(aw, timeout)
       "wait_for(f(x), seconds)")
   end
   check.seconds(timeout, 2, "wait_for")
+  if run == call then core.spend() end
   local loop = core.get_running_loop()
   local now = loop:time()
   local scope <close> = open(loop, now, timeout and now + timeout)
@@ -223,6 +224,7 @@ end
 function timeouts.move_on_after(delay, fn, ...)
   check.seconds(delay, 1, "move_on_after")
   check.callable(fn, 2, "move_on_after", "move_on_after(delay, f, x)", "move_on_after(delay, f(x))")
+  core.spend()
   local loop = core.get_running_loop()
   local now = loop:time()
   local scope = open(loop, now, delay and now + delay)

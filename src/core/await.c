@@ -32,9 +32,12 @@ static const WaitKind AWAIT = {.name = "await", .finish = await_finish, .abort =
 
 static int await_future(lua_State *L, Runtime *rt, Future *f);
 
+static int await(lua_State *L);
+
+/* stack: what is awaited, ... */
 static int await_again(lua_State *L) {
-  Runtime *rt = ASY_RUNTIME(L);
-  return await_future(L, rt, asy_tofuture(L, rt, 1));
+  lua_settop(L, 1);
+  return await(L);
 }
 
 static int await_future(lua_State *L, Runtime *rt, Future *f) {
@@ -90,6 +93,8 @@ static int await(lua_State *L) {
   lua_settop(L, 1);
   if (lua_isthread(L, 1)) return asy_coro_await(L);
   if (luaL_getmetafield(L, 1, "__await") != LUA_TNIL) {
+    Task *t = asy_current_or_null(L);
+    if (t && task_spent(t)) return asy_give_way(L, t, await_again);
     lua_pushvalue(L, 1);
     lua_callk(L, 1, LUA_MULTRET, 0, awaited);
     return awaited(L, LUA_OK, 0);

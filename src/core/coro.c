@@ -189,7 +189,8 @@ static int begin(lua_State *L, Mode mode) {
 
 int asy_coro_await(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
-  asy_current(L); /* awaiting is done by a task, also when nothing has to wait */
+  Task *t = asy_current(L); /* awaiting is done by a task, also when nothing has to wait */
+  if (task_spent(t)) return asy_give_way(L, t, asy_coro_await);
   if (lua_status(co) != LUA_YIELD && !asy_is_unstarted(co))
     return asy_error(L, ASY_ERROR, "cannot await a coroutine that %s",
                      asy_has_frames(co) ? "is running" : "has ended: it can be awaited once");

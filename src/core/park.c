@@ -131,14 +131,13 @@ static int task_sleep(lua_State *L) {
   return asy_park(L, t, &SLEEP, NULL);
 }
 
-/* spend(): a call of the Lua layer could have waited, and need not. It gives way when the step's budget is used up. */
-static int task_spend(lua_State *L) {
+int asy_spend(lua_State *L) {
   Task *t = asy_current_or_null(L);
   lua_settop(L, 1);
   return t && task_spent(t) ? asy_give_way(L, t, NULL) : 0;
 }
 
-static const luaL_Reg functions[] = {{"sleep", task_sleep}, {"spend", task_spend}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"sleep", task_sleep}, {"spend", asy_spend}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_park(lua_State *L) { asy_setfuncs(L, functions); }

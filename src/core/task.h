@@ -140,6 +140,9 @@ int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
 static inline bool task_spent(Task *t) { return --t->budget < 0; }
 int asy_give_way(lua_State *L, Task *t, lua_CFunction again);
 
+/* The same for a call that need not wait, and returns nothing. Return its value. */
+int asy_spend(lua_State *L);
+
 /* Raises in a coroutine that somebody else than its task's step has resumed: the task still waits. */
 int asy_resumed_by_stranger(lua_State *L);
 

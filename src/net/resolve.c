@@ -288,6 +288,7 @@ static int loop_getaddrinfo(lua_State *L) {
   lua_settop(L, 4);
   if (has_host) lua_pushvalue(L, 2); else lua_pushvalue(L, 3);
   Task *t = lookup_task(L);
+  if (task_spent(t)) return asy_give_way(L, t, loop_getaddrinfo);
   Lookup *l = new_lookup(L, forward_lookup);
   memcpy(l->host, host, sizeof host);
   memcpy(l->service, service, sizeof service);
@@ -319,6 +320,7 @@ static int loop_getnameinfo(lua_State *L) {
   bool numeric = !lua_isnil(L, 3) && asy_opt_bool(L, 3, "numeric", false);
   lua_pushstring(L, text);
   Task *t = lookup_task(L);
+  if (task_spent(t)) return asy_give_way(L, t, loop_getnameinfo);
   Lookup *l = new_lookup(L, reverse_lookup);
   l->sa = sa;
   l->salen = len;

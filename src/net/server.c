@@ -570,7 +570,7 @@ static bool serves(const Server *sv, const Task *t) {
 static int wait_closed(lua_State *L) {
   Server *sv = check_server(L);
   lua_settop(L, 1);
-  if (idle(sv) || !server_loop(L, sv)) return 0;
+  if (idle(sv) || !server_loop(L, sv)) return asy_spend(L);
   Task *t = waiting_task(L, sv);
   if (serves(sv, t))
     asy_error(L, ASY_ERROR, "a handler cannot wait until its own server has no connections: it would wait for itself. "

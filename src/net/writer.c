@@ -180,7 +180,7 @@ static const WaitKind CLOSED = {.name = "wait_closed", .finish = asy_waitq_finis
 static int writer_wait_closed(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
-  if (s->handle.closed) return 0;
+  if (s->handle.closed) return asy_spend(L);
   return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->life.closers, &CLOSED, s);
 }
 
@@ -199,7 +199,8 @@ static int writer__close(lua_State *L) {
   Task *t = asy_current_or_null(L);
   asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
   lua_settop(L, 1);
-  if (!t || t->loop != s->handle.loop || s->handle.closed) return 0;
+  if (s->handle.closed) return asy_spend(L);
+  if (!t || t->loop != s->handle.loop) return 0;
   return asy_waitq_park(L, t, &s->life.closers, &CLOSING, s);
 }
 

@@ -141,7 +141,8 @@ static int ask_predicate(lua_State *L) {
 static int condition_wait_for(lua_State *L) {
   check_condition(L);
   if (!asy_callable(L, 2)) return luaL_typeerror(L, 2, "function");
-  return ask_predicate(L);
+  Task *t = asy_current_or_null(L);
+  return t && task_spent(t) ? asy_give_way(L, t, ask_predicate) : ask_predicate(L);
 }
 
 static int notify(lua_State *L, lua_Integer n) {
