@@ -328,7 +328,7 @@ end
 function TestCancelWhileParked:test_wait_closed_of_a_server_whose_handlers_go_on()
   with_connection(function(_, writer, peer_reader, _, server)
     server:close()
-    check_kind(function() server:wait_closed() end, "wait for")
+    check_kind(function() server:wait_closed() end, "wait_closed")
     writer:send "still there\n"
     t.assertEquals(peer_reader:readline(), "still there\n")
   end)
