@@ -41,6 +41,12 @@ static bool is_decisive(const Several *s, const Future *f) {
 /* Once a cancellation has been passed on, all are waited for. */
 static bool is_enough(const Several *s) { return !s->left || (s->first >= 0 && !s->task->asked); }
 
+/* The task's timer may be due before its next step: a task is woken once. */
+static void wake(Several *s) {
+  if (s->timed) timer_cancel(&s->task->loop->timers, &s->task->timer);
+  task_wake(s->task, 0);
+}
+
 static void part_wake(Waiter *w, int code) {
   Part *p = asy_container(w, Part, waiter);
   Several *s = p->all;
@@ -48,7 +54,7 @@ static void part_wake(Waiter *w, int code) {
   list_remove(&w->link);
   s->left--;
   if (s->first < 0 && is_decisive(s, p->future)) s->first = (int)(p - s->parts);
-  if (s->task->phase == TASK_PARKED && is_enough(s)) task_wake(s->task, 0);
+  if (s->task->phase == TASK_PARKED && is_enough(s)) wake(s);
 }
 
 static void detach(Task *t) {
@@ -60,7 +66,7 @@ static void detach(Task *t) {
 static Abort several_abort(lua_State *L, Task *t) {
   (void)L;
   if (t->phase == TASK_PARKED && is_enough(t->on)) { /* what was asked to stop has ended by itself */
-    task_wake(t, 0);
+    wake(t->on);
     return ASY_PENDING;
   }
   detach(t);
