@@ -45,9 +45,9 @@ static void failed(lua_State *L, Loop *loop, const Callback *cb, int idx) {
 }
 
 static void report_slow(lua_State *L, Loop *loop, uint64_t ns, int idx) {
-  char text[80];
-  lua_Number s = ns_seconds(ns);
-  snprintf(text, sizeof text, "a callback took %.3f s", s);
+  char took[SLOW_TEXT], text[SLOW_TEXT + 40];
+  if (!loop_was_slow(loop, ns, took)) return;
+  snprintf(text, sizeof text, "a callback took %s", took);
   asy_watch_push(L, loop);
   asy_report(L, loop, (Report){.message = text, .key = "handle", .object = idx,
                                .source = lua_tostring(L, -1)});

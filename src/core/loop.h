@@ -61,6 +61,9 @@ typedef struct Clock {
   uint64_t step_start;  /* when the step under way began (ns of that) */
   uint64_t polled_at;   /* when it polled last (likewise) */
   uint64_t slow_ns;     /* slow_callback_duration */
+  uint64_t waited;      /* how long this thread had waited for a processor at `waited_at`, ns */
+  uint64_t waited_at;   /* the moment of the last look (likewise) */
+  uint64_t look_ns;     /* from one look to the next */
   int steps;            /* left before a busy loop polls */
 } Clock;
 
@@ -192,6 +195,20 @@ static inline uint64_t loop_step_now(const Loop *loop) {
   clock_gettime(loop->clock.source, &t);
   return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
+
+/* Notes how long this thread has waited for a processor in all, so that a slow step can be told from a busy machine:
+** now and then, as it takes some microseconds. */
+void loop_look_at_waits(Loop *loop);
+static inline void loop_polled(Loop *loop) {
+  uint64_t now = loop_step_now(loop);
+  loop->clock.step_start = loop->clock.polled_at = now;
+  if (now - loop->clock.waited_at > loop->clock.look_ns) loop_look_at_waits(loop);
+}
+
+/* Whether the last `ns` were slow by the step's own doing; writes so: "0.350 s, 0.310 s of it waiting for a
+** processor". */
+#define SLOW_TEXT 80
+bool loop_was_slow(Loop *loop, uint64_t ns, char text[SLOW_TEXT]);
 
 /* Called at the end of a step: how long it took if that was too long, else 0. */
 static inline uint64_t loop_step_ended(Loop *loop) {

@@ -83,8 +83,10 @@ static void poll_virtually(lua_State *L, Loop *loop) {
     if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
   } else if (loop->jobs || loop_handles(loop))
     loop_run_uv(loop, UV_RUN_ONCE);
-  else
-    asy_error(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
+  else { /* nobody's line */
+    asy_error_push(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
+    lua_error(L);
+  }
 }
 
 /* Every task is blocked once a poll has found nothing either. */
@@ -114,5 +116,5 @@ void asy_poll(lua_State *L, Loop *loop) {
     poll_until(loop, loop->hunt.at);
   else
     poll_until(loop, timer_next(&loop->timers));
-  loop->clock.step_start = loop->clock.polled_at = loop_step_now(loop);
+  loop_polled(loop);
 }

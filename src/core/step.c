@@ -115,8 +115,9 @@ static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
 /* Steps */
 
 static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
-  char text[80];
-  snprintf(text, sizeof text, "a task held the loop for %.3f s", ns_seconds(ns));
+  char took[SLOW_TEXT], text[SLOW_TEXT + 40];
+  if (!loop_was_slow(loop, ns, took)) return;
+  snprintf(text, sizeof text, "a task held the loop for %s", took);
   asy_task_push(L, t);
   asy_watch_push(L, loop);
   asy_report(L, loop, (Report){.message = text, .key = "task", .object = -2, .source = lua_tostring(L, -1)});

@@ -50,7 +50,7 @@ static int loop_body(lua_State *L) {
   Loop *loop = lua_touserdata(L, 1);
   luaL_checkstack(L, LUA_MINSTACK * 2, NULL);
   lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->held_ref); /* ASY_HELD */
-  loop->clock.step_start = loop->clock.polled_at = loop_step_now(loop);
+  loop_polled(loop);
   for (;;) {
     turn(L, loop);
     if (finished(loop)) return 0;
