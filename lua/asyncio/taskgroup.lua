@@ -193,7 +193,7 @@ function TaskGroup:__close(err)
   local _, ring = self.parent:_leaving(self.tasks)
   if self.request then self.parent:_withdraw(self.request) end
   if ring and err == nil and not self.aborting then add_error(self, core.Error(RING)) end
-  if (ring or err ~= nil) and not self.aborting then cancel_children(self) end
+  if ring or err ~= nil and not self.aborting then cancel_children(self) end
   local ok, outside = core.catch(wait_for_children, self)
   self.parent:_leaving(nil)
   if not ok then error(outside, 0) end

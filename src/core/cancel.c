@@ -43,7 +43,7 @@ void asy_cancel_take(lua_State *L, Task *t) {
   }
   t->requests--;
   if (t->own_request) t->own_request--;
-  if (t->forwarded) t->forwarded--;
+  if (t->forwarded && --t->forwarded == 0) t->loop->rt->last_taken = t->loop->rt->last_walk;
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
 }
@@ -85,6 +85,7 @@ static bool queue_request(lua_State *L, Task *t) {
 ** Nothing is allocated to find the way: those still to be asked stand in a list, which a task leaves when it ends. */
 
 typedef struct Walk {
+  Runtime *rt;
   uint64_t number;
   ListNode todo; /* tasks to be asked, in order */
   int msg;       /* where the error's message is, or 0 */
@@ -154,7 +155,8 @@ static void deliver(lua_State *L, Task *t, Walk *walk) {
 }
 
 /* args: walk (light), task, message; the request arrives at a task that is awaited. One that came so and is not
-** delivered yet stands for this one, too: there may be as many ways as tasks. */
+** delivered yet stands for this one, too: there may be as many ways as tasks. Those that it has gone on to have it still
+** if nobody has taken one since. */
 static int arrive(lua_State *L) {
   Walk *walk = lua_touserdata(L, 1);
   Task *t = lua_touserdata(L, 2);
@@ -165,7 +167,8 @@ static int arrive(lua_State *L) {
     asy_cancelled_push(L, 3);
     if (!queue_request(L, t)) return 0;
     t->forwarded = t->requests;
-  }
+  } else if (t->walk > t->loop->rt->last_taken)
+    return 0;
   if (t == t->loop->rt->current) t->own_request = t->forwarded;
   deliver(L, t, walk);
   return 0;
@@ -182,11 +185,13 @@ static bool go_on(lua_State *L, Walk *walk) {
     if (msg) lua_pushvalue(L, msg); else lua_pushnil(L);
     if (lua_pcall(L, 3, 0, 0) != LUA_OK && ++failed > 1) lua_pop(L, 1);
   }
+  if (failed) walk->rt->last_taken = walk->rt->last_walk;
   return failed > 0;
 }
 
 bool asy_cancel_tell(lua_State *L, Task *t) {
-  Walk walk = {.number = ++t->loop->rt->last_walk};
+  Runtime *rt = t->loop->rt;
+  Walk walk = {.rt = rt, .number = ++rt->last_walk};
   if (t->kind->forwards && !lua_checkstack(L, 20)) return t->kind->abort(L, t) == ASY_DETACHED;
   list_init(&walk.todo);
   bool let_go = tell(L, t, &walk);
@@ -198,8 +203,9 @@ bool asy_cancel_tell(lua_State *L, Task *t) {
 /* stack: ..., task, request → ..., task; queues the request and delivers it */
 static void request(lua_State *L, Task *t, int msg, bool own) {
   if (!queue_request(L, t)) return;
-  Walk walk = {.number = ++t->loop->rt->last_walk, .msg = msg};
-  if (own && t == t->loop->rt->current) t->own_request = t->requests;
+  Runtime *rt = t->loop->rt;
+  Walk walk = {.rt = rt, .number = ++rt->last_walk, .msg = msg};
+  if (own && t == rt->current) t->own_request = t->requests;
   list_init(&walk.todo);
   deliver(L, t, &walk);
   if (go_on(L, &walk)) lua_error(L);
@@ -260,6 +266,7 @@ bool asy_task_withdraw(lua_State *L, Task *t, int idx) {
   }
   t->requests = kept;
   t->own_request = own;
+  if (t->forwarded && !forwarded) t->loop->rt->last_taken = t->loop->rt->last_walk;
   t->forwarded = forwarded;
   lua_pop(L, 3);
   return found;

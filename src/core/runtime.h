@@ -61,6 +61,7 @@ typedef struct Runtime {
   uint64_t last_task;    /* tasks are numbered likewise */
   uint64_t last_lost;    /* so are failures, to be reported in their order */
   uint64_t last_walk;    /* and walks along those who wait for each other */
+  uint64_t last_taken;   /* the last such walk when a forwarded request was taken (cancel.c) */
   const void *meta[ASY_NKINDS]; /* the metatables, to compare with */
   int meta_ref[ASY_NKINDS];     /* where the registry has them (integer keys: the cheapest) */
   bool contexts;                /* some ContextVar has been set */
