@@ -8,6 +8,7 @@ core.note_home() -- the files beside this one are the Lua layer
 local check = {
   error = core.argument_error, -- (n, name, text): bad argument #n to 'name' (text)
   options = core.options,
+  self = core.check_self, -- (object, class, name), in the method itself; class: its metatable
   EXPECTED = "task, future, coroutine or function",
 }
 
@@ -19,11 +20,6 @@ end
 --- A function was called where it should have been passed.
 function check.fail_called(n, name, expected, value, right, wrong)
   check.fail(n, name, expected, value, ("; write %s, not %s"):format(right, wrong))
-end
-
---- The object of a method; class: its metatable.
-function check.self(self, class, name)
-  if getmetatable(self) ~= class then core.bad_self(self, class.__name, name) end
 end
 
 function check.seconds(value, n, name)

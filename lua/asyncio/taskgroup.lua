@@ -3,7 +3,7 @@
 local check = require "asyncio.check"
 local core = require "asyncio.core"
 
-local isinstance = core.isinstance
+local check_self, isinstance = check.self, core.isinstance
 
 local OVERDUE = 5 -- seconds after which a group that waits for tasks that it has cancelled is reported
 local RING = "cannot leave a task group while one of its tasks waits for the task that leaves it"
@@ -124,7 +124,7 @@ end
 -- @param ... its arguments
 -- @treturn Task
 function TaskGroup:create_task(fn, ...)
-  check.self(self, TaskGroup, "create_task")
+  check_self(self, TaskGroup, "create_task")
   if self.closed then error(core.InvalidStateError "the task group has ended", 2) end
   if self.aborting then error(core.InvalidStateError "the task group is being cancelled", 2) end
   local task = core.create_task(fn, ...)
@@ -137,7 +137,7 @@ end
 
 --- Cancels the tasks of the group; the body goes on, and may start no more.
 function TaskGroup:cancel()
-  check.self(self, TaskGroup, "cancel")
+  check_self(self, TaskGroup, "cancel")
   if not self.closed then cancel_children(self) end
 end
 

@@ -34,10 +34,6 @@ function threads.ThreadPoolExecutor(max_workers)
   return core.new_executor(opts.max_workers, opts.thread_name_prefix, opts.initializer)
 end
 
-local function check_self(self, name)
-  if getmetatable(self) ~= core.executor_class then core.bad_self(self, core.executor_class.__name, name) end
-end
-
 --- Cancels the futures that aren't done, and drops the errors of those that have failed: the first was raised.
 local function cancel_all(futures)
   for _, future in ipairs(futures) do
@@ -52,7 +48,7 @@ end
 -- @tparam table list `n`, if it is there, is its length
 -- @treturn table the first result of each call, in order, and `n`
 function Executor:map(fn, list)
-  check_self(self, "map")
+  check.self(self, core.executor_class, "map")
   if type(fn) ~= "function" then
     check.fail_called(1, "map", "function", fn, "map(f, list)", "map(f(x), list)")
   end
@@ -72,7 +68,7 @@ end
 -- @tparam[opt] table opts `wait` (true): until the threads have ended; `cancel_futures` (false): cancel
 -- what has not begun
 function Executor:shutdown(opts)
-  check_self(self, "shutdown")
+  check.self(self, core.executor_class, "shutdown")
   opts = SHUTDOWN_OPTIONS(opts)
   self:_shutdown(opts.cancel_futures or false)
   if opts.wait == false then return end

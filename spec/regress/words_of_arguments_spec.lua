@@ -236,6 +236,17 @@ function TestArgument:test_errors_are_the_callers()
   end)
 end
 
+function TestArgument:test_a_function_that_pcall_calls_has_its_public_name()
+  t.real(function()
+    for name, call in pairs {
+      Channel = { asyncio.Channel, "x" }, sleep = { asyncio.sleep, "x" }, create_task = { asyncio.create_task, 5 },
+      Queue = { asyncio.Queue, { 5 } }, await = { asyncio.await, 5 }, wait_readable = { asyncio.wait_readable, "x" },
+    } do
+      t.assertErrorMsgContains(("bad argument #1 to 'asyncio.%s' ("):format(name), table.unpack(call))
+    end
+  end)
+end
+
 function TestArgument:test_errors_of_a_field_are_the_callers()
   t.run(function()
     local loop = asyncio.get_running_loop()

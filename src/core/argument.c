@@ -35,8 +35,14 @@ static int outer_level(lua_State *L, lua_Debug *ar) {
 void asy_where(lua_State *L) {
   lua_Debug ar;
   luaL_checkstack(L, 8, NULL);
+  luaL_where(L, outer_level(L, &ar));
+}
+
+/* The same for what the Lua layer was given, also through C: by pcall, or as a class that was called. */
+static void push_place(lua_State *L) {
+  lua_Debug ar;
   int level = outer_level(L, &ar);
-  if (level > 1) /* called by pcall, say, or as a class is */
+  if (level > 1)
     while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) && *ar.what == 'C') level++;
   luaL_where(L, level);
 }
@@ -56,7 +62,7 @@ static int argument_note_home(lua_State *L) {
 
 /* stack: ..., text */
 ASY_NORETURN static void raise(lua_State *L) {
-  asy_where(L);
+  push_place(L);
   lua_insert(L, -2);
   lua_concat(L, 2);
   lua_error(L);
@@ -77,13 +83,27 @@ static const char *called_name(lua_State *L, lua_Debug *ar, bool *passed_on) {
   return lua_getstack(L, level - 1, ar) && lua_getinfo(L, "n", ar) ? ar->name : NULL;
 }
 
+/* A function that was called without a name, by pcall: what the module calls it, and not the core or another file.
+** stack: ..., function; pushes it, or nothing. */
+static const char *public_name(lua_State *L) {
+  int fn = lua_gettop(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "asyncio") != LUA_TTABLE) return NULL;
+  for (lua_pushnil(L); lua_next(L, fn + 2); lua_pop(L, 1))
+    if (lua_rawequal(L, -1, fn) && lua_type(L, -2) == LUA_TSTRING)
+      return lua_pushfstring(L, "asyncio.%s", lua_tostring(L, -2));
+  return NULL;
+}
+
 void asy_argerror(lua_State *L, int arg, const char *text) {
   lua_Debug own, outer;
   bool passed_on;
-  luaL_checkstack(L, 8, NULL);
+  luaL_checkstack(L, 14, NULL);
   const char *name = called_name(L, &outer, &passed_on);
   if (passed_on && name && lua_getstack(L, 0, &own) && lua_getinfo(L, "n", &own))
     asy_argerror_of(L, name, arg - (own.name && !strcmp(own.namewhat, "method")), text);
+  if (!name && !passed_on && lua_getstack(L, 0, &own) && lua_getinfo(L, "f", &own) && (name = public_name(L)))
+    asy_argerror_of(L, name, arg, text);
   luaL_argerror(L, arg, text);
   for (;;) continue;
 }
@@ -145,17 +165,30 @@ static int argument_error(lua_State *L) {
   asy_argerror_of(L, luaL_checkstring(L, 2), (int)luaL_checkinteger(L, 1), luaL_checkstring(L, 3));
 }
 
-/* bad_self(value, class, name): called by a function that the method has called */
-static int argument_bad_self(lua_State *L) {
+/* The value at 1 is no object of that class. level: the method's */
+ASY_NORETURN static void bad_self(lua_State *L, const char *cls, const char *name, int level) {
   lua_Debug ar;
-  const char *cls = luaL_checkstring(L, 2), *name = luaL_checkstring(L, 3), *kind = asy_kindof(L, 1);
-  const char *how = lua_getstack(L, 2, &ar) && lua_getinfo(L, "n", &ar) && ar.name ? ar.namewhat : "";
+  const char *kind = asy_kindof(L, 1);
+  const char *how = lua_getstack(L, level, &ar) && lua_getinfo(L, "n", &ar) && ar.name ? ar.namewhat : "";
   if (!strcmp(how, "method")) {
     lua_pushfstring(L, "calling '%s' on bad self (%s expected, got %s)", name, cls, kind);
     raise(L);
   }
   const char *hint = strcmp(how, "field") ? "" : lua_pushfstring(L, "; use a colon: object:%s(...)", name);
   asy_argerror_of(L, name, 1, lua_pushfstring(L, "%s expected, got %s%s", cls, kind, hint));
+}
+
+/* check_self(value, metatable, name): called by the method */
+static int argument_check_self(lua_State *L) {
+  if (lua_getmetatable(L, 1) && lua_rawequal(L, -1, 2)) return 0;
+  lua_settop(L, 3);
+  lua_getfield(L, 2, "__name");
+  bad_self(L, luaL_checkstring(L, 4), luaL_checkstring(L, 3), 1);
+}
+
+/* bad_self(value, class, name): called by a function that the method has called */
+static int argument_bad_self(lua_State *L) {
+  bad_self(L, luaL_checkstring(L, 2), luaL_checkstring(L, 3), 2);
 }
 
 /* kind_of(value) → a word */
@@ -166,6 +199,7 @@ static int argument_kind_of(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"argument_error", argument_error},
                                      {"bad_self", argument_bad_self},
+                                     {"check_self", argument_check_self},
                                      {"kind_of", argument_kind_of},
                                      {"note_home", argument_note_home},
                                      {NULL, NULL}};

@@ -15,6 +15,8 @@ void asy_where(lua_State *L);
 /* As luaL_argerror. Where the Lua layer has passed the call on, it is the argument of its function. */
 void asy_argerror(lua_State *L, int arg, const char *text) ASY_NORETURN;
 
+#define asy_argcheck(L, condition, arg, text) ((void)((condition) || (asy_argerror(L, arg, text), 0)))
+
 /* "expected, got ..." for the value at idx; `more` goes behind it. */
 void asy_typeerror(lua_State *L, int arg, int idx, const char *expected, const char *more) ASY_NORETURN;
 

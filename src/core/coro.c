@@ -201,7 +201,7 @@ int asy_coro_await(lua_State *L) {
 
 static lua_State *check_coroutine(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
-  if (!co) luaL_typeerror(L, 1, "coroutine");
+  if (!co) asy_typeerror(L, 1, 1, "coroutine", "");
   return co;
 }
 

@@ -374,7 +374,7 @@ static int future_on_cancel(lua_State *L) {
 /* args: future, another, whose result it will have: for the call graph, and the search for rings */
 static int future_shields(lua_State *L) {
   Future *f = check_future(L);
-  if (!asy_tofuture(L, ASY_RUNTIME(L), 2)) return luaL_typeerror(L, 2, "asyncio.Future");
+  if (!asy_tofuture(L, ASY_RUNTIME(L), 2)) asy_typeerror(L, 2, 2, "asyncio.Future", "");
   lua_settop(L, 2);
   asy_future_extras(L, 1, true);
   lua_insert(L, 2);

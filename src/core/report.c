@@ -206,7 +206,7 @@ static int loop_set_exception_handler(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
   lua_settop(L, 2);
   if (!lua_isnil(L, 2) && !asy_callable(L, 2))
-    return luaL_typeerror(L, 2, "function or nil");
+    asy_typeerror(L, 2, 2, "function or nil", "");
   lua_settop(L, 2);
   asy_loop_setfield(L, loop, "exception_handler");
   return 0;

@@ -126,7 +126,7 @@ static int testing_set_alarm(lua_State *L) {
     return 1;
   }
   lua_Number ms = asy_checkseconds(L, 2) * 1000;
-  luaL_argcheck(L, ms > 0, 2, "a time above 0 expected");
+  asy_argcheck(L, ms > 0, 2, "a time above 0 expected");
   luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
   asy_callback_new(L, loop, 0)->vital = true;

@@ -2,6 +2,7 @@
 ** address.c - socket addresses as Lua tables, and in words.
 */
 #include "net/address.h"
+#include "core/argument.h"
 #include "open.h"
 
 #include <stdio.h>
@@ -80,10 +81,11 @@ static socklen_t check_ip(lua_State *L, int idx, struct sockaddr_storage *sa) {
   const char *host = lua_tostring(L, -2);
   int isint;
   lua_Integer port = lua_tointegerx(L, -1, &isint), scope;
-  if (!isint || port < 0 || port > 65535) luaL_argerror(L, idx, "an address needs a port, 0 to 65535");
+  if (lua_type(L, -1) != LUA_TNUMBER || !isint || port < 0 || port > 65535)
+    asy_argerror(L, idx, "an address needs a port, 0 to 65535");
   if (uv_ip4_addr(host, (int)port, (struct sockaddr_in *)sa) == 0) return sizeof(struct sockaddr_in);
   if (uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)sa) != 0)
-    luaL_argerror(L, idx, "an address needs a numeric host");
+    asy_argerror(L, idx, "an address needs a numeric host");
   if (lua_getfield(L, idx, "scope_id") != LUA_TNIL && (scope = lua_tointeger(L, -1)) > 0)
     ((struct sockaddr_in6 *)sa)->sin6_scope_id = (uint32_t)scope;
   lua_pop(L, 1);
@@ -98,14 +100,14 @@ socklen_t asy_address_check(lua_State *L, int idx, struct sockaddr_storage *sa) 
     struct sockaddr_un *un = (struct sockaddr_un *)sa;
     size_t n;
     const char *path = lua_tolstring(L, -1, &n);
-    if (n >= sizeof un->sun_path) luaL_argerror(L, idx, "the path of a unix socket is too long");
+    if (n >= sizeof un->sun_path) asy_argerror(L, idx, "the path of a unix socket is too long");
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, path, n + 1);
     len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (*path != 0)); /* abstract: exact */
   }
   lua_pop(L, 1);
   if (len) return len;
-  if (lua_getfield(L, idx, "host") != LUA_TSTRING) luaL_argerror(L, idx, "an address needs a host");
+  if (lua_getfield(L, idx, "host") != LUA_TSTRING) asy_argerror(L, idx, "an address needs a host");
   lua_getfield(L, idx, "port");
   len = check_ip(L, idx, sa);
   lua_pop(L, 2);

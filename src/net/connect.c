@@ -72,7 +72,7 @@ static void bind_local(lua_State *L, Stream *s) {
   struct sockaddr_storage sa;
   char text[ASY_ADDRESS_TEXT];
   if (lua_getfield(L, 2, "local_addr") != LUA_TNIL) {
-    if (!lua_istable(L, -1)) luaL_argerror(L, 2, "'local_addr' is an address {host=, port=}");
+    if (!lua_istable(L, -1)) asy_argerror(L, 2, "'local_addr' is an address {host=, port=}");
     socklen_t len = asy_address_check(L, lua_gettop(L), &sa);
     int status = uv_tcp_bind(&s->uv.tcp, (struct sockaddr *)&sa, 0);
     if (status) {

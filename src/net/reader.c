@@ -177,7 +177,7 @@ static int read_exactly(lua_State *L, Stream *s) {
 static int reader_readexactly(lua_State *L) {
   Stream *s = check_reader(L);
   lua_Integer n = asy_checkinteger(L, 2);
-  luaL_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
+  asy_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
   Task *t = begin(L, s);
   lua_settop(L, 2);
   if (t) return asy_give_way(L, t, reader_readexactly);
@@ -252,17 +252,17 @@ static int read_until(lua_State *L, Stream *s) {
 static void check_separators(lua_State *L) {
   if (lua_istable(L, 2)) {
     lua_Integer n = luaL_len(L, 2);
-    luaL_argcheck(L, n > 0, 2, "a separator expected");
+    asy_argcheck(L, n > 0, 2, "a separator expected");
     for (lua_Integer i = 1; i <= n; i++) {
       if (lua_rawgeti(L, 2, i) != LUA_TSTRING || !lua_rawlen(L, -1))
-        luaL_argerror(L, 2, "separators are strings that aren't empty");
+        asy_argerror(L, 2, "separators are strings that aren't empty");
       lua_pop(L, 1);
     }
     return;
   }
   size_t n;
   luaL_optlstring(L, 2, "\n", &n);
-  luaL_argcheck(L, n > 0, 2, "a separator that isn't empty expected");
+  asy_argcheck(L, n > 0, 2, "a separator that isn't empty expected");
 }
 
 /// Reads up to and with a separator.
@@ -351,7 +351,7 @@ static int next_line(lua_State *L) {
 // @treturn function
 static int reader_lines(lua_State *L) {
   check_reader(L);
-  if (!lua_isnoneornil(L, 2)) luaL_argerror(L, 2, "lines take no argument; read(n) gives up to n bytes");
+  if (!lua_isnoneornil(L, 2)) asy_argerror(L, 2, "lines take no argument; read(n) gives up to n bytes");
   lua_settop(L, 1);
   asy_pushclosure(L, next_line, 1);
   return 1;

@@ -229,8 +229,8 @@ static bool copy_name(lua_State *L, int idx, char *to, size_t size) {
   if (lua_isnoneornil(L, idx)) return false;
   if (lua_type(L, idx) != LUA_TSTRING) asy_typeerror(L, idx, idx, "name", "");
   const char *name = lua_tolstring(L, idx, &n);
-  luaL_argcheck(L, n < size, idx, "name too long");
-  luaL_argcheck(L, strlen(name) == n, idx, "name with a zero byte");
+  asy_argcheck(L, n < size, idx, "name too long");
+  asy_argcheck(L, strlen(name) == n, idx, "name with a zero byte");
   memcpy(to, name, n + 1);
   return true;
 }
@@ -241,14 +241,14 @@ static bool copy_service(lua_State *L, int idx, char *to, size_t size) {
   if (lua_isnoneornil(L, idx)) return false;
   if (lua_type(L, idx) == LUA_TNUMBER) {
     lua_Integer port = asy_checkinteger(L, idx);
-    luaL_argcheck(L, port >= 0 && port <= 65535, idx, "port from 0 to 65535 expected");
+    asy_argcheck(L, port >= 0 && port <= 65535, idx, "port from 0 to 65535 expected");
     snprintf(to, size, "%d", (int)port);
     return true;
   }
   if (lua_type(L, idx) != LUA_TSTRING) asy_typeerror(L, idx, idx, "port or name of a service", "");
   copy_name(L, idx, to, size);
   long port = strtol(to, &end, 10);
-  luaL_argcheck(L, *end || !*to || (port >= 0 && port <= 65535), idx, "port from 0 to 65535 expected");
+  asy_argcheck(L, *end || !*to || (port >= 0 && port <= 65535), idx, "port from 0 to 65535 expected");
   return true;
 }
 
@@ -284,7 +284,7 @@ static int loop_getaddrinfo(lua_State *L) {
   asy_options_check(L, 4, &FORWARD_OPTIONS);
   int family = get_family(L, 4);
   bool passive = !lua_isnil(L, 4) && asy_opt_bool(L, 4, "passive", false);
-  if (!has_host && !has_service) return luaL_argerror(L, 2, "a host or a port expected");
+  if (!has_host && !has_service) asy_argerror(L, 2, "a host or a port expected");
   lua_settop(L, 4);
   if (has_host) lua_pushvalue(L, 2); else lua_pushvalue(L, 3);
   Task *t = lookup_task(L);

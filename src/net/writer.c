@@ -59,12 +59,12 @@ static int writer_writelines(lua_State *L) {
   lua_settop(L, 2);
   for (lua_Integer i = 1; i <= n; i++) {
     if (lua_geti(L, 2, i) != LUA_TSTRING && !lua_isnumber(L, -1))
-      luaL_argerror(L, 2, "a list of strings expected");
+      asy_argerror(L, 2, "a list of strings expected");
     lua_settop(L, 2);
   }
   for (lua_Integer i = 1; i <= n; i++) {
     lua_geti(L, 2, i); /* may call a metamethod, and a number's text is made: others may close the stream */
-    if (!lua_tostring(L, 3)) luaL_argerror(L, 2, "a list of strings expected");
+    if (!lua_tostring(L, 3)) asy_argerror(L, 2, "a list of strings expected");
     check_writable(L, s);
     output_schedule(s);
     asy_output_write(L, s, 3);
@@ -223,7 +223,7 @@ static int writer_set_write_buffer_limits(lua_State *L) {
     high = get_size(L, "high", STREAM_LIMIT);
     low = get_size(L, "low", high / 4);
   }
-  luaL_argcheck(L, low <= high, 2, "'low' is above 'high'");
+  asy_argcheck(L, low <= high, 2, "'low' is above 'high'");
   s->out.high = (size_t)high;
   s->out.low = (size_t)low;
   return 0;

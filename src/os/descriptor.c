@@ -199,7 +199,8 @@ static int check_fd(lua_State *L, int idx) {
     fd = lua_tointegerx(L, -1, &isint);
     lua_pop(L, 1);
   }
-  if (lua_type(L, idx) == LUA_TSTRING || !isint || fd < 0 || fd > INT32_MAX) luaL_argerror(L, idx, "descriptor, or object with getfd, expected");
+  if (lua_type(L, idx) == LUA_TSTRING || !isint || fd < 0 || fd > INT32_MAX)
+    asy_argerror(L, idx, "descriptor, or object with getfd, expected");
   return (int)fd;
 }
 

@@ -318,7 +318,7 @@ static int check_signal(lua_State *L, int idx) {
   if (lua_type(L, idx) == LUA_TSTRING)
     for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)
       if (!strcmp(lua_tostring(L, idx), SIGNALS[i].name)) return SIGNALS[i].number;
-  return luaL_argerror(L, idx, "signal expected: a name like \"SIGTERM\", or a number");
+  asy_argerror(L, idx, "signal expected: a name like \"SIGTERM\", or a number");
 }
 
 /* Pushes an empty box. */

@@ -210,7 +210,7 @@ static bool is_closed(const Loop *loop, int fd) {
 /* open_standard(fd, opts) → reader for 0, writer for 1 and 2 */
 static int stream_open_standard(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
-  luaL_argcheck(L, fd >= 0 && fd <= 2, 1, "0, 1 or 2 expected");
+  asy_argcheck(L, fd >= 0 && fd <= 2, 1, "0, 1 or 2 expected");
   luaL_checktype(L, 2, LUA_TTABLE);
   size_t limit = asy_opt_bytes(L, 2, "limit", STREAM_LIMIT);
   Loop *loop = asy_running(L, ASY_RUNTIME(L));

@@ -212,7 +212,7 @@ static Executor *new_executor(lua_State *L, int max_workers, const char *name) {
 static int executor_new(lua_State *L) {
   lua_Integer max = luaL_optinteger(L, 1, default_workers());
   const char *name = luaL_optstring(L, 2, "worker");
-  luaL_argcheck(L, max > 0 && max <= MAX_WORKERS, 1, "a number of threads, 1 at least, expected");
+  asy_argcheck(L, max > 0 && max <= MAX_WORKERS, 1, "a number of threads, 1 at least, expected");
   if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TFUNCTION);
   lua_settop(L, 3);
   new_executor(L, (int)max, name);
