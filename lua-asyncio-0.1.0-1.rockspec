@@ -38,6 +38,7 @@ build = {
       sources = {
         "src/asyncio.c",
         "src/base/buffer.c",
+        "src/base/fork.c",
         "src/base/inbox.c",
         "src/base/timer.c",
         "src/core/argument.c",
@@ -45,6 +46,7 @@ build = {
         "src/core/body.c",
         "src/core/callback.c",
         "src/core/cancel.c",
+        "src/core/child.c",
         "src/core/clock.c",
         "src/core/completed.c",
         "src/core/context.c",

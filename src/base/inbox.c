@@ -80,6 +80,8 @@ void inbox_deliver(Inbox *box) {
   }
 }
 
+void inbox_in_child(Inbox *box) { mutex_init(&box->lock); }
+
 void inbox_close(Inbox *box) {
   uv_mutex_lock(&box->lock);
   box->async = NULL;

@@ -38,6 +38,8 @@ bool inbox_is_open(Inbox *box);
 void inbox_deliver(Inbox *box);
 
 /* On the loop's thread, before its async is closed: delivers what is there, takes nothing more. */
+/* In a forked child: nobody holds its lock. */
+void inbox_in_child(Inbox *box);
 void inbox_close(Inbox *box);
 
 ASY_HIDDEN_END

@@ -27,7 +27,9 @@ static int on_error(lua_State *L) {
 /* stack: message handler, results or error → one value. What allocates is done
 ** here, in the coroutine, where running out of memory ends the task and nothing else. */
 static int body_done(lua_State *L, int status, lua_KContext ctx) {
-  Task *t = ((Runtime *)ctx)->current;
+  const Runtime *rt = (Runtime *)ctx;
+  Task *t = rt->current;
+  if (!t && rt->forked_co == L) t = rt->forked; /* in the child it ends, too */
   if (!t || t->co != L) return asy_resumed_by_stranger(L); /* its own task is gone */
   t->failed = status != LUA_OK && status != LUA_YIELD;
   t->packed = !t->failed && asy_pack(L, lua_gettop(L) - 1);

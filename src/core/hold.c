@@ -12,7 +12,9 @@ static const char loops_key = 0; /* registry: id → loop, weak */
 
 Loop *asy_running(lua_State *L, Runtime *rt) {
   if (!rt->running)
-    asy_error(L, ASY_ERROR, "no event loop is running: start one with asyncio.run");
+    asy_error(L, ASY_ERROR, rt->forked ? "no event loop is running in this process, which was forked from the one "
+                                         "that has it: start one with asyncio.run"
+                                       : "no event loop is running: start one with asyncio.run");
   return rt->running;
 }
 
@@ -49,7 +51,10 @@ void asy_loop_enrol(lua_State *L, const Loop *loop, int idx) {
   lua_pop(L, 1);
 }
 
-int asy_loop_closed(lua_State *L) { asy_error(L, ASY_CLOSED, "the event loop is closed"); }
+int asy_loop_closed(lua_State *L, const Loop *loop) {
+  asy_error(L, ASY_CLOSED, loop->copied ? "the event loop is the parent's: this process was forked from it"
+                                        : "the event loop is closed");
+}
 
 /* Its fields */
 
@@ -68,14 +73,14 @@ void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name) {
 }
 
 void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name) {
-  if (!push_fields(L, loop)) asy_loop_closed(L);
+  if (!push_fields(L, loop)) asy_loop_closed(L, loop);
   lua_pushvalue(L, -2);
   lua_setfield(L, -2, name);
   lua_pop(L, 2);
 }
 
 void asy_loop_subtable(lua_State *L, const Loop *loop, const char *key) {
-  if (!push_fields(L, loop)) asy_loop_closed(L);
+  if (!push_fields(L, loop)) asy_loop_closed(L, loop);
   asy_subtable(L, -1, key, 0, 0);
   lua_replace(L, -2);
 }
@@ -125,7 +130,7 @@ uint32_t asy_hold(lua_State *L, Loop *loop) {
   int held = lua_gettop(L);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
-  if (lua_isnil(L, -1)) asy_loop_closed(L);
+  if (lua_isnil(L, -1)) asy_loop_closed(L, loop);
   lua_insert(L, held);
   uint32_t slot = asy_hold_in(L, loop, held);
   lua_pop(L, 1);

@@ -88,7 +88,10 @@ int asy_impasse(lua_State *L, Impasse why, lua_State *top) {
   if (why == ASY_STRANGE_CORO && !lua_isyieldable(top) && lua_checkstack(top, 2)) why = ASY_NO_YIELD;
   push_call(L);
   const char *call = lua_tostring(L, -1);
-  if (why == ASY_NO_TASK)
+  if (why == ASY_NO_TASK && asy_runtime(L)->forked)
+    lua_pushfstring(L, "%s cannot wait in this process, which was forked from the one that has the event loop: "
+                       "asyncio.run starts one of its own", call);
+  else if (why == ASY_NO_TASK)
     lua_pushfstring(L, "%s cannot wait outside of a task: call it from a function that "
                        "asyncio.run or asyncio.create_task runs", call);
   else if (why == ASY_STRANGE_CORO)

@@ -35,6 +35,8 @@ static int close_lua_part(lua_State *L) {
 void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   Runtime *rt = loop->rt;
   Loop *outer = rt->closing;
+  fork_unwatch(&loop->fork);
+  if (loop->copied) rt->forked = NULL, rt->forked_co = NULL;
   loop->open = false;
   if (rt->running == loop) rt->running = NULL, rt->current = NULL;
   rt->closing = loop;
@@ -48,7 +50,10 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   lua_pushcfunction(L, close_lua_part);
   lua_pushlightuserdata(L, loop);
   lua_pushvalue(L, idx);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* out of memory */
+  if (loop->copied)
+    lua_pop(L, 3); /* to report is the parent's */
+  else if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+    lua_pop(L, 1); /* out of memory */
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->closing_ref);
   rt->closing = outer;
   asy_assert(!loop->open && loop->rt->running != loop);
@@ -70,6 +75,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   for (int i = rt->nhooks; i-- > 0;)
     if (rt->hooks[i]->forget) rt->hooks[i]->forget(loop);
   handles_forget(loop);
+  loop->copied = false;
   forget_nodes(&loop->ready); /* their owners may outlive the loop */
   forget_nodes(&loop->batch);
   forget_nodes(&loop->turn_end);
@@ -133,6 +139,7 @@ int asy_loop_new(lua_State *L) {
   int status = open_uv(loop);
   if (status) asy_oserror(L, status, "new_event_loop", NULL);
   loop->open = true;
+  loop_watch_forks(loop);
   list_append(&rt->loops, &loop->link);
   return 1;
 }

@@ -19,6 +19,7 @@
 #include <uv.h>
 
 #include "base/buffer.h"
+#include "base/fork.h"
 #include "base/inbox.h"
 #include "base/list.h"
 #include "base/timer.h"
@@ -86,6 +87,8 @@ typedef struct Loop {
   Runtime *rt;
   ListNode link;     /* in Runtime.loops */
   bool open, stopping, debug;
+  bool copied;       /* it is the parent's, in a forked child: no longer open, not yet closed (child.c) */
+  bool beneath;      /* ... and its run is on the C stack */
   bool reuse;        /* coroutines of tasks that have ended are used again (spare.c) */
   bool dying;        /* it runs in a finaliser of a state that is being closed (asy_is_dying) */
   bool fatal;        /* `fatal` of the loop's fields leaves run: KeyboardInterrupt */
@@ -101,6 +104,7 @@ typedef struct Loop {
   ListNode handles;  /* Handles that were made for it (handle.h) */
   ListNode guests;   /* Guests that have something to tell it */
   Inbox *inbox;
+  ForkWatch fork;
   volatile sig_atomic_t *writing; /* process_writing of the thread that runs or closes it */
   int jobs;          /* that threads do for it: a virtual clock waits for them */
   uv_loop_t uv;
@@ -221,9 +225,9 @@ static inline uint64_t loop_step_ended(Loop *loop) {
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
 
 /* Raises unless the loop is open. */
-int asy_loop_closed(lua_State *L) ASY_NORETURN;
+int asy_loop_closed(lua_State *L, const Loop *loop) ASY_NORETURN;
 static inline void asy_loop_checkopen(lua_State *L, const Loop *loop) {
-  if (!ASY_LIKELY(loop->open)) asy_loop_closed(L);
+  if (!ASY_LIKELY(loop->open)) asy_loop_closed(L, loop);
 }
 
 /* Raises KeyboardInterrupt at the next instruction that L runs, again and again until disarmed.
@@ -265,6 +269,8 @@ void asy_poll(lua_State *L, Loop *loop);
 /* uv_run, with SIGPIPE kept off what is written in there. */
 int loop_run_uv(Loop *loop, uv_run_mode mode);
 void loop_on_wakeup(uv_async_t *wakeup);
+/* Has it know when the process forks. */
+void loop_watch_forks(Loop *loop);
 /* A slice of the hunt, if one is due. */
 void asy_hunt(lua_State *L, Loop *loop);
 /* Sets slow_callback_duration. */

@@ -11,13 +11,13 @@
 /* A loop that runs is collected only when the state closes beneath it (os.exit in a task). */
 static int loop__gc(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
-  if (loop->open) asy_loop_close(L, loop, 1);
+  if (loop->open || loop->copied) asy_loop_close(L, loop, 1);
   return 0;
 }
 
 static int loop__close(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
-  if (loop->open && loop->rt->running != loop) asy_loop_close(L, loop, 1);
+  if ((loop->open || loop->copied) && loop->rt->running != loop && !loop->beneath) asy_loop_close(L, loop, 1);
   return 0;
 }
 
@@ -42,9 +42,9 @@ static int loop_stop(lua_State *L) {
 // @function Loop:close
 static int loop_close(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
-  if (loop->rt->running == loop)
+  if (loop->rt->running == loop || loop->beneath)
     return asy_error(L, ASY_ERROR, "cannot close a running event loop");
-  if (loop->open) asy_loop_close(L, loop, 1);
+  if (loop->open || loop->copied) asy_loop_close(L, loop, 1);
   return 0;
 }
 

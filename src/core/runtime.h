@@ -48,6 +48,8 @@ typedef struct LoopHooks {
   void (*leave)(lua_State *L, struct Loop *loop, int held);
   void (*report)(lua_State *L, struct Loop *loop); /* may raise; reports what was left, lost or open */
   void (*forget)(struct Loop *loop);      /* C only: libuv has closed its handles */
+  /* C only, in a forked child. live: the loop was this thread's, and open */
+  void (*in_child)(struct Loop *loop, bool live);
 } LoopHooks;
 
 #define ASY_MAX_HOOKS 12
@@ -56,6 +58,8 @@ typedef struct LoopHooks {
 typedef struct Runtime {
   struct Loop *running;  /* NULL outside run */
   struct Task *current;  /* the task whose step is under way; NULL between steps */
+  struct Task *forked;   /* in a forked child: the one that has forked; and its coroutine (child.c) */
+  lua_State *forked_co;
   ListNode loops;        /* all that aren't closed */
   uint64_t last_loop_id; /* ids are never used again: an object keeps its loop's id, not a pointer */
   uint64_t last_task;    /* tasks are numbered likewise */

@@ -15,7 +15,7 @@ static inline void run_node(lua_State *L, Loop *loop, Ready *r) {
 #if defined(ASY_CHECKS)
   int top = lua_gettop(L);
   r->run(L, loop, r);
-  asy_assert(lua_gettop(L) == top && loop->rt->running == loop && !loop->rt->current);
+  asy_assert(lua_gettop(L) == top && (loop->rt->running == loop || loop->copied) && !loop->rt->current);
 #else
   r->run(L, loop, r);
 #endif
@@ -23,7 +23,7 @@ static inline void run_node(lua_State *L, Loop *loop, Ready *r) {
 
 /* Runs the first `max` nodes of a list. */
 static void run_list(lua_State *L, Loop *loop, ListNode *list, int max) {
-  for (ListNode *node; max-- > 0 && (node = list_take(list));) {
+  for (ListNode *node; max-- > 0 && !loop->copied && (node = list_take(list));) {
     Ready *r = asy_container(node, Ready, link);
     loop->clock.steps--;
     run_node(L, loop, r);
@@ -54,6 +54,7 @@ static int loop_body(lua_State *L) {
   for (;;) {
     turn(L, loop);
     if (finished(loop)) return 0;
+    if (loop->copied) asy_loop_closed(L, loop);
     if (!loop_is_busy(loop) || !loop_poll_may_wait(loop)) asy_poll(L, loop);
   }
 }
@@ -79,6 +80,7 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   int status = lua_pcall(L, 1, 0, 0);
   rt->running = NULL;
   rt->current = NULL;
+  loop->beneath = false;
   loop->until = NULL;
   loop->stopping = false;
   lua_pushvalue(L, context);

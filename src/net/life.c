@@ -78,7 +78,7 @@ static void take_unread(int fd) {
 static void close_handle(Stream *s) {
   int fd;
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
-  if (s->handle.open && !s->out.one_way && uv_fileno(&s->uv.handle, &fd) == 0) {
+  if (s->handle.open && !s->out.one_way && !s->handle.loop->copied && uv_fileno(&s->uv.handle, &fd) == 0) {
     if (s->out.lost)
       end_by_reset(s, fd);
     else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error)
@@ -258,6 +258,7 @@ static void forget_streams(Loop *loop) {
 
 void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
   if (!s->handle.open) return;
+  if (s->handle.loop->copied) return asy_stream_abort(L, s);
   if (!stream_closing(s)) {
     mark_closing(s);
     input_pause(s);
@@ -354,6 +355,12 @@ Task *asy_stream_waiting_task(lua_State *L, const Stream *s) {
   return t;
 }
 
+int asy_stream_closed(lua_State *L, const Stream *s) {
+  bool copied = s->handle.loop && s->handle.loop->copied;
+  asy_error(L, ASY_CLOSED, copied ? "the stream is the parent's: this process was forked from it"
+                                  : "the stream is closed");
+}
+
 /* Never closed */
 
 void stream_forget_site(Stream *s) {
@@ -371,6 +378,19 @@ static void report_open(Handle *h, void *arg) {
   asy_unclosed_report(L, h->loop, lua_tostring(L, -1), "opened at", s->life.site);
   lua_pop(L, 1);
   stream_forget_site(s);
+}
+
+/* The connection is the parent's: neither bytes nor an end of it may come from here. */
+static void copy_stream(Handle *h, void *arg) {
+  Stream *s = from_handle(h);
+  (void)arg;
+  s->in.eof = true;
+  s->life.state = LIFE_ABORTED;
+  stream_forget_site(s);
+}
+
+static void in_child(Loop *loop, bool live) {
+  if (live) handles_each(loop, shut, copy_stream, NULL);
 }
 
 /* When the loop closes: those that are still open. */
@@ -423,7 +443,7 @@ static const luaL_Reg loop_methods[] = {{"_unsent", loop_unsent}, {NULL, NULL}};
 static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}};
 
 void asy_open_stream(lua_State *L) {
-  static const LoopHooks hooks = {.report = report_streams, .forget = forget_streams};
+  static const LoopHooks hooks = {.report = report_streams, .forget = forget_streams, .in_child = in_child};
   runtime_on_loop(asy_runtime(L), &hooks);
   asy_open_unclosed(L);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);

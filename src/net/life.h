@@ -29,6 +29,8 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 
 /* Closes at once; what is not sent is dropped. */
 void asy_stream_abort(lua_State *L, Stream *s);
+/* Raises: it is closed, or, in a forked child, the parent's. */
+int asy_stream_closed(lua_State *L, const Stream *s) ASY_NORETURN;
 
 /* What isn't sent by now never will be: the peer will see a reset, which its user's own abort is not. */
 void stream_lose_pending(Stream *s);

@@ -45,7 +45,8 @@ static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
 
 static void remove_file(const Listener *l) {
   struct stat st;
-  if (l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
+  bool ours = !l->handle.loop || !l->handle.loop->copied; /* else the parent listens there */
+  if (ours && l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
 }
 
 /* Ending */

@@ -56,6 +56,7 @@ static Stream *resumed(Task *t) {
 /* The call starts: nobody else may be reading. The task that should give way first, or NULL: the budget counts
 ** only what is at hand. */
 static Task *begin(lua_State *L, Stream *s) {
+  if (s->in.eof && s->handle.loop && s->handle.loop->copied) asy_stream_closed(L, s);
   if (s->in.reader) {
     asy_task_push(L, s->in.reader);
     asy_task_name(L, s->in.reader, -1);

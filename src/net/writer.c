@@ -27,7 +27,7 @@ static int raise_write_error(lua_State *L, Stream *s, int status) { return asy_p
 
 /* Raises unless something can be written. */
 static void check_writable(lua_State *L, Stream *s) {
-  if (stream_closing(s) || !s->handle.open) asy_error(L, ASY_CLOSED, "the stream is closed");
+  if (stream_closing(s) || !s->handle.open) asy_stream_closed(L, s);
   if (s->out.error) raise_write_error(L, s, s->out.error);
   if (s->out.eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
   if (s->in.error == UV_ECONNRESET) raise_write_error(L, s, s->in.error);

@@ -72,7 +72,7 @@ static void drop(lua_State *L, Watch *w) {
 
 static void drop_if_unwanted(lua_State *L, Watch *w) {
   if (wanted(w) || !w->listed) return;
-  pollset_remove(w->all->set, w->fd);
+  if (!w->all->handle.loop->copied) pollset_remove(w->all->set, w->fd); /* the set is the parent's, too */
   drop(L, w);
 }
 

@@ -2,7 +2,7 @@
 ** signal.c - Loop:add_signal_handler, and SIGINT while asyncio.run runs.
 **
 ** SIGINT is taken with a sigaction of our own: libuv's handler could only tell a loop that turns.
-** One loop of the process owns it; `owner` is the only mutable static of asyncio.core. The first
+** One loop of the process owns it; `owner` is one of the two mutable statics of asyncio.core. The first
 ** SIGINT wakes the loop, which calls the Interrupt's function: that cancels a task. A second one, where the
 ** first came to nothing, raises KeyboardInterrupt in the Lua code that runs, and has the function called again.
 ** A third takes the default action, whatever the program does meanwhile. The first has been answered once
@@ -248,6 +248,15 @@ static void release_at_close(lua_State *L, Loop *loop, int held) {
   if (loop->on_interrupt) release(asy_container(loop->on_interrupt, Interrupt, ready));
 }
 
+/* SIGINT is whose it was before: the loop doesn't turn any more. */
+static void in_child(Loop *loop, bool live) {
+  (void)live;
+  if (!loop->on_interrupt) return;
+  Interrupt *it = asy_container(loop->on_interrupt, Interrupt, ready);
+  begin_anew(it);
+  release(it);
+}
+
 static int interrupt__gc(lua_State *L) {
   Interrupt *it = asy_test(L, ASY_RUNTIME(L), 1, ASY_INTERRUPT);
   if (it) release(it);
@@ -419,7 +428,7 @@ static const luaL_Reg functions[] = {
 
 /* stack: module */
 void asy_open_signal(lua_State *L) {
-  static const LoopHooks hooks = {.leave = release_at_close};
+  static const LoopHooks hooks = {.leave = release_at_close, .in_child = in_child};
   runtime_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);

@@ -10,6 +10,7 @@
 #include "open.h"
 
 #include "base/alloc.h"
+#include "base/fork.h"
 #include "base/mutex.h"
 #include "core/error.h"
 #include "core/options.h"
@@ -26,6 +27,7 @@ typedef struct Item {
 
 typedef struct Channel {
   Shared shared;       /* first */
+  ForkWatch fork;
   uv_mutex_t lock;     /* guards all below */
   ListNode items;
   ListNode getters, putters; /* Waits */
@@ -64,8 +66,15 @@ static void channel_free(Shared *record, ListNode *dead) {
     parcel_free_into(&item->parcel, dead);
     mem_free(item);
   }
+  fork_unwatch(&c->fork);
   uv_mutex_destroy(&c->lock);
   mem_free(c);
+}
+
+/* A thread that the child hasn't got may hold it. */
+static void in_child(ForkWatch *w, bool ours) {
+  (void)ours;
+  mutex_init(&asy_container(w, Channel, fork)->lock);
 }
 
 static const SharedClass CHANNEL = {ASY_CHANNEL, "asyncio.Channel", "channel", channel_free};
@@ -533,6 +542,7 @@ static int channel_new(lua_State *L) {
   list_init(&c->getters);
   list_init(&c->putters);
   c->max = max > 0 ? max : 0;
+  fork_watch(&c->fork, in_child);
   *box = &c->shared;
   return 1;
 }

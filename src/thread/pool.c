@@ -18,6 +18,7 @@
 
 #include "base/alloc.h"
 #include "base/detached.h"
+#include "base/fork.h"
 #include "base/mutex.h"
 #include "core/process.h"
 #include "thread/job.h"
@@ -29,6 +30,9 @@
 #define MAX_SPARE ASY_KEEP(128)
 
 struct Pool {
+  ForkWatch fork;
+  bool copied;    /* it is the parent's, in a forked child: its threads are not here */
+
   /* of the thread that makes its jobs, and on cache lines of its own */
   ListNode spare; /* Jobs to be used again */
   int nspare;
@@ -58,6 +62,16 @@ struct Pool {
 
 static const char NO_MEMORY[] = "not enough memory for a worker's Lua state";
 
+/* Its locks may be held by threads that the child hasn't got. */
+static void in_child(ForkWatch *w, bool ours) {
+  Pool *pool = asy_container(w, Pool, fork);
+  if (!ours) return;
+  pool->copied = pool->shut = true;
+  mutex_init(&pool->lock);
+  uv_cond_init(&pool->work);
+  uv_cond_init(&pool->ended);
+}
+
 Pool *pool_new(int max_workers, const char *name, const WorkerTemplate *t, Setup *setup) {
   Pool *pool = mem_calloc(1, sizeof *pool);
   if (!pool) return NULL;
@@ -72,6 +86,7 @@ Pool *pool_new(int max_workers, const char *name, const WorkerTemplate *t, Setup
   pool->template = *t;
   pool->setup = setup;
   snprintf(pool->name, sizeof pool->name, "%s", name);
+  fork_watch(&pool->fork, in_child);
   return pool;
 no_ended:
   uv_cond_destroy(&pool->work);
@@ -89,6 +104,7 @@ static Pool *pool_ref(Pool *pool) {
 
 void pool_unref(Pool *pool) {
   if (atomic_fetch_sub(&pool->refs, 1) != 1) return;
+  fork_unwatch(&pool->fork);
   uv_cond_destroy(&pool->ended);
   uv_cond_destroy(&pool->work);
   uv_mutex_destroy(&pool->lock);
@@ -174,7 +190,7 @@ static void set_broken(Job *job, const char *why) {
 /* Under the lock */
 
 static bool settled(const Pool *pool) {
-  return (pool->shut || pool->broken) && pool->threads == pool->lost;
+  return pool->copied || ((pool->shut || pool->broken) && pool->threads == pool->lost);
 }
 
 /* Something has changed that settled() looks at. */
@@ -387,7 +403,7 @@ void pool_cancel(Job *job) {
   bool waiting = list_linked(&job->in_pool.link);
   if (waiting && !job->watches) pool->queued--;
   list_remove(&job->in_pool.link);
-  if (job->in_pool.worker) {
+  if (job->in_pool.worker && !pool->copied) {
     atomic_store(&job->cancelled, true);
     pool->lost++;
     worker_interrupt(job->in_pool.worker);

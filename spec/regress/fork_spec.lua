@@ -1,0 +1,389 @@
+-- A forked child: its copies of the parent's loop, streams and threads touch nothing of the parent's, however it ends.
+-- The programs run in processes of their own, with a module in C that forks.
+local t = require "helper"
+
+TestForkedChild = {}
+TestForkedChildsSignals = {}
+TestForkedChildsThreads = {}
+TestForkedChildsWords = {}
+
+local MODULE = [[
+#include <lauxlib.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static int l_fork(lua_State *L) { lua_pushinteger(L, fork()); return 1; }
+static int l_wait(lua_State *L) {
+  int status = 0;
+  alarm(60);
+  waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0);
+  alarm(0);
+  lua_pushinteger(L, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  return 1;
+}
+static int l_kill(lua_State *L) {
+  kill((pid_t)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2));
+  return 0;
+}
+static int l_raise(lua_State *L) { raise((int)luaL_checkinteger(L, 1)); return 0; }
+static int l_exit(lua_State *L) { _exit((int)luaL_checkinteger(L, 1)); return 0; }
+static int l_pause(lua_State *L) { (void)L; sleep(60); return 0; }
+static int l_socketpair(lua_State *L) {
+  int ends[2];
+  if (pipe(ends)) return 0;
+  lua_pushinteger(L, ends[0]);
+  lua_pushinteger(L, ends[1]);
+  return 2;
+}
+static int l_write(lua_State *L) {
+  size_t n;
+  const char *s = luaL_checklstring(L, 2, &n);
+  lua_pushboolean(L, write((int)luaL_checkinteger(L, 1), s, n) == (ssize_t)n);
+  return 1;
+}
+int luaopen_forky(lua_State *L);
+int luaopen_forky(lua_State *L) {
+  static const luaL_Reg functions[] = {{"fork", l_fork}, {"wait", l_wait}, {"kill", l_kill}, {"pause", l_pause},
+                                       {"raise", l_raise}, {"_exit", l_exit},
+                                       {"pipe", l_socketpair}, {"write", l_write}, {NULL, NULL}};
+  luaL_newlib(L, functions);
+  return 1;
+}
+]]
+
+local folder -- of the built module; false: it can't be had
+
+local function build()
+  local name = os.tmpname()
+  os.remove(name)
+  assert(os.execute(("mkdir '%s'"):format(name)))
+  do
+    local file <close> = assert(io.open(name .. "/forky.c", "w"))
+    file:write(MODULE)
+  end
+  local built = os.execute(("%s -shared -fPIC %s -o '%s/forky.so' '%s/forky.c' >/dev/null 2>&1"):format(
+    os.getenv "CC" or "cc", t.cflags, name, name))
+  folder = built and name
+end
+
+local PRELUDE = [[
+  package.cpath = "%s/?.so;" .. package.cpath
+  io.stdout:setvbuf "no"
+  local forky, asyncio = require "forky", require "asyncio"
+  local function echo(reader, writer)
+    for line in reader:lines() do writer:send(line, "\n") end
+  end
+  local function serve() return asyncio.start_server(echo, "127.0.0.1", 0) end
+  local function connect(server) return asyncio.open_connection("127.0.0.1", server:sockets()[1].port) end
+  local function ask(reader, writer)
+    return asyncio.wait_for(function()
+      writer:send "hello\n"
+      return reader:readline():sub(1, -2)
+    end, 10)
+  end
+  --- Runs fn in a child; its status.
+  local function child(fn, ...)
+    local pid = forky.fork()
+    if pid ~= 0 then return forky.wait(pid) end
+    local ok, err = pcall(fn, ...)
+    if not ok then print("the child failed", err) end
+    if threads and os.getenv "ASAN_OPTIONS" then -- what those had allocated is a leak here, to who looks for leaks
+      forky._exit(ok and 0 or 1)
+    end
+    os.exit(ok and 0 or 1, true)
+  end
+]]
+
+--- Runs a program; it prints these lines and ends well.
+local function assert_prints(expected, source)
+  if folder == nil then build() end
+  if not folder then t.skip "no compiler for a module in C" end
+  local out, err, code = t.lua(PRELUDE:format(folder) .. source)
+  t.assertEquals({ out, err, code }, { expected, "", 0 })
+end
+
+-- connections and servers
+
+local function leaves_the_parent_alone(ending)
+  assert_prints("0 hello\n hello\nnew hello\n", ([[
+    asyncio.run(function()
+      local server <close> = serve()
+      local reader, writer = connect(server)
+      local idle = asyncio.create_task(function() return reader:readline() end)
+      asyncio.sleep(0.01)
+      idle:cancel()
+      asyncio.sleep(0)
+      io.write(child(function() %s end), " ", ask(reader, writer), "\n")
+      io.write(" ", ask(reader, writer), "\n")
+      io.write("new ", ask(connect(server)), "\n")
+      server:abort_clients()
+    end)
+  ]]):format(ending))
+end
+
+function TestForkedChild:test_that_closes_its_state_leaves_the_parent_alone() leaves_the_parent_alone "" end
+
+function TestForkedChild:test_that_collects_leaves_the_parent_alone()
+  leaves_the_parent_alone "reader, writer = nil collectgarbage() collectgarbage()"
+end
+
+function TestForkedChild:test_that_closes_everything_by_hand_leaves_the_parent_alone()
+  leaves_the_parent_alone [[
+    writer:close()
+    server:close()
+    server:close_clients()
+  ]]
+end
+
+function TestForkedChild:test_that_aborts_leaves_the_parent_alone()
+  leaves_the_parent_alone "writer:abort() server:abort_clients()"
+end
+
+function TestForkedChild:test_that_runs_a_loop_of_its_own_leaves_the_parent_alone()
+  leaves_the_parent_alone [[
+    for _ = 1, 2 do
+      assert(asyncio.run(function()
+        local own <close> = serve()
+        local r, w = connect(own)
+        local line = ask(r, w)
+        w:close()
+        return line
+      end) == "hello")
+    end
+  ]]
+end
+
+function TestForkedChild:test_whose_main_returns_ends_in_the_ordinary_way()
+  assert_prints("child result\nparent result 0\n", [[
+    local pid
+    local result = asyncio.run(function()
+      local server <close> = serve()
+      local other = asyncio.create_task(asyncio.sleep, 1000)
+      pid = forky.fork()
+      if pid == 0 then return "result" end
+      local status = forky.wait(pid)
+      local line = ask(connect(server))
+      server:abort_clients()
+      assert(line == "hello")
+      return "result " .. status
+    end)
+    print((pid == 0 and "child " or "parent ") .. result)
+  ]])
+end
+
+function TestForkedChild:test_whose_main_fails_does_so_there()
+  assert_prints("boom\nstatus 0\n", [[
+    local pid
+    local ok, err = pcall(asyncio.run, function()
+      pid = forky.fork()
+      if pid == 0 then error("boom", 0) end
+      return forky.wait(pid)
+    end)
+    print(pid == 0 and err:match "^[^\n]*" or "status " .. err)
+  ]])
+end
+
+function TestForkedChild:test_sends_nothing_of_what_was_written_before()
+  assert_prints("0\nbefore\n", [[
+    asyncio.run(function()
+      local got = asyncio.get_running_loop():create_future()
+      local server <close> = asyncio.start_server(function(reader) got:set_result(reader:read(-1)) end, "127.0.0.1", 0)
+      local _, writer = connect(server)
+      writer:write "before"
+      print(child(function() writer = nil collectgarbage() end))
+      asyncio.sleep(0.01)
+      writer:close()
+      print(asyncio.await(got))
+    end)
+  ]])
+end
+
+function TestForkedChild:test_leaves_the_file_of_a_unix_server_and_its_watched_descriptors()
+  assert_prints("0\nhello\nreadable\n", [[
+    local path = os.tmpname()
+    os.remove(path)
+    asyncio.run(function()
+      local server <close> = asyncio.start_unix_server(echo, path)
+      local from, to = forky.pipe()
+      local loop = asyncio.get_running_loop()
+      local readable = loop:create_future()
+      loop:add_reader(from, function()
+        loop:remove_reader(from)
+        readable:set_result "readable"
+      end)
+      asyncio.sleep(0)
+      print(child(function() server:close() end))
+      print(ask(asyncio.open_unix_connection(path)))
+      forky.write(to, "x")
+      print(asyncio.wait_for(readable, 10))
+      server:abort_clients()
+    end)
+  ]])
+end
+
+function TestForkedChild:test_of_a_child_leaves_both_alone()
+  assert_prints("0\nhello\n", [[
+    asyncio.run(function()
+      local server <close> = serve()
+      print(child(function()
+        asyncio.run(function()
+          local own <close> = serve()
+          local status = child(function() end)
+          local r, w = connect(own)
+          assert(status == 0 and ask(r, w) == "hello")
+          w:close()
+        end)
+      end))
+      print(ask(connect(server)))
+      server:abort_clients()
+    end)
+  ]])
+end
+
+-- signals
+
+local function assert_ends_the_child_alone(name, number)
+  assert_prints(("status %d\nparent\n"):format(128 + number), ([[
+    asyncio.run(function()
+      local loop = asyncio.get_running_loop()
+      local called = 0
+      loop:add_signal_handler("%s", function() called = called + 1 end)
+      asyncio.sleep(0)
+      local pid = forky.fork()
+      if pid == 0 then
+        forky.pause()
+        os.exit(7, false)
+      end
+      forky.kill(pid, %d)
+      print("status " .. forky.wait(pid))
+      asyncio.sleep(0.05)
+      assert(called == 0)
+      print "parent"
+    end)
+  ]]):format(name, number))
+end
+
+function TestForkedChildsSignals:test_end_it_alone() assert_ends_the_child_alone("SIGTERM", 15) end
+
+function TestForkedChildsSignals:test_are_whose_they_were_before_also_Ctrl_C()
+  assert_prints("status 130\nparent\n", [[
+    asyncio.run(function()
+      local pid = forky.fork()
+      if pid == 0 then
+        forky.raise(2) -- lua's own handler, which gives way to the default action
+        forky.raise(2)
+        os.exit(0, true)
+      end
+      print("status " .. forky.wait(pid))
+      asyncio.sleep(0.01)
+      print "parent"
+    end)
+  ]])
+end
+
+-- threads
+
+function TestForkedChildsThreads:test_wait_for_no_thread_of_the_parents()
+  assert_prints("0\n7\n", [[
+    asyncio.run(function()
+      threads = true
+      local pool <close> = asyncio.ThreadPoolExecutor(2)
+      local slow = pool:submit(function() require "asyncio".blocking_sleep(0.2) return 7 end)
+      asyncio.to_thread(function() end)
+      print(child(function()
+        local ok, err = pcall(pool.submit, pool, function() end)
+        assert(not ok)
+        pool:shutdown()
+        asyncio.run(function() assert(asyncio.to_thread(function() return 5 end) == 5) end)
+      end))
+      print(asyncio.await(slow))
+    end)
+  ]])
+end
+
+function TestForkedChildsThreads:test_hold_no_lock_there()
+  assert_prints("true\n", [[
+    asyncio.run(function()
+      threads = true
+      local jobs, results = asyncio.Channel(), asyncio.Channel()
+      local worker = asyncio.create_task(asyncio.to_thread, function()
+        for _, x in jobs:iter() do results:put(x) end
+      end)
+      local failed = 0
+      for i = 1, 30 do
+        for j = 1, 20 do jobs:put(j) end
+        failed = failed + child(function() jobs:qsize() jobs:close() end)
+        for j = 1, 20 do results:get() end
+      end
+      print(failed == 0)
+      jobs:close()
+      asyncio.await(worker)
+    end)
+  ]])
+end
+
+-- what its methods say
+
+function TestForkedChildsWords:test_tell_what_is_the_matter()
+  assert_prints([[
+ClosedError: the event loop is the parent's: this process was forked from it
+ClosedError: the stream is the parent's: this process was forked from it
+ClosedError: the stream is the parent's: this process was forked from it
+asyncio.sleep cannot wait in this process, which was forked from the one that has the event loop: asyncio.run starts one of its own
+no event loop is running in this process, which was forked from the one that has it: start one with asyncio.run
+cannot close a running event loop
+0
+]], [[
+    asyncio.run(function()
+      local server <close> = serve()
+      local reader, writer = connect(server)
+      local loop = asyncio.get_running_loop()
+      print(child(function()
+        local function say(...)
+          local _, err = pcall(...)
+          print((tostring(err):gsub("^%S+:%d+: ", "")))
+        end
+        say(loop.call_soon, loop, print)
+        say(reader.readline, reader)
+        say(writer.write, writer, "x")
+        say(asyncio.sleep, 1)
+        say(asyncio.create_task, print)
+        say(loop.close, loop)
+        assert(loop:is_closed() and writer:is_closing() and not asyncio.current_task())
+        assert(tostring(loop) and tostring(reader) and tostring(writer) and tostring(server))
+      end))
+      server:abort_clients()
+    end)
+  ]])
+end
+
+function TestForkedChildsWords:test_tell_the_other_tasks_nothing()
+  assert_prints("ClosedError: the event loop is the parent's: this process was forked from it\nonce\n0\n", [[
+    local pid, status
+    local ok, err = pcall(asyncio.run, function()
+      local turn = asyncio.Event()
+      asyncio.create_task(function()
+        turn:wait()
+        pid = forky.fork()
+        if pid ~= 0 then status = forky.wait(pid) end
+      end)
+      asyncio.create_task(function()
+        turn:wait()
+        print(pid == 0 and "twice" or "once")
+      end)
+      turn:set()
+      asyncio.sleep(0.01)
+    end)
+    if pid == 0 then
+      print((tostring(err):match "^[^\n]*"))
+    else
+      print(status)
+    end
+  ]])
+end
+
+function TestForkedChild:test_is_the_last_which_removes_the_module()
+  if folder then os.execute(("rm -r '%s'"):format(folder)) end
+end
+
+t.finish()
