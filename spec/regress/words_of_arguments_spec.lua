@@ -210,6 +210,7 @@ local WRONG = {
   { "writer:set_write_buffer_limits(5)", "set_write_buffer_limits" },
   { "condition:notify('1')", "notify", "number expected, got string" },
   { "condition:wait_for(5)", "wait_for" },
+  { "channel:close(1)", "close", "boolean expected, got number" },
   { "queue:shutdown(1)", "shutdown", "boolean expected, got number" },
   { "future:remove_done_callback()", "remove_done_callback" },
   { "limit:reschedule('1')", "reschedule" },
@@ -224,7 +225,7 @@ function TestArgument:test_errors_are_the_callers()
     local env = setmetatable({
       asyncio = asyncio, testing = testing, loop = loop, task = task, nothing = nothing, group = all.TaskGroup,
       pool = all.ThreadPoolExecutor, reader = all.StreamReader, writer = all.StreamWriter, condition = all.Condition,
-      queue = all.Queue, future = all.Future, limit = all.Timeout,
+      queue = all.Queue, channel = all.Channel, future = all.Future, limit = all.Timeout,
     }, { __index = _G })
     for _, case in ipairs(WRONG) do
       local call = assert(load("local _ = nil\n" .. case[1], "=" .. HERE, "t", env))
@@ -234,6 +235,21 @@ function TestArgument:test_errors_are_the_callers()
       if case[3] then t.assertStrContains(err, case[3], false, case[1]) end
     end
   end)
+end
+
+--- What takes anything, or nothing.
+local TAKES_ANYTHING = {
+  "get_running_loop", "get_event_loop", "new_event_loop", "current_task", "isfuture", "pcall", "run", "shield",
+  "to_thread", "thread_cancelled", "stdout", "stderr", "traceback", "LifoQueue", "PriorityQueue", "BoundedSemaphore",
+}
+
+function TestArgument:test_errors_of_every_function_were_tried()
+  local tried = {}
+  for _, name in ipairs(TAKES_ANYTHING) do tried[name] = true end
+  for _, case in ipairs(WRONG) do tried[case[2]] = true end
+  for name, value in pairs(asyncio) do
+    if type(value) == "function" then t.assertTrue(tried[name], "no wrong call of asyncio." .. name) end
+  end
 end
 
 function TestArgument:test_a_function_that_pcall_calls_has_its_public_name()

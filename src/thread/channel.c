@@ -469,11 +469,12 @@ static int channel_put_nowait(lua_State *L) {
 // @tparam[opt=false] boolean immediate throw away what is in it, too
 static int channel_close(lua_State *L) {
   Channel *c = check_channel(L);
+  bool immediate = asy_checkboolean(L, 2);
   ListNode thrown;
   list_init(&thrown);
   uv_mutex_lock(&c->lock);
   c->closed = true;
-  for (ListNode *node; lua_toboolean(L, 2) && (node = list_take(&c->items)); c->count--) list_append(&thrown, node);
+  for (ListNode *node; immediate && (node = list_take(&c->items)); c->count--) list_append(&thrown, node);
   for (Wait *w; (w = first(&c->putters));) decide(w, CLOSED);
   for (Wait *w; (w = first(&c->getters));) decide(w, CLOSED);
   uv_mutex_unlock(&c->lock);
