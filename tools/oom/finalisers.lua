@@ -699,6 +699,14 @@ simple("thread", { with_threads }, {
   map = function(o) return o.executor:map(math.abs, { -1, 2 }) end,
   default = function() return asyncio.to_thread(math.max, 1, 2) end,
   failing = function() pcall(asyncio.to_thread, error, { 1 }) end,
+  renewed = function()
+    local path = package.path
+    local _ <close> = setmetatable({}, { __close = function() package.path = path end })
+    asyncio.to_thread(math.max, 1, 2)
+    package.path = path .. ";/late/?.lua"
+    local there = asyncio.to_thread(function() return package.path end)
+    if there ~= package.path then host.wrong "a worker has an old path" end
+  end,
   shutdown = function(o) o.executor:shutdown() end,
   executor = function() local _ <close> = asyncio.ThreadPoolExecutor(1) end,
   executor_tostring = function(o) return tostring(o.executor) end,
@@ -708,6 +716,11 @@ simple("thread", { with_threads }, {
     sleep(0)
     pcall(o.channel.put_nowait, o.channel, 1)
     return pcall(await, task)
+  end,
+  channel_emptied = function()
+    local channel = asyncio.Channel()
+    channel:put { channel, {} }
+    channel:close(true)
   end,
   channel_tostring = function(o) return tostring(o.channel) end,
   remote = function(o) o.remote:call_soon_threadsafe(function() end) sleep(0) end,

@@ -55,7 +55,8 @@ end)
 bare("channels in channels", function()
   local one, other, itself = asyncio.Channel(), asyncio.Channel(), asyncio.Channel()
   local made <close> = setmetatable({}, { __close = function()
-    for _, channel in ipairs { one, other, itself } do channel:close(true) end
+    one:close(true) -- without a table, since there may be no memory for one
+    itself:close(true)
   end })
   one:put_nowait { other, made = #made }
   other:put_nowait(one)
@@ -66,6 +67,19 @@ bare("channels in channels", function()
     channel:put_nowait(outermost)
     outermost = channel
   end
+end)
+
+part("workers with other paths", function()
+  local path = package.path
+  local _ <close> = setmetatable({}, { __close = function()
+    package.path, package.preload["spec.late"] = path, nil
+  end })
+  package.preload["spec.late"] = function() return "the plugin" end
+  for i = 1, 2 do
+    package.path = path .. ";/late/?.lua" .. i
+    assert(asyncio.to_thread(function() return package.path end) == package.path)
+  end
+  assert(asyncio.to_thread(function() return require "spec.late" end) == "the plugin")
 end)
 
 part("tasks", function()
