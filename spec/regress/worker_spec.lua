@@ -101,6 +101,19 @@ function TestWorkerPaths:test_that_a_job_has_set_stay()
   end)
 end
 
+function TestWorkerPaths:test_of_a_state_without_the_libraries_do_no_harm()
+  with_paths(function(path)
+    local function take_away()
+      io, os, math, debug, package, require = nil -- luacheck: ignore
+    end
+    to_thread(take_away)
+    package.path = path .. ";/late/?.lua"
+    t.assertEquals(to_thread(function() return package end), nil)
+    local pool <close> = asyncio.ThreadPoolExecutor { max_workers = 1, initializer = take_away }
+    t.assertEquals(await(pool:submit(function() return io end)), nil)
+  end)
+end
+
 TestWorkerLeavings = {}
 
 --- Each case: what a job does, and what the next one must not notice of it.

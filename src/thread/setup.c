@@ -195,7 +195,7 @@ enum { GIVEN = VALUES + 1, GIVEN_PRELOAD, PACKAGE, GLOBALS, PRELOAD }; /* on the
 
 /* stack: the five values, given, given preload */
 static void apply(lua_State *L, bool first) {
-  lua_getglobal(L, LUA_LOADLIBNAME);
+  push_package(L); /* not the global: a job may have taken that away */
   lua_pushglobaltable(L);
   lua_getfield(L, PACKAGE, "preload");
   give(L, PACKAGE, "path", PATH, GIVEN, first);

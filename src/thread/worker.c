@@ -132,15 +132,16 @@ static int redirect(lua_State *L) {
 
 static void watch_files(lua_State *L) {
   static const char *const NAMES[] = {"input", "output"};
-  lua_getglobal(L, LUA_IOLIBNAME);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_IOLIBNAME) != LUA_TTABLE) return; /* the initializer's business */
   for (int i = 0; i < 2; i++) {
     lua_getfield(L, LUA_REGISTRYINDEX, FILES[i]);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &FILES[i]);
-    if (lua_getfield(L, -1, NAMES[i]) != LUA_TFUNCTION) return; /* the initializer's business */
+    if (lua_getfield(L, -1, NAMES[i]) != LUA_TFUNCTION) return;
     lua_pushcclosure(L, redirect, 1);
     lua_setfield(L, -2, NAMES[i]);
   }
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 static void put_files_back(lua_State *L, Worker *w) {
