@@ -73,13 +73,13 @@ local function add_frames(lines, task, depth)
   end
 end
 
---- What stands below a task and has not been told yet: each once, and told now.
+--- What stands below a task and has not been told yet, each once: counted now, and perhaps told elsewhere.
 local function all_below(task, nodes, told)
   local found = {}
   local function add(list)
     for _, other in ipairs(list) do
       if not told[other] then
-        told[other] = true
+        told[other] = "counted"
         found[#found + 1] = other
       end
     end
@@ -115,10 +115,7 @@ local function add_rest(lines, task, nodes, depth, path, told)
   if #innermost == 0 then innermost[1] = below[#below] end
   local more = #below - #innermost
   if more > 0 then lines[#lines + 1] = ("%s- ... %d more"):format((" "):rep(4 * depth - 2), more) end
-  for _, other in ipairs(innermost) do
-    told[other] = nil
-    add_task(lines, other, nodes, depth, path, told)
-  end
+  for _, other in ipairs(innermost) do add_task(lines, other, nodes, depth, path, told) end
 end
 
 --- Adds a task and, below it, what it awaits. path: the tasks above it; told: those told at length.
@@ -133,7 +130,7 @@ function add_task(lines, task, nodes, depth, path, told)
   if path[task] then
     lines[#lines + 1] = head .. ": a cycle, it waits for itself"
     return
-  elseif told[task] then
+  elseif told[task] == true then
     lines[#lines + 1] = head .. " (see above)"
     return
   end
@@ -141,7 +138,7 @@ function add_task(lines, task, nodes, depth, path, told)
   add_frames(lines, task, depth)
   path[task], told[task] = true, true
   for _, other in ipairs(node.awaited) do
-    if depth < MAX_DEPTH or told[other] then add_task(lines, other, nodes, depth + 1, path, told) end
+    if depth < MAX_DEPTH or told[other] == true then add_task(lines, other, nodes, depth + 1, path, told) end
   end
   if depth >= MAX_DEPTH then add_rest(lines, task, nodes, depth + 1, path, told) end
   path[task] = nil

@@ -119,6 +119,29 @@ function TestDeepGraph:test_grows_with_the_number_of_tasks_not_with_its_square()
   t.assertTrue(#b < #a + 100)
 end
 
+-- What was only counted is told where it is met again.
+function TestDeepGraph:test_that_left_a_task_out_tells_it_elsewhere()
+  t.run(function()
+    local function chain(left)
+      if left == 1 then asyncio.sleep(60) else asyncio.await(asyncio.create_task(chain, left - 1)) end
+    end
+    local first = asyncio.create_task(chain, 80)
+    asyncio.sleep(1)
+    local sixtieth
+    for _, task in ipairs(asyncio.all_tasks()) do
+      if task:get_name() == first:get_name():gsub("%d+", function(n) return n + 59 end) then sixtieth = task end
+    end
+    local other = asyncio.create_task { function() asyncio.await(sixtieth) end, name = "other" }
+    asyncio.sleep(1)
+    local text = asyncio.format_call_graph "all"
+    t.assertStrContains(text, "- ... 38 more\n")
+    t.assertEquals(count(text, sixtieth:get_name():gsub("%-", "%%-") .. "' awaits\n"), 1)
+    first:cancel()
+    asyncio.wait { first, other }
+    t.assertTrue(other:cancelled())
+  end)
+end
+
 -- What stands below is told once, however many ways lead there.
 function TestDeepGraph:test_of_what_many_wait_for_below_a_deep_chain_tells_each_task_once()
   t.run(function()

@@ -188,6 +188,7 @@ function TestWorkerLeavings:test_io_output_does_what_it_did()
       io.input(file)
       return io.read "a"
     end, name)), "through io.write")
+    t.assertErrorMsgContains("#1 to 'output'", await, pool:submit(function() io.output {} end))
     t.assertErrorMsgContains("No such file", await, pool:submit(function() io.input "/nowhere/at all" end))
     os.remove(name)
   end)

@@ -123,7 +123,10 @@ static const char *const FILES[] = {"_IO_input", "_IO_output"};
 /* io.input or io.output, noting that it was called. Upvalue: the function. */
 static int redirect(lua_State *L) {
   Worker *w = asy_runtime(L)->worker;
-  if (lua_gettop(L)) w->redirected = true;
+  if (!lua_isnoneornil(L, 1)) {
+    if (!lua_isstring(L, 1)) luaL_checkudata(L, 1, LUA_FILEHANDLE); /* the error names this function */
+    w->redirected = true;
+  }
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
