@@ -86,6 +86,7 @@ build = {
         "src/dev/testing.c",
         "src/net/address.c",
         "src/net/connect.c",
+        "src/net/handler.c",
         "src/net/input.c",
         "src/net/life.c",
         "src/net/listener.c",

@@ -4,7 +4,7 @@
 ** The callback of a listener's poll accepts; a Ready makes the streams and tasks. While a server listens or
 ** has clients the loop holds it.
 */
-#include "net/stream.h"
+#include "net/server.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,55 +16,13 @@
 #include "core/error.h"
 #include "core/options.h"
 #include "core/report.h"
-#include "core/trace.h"
-#include "net/input.h"
 #include "net/life.h"
-#include "net/listener.h"
-#include "net/output.h"
-#include "net/peer.h"
 #include "net/unclosed.h"
 #include "open.h"
 
-#define ACCEPTS 32                /* connections taken in one callback, so that others get a turn */
-#define RETRY_NS (NS_PER_S / 10)  /* after running out of descriptors */
-#define PATIENCE (5 * NS_PER_S)   /* then whoever waits for a server's connections is told which they are */
-#define TOLD 10                   /* of so many what they wait for */
-
-typedef struct Server {
-  Loop *loop;           /* valid while there is a loop with this id */
-  uint64_t loop_id;
-  uint32_t slot;        /* where the loop holds it; 0: it doesn't */
-  ListNode listeners;   /* Listeners, one for each address; none once it, or its loop, is closed */
-  ListNode clients;     /* Streams */
-  Waitq closers;        /* wait_closed, <close>, serve_forever */
-  Ready spawn;          /* makes streams of what was accepted */
-  Timer retry;          /* after descriptors ran out */
-  Timer patience;       /* while its connections are waited for, if it is closed */
-  char address[ASY_ADDRESS_TEXT]; /* in words: where it listens, or the first such place */
-  lua_Integer served, failed, reset; /* connections so far; whose handler failed, or lost its peer */
-  Accepted accepted[ACCEPTS];
-  int naccepted, nserved; /* of these, first come first served; both 0 once all are */
-  size_t limit;         /* of the streams' input */
-  uint64_t linger_ns;   /* close_timeout */
-  ListenOptions options; /* of its listeners */
-  char *site;           /* debug mode: where it was started; or NULL */
-  bool serving;         /* its listeners are polled, unless descriptors ran out */
-  bool closed;          /* has no listeners any more */
-  bool starved;         /* out of descriptors, and that has been reported */
-  bool impatient;       /* `patience` has run out, and that is to be reported */
-} Server;
-
-/* The task of a handler: its owner is the Stream. */
-typedef struct Handler {
-  Task task;
-  IpAddress peer; /* family AF_UNIX: then where it listens ... */
-  char address[]; /* ... stands here */
-} Handler;
-
-#define HANDLER_UV 1 /* user values: the handler, and the context that its tasks begin with */
-#define CONTEXT_UV 2
-
-static const char serve_key = 0; /* registry: serve_protected, called for each connection */
+#define RETRY_NS (NS_PER_S / 10) /* after running out of descriptors */
+#define PATIENCE (5 * NS_PER_S)  /* then whoever waits for a server's connections is told which they are */
+#define TOLD 10                  /* of so many what they wait for */
 
 static Server *check_server(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
@@ -101,16 +59,12 @@ static void starve(Server *sv) {
     listen_stop(sv); /* without a timer it tries again at once */
 }
 
-static void wake_spawn(Server *sv) {
-  if (!list_linked(&sv->spawn.link)) loop_ready(sv->loop, &sv->spawn);
-}
-
 static void on_poll(uv_poll_t *poll, int status, int events) {
   const Listener *l = asy_container(poll, Listener, poll);
   Server *sv = l->server;
   (void)status;
   (void)events;
-  while (sv->naccepted < ACCEPTS) {
+  while (sv->naccepted < SERVER_ACCEPTS) {
     if (listener_accept(l, &sv->accepted[sv->naccepted])) {
       sv->naccepted++;
       continue;
@@ -118,141 +72,12 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) starve(sv);
     if (errno != EINTR && errno != ECONNABORTED) break;
   }
-  if (sv->naccepted || sv->retry.place) wake_spawn(sv);
+  if (sv->naccepted || sv->retry.place) server_wake(sv);
 }
 
 static void on_retry(Timer *timer) {
   Server *sv = asy_container(timer, Server, retry);
   if (sv->serving) listen_start(sv);
-}
-
-/* Clients */
-
-static bool idle(const Server *sv) { return sv->closed && list_empty(&sv->clients); }
-
-static void check_idle(Server *sv) {
-  if (!idle(sv)) return;
-  timer_cancel(&sv->loop->timers, &sv->patience);
-  waitq_wake_all(&sv->closers, 0);
-  wake_spawn(sv); /* lets go of the server */
-}
-
-static void forget_client(Stream *s) {
-  list_remove(&s->client.link);
-  s->client.server = NULL;
-  s->client.handler = NULL;
-}
-
-static void client_left(Stream *s) {
-  Server *sv = s->client.server;
-  if (!sv || s->client.handler || s->handle.open || !s->handle.closed) return;
-  forget_client(s);
-  check_idle(sv);
-}
-
-/* A handler has failed. That its own connection broke is no failure of the program: clients come and go.
-** sv: NULL when it has been collected. stack: task */
-static void handler_failed(lua_State *L, Task *t, Server *sv) {
-  int task = lua_gettop(L);
-  lua_getiuservalue(L, task, FUTURE_UV_VALUE);
-  bool broke = asy_peer_broke(L, -1, t->number);
-  if (sv) ++*(broke ? &sv->reset : &sv->failed);
-  if (!broke || t->loop->debug) {
-    const char *traceback = asy_trace_push(L, task, false);
-    asy_report(L, t->loop, (Report){.message = broke ? "a handler ended because its connection broke"
-                                                     : "a connection's handler failed",
-                                    .key = "task", .traceback = traceback, .exception = task + 1, .object = task});
-  }
-  lua_settop(L, task);
-}
-
-/* The handler has returned or failed. stack: task */
-static void handler_ended(lua_State *L, Task *t) {
-  Stream *s = t->owner;
-  Server *sv = s->client.server;
-  s->client.handler = NULL;
-  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) handler_failed(L, t, sv);
-  asy_stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
-  client_left(s);
-  asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
-}
-
-static void push_handler_name(lua_State *L, const Task *t) {
-  const Handler *h = asy_container(t, Handler, task);
-  char text[ASY_ADDRESS_TEXT];
-  if (h->peer.any.sa_family == AF_UNIX)
-    lua_pushfstring(L, "connection to %s", h->address);
-  else {
-    address_text(&h->peer.any, sizeof h->peer, text);
-    lua_pushfstring(L, "connection from %s", text);
-  }
-}
-
-static const TaskRole HANDLER = {.ended = handler_ended, .push_name = push_handler_name};
-
-/* stack: ..., handler, reader, writer → ..., task */
-static Task *new_handler(lua_State *L, const Server *sv, const IpAddress *peer) {
-  size_t length = peer->any.sa_family == AF_UNIX ? strlen(sv->address) + 1 : 0;
-  Task *t = asy_task_new_with(L, sv->loop, 2, sizeof(Handler) - sizeof(Task) + length);
-  Handler *h = asy_container(t, Handler, task);
-  h->peer = *peer;
-  memcpy(h->address, sv->address, length);
-  t->role = &HANDLER;
-  t->future.looked = true; /* handler_ended reports */
-  return t;
-}
-
-/* A connection on its way from the kernel to a handler. */
-typedef struct Arrival {
-  Accepted from;
-  bool taken;     /* the descriptor is the stream's */
-  uint32_t slot;  /* 0: none yet */
-  Stream *stream; /* NULL: none yet */
-} Arrival;
-
-/* stack: server → server, task; a stream for what was accepted, and its handler */
-static void serve(lua_State *L, Server *sv, Arrival *a) {
-  int fd = a->from.fd;
-  bool unix_socket = a->from.peer.any.sa_family == AF_UNIX;
-  lua_pushboolean(L, 0);
-  a->slot = asy_hold(L, sv->loop); /* for the writer */
-  lua_getiuservalue(L, 1, HANDLER_UV);
-  Stream *s = a->stream = asy_stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
-  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
-  if (status) asy_oserror(L, status, "accept", NULL);
-  a->taken = true;
-  listener_set_options(&sv->options, &a->from);
-  peer_note(s, &a->from.peer.any);
-  asy_held_table(L, sv->loop);
-  lua_pushvalue(L, -2);
-  lua_rawseti(L, -2, a->slot);
-  lua_pop(L, 1);
-  s->client.slot = a->slot;
-  asy_stream_push_reader(L, -1);
-  lua_insert(L, -2); /* handler, reader, writer */
-  Task *t = new_handler(L, sv, &a->from.peer);
-  t->owner = s;
-  s->client.handler = t;
-  s->client.server = sv;
-  s->life.on_gone = client_left;
-  list_append(&sv->clients, &s->client.link);
-  input_start(s);
-}
-
-/* args: server, arrival (light) */
-static int serve_protected(lua_State *L) {
-  serve(L, lua_touserdata(L, 1), lua_touserdata(L, 2));
-  return 0;
-}
-
-/* It came to nothing: its peer is told so. stack: ..., error → ... */
-static void turn_away(lua_State *L, Loop *loop, Server *sv, Arrival *a) {
-  sv->failed++;
-  if (!a->taken) close(a->from.fd);
-  if (a->stream) asy_stream_abort(L, a->stream);
-  if (a->slot) asy_release(L, loop, a->slot);
-  asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
-  lua_pop(L, 1);
 }
 
 static void let_go(lua_State *L, Server *sv) {
@@ -266,13 +91,7 @@ static void let_go(lua_State *L, Server *sv) {
 static void on_patience(Timer *timer) {
   Server *sv = asy_container(timer, Server, patience);
   sv->impatient = true;
-  wake_spawn(sv);
-}
-
-static int count_clients(const Server *sv) {
-  int n = 0;
-  list_each(node, &sv->clients) n++;
-  return n;
+  server_wake(sv);
 }
 
 /* The client with that number, from 0; NULL when there are fewer. */
@@ -282,31 +101,15 @@ static Stream *nth_client(const Server *sv, int n) {
   return NULL;
 }
 
-/* Pushes a line about a connection. */
-static void push_client(lua_State *L, Stream *s) {
-  char peer[ASY_ADDRESS_TEXT];
-  Task *t = s->client.handler;
-  if (t) {
-    asy_task_push(L, t);
-    asy_task_name(L, t, -1);
-    asy_task_push_state(L, t, -2);
-    lua_pushfstring(L, "\n  '%s' %s", lua_tostring(L, -2), lua_tostring(L, -1));
-  } else {
-    peer_text(s, peer);
-    lua_pushfstring(L, "\n  %s: its handler has ended, %I bytes are not sent yet", *peer ? peer : "a connection",
-                    (LUAI_UACINT)output_pending(s));
-  }
-}
-
 /* args: Server (light) → for whom it waits. What is pushed allocates: a finaliser may end connections. */
 static int push_obstacles(lua_State *L) {
   const Server *sv = lua_touserdata(L, 1);
-  int n = count_clients(sv);
+  int n = server_connections(sv);
   Stream *s;
   lua_pushfstring(L, "a server that is closed (%s) has waited %d s for %d connection%s to end; close_clients and "
                      "abort_clients end them", sv->address, (int)(PATIENCE / NS_PER_S), n, n == 1 ? "" : "s");
   for (int i = 0; i < TOLD && (s = nth_client(sv, i)); i++) {
-    push_client(L, s);
+    asy_handler_push_line(L, s);
     lua_pushfstring(L, "%s%s", lua_tostring(L, 2), lua_tostring(L, -1));
     lua_replace(L, 2);
     lua_settop(L, 2);
@@ -318,7 +121,7 @@ static int push_obstacles(lua_State *L) {
 static void report_obstacles(lua_State *L, Loop *loop, Server *sv) {
   int top = lua_gettop(L);
   sv->impatient = false;
-  if (idle(sv) || waitq_empty(&sv->closers)) return;
+  if (server_idle(sv) || waitq_empty(&sv->closers)) return;
   asy_task_push(L, waitq_first(&sv->closers));
   lua_pushcfunction(L, push_obstacles);
   lua_pushlightuserdata(L, sv);
@@ -331,7 +134,7 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
   Server *sv = asy_container(self, Server, spawn);
   int top = lua_gettop(L);
   asy_held_push(L, loop, sv->slot);
-  lua_getiuservalue(L, -1, CONTEXT_UV);
+  lua_getiuservalue(L, -1, SERVER_UV_CONTEXT);
   asy_context_swap(L, loop->rt);
   if (sv->retry.place && !sv->starved) {
     sv->starved = true;
@@ -343,16 +146,12 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
     sv->starved = false;
   if (sv->impatient) report_obstacles(L, loop, sv);
   while (sv->nserved < sv->naccepted) {
-    sv->served++;
-    Arrival a = {.from = sv->accepted[sv->nserved++]};
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_key);
-    lua_pushvalue(L, top + 1);
-    lua_pushlightuserdata(L, &a);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, loop, sv, &a);
+    lua_settop(L, top + 1);
+    asy_handler_start(L, sv, &sv->accepted[sv->nserved++]);
   }
   sv->naccepted = sv->nserved = 0;
   asy_context_swap(L, loop->rt);
-  if (idle(sv)) let_go(L, sv);
+  if (server_idle(sv)) let_go(L, sv);
   lua_settop(L, top);
 }
 
@@ -422,7 +221,7 @@ static int server_listen(lua_State *L) {
   luaL_checkany(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
-  Server *sv = lua_newuserdatauv(L, sizeof *sv, CONTEXT_UV); /* stack: handler, addresses, opts, server */
+  Server *sv = lua_newuserdatauv(L, sizeof *sv, SERVER_UV_CONTEXT); /* stack: handler, addresses, opts, server */
   memset(sv, 0, sizeof *sv);
   sv->loop = loop;
   sv->loop_id = loop->id;
@@ -437,9 +236,9 @@ static int server_listen(lua_State *L) {
   asy_pushmeta(L, loop->rt, ASY_SERVER);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, 1);
-  lua_setiuservalue(L, 4, HANDLER_UV);
+  lua_setiuservalue(L, 4, SERVER_UV_HANDLER);
   asy_context_push(L, loop->rt);
-  lua_setiuservalue(L, 4, CONTEXT_UV);
+  lua_setiuservalue(L, 4, SERVER_UV_CONTEXT);
   take_options(L, sv);
   int port = 0, n = (int)lua_rawlen(L, 2);
   for (int i = 1; i <= n; i++) {
@@ -488,8 +287,8 @@ static void close_server(Server *sv) {
   if (sv->closed) return;
   close_listeners(sv);
   refuse_accepted(sv);
-  if (idle(sv))
-    check_idle(sv);
+  if (server_idle(sv))
+    server_check_idle(sv);
   else
     waitq_wake_all(&sv->closers, 0); /* serve_forever */
 }
@@ -527,11 +326,6 @@ static int server_abort_clients(lua_State *L) {
   return 0;
 }
 
-static void cancel_handler(lua_State *L, Stream *s) {
-  Task *t = s->client.handler;
-  if (t && t != t->loop->rt->current) asy_task_cancel(L, t, 0);
-}
-
 static int wait_closed(lua_State *L);
 
 static int closed_finish(lua_State *L, Task *t) {
@@ -548,7 +342,7 @@ static Abort closed_abort(lua_State *L, Task *t) {
 
 static void describe_clients(const Task *t, char *text) {
   const Server *sv = t->on;
-  int n = count_clients(sv);
+  int n = server_connections(sv);
   snprintf(text, ASY_WAIT_TEXT, sv->closed ? "%d connection%s" : "%d connection%s, not closed yet", n, n == 1 ? "" : "s");
 }
 
@@ -561,18 +355,13 @@ static Task *waiting_task(lua_State *L, const Server *sv) {
   return t;
 }
 
-/* Whether it is the handler of one of its connections. */
-static bool serves(const Server *sv, const Task *t) {
-  return t && t->role == &HANDLER && ((const Stream *)t->owner)->client.server == sv;
-}
-
 /* stack: server */
 static int wait_closed(lua_State *L) {
   Server *sv = check_server(L);
   lua_settop(L, 1);
-  if (idle(sv) || !server_loop(L, sv)) return asy_spend(L);
+  if (server_idle(sv) || !server_loop(L, sv)) return asy_spend(L);
   Task *t = waiting_task(L, sv);
-  if (serves(sv, t))
+  if (handler_is_of(t, sv))
     asy_error(L, ASY_ERROR, "a handler cannot wait until its own server has no connections: it would wait for itself. "
                             "Close the server here, and wait in another task");
   if (sv->closed && !sv->patience.place) /* without a timer nobody is told */
@@ -661,7 +450,7 @@ static int server_stats(lua_State *L) {
   const struct {
     const char *name;
     lua_Integer n;
-  } counts[] = {{"connections", count_clients(sv)}, {"accepted", sv->served}, {"failed", sv->failed},
+  } counts[] = {{"connections", server_connections(sv)}, {"accepted", sv->served}, {"failed", sv->failed},
                 {"reset", sv->reset}};
   lua_createtable(L, 0, 4);
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
@@ -680,10 +469,10 @@ static int server__close(lua_State *L) {
   Task *t = asy_current_or_null(L);
   close_server(sv);
   if (failed || !t) {
-    each_client(L, sv, cancel_handler);
+    each_client(L, sv, asy_handler_cancel);
     each_client(L, sv, asy_stream_abort);
   }
-  if (!t || (failed && serves(sv, t))) return 0;
+  if (!t || (failed && handler_is_of(t, sv))) return 0;
   return wait_closed(L);
 }
 
@@ -694,7 +483,7 @@ static int server__gc(lua_State *L) {
   if (sv->loop) timer_cancel(&sv->loop->timers, &sv->patience);
   close_listeners(sv);
   refuse_accepted(sv);
-  while (!list_empty(&sv->clients)) forget_client(asy_container(sv->clients.next, Stream, client.link));
+  while (!list_empty(&sv->clients)) client_forget(asy_container(sv->clients.next, Stream, client.link));
   mem_free(sv->site);
   sv->site = NULL;
   return 0;
@@ -713,7 +502,7 @@ static int server__tostring(lua_State *L) {
     lua_remove(L, -2);
     lua_concat(L, 3);
   }
-  n = count_clients(sv);
+  n = server_connections(sv);
   lua_pushfstring(L, "%s, %d connection%s (%p)", lua_tostring(L, -1), n, n == 1 ? "" : "s", (void *)sv);
   return 1;
 }
@@ -757,6 +546,4 @@ void asy_open_server(lua_State *L) {
   runtime_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
-  asy_pushfunction(L, serve_protected);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_key);
 }

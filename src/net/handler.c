@@ -1,0 +1,202 @@
+/*
+** handler.c - a server's connections: a stream and a task for each, and how both end.
+*/
+#include "net/server.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "core/report.h"
+#include "core/trace.h"
+#include "net/input.h"
+#include "net/life.h"
+#include "net/output.h"
+#include "net/peer.h"
+#include "open.h"
+
+/* The task of a handler: its owner is the Stream. */
+typedef struct Handler {
+  Task task;
+  IpAddress peer; /* family AF_UNIX: then where it listens ... */
+  char address[]; /* ... stands here */
+} Handler;
+
+static const char serve_key = 0; /* registry: serve_protected, called for each connection */
+
+/* Leaving */
+
+int server_connections(const Server *sv) {
+  int n = 0;
+  list_each(node, &sv->clients) n++;
+  return n;
+}
+
+void server_check_idle(Server *sv) {
+  if (!server_idle(sv)) return;
+  timer_cancel(&sv->loop->timers, &sv->patience);
+  waitq_wake_all(&sv->closers, 0);
+  server_wake(sv); /* lets go of the server */
+}
+
+void client_forget(Stream *s) {
+  list_remove(&s->client.link);
+  s->client.server = NULL;
+  s->client.handler = NULL;
+}
+
+static void client_left(Stream *s) {
+  Server *sv = s->client.server;
+  if (!sv || s->client.handler || s->handle.open || !s->handle.closed) return;
+  client_forget(s);
+  server_check_idle(sv);
+}
+
+/* A handler's end, and its name */
+
+/* A handler has failed. That its own connection broke is no failure of the program: clients come and go.
+** sv: NULL when it has been collected. stack: task */
+static void handler_failed(lua_State *L, Task *t, Server *sv) {
+  int task = lua_gettop(L);
+  lua_getiuservalue(L, task, FUTURE_UV_VALUE);
+  bool broke = asy_peer_broke(L, -1, t->number);
+  if (sv) ++*(broke ? &sv->reset : &sv->failed);
+  if (!broke || t->loop->debug) {
+    const char *traceback = asy_trace_push(L, task, false);
+    asy_report(L, t->loop, (Report){.message = broke ? "a handler ended because its connection broke"
+                                                     : "a connection's handler failed",
+                                    .key = "task", .traceback = traceback, .exception = task + 1, .object = task});
+  }
+  lua_settop(L, task);
+}
+
+/* The handler has returned or failed. stack: task */
+static void handler_ended(lua_State *L, Task *t) {
+  Stream *s = t->owner;
+  Server *sv = s->client.server;
+  s->client.handler = NULL;
+  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) handler_failed(L, t, sv);
+  asy_stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
+  client_left(s);
+  asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
+}
+
+static void push_handler_name(lua_State *L, const Task *t) {
+  const Handler *h = asy_container(t, Handler, task);
+  char text[ASY_ADDRESS_TEXT];
+  if (h->peer.any.sa_family == AF_UNIX)
+    lua_pushfstring(L, "connection to %s", h->address);
+  else {
+    address_text(&h->peer.any, sizeof h->peer, text);
+    lua_pushfstring(L, "connection from %s", text);
+  }
+}
+
+static const TaskRole HANDLER = {.ended = handler_ended, .push_name = push_handler_name};
+
+/* stack: ..., handler, reader, writer → ..., task */
+static Task *new_handler(lua_State *L, const Server *sv, const IpAddress *peer) {
+  size_t length = peer->any.sa_family == AF_UNIX ? strlen(sv->address) + 1 : 0;
+  Task *t = asy_task_new_with(L, sv->loop, 2, sizeof(Handler) - sizeof(Task) + length);
+  Handler *h = asy_container(t, Handler, task);
+  h->peer = *peer;
+  memcpy(h->address, sv->address, length);
+  t->role = &HANDLER;
+  t->future.looked = true; /* handler_ended reports */
+  return t;
+}
+
+/* Coming */
+
+/* A connection on its way from the kernel to a handler. */
+typedef struct Arrival {
+  Accepted from;
+  bool taken;     /* the descriptor is the stream's */
+  uint32_t slot;  /* 0: none yet */
+  Stream *stream; /* NULL: none yet */
+} Arrival;
+
+/* stack: server → server, task; a stream for what was accepted, and its handler */
+static void serve(lua_State *L, Server *sv, Arrival *a) {
+  int fd = a->from.fd;
+  bool unix_socket = a->from.peer.any.sa_family == AF_UNIX;
+  lua_pushboolean(L, 0);
+  a->slot = asy_hold(L, sv->loop); /* for the writer */
+  lua_getiuservalue(L, 1, SERVER_UV_HANDLER);
+  Stream *s = a->stream = asy_stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
+  int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
+  if (status) asy_oserror(L, status, "accept", NULL);
+  a->taken = true;
+  listener_set_options(&sv->options, &a->from);
+  peer_note(s, &a->from.peer.any);
+  asy_held_table(L, sv->loop);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, a->slot);
+  lua_pop(L, 1);
+  s->client.slot = a->slot;
+  asy_stream_push_reader(L, -1);
+  lua_insert(L, -2); /* handler, reader, writer */
+  Task *t = new_handler(L, sv, &a->from.peer);
+  t->owner = s;
+  s->client.handler = t;
+  s->client.server = sv;
+  s->life.on_gone = client_left;
+  list_append(&sv->clients, &s->client.link);
+  input_start(s);
+}
+
+/* args: server, arrival (light) */
+static int serve_protected(lua_State *L) {
+  serve(L, lua_touserdata(L, 1), lua_touserdata(L, 2));
+  return 0;
+}
+
+/* It came to nothing: its peer is told so. stack: ..., error → ... */
+static void turn_away(lua_State *L, Loop *loop, Server *sv, Arrival *a) {
+  sv->failed++;
+  if (!a->taken) close(a->from.fd);
+  if (a->stream) asy_stream_abort(L, a->stream);
+  if (a->slot) asy_release(L, loop, a->slot);
+  asy_report(L, loop, (Report){.message = "a connection could not be served", .exception = -1});
+  lua_pop(L, 1);
+}
+
+void asy_handler_start(lua_State *L, Server *sv, const Accepted *from) {
+  Arrival a = {.from = *from};
+  sv->served++;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_key);
+  lua_pushvalue(L, -2);
+  lua_pushlightuserdata(L, &a);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, sv->loop, sv, &a);
+}
+
+/* What servers ask of them */
+
+bool handler_is_of(const Task *t, const Server *sv) {
+  return t->role == &HANDLER && ((const Stream *)t->owner)->client.server == sv;
+}
+
+void asy_handler_cancel(lua_State *L, Stream *s) {
+  Task *t = s->client.handler;
+  if (t && t != t->loop->rt->current) asy_task_cancel(L, t, 0);
+}
+
+void asy_handler_push_line(lua_State *L, Stream *s) {
+  char peer[ASY_ADDRESS_TEXT];
+  Task *t = s->client.handler;
+  if (t) {
+    asy_task_push(L, t);
+    asy_task_name(L, t, -1);
+    asy_task_push_state(L, t, -2);
+    lua_pushfstring(L, "\n  '%s' %s", lua_tostring(L, -2), lua_tostring(L, -1));
+  } else {
+    peer_text(s, peer);
+    lua_pushfstring(L, "\n  %s: its handler has ended, %I bytes are not sent yet", *peer ? peer : "a connection",
+                    (LUAI_UACINT)output_pending(s));
+  }
+}
+
+void asy_open_handler(lua_State *L) {
+  asy_pushfunction(L, serve_protected);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_key);
+}
