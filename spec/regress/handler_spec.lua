@@ -45,6 +45,22 @@ function TestBroken:test_connections_end_their_handlers_quietly_and_are_counted(
   end)
 end
 
+--- libuv takes a reset that comes together with the last bytes for the end of the stream.
+function TestBroken:test_connections_whose_reset_comes_with_their_last_bytes_are_no_clean_end()
+  local got = {}
+  with_clients(1, function(reader)
+    t.until_blocked() -- bytes and reset are there
+    got[1] = reader:readline()
+    got[2] = reader:readline()
+    got[3] = "an end"
+  end, function(server, sockets)
+    sockets[1]:send "one\ntwo"
+    reset_all(sockets)
+    t.assertEquals(all_gone(server), { connections = 0, accepted = 1, failed = 0, reset = 1 })
+    t.assertEquals(got, { "one\n" })
+  end)
+end
+
 function TestBroken:test_while_they_are_written_to_end_their_handlers_quietly()
   with_clients(1, function(_, writer)
     while true do writer:send(("x"):rep(100000)) end

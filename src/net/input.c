@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/socket.h>
+
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
 /* Receiving */
@@ -49,8 +51,18 @@ static void note_end(Stream *s, int status) {
   input_pause(s);
 }
 
+/* What an end is that libuv tells of: where a reset comes with the last bytes it sees no more than that nothing is
+** left to read. (EPIPE: the end came first, and then a reset.) */
+static int real_end(const Stream *s) {
+  int fd, error = 0;
+  socklen_t n = sizeof error;
+  if (uv_fileno(&s->uv.handle, &fd) || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n)) return UV_EOF;
+  return error && error != EPIPE ? -error : UV_EOF;
+}
+
 void input_failed(Stream *s, int status) {
   bool none_wanted = status == UV_ENOBUFS && s->in.direct; /* on_alloc offered nothing */
+  if (status == UV_EOF) status = real_end(s);
   if (!none_wanted) note_end(s, status == UV_ENOBUFS ? UV_ENOMEM : status);
   input_wake(s, 0);
 }
