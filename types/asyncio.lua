@@ -52,7 +52,7 @@ function asyncio.run(main, ...) end
 ---@field debug? boolean
 ---@field loop_factory? fun(): asyncio.Loop
 ---@field executor_timeout? number seconds that jobs of the default executor have at the end (300)
----@field flush_timeout? number seconds that output has to leave at the end (1)
+---@field flush_timeout? number seconds that output to peers has to leave at the end (1)
 ---@field cancel_timeout? number seconds that a cancelled task has to end before it is cancelled again (1)
 ---@field reuse_coroutines? boolean tasks may run in coroutines of ended ones (false)
 
@@ -287,12 +287,12 @@ function asyncio.wait_readable(fd) end
 ---@param fd integer | { getfd: fun(self): integer }
 function asyncio.wait_writable(fd) end
 
----The process's standard input as a stream.
+---The process's standard input as a stream: one for each loop. What is read ahead is there in the next loop.
 ---@param opts? { limit?: integer }
 ---@return asyncio.StreamReader
 function asyncio.stdin(opts) end
 
----The process's standard output as a stream.
+---The process's standard output as a stream: one for each loop. The end of `run` waits for its reader.
 ---@return asyncio.StreamWriter
 function asyncio.stdout() end
 

@@ -9,7 +9,9 @@ local isinstance = core.isinstance
 
 local CANCEL_ROUNDS = 3 -- how often a task that goes on all the same is cancelled at the end
 local CANCEL_PAUSE = 1  -- seconds that each time it has to end
-local FLUSH_PAUSE = 0.002 -- seconds between two looks at what has left
+local FLUSH_TIMEOUT = 1 -- seconds that peers have to take what was written
+local FLUSH_PAUSE = 0.002 -- seconds between two looks at what has left, at first ...
+local LONGEST_PAUSE = 0.05 -- ... and later
 local RUNNING = "an event loop is already running in this Lua state: call main() itself, or create_task(main)"
 local INTERRUPTED = "interrupted by Ctrl-C"
 
@@ -36,7 +38,8 @@ local OPTIONS = check.options {
 --- Makes one: `local runner <close> = asyncio.Runner{debug=true}`.
 -- @tparam[opt] table opts `debug`; `loop_factory`: a function that makes the loop;
 -- `executor_timeout` (300): seconds that jobs of the default executor have to end at the end;
--- `flush_timeout` (1): seconds that output has to leave at the end;
+-- `flush_timeout` (1): seconds that output to peers has to leave at the end, what is thrown away then is
+-- reported; standard output waits for its reader without limit, until Ctrl-C;
 -- `cancel_timeout` (1): seconds that a cancelled task has to end before it is cancelled again;
 -- `reuse_coroutines` (false): a task may run in the coroutine of one that has ended, so that starting one
 -- takes about two thirds of the time. Not for a program with a library that keeps something for each
@@ -194,19 +197,23 @@ local function cancel_all(self, loop)
   end
 end
 
---- Lets what was written leave.
+--- Lets what was written leave. Peers have so long; who reads standard output, a pager say, is waited for.
 local function flush(self, loop)
-  local deadline = loop:time() + (self.opts.flush_timeout or 1)
-  local flushed = loop:create_future()
+  local timeout = self.opts.flush_timeout or FLUSH_TIMEOUT
+  local deadline = loop:time() + timeout
+  local flushed, pause = loop:create_future(), FLUSH_PAUSE
   local function look()
-    if loop:_unsent() + loop:_unpumped() > 0 and loop:time() < deadline then
-      loop:_call_later(FLUSH_PAUSE, look)
+    local peers, standard = loop:_unsent()
+    if standard > 0 or peers > 0 and loop:time() < deadline then
+      pause = math.min(1.1 * pause, LONGEST_PAUSE)
+      loop:_call_later(pause, look)
     else
       flushed:set_result()
     end
   end
   look()
   loop:run_until_complete(flushed)
+  loop:_report_unsent(("not sent within %g s (flush_timeout)"):format(timeout))
 end
 
 local function clean_up(self, loop)

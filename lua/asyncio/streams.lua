@@ -290,7 +290,10 @@ function streams.start_unix_server(handler, path, opts)
   return core.listen(handler, { address }, UNIX_SERVER_OPTIONS(opts))
 end
 
---- The process's standard input as a stream.
+--- The process's standard input as a stream: one for each loop, whoever asks.
+-- It reads in blocks, while somebody waits. What is left of a block is there in the next loop, too; `io.read`
+-- and other programs find it where standard input is a file, but not where it is a pipe or a socket. That it
+-- cannot be read is an OSError, not the end.
 -- @tparam[opt] table opts `limit` (65536)
 -- @treturn StreamReader
 -- @usage
@@ -301,11 +304,15 @@ end
 -- end)
 function streams.stdin(opts) return core.open_standard(0, STDIN_OPTIONS(opts)) end
 
---- The process's standard output as a stream.
+--- The process's standard output as a stream: one for each loop, whoever asks, which keeps it.
+-- The end of `run` waits until its reader has taken all that was written, as long as that takes, or until
+-- Ctrl-C. What a device refuses, as a full disk, is raised by `drain`, `send`, `wait_closed` and `<close>`;
+-- where nobody waited it is reported. `print` has a buffer of its own: what it has printed may come out later
+-- than what is written here.
 -- @treturn StreamWriter
 function streams.stdout() return core.open_standard(1, {}) end
 
---- The process's standard error as a stream.
+--- The process's standard error as a stream, otherwise as `stdout`.
 -- @treturn StreamWriter
 function streams.stderr() return core.open_standard(2, {}) end
 

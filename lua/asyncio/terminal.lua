@@ -6,24 +6,34 @@ local core = require "asyncio.core"
 local streams = require "asyncio.streams"
 
 local HISTORY_ENTRIES = 1000
+local BUSY_PAUSE = 0.05 -- seconds between two looks whether another task still reads
 local LINE_LIMIT = 1 << 24 -- bytes; pasted lines can be long
 
 --- Plain input
 local Plain = {}
 Plain.__index = Plain
 
+--- The next line of standard input, which other tasks may be reading: its reader is everybody's.
+local function read_line()
+  while true do
+    local ok, line = core.pcall(function() return streams.stdin({ limit = LINE_LIMIT }):readline() end)
+    if ok then return line end
+    if not core.isinstance(line, core.BusyError) then error(line, 0) end
+    core.sleep(BUSY_PAUSE)
+  end
+end
+
 local function open_plain() return setmetatable({ tty = core.isatty(0) }, Plain) end
 
 --- Reads a line; nil at the end.
 function Plain:read(prompt)
-  self.reader = self.reader or streams.stdin { limit = LINE_LIMIT }
   if self.tty then
     io.stdout:write(prompt)
     io.stdout:flush()
   end
   self.prompt = prompt
   local _ <close> = setmetatable({}, { __close = function() self.prompt = nil end })
-  local line = self.reader:readline()
+  local line = read_line()
   if not line then
     if self.tty then print() end
     return nil

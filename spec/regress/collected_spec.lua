@@ -1,5 +1,5 @@
--- collected_spec.lua - how a connection ends that nobody closes in time: what was written had been dropped, and the peer
--- saw an ordinary end in the middle of it; or it was reset for what nobody had read, and lost what was just sent.
+-- collected_spec.lua - how a connection ends that nobody closes in time: what was written had been dropped, and the
+-- peer saw an ordinary end in the middle of it; or it was reset for what nobody had read, and lost what was just sent.
 local t = require "helper"
 local peers = require "peers"
 

@@ -23,6 +23,7 @@ typedef struct Handle {
   bool open;    /* libuv knows it, and it is not closing */
   bool closing; /* uv_close has been called */
   bool closed;  /* ... and has called back, or libuv never knew it */
+  bool kept;    /* the loop's own: nobody is expected to close it */
   bool boxed;   /* a userdata points to it */
   void **box;   /* where that is, when no finaliser of it will come, as the state is being closed; or NULL: where ... */
                 /* ... Lua lacks the memory to call one, a pointer to the userdata would outlive it */

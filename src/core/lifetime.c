@@ -116,7 +116,6 @@ int asy_loop_new(lua_State *L) {
   list_init(&loop->ready);
   list_init(&loop->batch);
   list_init(&loop->turn_end);
-  list_init(&loop->pumps);
   list_init(&loop->lookups.queue);
   list_init(&loop->idle);
   list_init(&loop->alarmed.link);

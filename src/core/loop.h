@@ -131,7 +131,6 @@ typedef struct Loop {
   bool sited;        /* what is opened notes where, as in debug mode (testing.c) */
   ListNode idle;     /* Waiters: for every task to be blocked (testing.c) */
   struct Watches *watches; /* descriptors of other libraries (descriptor.c), or NULL */
-  ListNode pumps;    /* threads that copy output (standard.c) */
   Ready *on_interrupt;    /* runs after `interrupted` was set (signal.c) */
   atomic_int interrupted; /* set by the SIGINT handler */
 } Loop;
@@ -181,8 +180,8 @@ void asy_release(lua_State *L, Loop *loop, uint32_t slot);
 /* Pushes the held table; nil when the loop is garbage and waits for its finaliser. */
 void asy_held_table(lua_State *L, const Loop *loop);
 
-/* How many handles users' objects have open: sockets, signals, watched descriptors. */
-int loop_handles(Loop *loop);
+/* How many handles users' objects have open: sockets, signals, watched descriptors. kept: and how many the loop keeps. */
+int loop_handles(Loop *loop, int *kept);
 
 /* The loop's clock, ns. */
 uint64_t loop_now(const Loop *loop);

@@ -136,7 +136,8 @@ static int loop__tostring(lua_State *L) {
 }
 
 static int loop_open_handles(lua_State *L) {
-  lua_pushinteger(L, loop_handles(asy_checkloop(L, 1)));
+  int kept;
+  lua_pushinteger(L, loop_handles(asy_checkloop(L, 1), &kept));
   return 1;
 }
 

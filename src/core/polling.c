@@ -8,6 +8,7 @@
 #endif
 
 #include "core/error.h"
+#include "core/handle.h"
 
 static void on_tick(uv_timer_t *tick) {
   Loop *loop = asy_container(tick, Loop, tick);
@@ -64,24 +65,27 @@ static void poll_until(Loop *loop, uint64_t deadline) {
 }
 
 static void count_handle(uv_handle_t *h, void *arg) {
-  if (h->data && uv_has_ref(h) && !uv_is_closing(h)) ++*(int *)arg;
+  if (h->data && uv_has_ref(h) && !uv_is_closing(h))
+    ++((int *)arg)[asy_container(h->data, Handle, shutter)->kept];
 }
 
-int loop_handles(Loop *loop) {
-  int n = 0;
-  if (loop->open) uv_walk(&loop->uv, count_handle, &n);
-  return n;
+int loop_handles(Loop *loop, int *kept) {
+  int n[] = {0, 0};
+  if (loop->open) uv_walk(&loop->uv, count_handle, n);
+  *kept = n[true];
+  return n[false];
 }
 
 /* The virtual clock: when nothing can go on, it is as late as the next timer. What threads do takes
 ** real time; what other processes do, too, but only when there is no timer. */
 static void poll_virtually(lua_State *L, Loop *loop) {
+  int kept;
   poll_now(loop);
   if (!list_empty(&loop->ready)) return;
   if (!loop->jobs && timer_next(&loop->timers) != TIMER_NEVER) {
     uint64_t next = timer_next(&loop->timers);
     if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
-  } else if (loop->jobs || loop_handles(loop))
+  } else if (loop->jobs || loop_handles(loop, &kept) || kept)
     loop_run_uv(loop, UV_RUN_ONCE);
   else { /* nobody's line */
     asy_error_push(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");

@@ -79,6 +79,7 @@ typedef struct Runtime {
   lua_CFunction open;           /* opens the module in another state */
 
   /* what others keep here */
+  struct Ahead *ahead;   /* stdin, between two loops (standard.c) */
   struct Worker *worker; /* in a worker thread's state (worker.c); NULL in all others */
   unsigned plugged;      /* standard descriptors that were closed, by bit: /dev/null is there now (process.c) */
   int place_ref;         /* registry: where the step under way was slow (watch.c) */

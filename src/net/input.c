@@ -44,6 +44,8 @@ void input_pause(Stream *s) {
 
 /* No more comes: UV_EOF, or an error. */
 static void note_end(Stream *s, int status) {
+  int error = s->backing ? s->backing->error(s->backing) : 0;
+  if (error) status = error; /* the pipe from its thread has just ended */
   if (status == UV_EOF)
     s->in.eof = s->in.peer_ended = true;
   else
@@ -71,22 +73,46 @@ static bool satisfied(const Stream *s, const char *fresh, size_t n) {
   return buffer_length(&s->in.buffer) >= s->in.want || (s->in.want_byte >= 0 && memchr(fresh, s->in.want_byte, n));
 }
 
-static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
-  Stream *s = asy_container(h, Stream, uv);
-  if (n == 0) return;
-  if (n < 0) {
-    input_failed(s, (int)n);
-    return;
-  }
-  buffer_added(&s->in.buffer, (size_t)n);
-  adapt_read_size(s, (size_t)n, buf->len);
-  bool enough = satisfied(s, buf->base, (size_t)n);
+/* Bytes have come. */
+static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
+  buffer_added(&s->in.buffer, n);
+  adapt_read_size(s, n, offered);
+  bool enough = satisfied(s, fresh, n);
   if (enough) input_wake(s, 0);
   bool full = s->in.on_demand || buffer_length(&s->in.buffer) > 2 * s->in.limit;
   if (full && (enough || !s->in.reader)) input_pause(s);
 }
 
+static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
+  Stream *s = asy_container(h, Stream, uv);
+  if (n == 0) return;
+  if (n < 0)
+    input_failed(s, (int)n);
+  else
+    received(s, buf->base, (size_t)n, buf->len);
+}
+
+void input_read_file(Stream *s) {
+  uv_buf_t buf;
+  ssize_t n;
+  if (!s->in.reading || s->in.file < 0 || !s->handle.open) return;
+  on_alloc(&s->uv.handle, 0, &buf);
+  do n = buf.base ? read(s->in.file, buf.base, buf.len) : 0;
+  while (n < 0 && errno == EINTR);
+  s->in.file_at = lseek(s->in.file, 0, SEEK_CUR);
+  if (n > 0)
+    received(s, buf.base, (size_t)n, buf.len);
+  else
+    input_failed(s, !buf.base ? UV_ENOBUFS : n == 0 ? UV_EOF : uv_translate_sys_error(errno));
+  if (s->in.reading) stream_tidy_later(s);
+}
+
 void input_start_with(Stream *s, uv_read_cb callback) {
+  if (s->in.file >= 0) {
+    s->in.reading = true;
+    stream_tidy_later(s);
+    return;
+  }
   int status = uv_read_start(&s->uv.stream, on_alloc, callback);
   s->in.reading = status == 0;
   if (status && !s->in.error) s->in.error = status;

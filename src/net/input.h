@@ -31,6 +31,9 @@ static inline void input_wake(Stream *s, int code) {
   if (s->in.reader && s->in.reader->phase == TASK_PARKED) task_wake(s->in.reader, code);
 }
 
+/* Reads of a regular file, in a turn of its own. */
+void input_read_file(Stream *s);
+
 /* Reads what libuv has only said is there, in the reader's step. */
 void input_fill(Stream *s);
 

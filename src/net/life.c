@@ -40,7 +40,10 @@ static void destroy(Handle *h) {
   list_remove(&s->out.send.link);
   list_remove(&s->client.link); /* of a server that has gone in the same collection */
   output_free(s);
+  if (s->in.file >= 0) close(s->in.file);
   if (s->out.file >= 0) close(s->out.file);
+  if (s->backing) s->backing->gone(s->backing);
+  mem_free(s->backing);
   buffer_free(&s->in.buffer);
   mem_free(s->life.site);
   mem_free(s);
@@ -48,12 +51,15 @@ static void destroy(Handle *h) {
 
 static void on_close(Handle *h) {
   Stream *s = from_handle(h);
+  output_look(s);
   input_wake(s, 0);
   waitq_wake_all(&s->out.drainers, 0);
   waitq_wake_all(&s->life.closers, 0);
   if (s->life.on_gone) s->life.on_gone(s);
+  if (s->backing) s->backing->gone(s->backing);
+  if (s->in.file >= 0) close(s->in.file);
   if (s->out.file >= 0) close(s->out.file);
-  s->out.file = -1;
+  s->in.file = s->out.file = -1;
   if (h->loop->open && (s->out.flight || s->out.waiting.nrefs)) stream_tidy_later(s);
 }
 
@@ -123,9 +129,10 @@ void asy_stream_abort(lua_State *L, Stream *s) {
 
 /* Draining */
 
-/* Bytes that the kernel has of us and the peer's kernel hasn't. */
+/* Bytes that the kernel has of us and the peer's kernel hasn't; where a thread writes, only whether there are any. */
 static int unacknowledged(const Stream *s) {
   int fd, n = 0;
+  if (s->backing) return output_is_on_its_way(s);
   if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd)) return 0;
 #if defined(SIOCOUTQ)
   if (ioctl(fd, SIOCOUTQ, &n)) return 0;
@@ -149,24 +156,29 @@ static void on_drain_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
   all_sent(s);
 }
 
+/* The sending half is shut, and the peer listened to. */
+static void begin_drain(Stream *s) {
+  int fd;
+  s->life.state = LIFE_DRAINING;
+  s->life.timer.fire = on_drain;
+  s->life.left = SIZE_MAX;
+  if (s->backing) return;
+  buffer_free(&s->in.buffer);
+  if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
+  input_pause(s);
+  input_start_with(s, on_drain_read);
+}
+
 /* A peer that says more than is read makes the kernel reset the connection when it is closed, and
-** forget what it has still to send. So while it has something to send the peer is listened to. */
+** forget what it has still to send. So while it has something to send the peer is listened to; a thread is only
+** waited for, as long as it takes. */
 static bool drain(Stream *s) {
   bool over = stream_aborted(s) || s->in.peer_ended || s->in.error || s->out.error;
   int left = over ? 0 : unacknowledged(s);
   if (!left) return false;
   uint64_t now = loop_now(s->handle.loop);
-  if (s->life.state != LIFE_DRAINING) {
-    int fd;
-    s->life.state = LIFE_DRAINING;
-    s->life.timer.fire = on_drain;
-    s->life.drain_end = now + DRAIN_LIMIT;
-    buffer_free(&s->in.buffer);
-    if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
-    input_pause(s);
-    input_start_with(s, on_drain_read);
-  } else if ((size_t)left < s->life.left)
-    s->life.drain_end = now + DRAIN_LIMIT;
+  if (s->life.state != LIFE_DRAINING) begin_drain(s);
+  if ((size_t)left < s->life.left || s->backing) s->life.drain_end = now + DRAIN_LIMIT;
   s->life.left = (size_t)left;
   return now < s->life.drain_end && timer_set(&s->handle.loop->timers, &s->life.timer, now + DRAIN_PAUSE);
 }
@@ -174,6 +186,7 @@ static bool drain(Stream *s) {
 /* The output is with the kernel: closes, unless that would throw it away there. */
 static void all_sent(Stream *s) {
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
+  output_look(s);
   if (s->handle.open && !drain(s)) close_handle(s);
 }
 
@@ -213,7 +226,8 @@ static void break_off(Stream *s, int status) {
 
 void asy_stream_flush(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
-  if (!s->out.flight && !s->out.error && s->out.waiting.bytes) {
+  output_look(s);
+  if (!s->out.flight && !s->out.error && !s->out.held && s->out.waiting.bytes) {
     int status = asy_output_send(L, s);
     if (status) break_off(s, status);
   }
@@ -234,6 +248,7 @@ static void send_run(lua_State *L, Loop *loop, Ready *self) {
 static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   Stream *s = asy_container(self, Stream, life.tidy);
   asy_output_land(L, loop, s);
+  input_read_file(s);
   if (stream_aborted(s) || s->handle.closed) {
     asy_output_drop(L, loop, s);
     if (s->handle.open) close_handle(s);
@@ -266,7 +281,7 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
     asy_stream_flush(L, s);
     if (!s->handle.open) return;
   }
-  if (!linger_ns || s->life.timer.place || s->life.state == LIFE_DRAINING) return;
+  if (!linger_ns || s->backing || s->life.timer.place || s->life.state == LIFE_DRAINING) return;
   s->life.linger_ns = linger_ns;
   arm_linger(s);
 }
@@ -298,7 +313,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   s->out.high = STREAM_LIMIT;
   s->out.low = STREAM_LIMIT / 4;
   s->in.read_size = BUFFER_BLOCK;
-  s->out.file = -1;
+  s->in.file = s->out.file = -1;
   s->in.want_byte = -1;
   list_init(&s->out.send.link);
   list_init(&s->life.tidy.link);
@@ -363,9 +378,14 @@ int asy_stream_closed(lua_State *L, const Stream *s) {
 
 /* Never closed */
 
-void stream_forget_site(Stream *s) {
+static void forget_site(Stream *s) {
   mem_free(s->life.site);
   s->life.site = NULL;
+}
+
+void stream_disown(Stream *s) {
+  s->handle.kept = true;
+  forget_site(s);
 }
 
 static void report_open(Handle *h, void *arg) {
@@ -377,7 +397,7 @@ static void report_open(Handle *h, void *arg) {
   lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
   asy_unclosed_report(L, h->loop, lua_tostring(L, -1), "opened at", s->life.site);
   lua_pop(L, 1);
-  stream_forget_site(s);
+  forget_site(s);
 }
 
 /* The connection is the parent's: neither bytes nor an end of it may come from here. */
@@ -386,16 +406,78 @@ static void copy_stream(Handle *h, void *arg) {
   (void)arg;
   s->in.eof = true;
   s->life.state = LIFE_ABORTED;
-  stream_forget_site(s);
+  forget_site(s);
 }
 
 static void in_child(Loop *loop, bool live) {
   if (live) handles_each(loop, shut, copy_stream, NULL);
 }
 
-/* When the loop closes: those that are still open. */
+/* Output that was lost */
+
+/* Reports what a device has refused. */
+static void report_refused(lua_State *L, Loop *loop, Stream *s) {
+  char name[ASY_ADDRESS_TEXT];
+  int top = lua_gettop(L);
+  s->out.told = true;
+  stream_name(s, name);
+  lua_pushfstring(L, "output to %s was lost", name);
+  asy_oserror_push(L, output_device_error(s), "write", name);
+  asy_report(L, loop, (Report){.message = lua_tostring(L, top + 1), .exception = -1});
+  lua_settop(L, top);
+}
+
+/* A stream whose output a device has refused, without anybody's knowing of it. */
+static Stream *find_refused(const Loop *loop) {
+  list_each(node, &loop->handles) {
+    Handle *h = asy_container(node, Handle, link);
+    if (h->shutter.shut == shut && !from_handle(h)->out.told && output_device_error(from_handle(h)))
+      return from_handle(h);
+  }
+  return NULL;
+}
+
+/* When the loop closes: refused output, of streams that are closed, too; in debug mode those that are still open. */
 static void report_streams(lua_State *L, Loop *loop) {
+  for (Stream *s; (s = find_refused(loop));) report_refused(L, loop, s); /* handlers free streams: from the first again */
   if (loop->debug) handles_each(loop, shut, report_open, L);
+}
+
+static bool is_unsent(const Stream *s) { return !s->out.error && output_pending(s); }
+
+static void report_unsent(Handle *h, void *arg) {
+  Stream *s = from_handle(h);
+  lua_State *L = arg;
+  char name[ASY_ADDRESS_TEXT];
+  if (!is_unsent(s)) return;
+  stream_name(s, name);
+  lua_pushfstring(L, "%I bytes for %s are thrown away: %s", (LUAI_UACINT)output_pending(s), *name ? name : "a peer",
+                  lua_tostring(L, 2));
+  asy_report(L, h->loop, (Report){.message = lua_tostring(L, -1)});
+  lua_pop(L, 1);
+}
+
+/* _report_unsent(why): what the kernel hasn't taken by now */
+static int loop_report_unsent(lua_State *L) {
+  Loop *loop = asy_checkloop(L, 1);
+  luaL_checkstring(L, 2);
+  if (loop->open) handles_each(loop, shut, report_unsent, L);
+  return 0;
+}
+
+static void count_unsent(Handle *h, void *arg) {
+  const Stream *s = from_handle(h);
+  if (is_unsent(s) || output_is_on_its_way(s)) ++((int *)arg)[s->backing != NULL];
+}
+
+/* _unsent() → how many connections have output that the kernel hasn't taken yet, how many streams on descriptors */
+static int loop_unsent(lua_State *L) {
+  Loop *loop = asy_checkloop(L, 1);
+  int n[] = {0, 0};
+  if (loop->open) handles_each(loop, shut, count_unsent, n);
+  lua_pushinteger(L, n[false]);
+  lua_pushinteger(L, n[true]);
+  return 2;
 }
 
 /* stack: writer. Its finaliser: a stream that nobody can use any more is closed, as by its user. */
@@ -409,14 +491,22 @@ static int writer__gc(lua_State *L) {
     s->in.reader = NULL;
   }
   bool forgotten = s->handle.open && !stream_closing(s);
-  char peer[ASY_ADDRESS_TEXT], site[1000] = "";
+  char peer[ASY_ADDRESS_TEXT], site[1000] = "", refused[200] = "";
   Loop *loop = s->handle.loop;
+  stream_name(s, peer);
   if (forgotten) {
-    peer_text(s, peer);
     if (s->life.site && loop->debug) snprintf(site, sizeof site, "%s", s->life.site);
     asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
   }
+  if (loop && !s->out.told && output_device_error(s))
+    snprintf(refused, sizeof refused, "output to %s was lost: %s", peer, uv_strerror(output_device_error(s)));
+  s->out.told = true;
+  forgotten = forgotten && !s->handle.kept;
   handle_unbox(&s->handle);
+  if (*refused) {
+    lua_pushstring(L, refused);
+    asy_unclosed_report_later(L, loop, NULL);
+  }
   if (!forgotten) return 0;
   lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s", *peer ? ", peer " : "",
                   peer); /* may raise, and so may what follows: last */
@@ -425,21 +515,8 @@ static int writer__gc(lua_State *L) {
   return 0;
 }
 
-static void count_unsent(Handle *h, void *arg) {
-  const Stream *s = from_handle(h);
-  if (!s->out.error && output_pending(s)) ++*(int *)arg;
-}
-
-/* How many streams have output that the kernel hasn't taken yet. */
-static int loop_unsent(lua_State *L) {
-  Loop *loop = asy_checkloop(L, 1);
-  int n = 0;
-  if (loop->open) handles_each(loop, shut, count_unsent, &n);
-  lua_pushinteger(L, n);
-  return 1;
-}
-
-static const luaL_Reg loop_methods[] = {{"_unsent", loop_unsent}, {NULL, NULL}};
+static const luaL_Reg loop_methods[] = {
+    {"_unsent", loop_unsent}, {"_report_unsent", loop_report_unsent}, {NULL, NULL}};
 static const luaL_Reg writer_metamethods[] = {{"__gc", writer__gc}, {NULL, NULL}};
 
 void asy_open_stream(lua_State *L) {

@@ -24,7 +24,8 @@ void asy_stream_push_reader(lua_State *L, int writer);
 /* Sends what can be sent now; what the end of the output was waiting for is done then. */
 void asy_stream_flush(lua_State *L, Stream *s);
 
-/* Sends what is written, then closes. linger_ns: abort after so long without progress; 0: never. */
+/* Sends what is written, then closes. linger_ns: abort after so long without progress; 0, or no
+** socket: never. */
 void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 
 /* Closes at once; what is not sent is dropped. */
@@ -36,7 +37,7 @@ int asy_stream_closed(lua_State *L, const Stream *s) ASY_NORETURN;
 void stream_lose_pending(Stream *s);
 
 /* A stream that nobody is expected to close: it is not reported. */
-void stream_forget_site(Stream *s);
+void stream_disown(Stream *s);
 
 /* The running task where it may wait, else NULL. */
 static inline Task *asy_stream_task_or_null(lua_State *L, const Stream *s) {

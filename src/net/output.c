@@ -7,6 +7,7 @@
 #include "net/output.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -115,6 +116,20 @@ static unsigned out_pieces(const Out *out, uv_buf_t *bufs, unsigned max) {
 
 /* Sending */
 
+void output_look(Stream *s) {
+  int error = s->backing ? s->backing->error(s->backing) : 0;
+  if (error) s->out.error = error; /* not EPIPE, which is what the pipe to its thread says */
+}
+
+bool output_is_on_its_way(const Stream *s) {
+  return s->backing && !s->out.error && s->backing->is_unwritten(s->backing);
+}
+
+int output_device_error(const Stream *s) {
+  int status = s->backing ? s->out.error : 0;
+  return status == UV_EPIPE || status == UV_ECONNRESET ? 0 : status;
+}
+
 static void write_failed(lua_State *L, Loop *loop, Stream *s, int status) {
   if (!s->out.error) s->out.error = status;
   out_clear(L, loop, &s->out.waiting);
@@ -155,12 +170,16 @@ static int take_off(lua_State *L, Stream *s) {
   return 0;
 }
 
-/* Writes all of the first buffer to a file, which never blocks. */
+/* Writes of the first buffer to a file, which never blocks. */
 static int write_file(int fd, const uv_buf_t *buf) {
   for (;;) {
     ssize_t n = write(fd, buf->base, buf->len);
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
     if (n >= 0) return (int)n;
-    if (errno != EINTR && errno != EAGAIN) return -errno;
+    if (errno == EAGAIN) /* a device, whose description somebody has made non-blocking */
+      poll(&ready, 1, -1);
+    else if (errno != EINTR)
+      return uv_translate_sys_error(errno);
   }
 }
 

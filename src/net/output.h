@@ -18,6 +18,15 @@ static inline size_t output_pending(const Stream *s) {
   return n;
 }
 
+/* Whether there is output that a thread has, and hasn't written yet. */
+bool output_is_on_its_way(const Stream *s);
+
+/* Notes the error that a thread has met. */
+void output_look(Stream *s);
+
+/* The libuv status with which a device (no peer) refused output, ENOSPC say; 0: none has. */
+int output_device_error(const Stream *s);
+
 /* Sends at the end of the turn. Called before the writing: should memory run out in the middle, what is
 ** there leaves. */
 static inline void output_schedule(Stream *s) {

@@ -3,6 +3,7 @@
 */
 #include "net/peer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -30,6 +31,13 @@ void peer_text(const Stream *s, char *text) {
     address_text((struct sockaddr *)&sa, n, text);
 }
 
+void stream_name(const Stream *s, char *text) {
+  if (s->backing)
+    snprintf(text, ASY_ADDRESS_TEXT, "%s", s->backing->name);
+  else
+    peer_text(s, text);
+}
+
 _Static_assert(ASY_ADDRESS_TEXT <= ASY_WAIT_TEXT, "an address is what a task waits on");
 
 void peer_describe(const Task *t, char *text) {
@@ -37,7 +45,7 @@ void peer_describe(const Task *t, char *text) {
   struct sockaddr_storage sa;
   socklen_t n = sizeof sa;
   if (!s) return; /* a stranger has closed the task's coroutine */
-  peer_text(s, text);
+  stream_name(s, text);
   if (!*text && get_name(s, false, &sa, &n) && sa.ss_family == AF_UNIX)
     address_text((struct sockaddr *)&sa, n, text);
 }
@@ -48,9 +56,9 @@ void peer_describe(const Task *t, char *text) {
 static const char broke_key = 0; /* registry: error → number of the handler of the connection it is of; weak */
 
 int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *syscall) {
-  char peer[ASY_ADDRESS_TEXT];
-  peer_text(s, peer);
-  asy_oserror_push(L, status, syscall, *peer ? peer : NULL);
+  char name[ASY_ADDRESS_TEXT];
+  stream_name(s, name);
+  asy_oserror_push(L, status, syscall, *name ? name : NULL);
   if (s->client.handler && status != UV_ENOMEM) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &broke_key);
     lua_pushvalue(L, -2);

@@ -12,6 +12,7 @@ ASY_HIDDEN
 void peer_note(Stream *s, const struct sockaddr *sa);
 
 /* The peer's address in words, for errors; "" when there is none. `text` has room for ASY_ADDRESS_TEXT. */
+void stream_name(const Stream *s, char *text);
 void peer_text(const Stream *s, char *text);
 
 /* A WaitKind's `describe` where `on` is a Stream: the peer's address; of a unix socket's nameless peer, our own. */

@@ -13,6 +13,8 @@
 #include "core/waitq.h"
 #include "net/address.h"
 
+#include <sys/types.h>
+
 ASY_HIDDEN
 
 #define STREAM_LIMIT 65536 /* default of `limit` and of the high-water mark, as in asyncio */
@@ -41,8 +43,16 @@ typedef struct Flight {
   bool landed; /* libuv has called back: `tidy` frees it */
 } Flight;
 
-struct Pump;
 struct Server;
+
+/* What a stream stands on that has no socket of its own, but a descriptor that others may share (os/fdstream.h). C only.
+** It is part of a block, which is freed with the stream. */
+typedef struct Backing {
+  const char *name;                                  /* what errors call it */
+  bool (*is_unwritten)(const struct Backing *b);     /* whether what was sent is on its way still */
+  int (*error)(const struct Backing *b);             /* the libuv status that was met there, or 0 */
+  void (*gone)(struct Backing *b);                   /* the handle is closed; may be told twice */
+} Backing;
 
 /* How its end has come about, on our side; what libuv knows (made, open, closing, closed) says `handle`.
 ** life.c alone moves it on, and never back. */
@@ -69,6 +79,8 @@ typedef struct Stream {
     bool reading;     /* libuv reads */
     bool eof;         /* no more comes: the peer has ended, or this side was closed */
     bool peer_ended;  /* ... it was the peer */
+    int file;         /* a regular file, which never makes one wait, is read there; -1: the handle */
+    off_t file_at;    /* its offset after the last read */
     bool on_demand;   /* read only while somebody waits: what lies in a terminal is whoever's that asks next */
     bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
                       /* ... hands them on while the cache has them; libuv only says that some are there */
@@ -85,6 +97,8 @@ typedef struct Stream {
     bool lost;             /* some of what was written will never be sent, and the peer is to see it: a reset */
     bool eof_wanted;       /* write_eof was called: no more is taken */
     bool one_way;          /* no socket: has one half only, or none that can be closed by itself */
+    bool held;             /* what goes before it, by another stream, hasn't left yet */
+    bool told;             /* somebody knows of `error` */
   } out;
   struct { /* its end */
     Life state;
@@ -103,7 +117,7 @@ typedef struct Stream {
     Task *handler;         /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
     uint32_t slot;         /* ... that has no use for it is connected all the same */
   } client;
-  struct Pump *pump; /* the thread that copies for a standard stream, or NULL */
+  Backing *backing;  /* NULL: it is a socket */
   IpAddress peer;    /* family 0: none */
   union {
     uv_handle_t handle;

@@ -9,7 +9,10 @@
 static const char report_later_key = 0; /* registry: report_later, as a finaliser should make no function */
 
 void asy_unclosed_report(lua_State *L, Loop *loop, const char *text, const char *how, const char *site) {
-  lua_pushfstring(L, "%s:\n%s", how, site);
+  if (site)
+    lua_pushfstring(L, "%s:\n%s", how, site);
+  else
+    lua_pushnil(L);
   asy_report(L, loop, (Report){.message = text, .source = lua_tostring(L, -1)});
   lua_pop(L, 1);
 }

@@ -11,7 +11,7 @@ ASY_HIDDEN
 /* Reports that text. site: the place; how: "opened at". */
 void asy_unclosed_report(lua_State *L, Loop *loop, const char *text, const char *how, const char *site);
 
-/* The same for a stream, from a finaliser: the report waits for a turn, when there will be one.
+/* The same for a stream, from a finaliser: the report waits for a turn, when there will be one. site may be NULL.
 ** stack: ..., text */
 void asy_unclosed_report_later(lua_State *L, Loop *loop, const char *site);
 

@@ -23,7 +23,10 @@ static Stream *check_writer(lua_State *L) {
   return s;
 }
 
-static int raise_write_error(lua_State *L, Stream *s, int status) { return asy_peer_oserror(L, s, status, "write"); }
+static int raise_write_error(lua_State *L, Stream *s, int status) {
+  s->out.told = true;
+  return asy_peer_oserror(L, s, status, "write");
+}
 
 /* Raises unless something can be written. */
 static void check_writable(lua_State *L, Stream *s) {
@@ -85,14 +88,15 @@ static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = asy_
                                .describe = peer_describe};
 
 /* What fills the buffer leaves at once, not together with the next that comes: the kernel copies 64 KiB from one
-** cache to another, twice that much through memory (432 µs for each MB instead of 185). */
+** cache to another, twice that much through memory (432 µs for each MB instead of 185). What is for a file
+** need not wait for anything. */
 static bool full(const Stream *s) {
   size_t pending = output_pending(s);
-  return pending && pending >= s->out.high;
+  return pending && (pending >= s->out.high || s->out.file >= 0);
 }
 
 /// Waits while more is pending than the high-water mark, until it is below the low one.
-// Raises the error that a write met.
+// Raises the error that a write met. Output to a file is written.
 // @function StreamWriter:drain
 static int writer_drain(lua_State *L) {
   Stream *s = check_writer(L);
@@ -172,15 +176,30 @@ static int writer_is_closing(lua_State *L) {
   return 1;
 }
 
-static const WaitKind CLOSED = {.name = "wait_closed", .finish = asy_waitq_finish, .abort = asy_waitq_abort,
+/* What it stood on has refused output: its end is an error. */
+static int closed(lua_State *L, Stream *s) {
+  int status = output_device_error(s);
+  return status ? raise_write_error(L, s, status) : 0;
+}
+
+static int closed_finish(lua_State *L, Task *t) {
+  (void)t;
+  return closed(L, ((WriterBox *)lua_touserdata(L, 1))->stream);
+}
+
+static const WaitKind CLOSED = {.name = "wait_closed", .finish = closed_finish, .abort = asy_waitq_abort,
                                 .describe = peer_describe};
 
-/// Waits until the stream is closed. Never raises for a dead peer.
+/// Waits until the stream is closed. Never raises for a dead peer; an error of the device that the output was for, as a
+// full disk, it does.
 // @function StreamWriter:wait_closed
 static int writer_wait_closed(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
-  if (s->handle.closed) return asy_spend(L);
+  if (s->handle.closed) {
+    closed(L, s);
+    return asy_spend(L);
+  }
   return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->life.closers, &CLOSED, s);
 }
 
@@ -190,7 +209,16 @@ static Abort close_abort(lua_State *L, Task *t) {
   return asy_waitq_abort(L, t);
 }
 
-static const WaitKind CLOSING = {.name = "close", .finish = asy_waitq_finish, .abort = close_abort,
+/* stack: writer, the error that leaves the block, or nil. An error of the device's is raised unless somebody knows of
+** it, or another is on its way; then it is reported later. */
+static int scope_left(lua_State *L, Stream *s) { return s->out.told || !lua_isnil(L, 2) ? 0 : closed(L, s); }
+
+static int close_finish(lua_State *L, Task *t) {
+  (void)t;
+  return scope_left(L, ((WriterBox *)lua_touserdata(L, 1))->stream);
+}
+
+static const WaitKind CLOSING = {.name = "close", .finish = close_finish, .abort = close_abort,
                                  .describe = peer_describe};
 
 /* local writer <close>: closes and waits; a peer that takes nothing for 30 s is given up. */
@@ -198,8 +226,11 @@ static int writer__close(lua_State *L) {
   Stream *s = check_writer(L);
   Task *t = asy_current_or_null(L);
   asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
-  lua_settop(L, 1);
-  if (s->handle.closed) return asy_spend(L);
+  lua_settop(L, 2);
+  if (s->handle.closed) {
+    scope_left(L, s);
+    return asy_spend(L);
+  }
   if (!t || t->loop != s->handle.loop) return 0;
   return asy_waitq_park(L, t, &s->life.closers, &CLOSING, s);
 }

@@ -1,0 +1,133 @@
+/*
+** pump.c - threads that copy for descriptors that can't be polled.
+*/
+#include "os/pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <sys/ioctl.h>
+
+#include "base/alloc.h"
+#include "base/detached.h"
+
+/* The thread */
+
+/* 0, or an errno. */
+static int write_all(int fd, const char *bytes, ssize_t n) {
+  for (ssize_t done = 0; done < n;) {
+    ssize_t wrote = write(fd, bytes + done, (size_t)(n - done));
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    if (wrote > 0)
+      done += wrote;
+    else if (wrote < 0 && errno == EAGAIN) /* somebody else made the description non-blocking */
+      poll(&ready, 1, -1);
+    else if (wrote < 0 && errno != EINTR)
+      return errno;
+  }
+  return 0;
+}
+
+/* Until something can be read; false: it is input, and nobody will ever take it. */
+static bool wait_for_input(const Pump *p) {
+  struct pollfd ready[] = {{.fd = p->from, .events = POLLIN}, {.fd = p->to, .events = 0}};
+  poll(ready, p->input ? 2 : 1, -1);
+  return !p->input || !(ready[1].revents & (POLLERR | POLLHUP));
+}
+
+/* 0 at the end, or an errno. */
+static int copy_all(Pump *p) {
+  char bytes[16384];
+  for (;;) {
+    atomic_store(&p->idle, true);
+    if (!wait_for_input(p)) return 0;
+    atomic_store(&p->idle, false); /* before anything leaves the pipe */
+    ssize_t n = read(p->from, bytes, sizeof bytes);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n <= 0) return n < 0 ? errno : 0;
+    int status = write_all(p->to, bytes, n);
+    if (status) return status;
+  }
+}
+
+static void let_go(Pump *p) {
+  if (atomic_fetch_sub(&p->refs, 1) == 1) mem_free(p);
+}
+
+static void *thread_main(void *arg) {
+  Pump *p = arg;
+  int status = copy_all(p);
+  atomic_store(&p->error, status && !(p->input && status == EPIPE) ? uv_translate_sys_error(status) : 0);
+  close(p->from); /* what reads our pipe finds the error there */
+  close(p->to);
+  atomic_store(&p->done, true);
+  let_go(p);
+  return NULL;
+}
+
+/* The loop's side */
+
+void pump_unref(Pump *p) {
+  if (--p->users) return;
+  list_remove(&p->link);
+  close(p->end);
+  let_go(p);
+}
+
+Pump *pump_ref(Pump *p) {
+  p->users++;
+  return p;
+}
+
+int pump_end(const Pump *p) {
+  int fd = fcntl(p->end, F_DUPFD_CLOEXEC, 3);
+  return fd < 0 ? -errno : fd;
+}
+
+bool pump_busy(const Pump *p) {
+  int n = 0;
+  if (atomic_load(&p->done)) return false;
+  if (ioctl(p->end, FIONREAD, &n) == 0 && n > 0) return true;
+  return !atomic_load(&p->idle); /* asked last: what has left the pipe is being written */
+}
+
+int pump_error(const Pump *p) { return atomic_load(&p->error); }
+
+/* In a detached thread that blocks all signals; it closes both of its ends. */
+static int start(Pump **pump, int from, int to, int end, bool input) {
+  Pump *p = mem_calloc(1, sizeof *p);
+  if (!p) return UV_ENOMEM;
+  p->from = from;
+  p->to = to;
+  p->end = end;
+  p->input = input;
+  p->users = 1;
+  list_init(&p->link);
+  atomic_store(&p->refs, 2);
+  int status = detached_start(thread_main, p);
+  if (status)
+    mem_free(p);
+  else
+    *pump = p;
+  return uv_translate_sys_error(status);
+}
+
+int pump_start(Pump **pump, int fd, bool input) {
+  int ends[2], status, copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return -errno;
+  if (pipe(ends)) {
+    status = -errno;
+    close(copy);
+    return status;
+  }
+  fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+  fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+  status = input ? start(pump, copy, ends[1], ends[0], true) : start(pump, ends[0], copy, ends[1], false);
+  if (!status) return 0;
+  close(copy);
+  close(ends[0]);
+  close(ends[1]);
+  return status;
+}
