@@ -261,25 +261,22 @@ local function sources()
   return table.concat(list, "\n")
 end
 
---- The comments of the functions of that name.
-local function comments_of(text, name)
-  local found = {}
-  local function ends(line)
-    return line:find("^%S*%s*@function [%w_.:]*%f[%w_]" .. name .. "%s*$") or
-      line:find("^%S+%s*@function [%w_.:]*%f[%w_]" .. name .. "%f[^%w_]") or
-      line:find("^function [%w_]+[.:]" .. name .. "%(")
-  end
-  local block, wanted = {}, false
+--- The comments above functions, by the functions' names.
+local function comments_in(text)
+  local comments, block, names = {}, {}, {}
   for line in (text .. "\n"):gmatch "(.-)\n" do
-    local comment = line:find "^%s*//" or line:find "^%-%-"
-    if ends(line) then wanted = true end
-    if comment then block[#block + 1] = line end
-    if not comment then
-      if wanted then found[#found + 1] = table.concat(block, "\n") end
-      block, wanted = {}, false
+    local name = line:match "^%S*%s*@function ([%w_.:]+)" or line:match "^function ([%w_.:]+)%("
+    if name then names[#names + 1] = name:match "[%w_]+$" end
+    if line:find "^%s*//" or line:find "^%-%-" then
+      block[#block + 1] = line
+    else
+      for _, each in ipairs(names) do
+        comments[each] = (comments[each] or "") .. table.concat(block, "\n")
+      end
+      block, names = {}, {}
     end
   end
-  return table.concat(found, "\n")
+  return comments
 end
 
 TestDocuments = {}
@@ -301,16 +298,17 @@ local function each_told(fn)
 end
 
 function TestDocuments:test_the_manual_tells_of_each_key()
-  local text = sources()
+  local comments = comments_in(sources())
   each_told(function(name, key)
-    t.assertTrue(is_told(comments_of(text, name), key) ~= nil, ("the manual lacks %s of %s"):format(key, name))
+    t.assertTrue(is_told(comments[name] or "", key) ~= nil, ("the manual lacks %s of %s"):format(key, name))
   end)
 end
 
 function TestDocuments:test_the_types_tell_of_each_key()
   local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua"
+  local comments = comments_in(types)
   each_told(function(name, key)
-    local block = comments_of(types, name)
+    local block = comments[name] or ""
     for class in block:gmatch "asyncio%.%w+Options" do
       block = block .. (types:match("%-%-%-@class " .. class .. "\n(.-)\n\n") or "")
     end

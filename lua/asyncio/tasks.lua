@@ -54,7 +54,9 @@ local function ensure_futures(list, n, name, from, all)
   local plain = core.start_all(list, n, all)
   if plain then return plain end
   local function fail(i, expected)
-    if not from then check.fail(1, name, expected .. " at " .. i, list[i]) end
+    if not from then
+      check.fail_called(1, name, expected .. " at " .. i, list[i], "function() return f(x) end", "f(x)")
+    end
     check.fail_called(i, name, expected, list[i], HINT:format(name), name .. "(f(x))")
   end
   for i = 1, n do

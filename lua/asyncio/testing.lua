@@ -121,7 +121,7 @@ local OPTIONS = check.options { "async", 2, { "timeout", "positive" }, { "clock"
 -- @tparam[opt] table opts `timeout` (5): seconds of real time; `clock` ("real"): or "virtual"
 -- @treturn function returns what fn returns
 function testing.async(fn, opts)
-  check.callable(fn, 1, "async")
+  check.callable(fn, 1, "async", "async(f)", "async(f())")
   opts = OPTIONS(opts)
   local timeout, virtual = opts.timeout or 5, opts.clock == "virtual"
   return function(...)

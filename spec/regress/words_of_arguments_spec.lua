@@ -307,6 +307,9 @@ local CALLED = {
   { "future:add_done_callback(f(x))", "add_done_callback(f), not add_done_callback(f())" },
   { "asyncio.start_server(f(x), '127.0.0.1', 0)", "start_server(handler, ...), not start_server(handler(...), ...)" },
   { "asyncio.start_unix_server(f(x), '/tmp/x')", "start_unix_server(handler, ...), not" },
+  { "asyncio.gather({ 1 and f(x) or nil, n = 1 })", "function() return f(x) end, not f(x)", "both" },
+  { "condition:wait_for(f(x))", "wait_for(f), not wait_for(f())" },
+  { "testing.async(f(x))", "async(f), not async(f())" },
   { "asyncio.move_on_after(1, f(x))", "move_on_after(delay, f, x), not move_on_after(delay, f(x))" },
 }
 
@@ -315,7 +318,8 @@ TestCalled = {}
 function TestCalled:test_a_function_that_was_called_instead_of_passed_is_told()
   objects(function(all)
     for _, result in ipairs { "", "nil", "42", "'text'" } do
-      local env = { asyncio = asyncio, loop = all.Loop, group = all.TaskGroup, pool = all.ThreadPoolExecutor,
+      local env = { asyncio = asyncio, testing = testing, condition = all.Condition, loop = all.Loop,
+        group = all.TaskGroup, pool = all.ThreadPoolExecutor,
         future = all.Future, f = load("return " .. result), x = 1 }
       for _, case in ipairs(CALLED) do
         local left_out = case[3] and result == "" -- gather() of nothing is the empty list

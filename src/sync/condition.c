@@ -140,7 +140,7 @@ static int ask_predicate(lua_State *L) {
 // @return what it returned
 static int condition_wait_for(lua_State *L) {
   check_condition(L);
-  if (!asy_callable(L, 2)) asy_typeerror(L, 2, 2, "function", "");
+  if (!asy_callable(L, 2)) asy_notfunction(L, 2, 2, "function", "f", "f()");
   Task *t = asy_current_or_null(L);
   return t && task_spent(t) ? asy_give_way(L, t, ask_predicate) : ask_predicate(L);
 }

@@ -731,6 +731,23 @@ bare("exit before a stream is freed", function()
   end)
 end)
 
+--- Tables of options that are right, and errors of arguments: of C, of the Lua layer, of a constructor.
+part("arguments", function(loop)
+  assert(asyncio.Queue { maxsize = 2 }:maxsize() == 2)
+  assert(#loop:getaddrinfo("127.0.0.1", 80, { family = "inet" }) == 1)
+  local task = create_task { sleep, 0, name = "named" }
+  local done = asyncio.wait({ task }, { timeout = 60, return_when = asyncio.FIRST_COMPLETED })
+  assert(#done == 1)
+  for _, call in ipairs {
+    { asyncio.Queue, { maxsise = 1 } }, { asyncio.Queue, { 10 } }, { asyncio.Barrier }, { asyncio.Lock, 5 },
+    { asyncio.open_connection, "127.0.0.1", 1, { local_addr = { host = 5 } } }, { asyncio.gather, { 5 } },
+    { asyncio.wait, {}, { return_when = "LAST" } }, { create_task, 5 }, { loop.call_soon, loop },
+    { asyncio.TaskGroup, 5 }, { asyncio.ContextVar, 5 }, { loop.time, 5 }, { asyncio.Runner, { debg = true } },
+  } do
+    assert(not pcall(table.unpack(call)))
+  end
+end)
+
 --- The calls that only ask, and a word from each object.
 part("words", function(loop)
   local function each(object, ...)
