@@ -836,7 +836,7 @@ function Server:is_serving() end
 ---@return asyncio.Address[]
 function Server:sockets() end
 
----What has become of its connections. `reset`: of how many the handler ended because its own connection broke.
+---What has become of its connections; `reset`: of how many the handler lost its peer.
 ---@return { connections: integer, accepted: integer, failed: integer, reset: integer }
 function Server:stats() end
 

@@ -129,8 +129,8 @@ local function connect(address, opts, locals)
     code = "EADDRNOTAVAIL", syscall = "bind", address = tostring(address) }, 0)
 end
 
---- The same as one of several: that an address doesn't answer is a value, for which nobody need look when another
--- has won.
+--- The same as one of several: that an address doesn't answer is a value, for which nobody need look when
+-- another has won.
 local function attempt_to_connect(address, opts, locals)
   local results = table.pack(core.pcall(connect, address, opts, locals))
   if results[1] then return table.unpack(results, 2, results.n) end
@@ -247,8 +247,8 @@ local function listen_addresses(loop, host, port, family)
 end
 
 --- Starts a TCP server: `handler(reader, writer)` runs as a task for each connection.
--- When it returns or fails, its connection is sent what is left and closed; a failure is reported, unless it is
--- that its own connection broke (see `Server:stats`).
+-- When it returns or fails, its connection is sent what is left and closed; a failure is reported, unless
+-- it is that its own connection broke (see `Server:stats`).
 -- @tparam function handler
 -- @param host a name or number, a list of them, or nil: every address of this machine
 -- @tparam integer port 0: any that is free, see `Server:sockets`
