@@ -463,8 +463,8 @@ static int channel_put_nowait(lua_State *L) {
 }
 
 /// Ends the channel, in all states: what is in it can still be got, nothing more can be put.
-// A channel that nobody has any more goes with what is in it. Only channels that lie in each other, or one in itself, keep
-// each other for ever: where that may happen, end one with `close(true)`.
+// A channel that nobody has any more goes with what is in it. Only channels that lie in each other, or one in
+// itself, keep each other for ever: where that may happen, end one with `close(true)`.
 // @function Channel:close
 // @tparam[opt=false] boolean immediate throw away what is in it, too
 static int channel_close(lua_State *L) {

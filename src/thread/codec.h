@@ -49,8 +49,8 @@ void codec_release(const char *bytes, size_t length, ListNode *dead);
 /* Userdata that cross as a reference: each state has its own, for one counted record. All C only but push. */
 typedef struct CodecShared {
   void *(*ref)(void *userdata);             /* the record, with one reference more; NULL: there is none */
-  /* From any thread. Where there is a list, one that nobody has any more goes into it instead of being destroyed: what it
-  ** holds may hold others, and so on. */
+  /* From any thread. Where there is a list, one that nobody has any more goes into it instead of being destroyed:
+  ** what it holds may hold others, and so on. */
   void (*unref)(void *record, ListNode *dead);
   void (*push)(lua_State *L, void *record); /* pushes a userdata with a reference of its own; may raise */
 } CodecShared;

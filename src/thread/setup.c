@@ -12,7 +12,8 @@
 #include "thread/codec.h"
 #include "thread/parcel.h"
 
-static const char given_key = 0; /* registry of a worker: what it has from its parent, by name; [1]: likewise of package.preload */
+/* registry of a worker: what it has from its parent, by name; [1]: likewise of package.preload */
+static const char given_key = 0;
 
 static const char package_key = 0; /* registry: the library's table */
 
