@@ -241,7 +241,7 @@ end)
 
 interrupts("twice_breaks_a_background_task_that_does_not_await", function(environment)
   session({ "> ", "asyncio.create_task(function() asyncio.sleep(0) print 'spins' while true do end end) and nil\r",
-    "\nspins\n", CTRL_C, "", CTRL_C, "interrupted\n", "", "> ", "'still ' .. 'here'\r", "\nstill here\n" },
+    "spins\n", CTRL_C, "", CTRL_C, "interrupted\n", "", "> ", "'still ' .. 'here'\r", "\nstill here\n" },
     environment)
 end)
 

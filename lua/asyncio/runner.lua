@@ -63,7 +63,9 @@ function Runner:get_loop()
     end
     self.loop = loop
     local debug = self.opts.debug
-    if debug == nil then debug = os ~= nil and os.getenv "ASYNCIO_DEBUG" == "1" end -- a host may keep `os` from us
+    if debug == nil then -- a host may keep `os` from us
+      debug = os ~= nil and os.getenv "ASYNCIO_DEBUG" == "1"
+    end
     loop:set_debug(debug)
     loop:_reuse(self.opts.reuse_coroutines)
   end
@@ -126,7 +128,9 @@ local function finish(self, task, ok, ...)
     err = keyboard_interrupt(self)
   end
   self.failed = task
-  if isinstance(err, core.Error) then core.mark_left(err, task:traceback()) end
+  if isinstance(err, core.Error) or isinstance(err, core.CancelledError) then
+    core.mark_left(err, task:traceback())
+  end
   error(err, 0)
 end
 
@@ -156,6 +160,7 @@ function Runner:run(main, ...)
   self:_watch(self.interruptible and self.interruptible() or task)
   if self.script then hosts[task] = true end
   core.catch_cancel(loop, function() task:cancel() end)
+  if task.get_name then task:_be_traced() end
   return finish(self, task, pcall(loop.run_until_complete, loop, task))
 end
 
@@ -292,8 +297,8 @@ end
 --- Runs a function as the main task of a new loop, and everything it starts.
 -- At the end, however it comes, all other tasks are cancelled and waited for, what was written is
 -- sent, and the loop is closed. An error leaves as it is; to one that is a string the task's
--- traceback is appended, and the `tostring` of an `Error` has it from then on. Ctrl-C is as for `Runner:run`; while
--- the rest is waited for it ends the waiting, and leaves as KeyboardInterrupt.
+-- traceback is appended, and the `tostring` of an `Error` has it from then on. Ctrl-C is as for
+-- `Runner:run`; while the rest is waited for it ends the waiting, and leaves as KeyboardInterrupt.
 -- In the main task of a script (`asyncio script.lua`) or of the REPL there is a loop already: main runs
 -- there, as if called, and nothing ends.
 -- @param main a function, or a coroutine that has not started
@@ -316,8 +321,8 @@ local function run(main, ...)
   return run_here(main, ...)
 end
 
---- Runs a script as `run` would, but in its task `run` itself may be called. Whether it ended well, else its error
--- and the traceback.
+--- Runs a script as `run` would, but in its task `run` itself may be called. Whether it ended well, else
+-- its error and the traceback.
 local function run_script(main, ...)
   local runner = new_runner()
   runner.script = true

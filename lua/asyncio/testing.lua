@@ -104,8 +104,9 @@ local function run_body(self, loop, fn, timeout, ...)
     fail_for_tasks(fn, loop)
     fail_for_handles(fn, loop)
     return table.unpack(results, 2, results.n)
-  elseif not task:done() and core.isinstance(err, core.Error) then -- a deadlock
-    fail(fn, ("%s:\n%s"):format(core.words(err.message), graph.of_loop(loop)))
+  elseif not task:done() and core.isinstance(err, core.Error) then -- a deadlock; or it never ran
+    local message = core.words(err.message)
+    fail(fn, message:find "^deadlock" and message .. ":\n" .. graph.of_loop(loop) or message)
   end
   error(explained(err, task), 0)
 end
@@ -113,8 +114,8 @@ end
 local OPTIONS = check.options { "async", 2, { "timeout", "positive" }, { "clock", "choice", "real|virtual" } }
 
 --- Makes a plain function of one that waits: it runs `fn` in a loop of its own, and fails when `fn` fails or
--- takes too long (on Linux also where it never waits), and when it leaves a task, an open handle, or an error that
--- nobody looked at: it is said which, and where that was made or opened.
+-- takes too long (on Linux also where it never waits), and when it leaves a task, an open handle, or an
+-- error that nobody looked at: it is said which, and where that was made or opened.
 -- With the virtual clock time stands still while a task can run, and jumps to the next timer when none can.
 -- All tasks blocked and no timer is a deadlock: it fails at once, and says what each task waits for.
 -- @tparam function fn gets the arguments of the function that is returned

@@ -62,8 +62,8 @@ local function open(loop, began, deadline)
   local task = core.current_task()
   if not task then error(core.Error "a timeout can only be used inside a task", 3) end
   local scope = setmetatable({ -- all that it may need, so that the table is made once
-    loop = loop, task = task, began = began, deadline = deadline, handle = false, waiter = false, stillborn = false,
-    closed = false,
+    loop = loop, task = task, began = began, deadline = deadline, handle = false, waiter = false,
+    stillborn = false, closed = false,
   }, Timeout)
   arm(scope)
   return scope
@@ -78,8 +78,8 @@ local function entered(scope)
 end
 
 --- A block that may take so long: `local _ <close> = asyncio.timeout(2)`.
--- What still waits then is cancelled, and TimeoutError leaves the block, which says after how long, and where the
--- limit was made.
+-- What still waits then is cancelled, and TimeoutError leaves the block, which says after how long, and
+-- where the limit was made.
 -- @tparam ?number delay seconds; nil: no limit yet, see `Timeout:reschedule`
 -- @treturn Timeout
 -- @usage
@@ -145,7 +145,8 @@ end
 local function time_is_up(scope, made_at)
   local after = math.max(scope.deadline - scope.began, 0)
   local place = made_at and "timeout at " .. made_at or scope.place and "wait_for at " .. scope.place
-  return core.TimeoutError(("the time is up after %g s%s"):format(after, place and " (" .. place .. ")" or ""))
+  place = place and " (" .. place .. ")" or ""
+  return core.TimeoutError(("the time is up after %g s%s"):format(after, place))
 end
 
 function Timeout:__close(err)

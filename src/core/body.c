@@ -11,7 +11,7 @@
 /* Message handler: the traceback of an error that leaves the task. Cancellations go without. */
 static int on_error(lua_State *L) {
   if (!asy_trace_take(L, 1)) return 1;
-  if (asy_isinterruption(L, 1)) { /* what takes its place comes from here */
+  if (asy_trace_is_request(L)) { /* what takes its place comes from here */
     asy_trace_note(L, 1, true);
     return 1;
   }

@@ -45,9 +45,9 @@ static void failed(lua_State *L, Loop *loop, const Callback *cb, int idx) {
 }
 
 static void report_slow(lua_State *L, Loop *loop, uint64_t ns, int idx) {
-  char took[SLOW_TEXT], text[SLOW_TEXT + 40];
+  char took[SLOW_TEXT], text[2 * SLOW_TEXT];
   if (!loop_was_slow(loop, ns, took)) return;
-  snprintf(text, sizeof text, "a callback took %s", took);
+  snprintf(text, sizeof text, "a callback took %s%s", took, loop->debug ? "" : SLOW_HINT);
   asy_watch_push(L, loop);
   asy_report(L, loop, (Report){.message = text, .key = "handle", .object = idx,
                                .source = lua_tostring(L, -1)});

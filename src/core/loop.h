@@ -211,6 +211,7 @@ static inline void loop_polled(Loop *loop) {
 /* Whether the last `ns` were slow by the step's own doing; writes so: "0.350 s, 0.310 s of it waiting for a
 ** processor". */
 #define SLOW_TEXT 80
+#define SLOW_HINT " (ASYNCIO_DEBUG=1 shows where)"
 bool loop_was_slow(Loop *loop, uint64_t ns, char text[SLOW_TEXT]);
 
 /* Called at the end of a step: how long it took if that was too long, else 0. */

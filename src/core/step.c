@@ -115,9 +115,9 @@ static void task_stillborn(lua_State *L, Loop *loop, Task *t) {
 /* Steps */
 
 static void report_slow(lua_State *L, Loop *loop, Task *t, uint64_t ns) {
-  char took[SLOW_TEXT], text[SLOW_TEXT + 40];
+  char took[SLOW_TEXT], text[2 * SLOW_TEXT];
   if (!loop_was_slow(loop, ns, took)) return;
-  snprintf(text, sizeof text, "a task held the loop for %s", took);
+  snprintf(text, sizeof text, "a task held the loop for %s%s", took, loop->debug ? "" : SLOW_HINT);
   asy_task_push(L, t);
   asy_watch_push(L, loop);
   asy_report(L, loop, (Report){.message = text, .key = "task", .object = -2, .source = lua_tostring(L, -1)});

@@ -101,6 +101,7 @@ typedef struct Task {
   bool in_cancel;        /* a cancellation is being passed on through it */
   bool raised;           /* debug mode: a request has been raised in it, `raised` of its extras */
   bool caught;           /* debug mode: that was caught in this step */
+  bool traced;           /* a cancellation that leaves it has a traceback, too: run's main task */
   bool told;             /* debug mode: which has been reported */
   bool broken;           /* its Lua code gets a KeyboardInterrupt until it has ended */
   bool asked;            /* one has been passed on from where it waits */

@@ -287,6 +287,12 @@ static void push_traceback(lua_State *L, Task *t) {
   }
 }
 
+/* For run's main task: a cancellation that leaves it has a traceback, too. */
+static int task_be_traced(lua_State *L) {
+  check_task(L)->traced = true;
+  return 0;
+}
+
 /* Whether the function at `fn` of L runs at this level of co, with the value at `what` in a local variable. */
 static bool holds(lua_State *L, lua_State *co, lua_Debug *ar, int what, int fn) {
   lua_getinfo(co, "f", ar);
@@ -443,6 +449,7 @@ static const luaL_Reg methods[] = {{"cancel", task_cancel},
                                    {"_enter", task_enter},
                                    {"_leave", task_leave},
                                    {"_site", task_site},
+                                   {"_be_traced", task_be_traced},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", task__tostring}, {NULL, NULL}};

@@ -85,13 +85,25 @@ static void name_publicly(lua_State *L) {
   }
 }
 
+/* Where an argument error was raised is of no interest: the frames at the head that belong to asyncio.check. */
+static const char *skip_check(const char *frames) {
+  const char *from = frames;
+  if (!strncmp(from, "\n\t[C]: ", 7)) from = strchr(from + 1, '\n');
+  while (from) {
+    const char *end = strchr(from + 1, '\n'), *check = strstr(from, "asyncio/check.lua:");
+    if (!check || !end || check > end) break;
+    frames = from = end;
+  }
+  return frames;
+}
+
 /* stack: ..., text of a traceback → ..., its frames, less what calls a task's function or a callback */
 static void strip(lua_State *L) {
   static const char TAIL[] = "\n\t[C]: in ?";
   static const char RUNNER[] = "\n\t[C]: in ?\n\t[C]: in ?\n\t[C]: in function 'pcall'\n";
   name_publicly(L);
   const char *from = lua_tostring(L, -1), *runner = strstr(from, RUNNER);
-  if (!strncmp(from, HEAD, sizeof HEAD - 1)) from += sizeof HEAD - 1;
+  if (!strncmp(from, HEAD, sizeof HEAD - 1)) from = skip_check(from + sizeof HEAD - 1);
   size_t n = runner > from ? (size_t)(runner - from) : strlen(from);
   if (n > sizeof TAIL && !memcmp(from + n - (sizeof TAIL - 1), TAIL, sizeof TAIL - 1)) n -= sizeof TAIL - 1;
   lua_pushstring(L, *from == '\n' ? "" : "\n");
@@ -144,10 +156,12 @@ static bool is_request(lua_State *L) {
   return yes;
 }
 
+bool asy_trace_is_request(lua_State *L) { return asy_isinterruption(L, 1) && is_request(L); }
+
 bool asy_trace_take(lua_State *L, int level) {
   Runtime *rt = asy_runtime(L);
   Task *t = rt->current;
-  if (!t || (asy_isinterruption(L, 1) && !is_request(L))) return false;
+  if (!t || (asy_isinterruption(L, 1) && !t->traced && !is_request(L))) return false;
   lua_settop(L, 1);
   bool noted = push_noted(L, rt, 1);
   luaL_traceback(L, L, NULL, level);

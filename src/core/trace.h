@@ -13,8 +13,11 @@
 
 ASY_HIDDEN
 
+/* Whether the error at 1 is a scope's own request: another will take its place. */
+bool asy_trace_is_request(lua_State *L);
+
 /* For message handlers. stack: error → error, the record of where it was raised, from `level` of the stack on. False: the error goes without
-** one, as cancellations do, but for those that a scope asked for; the stack is as it was, or shorter. */
+** one, as cancellations do, but for those that a scope asked for and those of main; the stack is as it was, or shorter. */
 bool asy_trace_take(lua_State *L, int level);
 
 /* Should this error be raised again in what runs now, this is what goes before. `whole`: where it is raised again on

@@ -7,6 +7,7 @@
 #include "net/life.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <sys/ioctl.h>
@@ -511,7 +512,9 @@ static int writer__gc(lua_State *L) {
   lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s", *peer ? ", peer " : "",
                   peer); /* may raise, and so may what follows: last */
   lua_warning(L, lua_tostring(L, -1), 0);
-  if (*site) asy_unclosed_report_later(L, loop, site);
+  if (!*site) return 0;
+  lua_pushstring(L, lua_tostring(L, -1) + strlen("asyncio: "));
+  asy_unclosed_report_later(L, loop, site);
   return 0;
 }
 
