@@ -96,7 +96,8 @@ end
 --- Runs several at once and waits for all.
 -- `gather(a, b, …)` returns one value each, in order. `gather{a, b, …, return_exceptions=true}`
 -- returns a list with `n`, where an error stands in place of a result. The first error is raised at
--- once, and the others go on. Cancelling the caller cancels all that haven't ended.
+-- once, and the others go on. Cancelling the caller cancels all that haven't ended. One that waits for the
+-- caller itself is refused.
 -- @param ... tasks, futures, coroutines, or functions, which are started as tasks
 -- @return the results
 -- @usage

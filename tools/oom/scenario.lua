@@ -169,6 +169,30 @@ part("futures", function(loop)
   return tostring(waiting), tostring(future)
 end)
 
+part("rings", function()
+  local main, below = asyncio.current_task(), create_task(sleep, 5)
+  local shared = below
+  for _ = 1, 4 do -- layers: two ways from each to the next
+    local inner = below
+    below = create_task(function() asyncio.gather(function() await(inner) end, function() await(inner) end) end)
+  end
+  local refused = create_task(function() return not pcall(asyncio.gather, function() end, main) end)
+  assert(await(refused))
+  for _ = 1, 12 do sleep(0) end
+  local shield = asyncio.shield(shared)
+  shield:cancel()
+  below:cancel()
+  assert(not pcall(await, below))
+  pcall(function()
+    local group <close> = asyncio.TaskGroup()
+    group:create_task(await, main)
+    sleep(0)
+  end)
+  local next_task, _, _, ended = asyncio.as_completed { shared, function() sleep(0) end }
+  local _ <close> = ended
+  assert(next_task():done())
+end)
+
 part("timers", function(loop)
   local due = loop:create_future()
   local handles = {}
