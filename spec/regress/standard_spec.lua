@@ -363,7 +363,8 @@ function TestFifo:test_whose_writer_has_gone_is_at_its_end()
 end
 
 function TestFifo:test_whose_writer_has_gone_ends_the_repl()
-  assert_prints("2\n", "os.exit(os.execute('timeout 20 " .. (os.getenv "LUA" or "lua5.4") .. " -l asyncio.repl'))",
+  assert_prints("2\n", "os.exit(os.execute('timeout 20 " ..
+    (os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4") .. " -l asyncio.repl'))",
     "mkfifo $0.fifo; (echo 'print(1 + 1)' >$0.fifo) & exec 3<$0.fifo; wait; %s <&3; rm $0.fifo")
 end
 

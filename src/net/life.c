@@ -440,7 +440,7 @@ static Stream *find_refused(const Loop *loop) {
 
 /* When the loop closes: refused output, of streams that are closed, too; in debug mode those that are still open. */
 static void report_streams(lua_State *L, Loop *loop) {
-  for (Stream *s; (s = find_refused(loop));) report_refused(L, loop, s); /* handlers free streams: from the first again */
+  for (Stream *s; (s = find_refused(loop));) report_refused(L, loop, s); /* handlers free streams: each anew */
   if (loop->debug) handles_each(loop, shut, report_open, L);
 }
 

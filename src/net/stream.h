@@ -45,8 +45,8 @@ typedef struct Flight {
 
 struct Server;
 
-/* What a stream stands on that has no socket of its own, but a descriptor that others may share (os/fdstream.h). C only.
-** It is part of a block, which is freed with the stream. */
+/* What a stream stands on that has no socket of its own, but a descriptor that others may share (os/fdstream.h). C
+** only. It is part of a block, which is freed with the stream. */
 typedef struct Backing {
   const char *name;                                  /* what errors call it */
   bool (*is_unwritten)(const struct Backing *b);     /* whether what was sent is on its way still */

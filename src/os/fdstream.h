@@ -26,8 +26,8 @@ typedef struct FdStream {
   ListNode behind;    /* in the followers of another */
 } FdStream;
 
-/* Pushes a writer for a stream that isn't open yet (a reader can be pushed for it). name: what errors call it; it stays.
-** It has all the memory that it needs. */
+/* Pushes a writer for a stream that isn't open yet (a reader can be pushed for it), with all the memory that it needs.
+** name: what errors call it; it stays. */
 Stream *asy_fdstream_new(lua_State *L, Loop *loop, int fd, bool input, size_t limit, const char *name);
 
 /* Opens it on that descriptor, which stays the caller's. pump: one to copy for it that runs already, or NULL.

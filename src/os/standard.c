@@ -116,8 +116,8 @@ static bool is_busy(const Stream *s) {
   return !s->handle.closed && (s->out.held || (!s->out.error && output_pending(s)) || output_is_on_its_way(s));
 }
 
-/* stack: fd, options, the loop's standard streams. What io.read has read ahead of a file goes back (so says POSIX). Pushes
-** a new one, but if there is one by then that. */
+/* stack: fd, options, the loop's standard streams. What io.read has read ahead of a file goes back (so says POSIX).
+** Pushes a new one, but if there is one by then that. */
 static void push_new(lua_State *L, Loop *loop, int fd, size_t limit) {
   Ahead *a = loop->rt->ahead;
   Stream *s = asy_fdstream_new(L, loop, fd, fd == 0, limit, NAMES[fd]);
