@@ -11,7 +11,12 @@
 
 #include "base/alloc.h"
 
-static _Thread_local volatile sig_atomic_t writing; /* see process_writing */
+/* See process_writing. In the threads' static part: else its first use, which may be in a signal handler, would
+** allocate, and LeakSanitizer loses its way in what libraries that are loaded later have. */
+#if defined(__GNUC__) && defined(__linux__)
+__attribute__((tls_model("initial-exec")))
+#endif
+static _Thread_local volatile sig_atomic_t writing;
 
 volatile sig_atomic_t *process_writing(void) { return &writing; }
 
