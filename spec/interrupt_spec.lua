@@ -692,6 +692,19 @@ function TestInterruptWords:test_have_the_call_graph_in_debug_mode()
   ]])
 end
 
+function TestInterruptWords:test_say_where_a_task_was_broken_not_what_that_broke_off()
+  assert_prints("true\n", [[
+    local ok, err = pcall(asyncio.run, function()
+      local limit <close> = asyncio.timeout(1000)
+      for _ = 1, 5 do
+        interrupt()
+        pcall(asyncio.sleep, 1000)
+      end
+    end)
+    print(err.message:match "at %S*program.lua:%d+$" ~= nil)
+  ]])
+end
+
 function TestInterruptWords:test_say_where_spinning_code_was_broken()
   assert_prints("true true\n", [[
     local ok, err = pcall(asyncio.run, function()

@@ -32,6 +32,20 @@ static int outer_level(lua_State *L, lua_Debug *ar) {
   return level;
 }
 
+void asy_place(lua_State *L) {
+  lua_Debug ar;
+  size_t n = 0;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &home_key);
+  const char *home = lua_tolstring(L, -1, &n);
+  lua_pop(L, 1); /* the registry keeps it */
+  for (int i = 0; lua_getstack(L, i, &ar); i++)
+    if (!is_home(L, &ar, home, n) && ar.currentline > 0) {
+      lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+      return;
+    }
+  lua_pushliteral(L, "");
+}
+
 void asy_where(lua_State *L) {
   lua_Debug ar;
   luaL_checkstack(L, 8, NULL);

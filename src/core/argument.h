@@ -12,6 +12,9 @@ ASY_HIDDEN
 /* Pushes "file:line: ": of the innermost caller that isn't the Lua layer, or "". */
 void asy_where(lua_State *L);
 
+/* Pushes "file:line" of the innermost Lua function that isn't the Lua layer's, the running one included; or "". */
+void asy_place(lua_State *L);
+
 /* As luaL_argerror. Where the Lua layer has passed the call on, it is the argument of its function. */
 void asy_argerror(lua_State *L, int arg, const char *text) ASY_NORETURN;
 

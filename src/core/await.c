@@ -115,7 +115,8 @@ static int loop_run_until_complete(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
   if (lua_isnone(L, 2)) asy_notfunction(L, 2, 2, "task, future, function or coroutine", "f, x", "f(x)");
   if (rt->running)
-    return asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
+    return asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state: in a task, await it, "
+                                   "or call the function");
   Future *f = asy_tofuture(L, rt, 2);
   if (!f) f = &asy_task_new(L, loop, lua_gettop(L) - 2)->future;
   if (f->loop_id != loop->id)

@@ -1,20 +1,35 @@
 /*
 ** interrupt.c - KeyboardInterrupt in the Lua code that runs: a hook that raises.
 */
-#include "core/loop.h"
+#include "core/task.h"
 
+#include "core/argument.h"
 #include "core/error.h"
 
-int asy_interrupt_raise(lua_State *L) {
-  luaL_checkstack(L, 5, NULL);
-  lua_Debug ar = {.currentline = -1};
-  for (int level = 0; ar.currentline < 0 && lua_getstack(L, level, &ar); level++) lua_getinfo(L, "Sl", &ar);
-  if (ar.currentline < 0)
-    asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by Ctrl-C");
-  else
-    asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by Ctrl-C at %s:%d", ar.short_src, ar.currentline);
+/* Pushes a new error. */
+static void push_error(lua_State *L) {
+  asy_place(L);
+  const char *place = lua_tostring(L, -1);
+  asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by Ctrl-C%s%s", *place ? " at " : "", place);
   luaL_traceback(L, L, NULL, 0);
   lua_setfield(L, -2, "traceback");
+}
+
+/* A task's is the same each time: what says where it was broken is the first. */
+int asy_interrupt_raise(lua_State *L) {
+  Task *t = asy_runtime(L)->current;
+  luaL_checkstack(L, 10, NULL);
+  if (t) {
+    asy_task_push(L, t);
+    asy_future_extras(L, -1, true);
+    int extras = lua_gettop(L);
+    if (lua_getfield(L, extras, "interrupt") == LUA_TNIL) {
+      push_error(L);
+      lua_pushvalue(L, -1);
+      lua_setfield(L, extras, "interrupt");
+    }
+  } else
+    push_error(L);
   lua_error(L);
   for (;;) continue;
 }
