@@ -3,6 +3,7 @@
 */
 #include "core/trace.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -77,11 +78,12 @@ void asy_trace_note(lua_State *L, int err, bool whole) {
 /* Lua finds public functions in the modules that they are from, or in asyncio itself, as it happens. */
 static void name_publicly(lua_State *L) {
   static const char *const MODULES[] = {"core", "runner", "streams", "tasks", "threads", "timeouts", NULL};
+  char name[40];
   for (int i = 0; MODULES[i] && strstr(lua_tostring(L, -1), "'asyncio."); i++) {
-    lua_pushfstring(L, "function 'asyncio.%s.", MODULES[i]);
-    luaL_gsub(L, lua_tostring(L, -2), lua_tostring(L, -1), "function 'asyncio.");
-    lua_replace(L, -3);
-    lua_pop(L, 1);
+    snprintf(name, sizeof name, "function 'asyncio.%s.", MODULES[i]);
+    if (!strstr(lua_tostring(L, -1), name)) continue;
+    luaL_gsub(L, lua_tostring(L, -1), name, "function 'asyncio.");
+    lua_replace(L, -2);
   }
 }
 
