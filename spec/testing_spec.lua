@@ -122,7 +122,7 @@ function TestAsync:test_a_slow_step_is_no_failure()
 end
 
 function TestAsync:test_checks_its_arguments()
-  t.assertStrContains(t.error_of(testing.async, 42), "bad argument #1 to 'async' (function expected, got number)")
+  t.assertStrContains(t.error_of(testing.async, 42), "bad argument #1 to 'async' (function expected, got number")
   t.assertStrContains(t.error_of(testing.async, print, { timeout = "long" }), "number of seconds")
   t.assertStrContains(t.error_of(testing.async, print, { timeout = 0 }), "seconds above 0 expected")
   t.assertStrContains(t.error_of(testing.async, print, { clock = "sundial" }), '"real" or "virtual" expected')
