@@ -246,7 +246,7 @@ static bool copy_service(lua_State *L, int idx, char *to, size_t size) {
     return true;
   }
   if (lua_type(L, idx) != LUA_TSTRING) asy_typeerror(L, idx, idx, "port or name of a service", "");
-  copy_name(L, idx, to, size);
+  if (!copy_name(L, idx, to, size)) return false;
   long port = strtol(to, &end, 10);
   asy_argcheck(L, *end || !*to || (port >= 0 && port <= 65535), idx, "port from 0 to 65535 expected");
   return true;
