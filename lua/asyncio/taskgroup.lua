@@ -188,6 +188,10 @@ function TaskGroup:__close(err)
   if core.current_task() ~= self.parent then
     return self:_forget()
   end
+  if self.n == 0 and err == nil and not self.aborting then -- nothing to wait for, and nothing to tell
+    self.closed = true
+    return core.spend()
+  end
   local own = err ~= nil and rawequal(err, self.request)
   self.leaving = true
   local _, ring = self.parent:_leaving(self.tasks)
