@@ -401,8 +401,8 @@ local Runner = {}
 ---@return asyncio.Loop
 function Runner:get_loop() end
 
----Runs a function as a task, to its end. Ctrl-C cancels it, and raises KeyboardInterrupt here; a second one breaks it,
----if it caught that and went on; a third ends the process.
+---Runs a function as a task, to its end. Ctrl-C cancels it, and raises KeyboardInterrupt here; a second one
+---breaks it, if it caught that and went on; a third ends the process.
 ---@param main function | thread
 ---@param ... any
 ---@return any ...

@@ -90,7 +90,8 @@ function ExceptionGroup:__tostring()
   for i = 1, length(errors) do
     local err = errors[i]
     lines[#lines + 1] = ("  %d. %s"):format(i, indented(words(err)))
-    local traceback = self.tracebacks and self.tracebacks[i] or type(err) == "table" and rawget(err, "traceback")
+    local own = type(err) == "table" and rawget(err, "traceback")
+    local traceback = self.tracebacks and self.tracebacks[i] or own
     if traceback then lines[#lines + 1] = "    " .. indented(words(traceback)) end
   end
   lines[#lines + 1] = core.left_from(self)

@@ -16,12 +16,14 @@
 --   local coffee = asyncio.create_task(brew, "coffee", 0.02)
 --   print(asyncio.await(tea), asyncio.await(coffee)) --> tea  coffee
 -- end)
-for _, name in ipairs { "coroutine", "math", "table" } do
-  if type(_ENV[name]) ~= "table" then
-    error(("asyncio needs Lua's library '%s', which this program has not opened or has taken away"):format(name), 0)
-  end
+local function lacks(name)
+  error("asyncio needs Lua's library '" .. name .. "', which this program has not opened or has taken away", 0)
 end
-if not getmetatable "" then error("asyncio needs Lua's library 'string', which this program has not opened", 0) end
+
+for _, name in ipairs { "coroutine", "math", "table" } do
+  if type(_ENV[name]) ~= "table" then lacks(name) end
+end
+if not getmetatable "" then lacks "string" end
 
 local core = require "asyncio.core"
 require "asyncio.errors"

@@ -34,7 +34,7 @@ function threads.ThreadPoolExecutor(max_workers)
   return core.new_executor(opts.max_workers, opts.thread_name_prefix, opts.initializer)
 end
 
---- Cancels the futures that aren't done, and drops the errors of those that have failed: the first was raised.
+--- Cancels the futures that aren't done, and drops the errors of those that failed: the first was raised.
 local function cancel_all(futures)
   for _, future in ipairs(futures) do
     if not future:cancel() and future:_failed() then future:exception() end
