@@ -17,7 +17,7 @@
 --   print(asyncio.await(tea), asyncio.await(coffee)) --> tea  coffee
 -- end)
 local function lacks(name)
-  error("asyncio needs Lua's library '" .. name .. "', which this program has not opened or has taken away", 0)
+  error("asyncio needs Lua's library '" .. name .. "', which was not opened, or taken away", 0)
 end
 
 for _, name in ipairs { "coroutine", "math", "table" } do

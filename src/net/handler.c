@@ -1,7 +1,7 @@
 /*
 ** handler.c - a server's connections: a stream and a task for each, and how both end.
 */
-#include "net/server.h"
+#include "net/handler.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
 ** The callback of a listener's poll accepts; a Ready makes the streams and tasks. While a server listens or
 ** has clients the loop holds it.
 */
-#include "net/server.h"
+#include "net/handler.h"
 
 #include <errno.h>
 #include <stdio.h>

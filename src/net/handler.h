@@ -1,11 +1,11 @@
 /*
-** server.h - a server: its listeners, its connections and their handlers.
+** handler.h - a server, with its connections and their handlers.
 **
 ** server.c listens, closes and has its Lua face; handler.c makes a stream and a task of each connection, and sees to
 ** their end.
 */
-#ifndef ASY_SERVER_H
-#define ASY_SERVER_H
+#ifndef ASY_HANDLER_H
+#define ASY_HANDLER_H
 
 #include "net/listener.h"
 #include "net/stream.h"
