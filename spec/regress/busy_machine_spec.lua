@@ -37,7 +37,7 @@ if TestBusyMachine then
 
   function TestBusyMachine:test_one_that_computed_for_long_is_with_both_times()
     local errors = errors_beside_others "compute(0.15)"
-    t.assertStrMatches(errors, ".*a task held the loop for %d%.%d+ s, %d%.%d+ s of it waiting for a processor\n.*")
+    t.assertStrMatches(errors, ".*a task held the loop for %d%.%d+ s, %d%.%d+ s of it waiting for a processor.*")
   end
 
   function TestBusyMachine:test_one_that_blocked_is()
