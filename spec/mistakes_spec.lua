@@ -28,9 +28,11 @@ end
 
 local function joined(lines) return (table.concat(lines, "\n"):gsub("\n*$", "\n")) end
 
+local function literally(text) return (text:gsub("%p", "%%%0")) end
+
 --- Less what differs from run to run, or from one version of the library to the next.
 local function normalised(text, script)
-  text = text:gsub(script:gsub("%p", "%%%0"), "script")
+  text = text:gsub(literally(script), "script"):gsub("^" .. literally(program.lua) .. ":", "lua5.4:")
   local lines = {}
   for line in text:gmatch "([^\n]*)\n" do
     local internal = line:find "asyncio/%a+%.lua:%d+: in " or line:find "^%s*%[C%]: in "

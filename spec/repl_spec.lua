@@ -487,7 +487,8 @@ end
 function TestRunner:test_has_asyncio_run_run_main_in_the_task_that_is_there()
   local output, errors, code = piped("-", [[
     local asyncio = require "asyncio"
-    local left = asyncio.create_task(function() asyncio.sleep(0.01) print "goes on" end)
+    local go = asyncio.Event()
+    local left = asyncio.create_task(function() go:wait() print "goes on" end)
     local me = asyncio.current_task()
     print(asyncio.run(function(...)
       asyncio.sleep(0)
@@ -496,6 +497,7 @@ function TestRunner:test_has_asyncio_run_run_main_in_the_task_that_is_there()
     print(pcall(asyncio.run, function() error("boom", 0) end))
     print(asyncio.run(asyncio.create_task(function() return "a task's" end)))
     print(asyncio.run(coroutine.create(function() return "a coroutine's" end)))
+    go:set()
     asyncio.await(left)
     print(select(2, asyncio.await(asyncio.create_task(function() return pcall(asyncio.run, print) end))))
     print((select(2, pcall(asyncio.run, 42)):gsub("^.*bad", "bad")))
