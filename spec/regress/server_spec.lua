@@ -23,6 +23,23 @@ function TestServer:test_reports_a_handler_that_has_a_name_and_fails_without_a_t
   t.assertEquals({ how, code, out, err }, { "exit", 0, "a connection's handler failed\tnamed\nnil\n", "" })
 end
 
+-- The server itself stayed behind as the current context, in which to_thread and the first ContextVar looked.
+function TestServer:test_leaves_the_context_as_it_was_when_it_has_accepted()
+  local out, err, code, how = t.lua [[
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
+      local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+      reader:read(1)
+      print(asyncio.to_thread(function() return 5 end))
+      local var = asyncio.ContextVar "var"
+      var:set "set"
+      print(var:get(), asyncio.await(asyncio.create_task(var.get, var)))
+    end)
+  ]]
+  t.assertEquals({ how, code, out, err }, { "exit", 0, "5\nset\tset\n", "" })
+end
+
 -- A collection between the return of a handler and the closing of its writer dropped what it had written.
 function TestServer:test_sends_what_a_handler_wrote_whatever_is_collected_when_it_returns()
   local out, err, code, how = t.lua(([[

@@ -14,6 +14,7 @@ static void nil_to_false(lua_State *L) {
 
 void asy_context_swap(lua_State *L, const Runtime *rt) {
   nil_to_false(L);
+  asy_assert(lua_istable(L, -1) || lua_isboolean(L, -1));
   asy_context_push(L, rt);
   lua_insert(L, -2);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->context_ref);

@@ -146,11 +146,12 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
     sv->starved = false;
   if (sv->impatient) report_obstacles(L, loop, sv);
   while (sv->nserved < sv->naccepted) {
-    lua_settop(L, top + 1);
+    lua_pushvalue(L, top + 1);
     asy_handler_start(L, sv, &sv->accepted[sv->nserved++]);
+    lua_settop(L, top + 2);
   }
   sv->naccepted = sv->nserved = 0;
-  asy_context_swap(L, loop->rt);
+  asy_context_swap(L, loop->rt); /* the former one stands at top + 2 */
   if (server_idle(sv)) let_go(L, sv);
   lua_settop(L, top);
 }
