@@ -16,7 +16,7 @@ local ERRORS = {
 }
 local OS_ERRORS = {
   "ConnectionError", "ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "AddressInUseError",
-  "FileNotFoundError", "PermissionError", "GaiError",
+  "FileNotFoundError", "PermissionError", "GaiError", "SSLError", "SSLCertVerificationError", "SSLEOFError",
 }
 local CONNECTION_ERRORS = {
   ConnectionError = true, ConnectionRefusedError = true, ConnectionResetError = true, BrokenPipeError = true,
@@ -46,6 +46,13 @@ function TestErrorClasses:test_of_the_operating_system_are_below_OSError()
   for _, name in ipairs(ERRORS) do
     t.assertEquals(asyncio.isinstance(make(name), asyncio.OSError), name == "OSError", name)
   end
+end
+
+function TestErrorClasses:test_of_TLS_are_below_SSLError()
+  for _, name in ipairs { "SSLCertVerificationError", "SSLEOFError" } do
+    t.assertIs(asyncio[name].super, asyncio.SSLError)
+  end
+  t.assertIs(asyncio.SSLError.super, asyncio.OSError)
 end
 
 function TestErrorClasses:test_of_a_peer_that_is_gone_are_below_ConnectionError()

@@ -32,6 +32,9 @@
 ---@field FileNotFoundError asyncio.FileNotFoundError
 ---@field PermissionError asyncio.PermissionError
 ---@field GaiError asyncio.GaiError
+---@field SSLError asyncio.SSLError
+---@field SSLCertVerificationError asyncio.SSLCertVerificationError
+---@field SSLEOFError asyncio.SSLEOFError
 local asyncio = {}
 
 ---What can be awaited: a task, a future, a coroutine, or a value whose metatable has `__await`.
@@ -375,6 +378,9 @@ function Error:subclass(name) end
 ---@class asyncio.FileNotFoundError : asyncio.OSError
 ---@class asyncio.PermissionError : asyncio.OSError
 ---@class asyncio.GaiError : asyncio.OSError
+---@class asyncio.SSLError : asyncio.OSError
+---@class asyncio.SSLCertVerificationError : asyncio.SSLError
+---@class asyncio.SSLEOFError : asyncio.SSLError
 
 ---@class asyncio.ExceptionGroup : asyncio.Error
 ---@field errors any[]

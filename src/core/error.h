@@ -37,6 +37,9 @@ typedef enum ErrorClass {
   ASY_FILE_NOT_FOUND,
   ASY_PERMISSION,
   ASY_GAI,
+  ASY_SSL,
+  ASY_SSL_CERT_VERIFICATION,
+  ASY_SSL_EOF,
   ASY_NCLASSES
 } ErrorClass;
 

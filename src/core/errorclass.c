@@ -50,6 +50,9 @@ static const ClassInfo CLASSES[ASY_NCLASSES] = {
     [ASY_FILE_NOT_FOUND] = {"FileNotFoundError", "no such file or directory", ASY_OSERROR},
     [ASY_PERMISSION] = {"PermissionError", "permission denied", ASY_OSERROR},
     [ASY_GAI] = {"GaiError", "name resolution failed", ASY_OSERROR},
+    [ASY_SSL] = {"SSLError", "TLS failed", ASY_OSERROR},
+    [ASY_SSL_CERT_VERIFICATION] = {"SSLCertVerificationError", "certificate verify failed", ASY_SSL},
+    [ASY_SSL_EOF] = {"SSLEOFError", "the TLS connection was cut", ASY_SSL},
 };
 
 void asy_class_push(lua_State *L, ErrorClass cls) {
@@ -385,10 +388,12 @@ static int error_new_id(lua_State *L) {
 // - `BusyError`: another task uses it; `ClosedError`: it is closed
 // - `ExceptionGroup`: several errors, from a task group
 // - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`, `address`. Below it
-//   `ConnectionError`, `AddressInUseError`, `FileNotFoundError`, `PermissionError` and
-//   `GaiError` (names that could not be resolved)
+//   `ConnectionError`, `AddressInUseError`, `FileNotFoundError`, `PermissionError`,
+//   `GaiError` (names that could not be resolved) and `SSLError`
 // - `ConnectionError`: an OSError; the peer is not there, or gone. Below it `ConnectionRefusedError`,
 //   `ConnectionResetError` and `BrokenPipeError`
+// - `SSLError`, below it `SSLCertVerificationError` and `SSLEOFError`: here for who catches them; what
+//   raises them is yet to come
 //
 // Two are no `Error`, so that who catches those lets them pass: `CancelledError` and
 // `KeyboardInterrupt`.
