@@ -135,7 +135,9 @@ install: build
 	install -d $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
 	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
 	install $(MODULES) $(LIB)/asyncio
-	for file in bin/*; do if [ -f $$file ]; then install $$file $(DESTDIR)$(PREFIX)/bin; fi; done
+	sed 's|^local INSTALLED = nil.*|local INSTALLED = "$(abspath $(PREFIX))"|' bin/asyncio >$(BUILD)/command
+	install $(BUILD)/command $(DESTDIR)$(PREFIX)/bin/asyncio
+	rm $(BUILD)/command
 	cp -R types $(DESTDIR)$(PREFIX)/share/lua-asyncio
 uninstall:
 	rm -rf $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin/asyncio $(DESTDIR)$(PREFIX)/share/lua-asyncio
