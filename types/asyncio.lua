@@ -228,7 +228,7 @@ function asyncio.PriorityQueue(maxsize) end
 
 ---@class asyncio.ConnectOptions
 ---@field limit? integer bytes that a separator is looked for in (65536)
----@field family? "inet" | "inet6"
+---@field family? "inet" | "inet6" | "any"
 ---@field local_addr? { host: string, port?: integer }
 ---@field happy_eyeballs_delay? number (0.25)
 ---@field nodelay? boolean (true)
@@ -244,7 +244,7 @@ function asyncio.open_connection(host, port, opts) end
 
 ---@class asyncio.ServerOptions
 ---@field limit? integer (65536)
----@field family? "inet" | "inet6"
+---@field family? "inet" | "inet6" | "any"
 ---@field backlog? integer (128)
 ---@field reuse_address? boolean (true)
 ---@field reuse_port? boolean (false)
@@ -307,7 +307,7 @@ function asyncio.stderr() end
 
 ---Whether `value` is an error of `class`, or of a class below it; false for values of any other kind.
 ---@param value any
----@param class asyncio.Error
+---@param class asyncio.ErrorClass
 ---@return boolean
 function asyncio.isinstance(value, class) end
 
@@ -332,7 +332,10 @@ function asyncio.xpcall(f, msgh, ...) end
 ---@return E
 function asyncio.traceback(err) end
 
----An error, or a class of errors: call the class to make one.
+---@alias asyncio.ErrorClass asyncio.Error | asyncio.CancelledError | asyncio.KeyboardInterrupt
+
+---An error, or a class of errors: call the class to make one. CancelledError and KeyboardInterrupt are not
+---below it, so that what catches an Error lets them pass.
 ---@class asyncio.Error
 ---@field message string
 ---@field traceback? string
@@ -345,8 +348,18 @@ local Error = {}
 ---@return asyncio.Error
 function Error:subclass(name) end
 
----@class asyncio.CancelledError : asyncio.Error
----@class asyncio.KeyboardInterrupt : asyncio.Error
+---@class asyncio.CancelledError
+---@field message string
+---@field traceback? string
+---@field name string
+---@overload fun(message?: string | table): asyncio.CancelledError
+
+---@class asyncio.KeyboardInterrupt
+---@field message string
+---@field traceback? string
+---@field name string
+---@overload fun(message?: string | table): asyncio.KeyboardInterrupt
+
 ---@class asyncio.TimeoutError : asyncio.Error
 ---@class asyncio.InvalidStateError : asyncio.Error
 ---@class asyncio.QueueEmpty : asyncio.Error
@@ -388,12 +401,12 @@ function Error:subclass(name) end
 local ExceptionGroup = {}
 
 ---The group with only the errors that match; nil when none does.
----@param match asyncio.Error | fun(err: any): boolean
+---@param match asyncio.ErrorClass | fun(err: any): boolean
 ---@return asyncio.ExceptionGroup?
 function ExceptionGroup:subgroup(match) end
 
 ---Two groups: the errors that match, and the rest; nil for an empty one.
----@param match asyncio.Error | fun(err: any): boolean
+---@param match asyncio.ErrorClass | fun(err: any): boolean
 ---@return asyncio.ExceptionGroup?
 ---@return asyncio.ExceptionGroup?
 function ExceptionGroup:split(match) end
@@ -535,7 +548,7 @@ function Loop:remove_signal_handler(signal) end
 
 ---@param host? string
 ---@param port? integer | string
----@param opts? { family?: "inet" | "inet6", passive?: boolean }
+---@param opts? { family?: "inet" | "inet6" | "any", passive?: boolean }
 ---@return asyncio.Address[]
 function Loop:getaddrinfo(host, port, opts) end
 

@@ -170,8 +170,8 @@ end
 -- Raises OSError (ConnectionRefusedError, GaiError, ...) when that fails.
 -- @tparam string host a name or a number
 -- @tparam integer port
--- @tparam[opt] table opts `limit` (65536), `family` ("inet", "inet6"), `local_addr` ({host=, port=}),
--- `happy_eyeballs_delay` (0.25 s), `nodelay` (true), `keepalive` (false)
+-- @tparam[opt] table opts `limit` (65536), `family` ("any"; "inet", "inet6"),
+-- `local_addr` ({host=, port=}), `happy_eyeballs_delay` (0.25 s), `nodelay` (true), `keepalive` (false)
 -- @treturn StreamReader
 -- @treturn StreamWriter
 -- @usage
@@ -252,9 +252,10 @@ end
 -- @tparam function handler
 -- @param host a name or number, a list of them, or nil: every address of this machine
 -- @tparam integer port 0: any that is free, see `Server:sockets`
--- @tparam[opt] table opts `limit` (65536), `family`, `backlog` (128), `reuse_address` (true),
--- `reuse_port` (false), `nodelay` (true), `keepalive` (false), `start_serving` (true),
--- `close_timeout` (30 s without progress, then a connection that is being closed is aborted)
+-- @tparam[opt] table opts `limit` (65536), `family` ("any"; "inet", "inet6"), `backlog` (128),
+-- `reuse_address` (true), `reuse_port` (false), `nodelay` (true), `keepalive` (false),
+-- `start_serving` (true), `close_timeout` (30 s without progress, then a connection that is being closed is
+-- aborted)
 -- @treturn Server
 -- @usage
 -- local function handler(reader, writer)

@@ -273,7 +273,7 @@ static int get_family(lua_State *L, int opts) {
 // @function Loop:getaddrinfo
 // @tparam ?string host nil: the loopback addresses, or with `passive` all
 // @param[opt] port 0 to 65535, or the name of a service
-// @tparam[opt] table opts `family` ("inet", "inet6"), `passive`
+// @tparam[opt] table opts `family` ("any"; "inet", "inet6"), `passive`
 // @treturn {table,...} addresses {host=, port=, family=}
 static int loop_getaddrinfo(lua_State *L) {
   char host[NI_MAXHOST], service[NI_MAXSERV];
