@@ -42,7 +42,7 @@ local OPTIONS = check.options {
 -- reported; standard output waits for its reader without limit, until Ctrl-C;
 -- `cancel_timeout` (1): seconds that a cancelled task has to end before it is cancelled again;
 -- `reuse_coroutines` (false): a task may run in the coroutine of one that has ended, so that starting one
--- takes about two thirds of the time. Not for a program with a library that keeps something for each
+-- takes a little more than half the time. Not for a program with a library that keeps something for each
 -- coroutine (under `coroutine.running()`): a task would find there what an earlier one has left.
 -- @treturn Runner
 -- @function Runner
