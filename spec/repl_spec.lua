@@ -508,7 +508,7 @@ false	boom
 a task's
 a coroutine's
 goes on
-an event loop is already running in this Lua state: call main() itself, or create_task(main)
+stdin:14: an event loop is already running in this Lua state: call main() itself, or create_task(main)
 bad argument #1 to 'run' (function or coroutine expected, got number; write run(main, x), not run(main(x)))
 ]], "", 0 })
 end

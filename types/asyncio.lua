@@ -623,7 +623,7 @@ function Task:uncancel() end
 ---@return string
 function Task:get_name() end
 
----@param name any
+---@param name string
 function Task:set_name(name) end
 
 ---Its coroutine, which is no other task's; after the end nil, unless it was asked for before.

@@ -17,6 +17,9 @@ function check.fail(n, name, expected, value, more)
   check.error(n, name, ("%s expected, got %s%s"):format(expected, core.kind_of(value), more or ""))
 end
 
+--- Raises an Error, placed at who called the library.
+function check.raise(text) error(core.Error(core.place() .. text), 0) end
+
 --- A function was called where it should have been passed.
 function check.fail_called(n, name, expected, value, right, wrong)
   check.fail(n, name, expected, value, ("; write %s, not %s"):format(right, wrong))

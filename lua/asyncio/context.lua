@@ -62,7 +62,7 @@ function ContextVar:get(...)
   if box then return box.value end
   if select("#", ...) > 0 then return (...) end
   if self.has_default then return self.default end
-  error(core.Error(("the context variable '%s' has no value here, and no default"):format(self.name)), 2)
+  check.raise(("the context variable '%s' has no value here, and no default"):format(self.name))
 end
 
 -- Contexts are shared by those who inherit them: a change is a copy. Values are boxed, since any may be nil.

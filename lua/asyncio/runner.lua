@@ -50,13 +50,24 @@ local function new_runner(opts)
   return setmetatable({ opts = OPTIONS(opts) }, Runner)
 end
 
+--- What a loop_factory gave.
+local function check_made(loop)
+  local kind = core.kind_of(loop)
+  if kind ~= "asyncio.Loop" then
+    check.raise(("the runner's loop_factory gave %s in place of an event loop"):format(kind))
+  end
+  if loop:is_closed() then check.raise "the runner's loop_factory gave an event loop that is closed" end
+end
+
 --- Its loop, made at the first call.
 -- @treturn Loop
 function Runner:get_loop()
   check.self(self, Runner, "get_loop")
   if self.closed then error(core.ClosedError "the runner is closed", 2) end
   if not self.loop then
-    local loop = (self.opts.loop_factory or core.new_event_loop)()
+    local factory = self.opts.loop_factory
+    local loop = (factory or core.new_event_loop)()
+    if factory then check_made(loop) end
     if self.loop or self.closed then -- a finaliser that ran meanwhile
       loop:close()
       return self:get_loop()
@@ -154,7 +165,7 @@ end
 function Runner:run(main, ...)
   check.self(self, Runner, "run")
   check_main(main)
-  if core.in_run() then error(core.Error(RUNNING), 2) end
+  if core.in_run() then check.raise(RUNNING) end
   local loop = self:get_loop()
   local task = core.isfuture(main) and main or loop:create_task(main, ...)
   self:_watch(self.interruptible and self.interruptible() or task)
@@ -245,7 +256,7 @@ function Runner:close()
     self.closed = true
     return
   end
-  if core.in_run() then error(core.Error "cannot close a runner while a loop runs", 2) end
+  if core.in_run() then check.raise "cannot close a runner while a loop runs" end
   self.closed = true
   local loop = self.loop
   if loop:is_closed() then return end
@@ -317,7 +328,7 @@ end
 local function run(main, ...)
   check_main(main)
   if not core.in_run() then return run_whole(new_runner(), main, ...) end
-  if not (hosts[core.current_task()] and core.can_wait()) then error(core.Error(RUNNING), 2) end
+  if not (hosts[core.current_task()] and core.can_wait()) then check.raise(RUNNING) end
   return run_here(main, ...)
 end
 

@@ -32,12 +32,13 @@ local UNIX_SERVER_OPTIONS = check.options {
   "start_unix_server", 3, LIMIT, BACKLOG, START_SERVING, CLOSE_TIMEOUT, { "cleanup_socket", "boolean" },
 }
 local STDIN_OPTIONS = check.options { "stdin", 1, LIMIT }
+local STDOUT_OPTIONS, STDERR_OPTIONS = check.options { "stdout", 1 }, check.options { "stderr", 1 }
 
 local function check_port(port, n, name)
-  local number = math.type(port) and math.tointeger(port)
-  if not number then check.fail(n, name, "port number", port) end
-  if number < 0 or number > 65535 then
-    check.error(n, name, ("port from 0 to 65535 expected, got %d"):format(number))
+  if not math.type(port) then check.fail(n, name, "port number", port) end
+  local number = math.tointeger(port)
+  if not number or number < 0 or number > 65535 then
+    check.error(n, name, ("port from 0 to 65535 expected, got %s"):format(port))
   end
   return number
 end
@@ -295,7 +296,7 @@ end
 -- It reads in blocks, while somebody waits. What is left of a block is there in the next loop, too; `io.read`
 -- and other programs find it where standard input is a file, but not where it is a pipe or a socket. That it
 -- cannot be read is an OSError, not the end.
--- @tparam[opt] table opts `limit` (65536)
+-- @tparam[opt] table opts `limit` (65536); given again, it is the new one of the stream that there is
 -- @treturn StreamReader
 -- @usage
 -- local asyncio = require "asyncio"
@@ -311,10 +312,10 @@ function streams.stdin(opts) return core.open_standard(0, STDIN_OPTIONS(opts)) e
 -- where nobody waited it is reported. `print` has a buffer of its own: what it has printed may come out later
 -- than what is written here.
 -- @treturn StreamWriter
-function streams.stdout() return core.open_standard(1, {}) end
+function streams.stdout(...) return core.open_standard(1, STDOUT_OPTIONS(...)) end
 
 --- The process's standard error as a stream, otherwise as `stdout`.
 -- @treturn StreamWriter
-function streams.stderr() return core.open_standard(2, {}) end
+function streams.stderr(...) return core.open_standard(2, STDERR_OPTIONS(...)) end
 
 return streams

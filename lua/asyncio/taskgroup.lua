@@ -34,7 +34,7 @@ local OPTIONS = check.options { "TaskGroup", 1 }
 local function new(...)
   if ... ~= nil then OPTIONS(...) end
   local parent = core.current_task()
-  if not parent then error(core.Error "a task group can only be used inside a task", 2) end
+  if not parent then check.raise "a task group can only be used inside a task" end
   local group = { parent = parent, tasks = {}, n = 0, started = 0, errors = { n = 0 }, tracebacks = {} }
   setmetatable(group, TaskGroup)
   parent:_enter(group, 2)

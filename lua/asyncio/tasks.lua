@@ -30,10 +30,10 @@ end
 local function check_future(x, all)
   if not isfuture(x) or x:done() then return end
   if x:get_loop() ~= get_running_loop() then
-    error(core.Error "a task or future of another event loop cannot be waited for", 4)
+    check.raise "a task or future of another event loop cannot be waited for"
   end
-  if x == core.current_task() then error(core.Error "a task cannot wait for itself", 4) end
-  if all and core.closes_ring(x) then error(core.Error "cannot await a task that waits for this one", 4) end
+  if x == core.current_task() then check.raise "a task cannot wait for itself" end
+  if all and core.closes_ring(x) then check.raise "cannot await a task that waits for this one" end
 end
 
 local HINT = "%s(function() return f(x) end)" -- how to pass what has arguments
@@ -48,6 +48,8 @@ local WAIT_OPTIONS = check.options {
   { "return_when", "choice", "FIRST_COMPLETED|FIRST_EXCEPTION|ALL_COMPLETED" },
 }
 local AS_COMPLETED_OPTIONS = check.options { "as_completed", 2, { "timeout", "timeout" } }
+
+local OPTIONS_APART = "option '%s' in the list: write %s({t}, {%s})"
 
 --- The same for a list; nothing is started when one of them is wrong. all: all of them must end.
 local function ensure_futures(list, n, name, from, all)
@@ -123,7 +125,12 @@ end
 --- A list has no named options: they come after it.
 local function check_list(list, name, options)
   check.table(list, 1, name, "list")
-  if plain_table(list) then options(list) end
+  if not plain_table(list) then return end
+  if list.timeout ~= nil then check.error(1, name, OPTIONS_APART:format("timeout", name, "timeout=1")) end
+  if list.return_when ~= nil and name == "wait" then
+    check.error(1, name, OPTIONS_APART:format("return_when", name, "return_when=\"FIRST_COMPLETED\""))
+  end
+  options(list)
 end
 
 --- Waits until some or all are done; cancels nothing, and raises none of their errors.

@@ -60,7 +60,7 @@ end
 
 local function open(loop, began, deadline)
   local task = core.current_task()
-  if not task then error(core.Error "a timeout can only be used inside a task", 3) end
+  if not task then check.raise "a timeout can only be used inside a task" end
   local scope = setmetatable({ -- all that it may need, so that the table is made once
     loop = loop, task = task, began = began, deadline = deadline, handle = false, waiter = false,
     stillborn = false, closed = false,

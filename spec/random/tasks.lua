@@ -54,8 +54,8 @@ return {
   { "cancel oneself", 1, run = function(env, s) return asyncio.current_task():cancel(message(env, s.b)) end },
   { "task:uncancel", 3, on = "task", quick = true, run = function(_, _, task) return task:uncancel() end },
   { "task:cancelling", 1, on = "task", quick = true, run = function(_, _, task) return task:cancelling() end },
-  { "task:set_name", 2, on = "task", quick = true, run = function(env, s, task)
-    return task:set_name(s.b % 2 == 0 and "name" or env:value(s.c))
+  { "task:set_name", 2, on = "task", quick = true, run = function(_, s, task)
+    return task:set_name(s.b % 2 == 0 and "name" or tostring(s.c))
   end },
   { "task:get_name", 1, on = "task", quick = true, run = function(_, _, task) return task:get_name() end },
   { "task:get_coro", 3, on = "task", quick = true, run = function(env, _, task)

@@ -117,11 +117,30 @@ local WRONG = {
   { "asyncio.timeout('1')", "timeout" },
   { "asyncio.timeout_at {}", "timeout_at" },
   { "asyncio.move_on_after('1', print)", "move_on_after" },
-  { "asyncio.create_task {}", "create_task" },
+  { "asyncio.create_task()", "create_task", "got no value" },
+  { "asyncio.create_task(nil)", "create_task", "got nil" },
+  { "asyncio.create_task {}", "create_task", "got no value" },
+  { "asyncio.create_task { print, name = 5 }", "create_task", "'name': string expected, got number" },
+  { "loop:create_task()", "create_task", "got no value" },
+  { "task:set_name(5)", "set_name", "string expected, got number" },
+  { "task:set_name()", "set_name", "string expected, got no value" },
+  { "pool:submit()", "submit", "got no value" },
+  { "future:add_done_callback()", "add_done_callback", "got no value" },
+  { "condition:wait_for()", "wait_for", "got no value" },
+  { "loop:remote():call_soon_threadsafe()", "call_soon_threadsafe", "got no value" },
+  { "loop:call_soon()", "call_soon", "got no value" },
+  { "loop:call_later(1)", "call_later", "got no value" },
+  { "loop:add_reader(0)", "add_reader", "got no value" },
+  { "loop:add_signal_handler('SIGUSR1')", "add_signal_handler", "got no value" },
+  { "loop:run_in_executor(nil)", "run_in_executor", "got no value" },
+  { "loop:run_in_executor(print)", "run_in_executor",
+    "got function; the executor or nil comes first: run_in_executor(nil, f, x)" },
   { "asyncio.create_task(coroutine.running())", "create_task", "a coroutine that has not started" },
   { "loop:create_task(coroutine.running())", "create_task", "bad argument #1" },
   { "group:create_task(coroutine.running())", "create_task", "bad argument #1" },
   { "asyncio.await(5)", "await" },
+  { "asyncio.await(nil)", "await", "got nil; where that was await(f(x)): call f(x) itself, await is for tasks" },
+  { "asyncio.await()", "await", "got no value; where that was await(f(x))" },
   { "asyncio.await(task, 5)", "await", "bad argument #2 to 'await' (one value expected; gather(a, b)" },
   { "asyncio.await(task, task)", "await" },
   { "asyncio.gather({ 5 })", "gather", "at 1 expected, got number" },
@@ -129,13 +148,17 @@ local WRONG = {
   { "asyncio.wait(5)", "wait" },
   { "asyncio.wait({})", "wait", "the list is empty" },
   { "asyncio.wait({ 5 })", "wait", "at 1 expected, got number" },
+  { "asyncio.wait { task, timeout = 1 }", "wait", "option 'timeout' in the list: write wait({t}, {timeout=1})" },
+  { "asyncio.wait { task, return_when = 'FIRST_COMPLETED' }", "wait", "write wait({t}, {return_when=" },
+  { "asyncio.as_completed { task, timeout = 1 }", "as_completed", "write as_completed({t}, {timeout=1})" },
   { "asyncio.as_completed(5)", "as_completed" },
   { "asyncio.as_completed({ 5 })", "as_completed" },
   { "asyncio.wait_for(task, 'x')", "wait_for", "bad argument #2" },
   { "asyncio.Queue('10')", "Queue", "integer expected, got string" },
   { "asyncio.Semaphore(-1)", "Semaphore", "integer of 0 or more expected, got -1" },
   { "asyncio.Barrier(0)", "Barrier", "integer of 1 or more expected, got 0" },
-  { "asyncio.Barrier()", "Barrier" },
+  { "asyncio.Barrier()", "Barrier", "got no value" },
+  { "asyncio.Barrier(nil)", "Barrier", "got nil" },
   { "asyncio.Condition(5)", "Condition", "asyncio.Lock expected, got number" },
   { "asyncio.Channel('1')", "Channel" },
   { "asyncio.ThreadPoolExecutor(0)", "ThreadPoolExecutor" },
@@ -149,6 +172,8 @@ local WRONG = {
   { "asyncio.ExceptionGroup('x', {}):split(5)", "split", "bad argument #1" },
   { "asyncio.ExceptionGroup('x', {}):subgroup(5)", "subgroup", "bad argument #1" },
   { "asyncio.Error:subclass()", "subclass" },
+  { "asyncio.Error.subclass('X')", "subclass",
+    "error class expected, got string; use a colon: object:subclass(...)" },
   { "asyncio.isinstance(5, 5)", "isinstance" },
   { "asyncio.format_call_graph(5)", "format_call_graph" },
   { "asyncio.print_call_graph(5)", "print_call_graph" },
@@ -156,9 +181,11 @@ local WRONG = {
   { "asyncio.open_connection('x\\0y', 80)", "open_connection", "bad argument #1" },
   { "asyncio.open_connection(('x'):rep(2000), 80)", "open_connection", "name too long" },
   { "asyncio.open_connection('127.0.0.1', '80')", "open_connection", "port number expected, got string" },
-  { "asyncio.open_connection('127.0.0.1', 65536)", "open_connection", "port from 0 to 65535" },
+  { "asyncio.open_connection('127.0.0.1', 65536)", "open_connection", "port from 0 to 65535 expected, got 65536" },
+  { "asyncio.open_connection('127.0.0.1', 80.5)", "open_connection", "port from 0 to 65535 expected, got 80.5" },
+  { "asyncio.open_connection('127.0.0.1', math.huge)", "open_connection", "port from 0 to 65535 expected, got inf" },
   { "asyncio.open_connection('127.0.0.1', 80, { local_addr = { '127.0.0.2', 0 } })", "open_connection",
-    "bad argument #3" },
+    "('local_addr': a value without a name; there are 'host', 'port', 'family' and 'scope_id')" },
   { "asyncio.open_connection('127.0.0.1', 80, { local_addr = { host = '127.0.0.1', port = '1' } })", "open_connection",
     "'local_addr.port': integer from 0 to 65535 expected, got string" },
   { "asyncio.open_unix_connection(5)", "open_unix_connection" },
@@ -170,6 +197,9 @@ local WRONG = {
   { "asyncio.start_server(nothing, '127.0.0.1', 0, { backlog = -1 })", "start_server", "bad argument #4" },
   { "asyncio.start_unix_server(nothing, 5)", "start_unix_server", "bad argument #2" },
   { "asyncio.stdin { limit = 0 }", "stdin" },
+  { "asyncio.stdout(5)", "stdout", "table of options expected, got number" },
+  { "asyncio.stdout { foo = 2 }", "stdout", "unknown option 'foo': there are none" },
+  { "asyncio.stderr(0)", "stderr", "table of options expected, got number" },
   { "asyncio.blocking_sleep('x')", "blocking_sleep" },
   { "asyncio.wait_readable('x')", "wait_readable" },
   { "asyncio.wait_writable('5')", "wait_writable" },
@@ -182,12 +212,17 @@ local WRONG = {
   { "testing.async(nothing, { timeout = 0 })", "async", "seconds above 0 expected, got 0" },
   { "loop:call_later('1', print)", "call_later", "bad argument #1" },
   { "loop:call_at({}, print)", "call_at" },
-  { "loop:getaddrinfo('127.0.0.1', 70000)", "getaddrinfo", "port from 0 to 65535" },
+  { "loop:getaddrinfo('127.0.0.1', 70000)", "getaddrinfo", "port from 0 to 65535 expected, got 70000" },
   { "loop:getaddrinfo('127.0.0.1', '70000')", "getaddrinfo", "bad argument #2" },
   { "loop:getaddrinfo('127.0.0.1', -1)", "getaddrinfo" },
-  { "loop:getaddrinfo('127.0.0.1', 80.5)", "getaddrinfo" },
+  { "loop:getaddrinfo('127.0.0.1', 80.5)", "getaddrinfo", "got 80.5" },
   { "loop:getaddrinfo('127.0.0.1', {})", "getaddrinfo" },
-  { "loop:getnameinfo(5)", "getnameinfo" },
+  { "loop:getnameinfo(5)", "getnameinfo", "table expected, got number" },
+  { "loop:getnameinfo({ host = '127.0.0.1', port = 70000 })", "getnameinfo", "a port, 0 to 65535, got 70000" },
+  { "loop:getnameinfo({ host = '127.0.0.1', port = '80' })", "getnameinfo", "a port, 0 to 65535, got string" },
+  { "loop:getnameinfo({ host = '127.0.0.1' })", "getnameinfo", "a port, 0 to 65535, got nil" },
+  { "loop:getnameinfo({ port = 80 })", "getnameinfo", "an address needs a host, got nil" },
+  { "loop:getnameinfo({ host = 'x', port = 80 })", "getnameinfo", "a numeric host, got x" },
   { "loop:add_reader('x', print)", "add_reader", "bad argument #1" },
   { "loop:add_signal_handler('SIGNONE', print)", "add_signal_handler" },
   { "loop:add_signal_handler('15', print)", "add_signal_handler" },
@@ -240,7 +275,7 @@ end
 --- What takes anything, or nothing.
 local TAKES_ANYTHING = {
   "get_running_loop", "get_event_loop", "new_event_loop", "current_task", "isfuture", "pcall", "run", "shield",
-  "to_thread", "thread_cancelled", "stdout", "stderr", "traceback", "LifoQueue", "PriorityQueue", "BoundedSemaphore",
+  "to_thread", "thread_cancelled", "traceback", "LifoQueue", "PriorityQueue", "BoundedSemaphore",
 }
 
 function TestArgument:test_errors_of_every_function_were_tried()
@@ -263,12 +298,25 @@ function TestArgument:test_a_function_that_pcall_calls_has_its_public_name()
   end)
 end
 
+function TestArgument:test_a_method_that_pcall_calls_has_its_name()
+  t.real(function()
+    local loop = asyncio.get_running_loop()
+    t.assertErrorMsgContains("bad argument #3 to 'getaddrinfo' (", loop.getaddrinfo, loop, "127.0.0.1", 70000)
+    local queue, condition = asyncio.Queue(), asyncio.Condition()
+    t.assertErrorMsgContains("bad argument #2 to 'shutdown' (", queue.shutdown, queue, 1)
+    t.assertErrorMsgContains("bad argument #2 to 'wait_for' (", condition.wait_for, condition)
+  end)
+end
+
 function TestArgument:test_errors_of_a_field_are_the_callers()
   t.run(function()
     local loop = asyncio.get_running_loop()
     local err = t.error_of(function() loop.slow_callback_duration = "x" end)
-    t.assertEquals(err, ("%s:%d: bad value for 'slow_callback_duration' (number of seconds expected, got string)")
+    t.assertEquals(err, ("%s:%d: bad value for 'slow_callback_duration' (number of seconds, 0 or more, expected, got string)")
       :format(HERE, line_of_caller() - 2))
+    err = t.error_of(function() loop.slow_callback_duration = -1 end)
+    t.assertStrContains(err, "number of seconds, 0 or more, expected, got -1")
+    t.assertEquals(loop.slow_callback_duration, 0.1)
     err = t.error_of(function() loop[1] = "x" end)
     t.assertStrContains(err, "no field '1' to set")
   end)
@@ -281,6 +329,107 @@ function TestArgument:test_an_error_of_the_core_is_placed_at_who_called_the_libr
     local line = line_of_caller() + 1
     local err = t.error_of(function() asyncio.wait_for(future, 1) end)
     t.assertStrContains(tostring(err), ("%s:%d: cannot await a future of another event loop"):format(HERE, line))
+  end)
+end
+
+--- Calls that wait, or stand in a task; how they are called in the error; what is said where no task can wait.
+local WAITING = {
+  { "asyncio.sleep(1)", "asyncio.sleep cannot wait " },
+  { "asyncio.await(task)", "asyncio.await cannot wait " },
+  { "asyncio.open_connection('127.0.0.1', 9)", "asyncio.open_connection cannot wait " },
+  { "asyncio.start_server(nothing, '127.0.0.1', 0)", "asyncio.start_server cannot wait " },
+  { "asyncio.wait { task }", "asyncio.wait cannot wait " },
+  { "asyncio.gather(task)", "asyncio.gather cannot wait " },
+  { "asyncio.gather { task, return_exceptions = true }", "asyncio.gather cannot wait " },
+  { "asyncio.to_thread(nothing)", "asyncio.to_thread cannot wait " },
+  { "pool:map(nothing, { 1 })", "map cannot wait " },
+  { "queue:get()", "get cannot wait " },
+  { "reader:readline()", "readline cannot wait " },
+  { "asyncio.move_on_after(1, asyncio.sleep, 1)", "asyncio.move_on_after cannot wait ",
+    "a timeout can only be used inside a task" },
+  { "asyncio.wait_for(task, 1)", "asyncio.wait_for cannot wait ", "a timeout can only be used inside a task" },
+  { "asyncio.timeout(1)", false, "a timeout can only be used inside a task" },
+  { "asyncio.TaskGroup()", false, "a task group can only be used inside a task" },
+  { "asyncio.run(nothing)", "an event loop is already running" },
+}
+
+function TestArgument:test_a_call_that_cannot_wait_is_named_as_the_user_called_it()
+  objects(function(all)
+    local task = asyncio.create_task(asyncio.sleep, 3600)
+    local env = setmetatable({
+      asyncio = asyncio, task = task, nothing = nothing, pool = asyncio.ThreadPoolExecutor(1), queue = all.Queue,
+      reader = all.StreamReader,
+    }, { __index = _G })
+    local function check(err, case, words)
+      err = type(err) == "table" and err.message or tostring(err)
+      t.assertStrContains(err, HERE .. ":2: " .. words, false, case[1])
+      t.assertNotStrContains(err, "asyncio/", false, case[1])
+    end
+    for _, case in ipairs(WAITING) do
+      local call = assert(load("local _ = nil\n" .. case[1] .. "\n_ = nil", "=" .. HERE, "t", env))
+      if case[2] then
+        check(t.error_of(string.gsub, "a", "a", function() call() end), case, case[2])
+      end
+      local err
+      all.Loop:call_soon(function() err = t.error_of(call) end)
+      asyncio.sleep(0)
+      check(err, case, case[3] or case[2])
+    end
+    task:cancel()
+    env.pool:shutdown()
+  end)
+end
+
+function TestArgument:test_what_the_loop_calls_itself_was_not_called_by_who_runs_it()
+  t.run(function(reports)
+    asyncio.get_running_loop():call_soon(asyncio.sleep, 1)
+    local task = asyncio.create_task(asyncio.sleep, 1)
+    asyncio.get_running_loop():call_soon(asyncio.wait, { task })
+    asyncio.await(task)
+    for _, name in ipairs { "sleep", "wait" } do
+      local report = table.remove(reports, 1)
+      t.assertStrMatches(report.exception.message, "asyncio%." .. name .. " cannot wait outside .*")
+    end
+  end)
+end
+
+function TestArgument:test_a_task_that_would_wait_for_itself_is_told_where()
+  t.run(function()
+    local line = line_of_caller() + 1
+    local err = t.error_of(function() asyncio.gather(asyncio.current_task()) end)
+    t.assertStrContains(err.message, ("%s:%d: a task cannot wait for itself"):format(HERE, line))
+  end)
+end
+
+function TestArgument:test_a_loop_factory_that_makes_no_loop_is_told()
+  for given, words in pairs { [5] = "gave number in place", [false] = "gave boolean in place" } do
+    local runner = asyncio.Runner { loop_factory = function() return given end }
+    local line = line_of_caller() + 1
+    local err = t.error_of(function() runner:run(print) end)
+    t.assertStrContains(tostring(err), ("%s:%d: the runner's loop_factory "):format(HERE, line))
+    t.assertStrContains(tostring(err), words)
+    runner:close()
+  end
+  local closed = asyncio.new_event_loop()
+  closed:close()
+  local runner <close> = asyncio.Runner { loop_factory = function() return closed end }
+  t.assertStrContains(tostring(t.error_of(runner.run, runner, print)), "loop_factory gave an event loop that is closed")
+end
+
+function TestArgument:test_tracebacks_have_public_names_only()
+  t.run(function()
+    local traceback
+    local task = asyncio.create_task(function() asyncio.await(asyncio.create_task(asyncio.sleep, 1)) end)
+    asyncio.sleep(0)
+    traceback = task:traceback()
+    t.assertStrContains(traceback, "'asyncio.await'")
+    t.assertNotStrContains(traceback, "asyncio.core")
+    asyncio.await(task)
+    task = asyncio.create_task(function() asyncio.open_connection("127.0.0.1", 1, { foo = 1 }) end)
+    asyncio.wait { task }
+    t.assertStrContains(tostring(task:exception()), "unknown option 'foo'")
+    t.assertStrContains(task:traceback(), "'asyncio.open_connection'")
+    t.assertNotStrContains(task:traceback(), "_OPTIONS")
   end)
 end
 

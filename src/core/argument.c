@@ -8,12 +8,24 @@
 #include "open.h"
 
 static const char home_key = 0; /* registry: how the sources of the Lua layer begin, "@/usr/share/lua/5.4/asyncio/" */
+static const char loop_key = 0; /* registry: the function that a loop runs in */
 
 /* Where it was called */
+
+void asy_called_within(lua_State *L) { lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key); }
 
 static bool is_home(lua_State *L, lua_Debug *ar, const char *home, size_t n) {
   lua_getinfo(L, "Sl", ar);
   return home && !strncmp(ar->source, home, n);
+}
+
+/* Whether it is where a loop runs: what called that has called nothing of what the loop calls. */
+static bool is_loop(lua_State *L, lua_Debug *ar) {
+  lua_getinfo(L, "f", ar);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loop_key);
+  bool yes = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return yes;
 }
 
 /* The innermost level above this function that isn't the Lua layer's, nor what that calls in C (pcall). */
@@ -26,7 +38,7 @@ static int outer_level(lua_State *L, lua_Debug *ar) {
   for (int i = 1; lua_getstack(L, i, ar); i++) {
     if (is_home(L, ar, home, n))
       level = i + 1;
-    else if (*ar->what != 'C')
+    else if (*ar->what != 'C' || is_loop(L, ar))
       break;
   }
   return level;
@@ -57,8 +69,26 @@ static void push_place(lua_State *L) {
   lua_Debug ar;
   int level = outer_level(L, &ar);
   if (level > 1)
-    while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) && *ar.what == 'C') level++;
+    while (lua_getstack(L, level, &ar) && lua_getinfo(L, "S", &ar) && *ar.what == 'C' && !is_loop(L, &ar)) level++;
   luaL_where(L, level);
+}
+
+void asy_called(lua_State *L, lua_Debug *ar) {
+  luaL_checkstack(L, 8, NULL);
+  push_place(L);
+  if (lua_getstack(L, outer_level(L, ar) - 1, ar)) {
+    lua_getinfo(L, "nf", ar);
+    return;
+  }
+  ar->name = NULL;
+  ar->namewhat = "";
+  lua_pushnil(L);
+}
+
+/* place() → "file:line: " of who called the Lua layer, or "" */
+static int argument_place(lua_State *L) {
+  push_place(L);
+  return 1;
 }
 
 /* note_home(): the caller is a file of the Lua layer, and the others stand beside it */
@@ -109,20 +139,40 @@ static const char *public_name(lua_State *L) {
   return NULL;
 }
 
+/* The same for a method: its name in the class of the object at 1. stack: ..., function */
+static const char *method_name(lua_State *L) {
+  int fn = lua_gettop(L);
+  if (!lua_getmetatable(L, 1)) return NULL;
+  if (lua_getfield(L, -1, "__index") == LUA_TFUNCTION && lua_getupvalue(L, -1, 2)) lua_replace(L, -2);
+  if (!lua_istable(L, -1)) return NULL;
+  int methods = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, methods); lua_pop(L, 1))
+    if (lua_rawequal(L, -1, fn) && lua_type(L, -2) == LUA_TSTRING) return lua_tostring(L, -2);
+  return NULL;
+}
+
 void asy_argerror(lua_State *L, int arg, const char *text) {
   lua_Debug own, outer;
   bool passed_on;
-  luaL_checkstack(L, 14, NULL);
+  luaL_checkstack(L, 20, NULL);
   const char *name = called_name(L, &outer, &passed_on);
   if (passed_on && name && lua_getstack(L, 0, &own) && lua_getinfo(L, "n", &own))
     asy_argerror_of(L, name, arg - (own.name && !strcmp(own.namewhat, "method")), text);
-  if (!name && !passed_on && lua_getstack(L, 0, &own) && lua_getinfo(L, "f", &own) && (name = public_name(L)))
-    asy_argerror_of(L, name, arg, text);
+  if (!name && !passed_on && lua_getstack(L, 0, &own) && lua_getinfo(L, "f", &own)) {
+    int fn = lua_gettop(L);
+    name = public_name(L);
+    if (!name) {
+      lua_settop(L, fn);
+      name = method_name(L);
+    }
+    if (name) asy_argerror_of(L, name, arg, text);
+  }
   luaL_argerror(L, arg, text);
   for (;;) continue;
 }
 
 const char *asy_kindof(lua_State *L, int idx) {
+  idx = lua_absindex(L, idx);
   luaL_checkstack(L, 4, NULL);
   if (lua_isnone(L, idx)) return lua_pushliteral(L, "no value");
   if (luaL_getmetafield(L, idx, "__name") == LUA_TSTRING) return lua_tostring(L, -1);
@@ -150,8 +200,9 @@ void asy_notfunction(lua_State *L, int arg, int idx, const char *expected, const
   bool passed_on;
   const char *name = called_name(L, &ar, &passed_on);
   if (!name) asy_typeerror(L, arg, idx, expected, "");
-  const char *hint = lua_pushfstring(L, "; write %s(%s), not %s(%s)", name, right, name, wrong);
-  asy_typeerror(L, arg, idx, expected, hint);
+  const char *kind = asy_kindof(L, idx); /* first: where nothing was passed, idx is above the top */
+  asy_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s; write %s(%s), not %s(%s)", expected, kind, name, right,
+                                       name, wrong));
 }
 
 bool asy_checkboolean(lua_State *L, int arg) {
@@ -216,6 +267,7 @@ static const luaL_Reg functions[] = {{"argument_error", argument_error},
                                      {"check_self", argument_check_self},
                                      {"kind_of", argument_kind_of},
                                      {"note_home", argument_note_home},
+                                     {"place", argument_place},
                                      {NULL, NULL}};
 
 /* stack: module */

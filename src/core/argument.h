@@ -15,6 +15,13 @@ void asy_where(lua_State *L);
 /* Pushes "file:line" of the innermost Lua function that isn't the Lua layer's, the running one included; or "". */
 void asy_place(lua_State *L);
 
+/* Pushes the same as asy_where, and the function that was called there, ours in C or the Lua layer's above it; or "" and
+** nil. ar: its name */
+void asy_called(lua_State *L, lua_Debug *ar);
+
+/* What this function calls isn't called by who has called it. stack: ..., function → ... */
+void asy_called_within(lua_State *L);
+
 /* As luaL_argerror. Where the Lua layer has passed the call on, it is the argument of its function. */
 void asy_argerror(lua_State *L, int arg, const char *text) ASY_NORETURN;
 

@@ -90,7 +90,7 @@ static int await(lua_State *L) {
   Future *f = asy_tofuture(L, rt, 1);
   if (lua_gettop(L) > 1) check_alone(L);
   if (ASY_LIKELY(f)) return await_future(L, rt, f);
-  lua_settop(L, 1);
+  if (!lua_isnone(L, 1)) lua_settop(L, 1);
   if (lua_isthread(L, 1)) return asy_coro_await(L);
   if (luaL_getmetafield(L, 1, "__await") != LUA_TNIL) {
     Task *t = asy_current_or_null(L);
@@ -99,8 +99,10 @@ static int await(lua_State *L) {
     lua_callk(L, 1, LUA_MULTRET, 0, awaited);
     return awaited(L, LUA_OK, 0);
   }
-  bool fn = lua_isfunction(L, 1);
-  asy_typeerror(L, 1, 1, "task, future or coroutine", fn ? ": call the function itself, which may wait" : "");
+  asy_typeerror(L, 1, 1, "task, future or coroutine",
+                lua_isfunction(L, 1)        ? ": call the function itself, which may wait"
+                : lua_isnoneornil(L, 1) ? "; where that was await(f(x)): call f(x) itself, await is for tasks and futures"
+                                            : "");
 }
 
 /* Running a loop until something is done */

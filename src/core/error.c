@@ -4,6 +4,8 @@
 #include "core/error.h"
 
 #include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <uv.h>
 
@@ -90,6 +92,23 @@ int asy_oserror(lua_State *L, int status, const char *syscall, const char *addre
 #if defined(__GNUC__)
   __builtin_unreachable();
 #endif
+}
+
+/* Lua finds public functions in the modules that they are from, or in asyncio itself, as it happens. */
+void asy_name_publicly(lua_State *L) {
+  static const char *const MODULES[] = {"core", "runner", "streams", "tasks", "threads", "timeouts", NULL};
+  char name[40];
+  for (int i = 0; MODULES[i] && strstr(lua_tostring(L, -1), "'asyncio."); i++) {
+    snprintf(name, sizeof name, "function 'asyncio.%s.", MODULES[i]);
+    if (!strstr(lua_tostring(L, -1), name)) continue;
+    luaL_gsub(L, lua_tostring(L, -1), name, "function 'asyncio.");
+    lua_replace(L, -2);
+  }
+}
+
+void asy_traceback(lua_State *L, lua_State *co, int level) {
+  luaL_traceback(L, co, NULL, level);
+  asy_name_publicly(L);
 }
 
 void asy_error_keep(lua_State *L, int idx) {

@@ -3,6 +3,7 @@
 **
 ** Those of a Lua state stand in one registry table, by their number in ErrorClass, and never change.
 */
+#include "core/argument.h"
 #include "core/error.h"
 #include "core/words.h"
 #include "open.h"
@@ -295,8 +296,9 @@ static void push_new_id(lua_State *L) {
 // @string name shown by tostring
 // @treturn table the class: call it to make an error
 static int class_subclass(lua_State *L) {
+  size_t length;
+  if (!asy_class_id(L, 1, &length)) asy_badself(L, "error class");
   const char *name = luaL_checkstring(L, 2);
-  luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
   lua_pushvalue(L, 1);
   new_class(L, name);

@@ -2,6 +2,7 @@
 ** extras.c - what few futures have, in a table of its own.
 */
 #include "core/task.h"
+#include "core/error.h"
 
 Future *asy_tofuture(lua_State *L, const Runtime *rt, int idx) {
   void *p = lua_touserdata(L, idx);
@@ -55,7 +56,7 @@ int asy_future_extra(lua_State *L, int idx, const char *key) {
 void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
   luaL_checkstack(L, 5, NULL);
   idx = lua_absindex(L, idx);
-  luaL_traceback(L, L, NULL, level);
+  asy_traceback(L, L, level);
   asy_future_extras(L, idx, true);
   lua_insert(L, -2);
   lua_setfield(L, -2, key);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "core/argument.h"
 #include "core/error.h"
 
 #define MAX_LEVELS 1000 /* that are searched: lua_getstack walks to each from the top */
@@ -12,9 +13,26 @@
 /* Functions of the standard library that a coroutine may yield across. */
 static const char *const PASSABLE[] = {"pcall", "xpcall", "dofile", "asyncio.pcall", "asyncio.xpcall", NULL};
 
+/* Whether the function has a name in the public module. stack: ..., function → ..., its name */
+static bool name_in_public(lua_State *L) {
+  int fn = lua_gettop(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "asyncio") == LUA_TTABLE)
+    for (lua_pushnil(L); lua_next(L, fn + 2); lua_settop(L, fn + 3)) {
+      if (lua_type(L, fn + 3) != LUA_TSTRING || !lua_rawequal(L, fn, fn + 4)) continue;
+      lua_pushfstring(L, "asyncio.%s", lua_tostring(L, fn + 3));
+      lua_replace(L, fn);
+      lua_settop(L, fn);
+      return true;
+    }
+  lua_settop(L, fn);
+  return false;
+}
+
 /* stack: ..., function → ..., its name in a loaded module, or nil */
 static void name_in_loaded(lua_State *L) {
   int fn = lua_gettop(L);
+  if (name_in_public(L)) return;
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   for (lua_pushnil(L); lua_next(L, fn + 1); lua_settop(L, fn + 2)) {
     if (lua_type(L, fn + 2) != LUA_TSTRING || !lua_istable(L, fn + 3)) continue;
@@ -67,19 +85,17 @@ static void push_obstacle(lua_State *L, lua_State *co) {
   lua_pushnil(L);
 }
 
-/* Pushes "file:line: asyncio.sleep" for the call that can't wait. */
+/* Pushes "file:line: asyncio.sleep" for the call that can't wait: the user's, whatever waits within. */
 static void push_call(lua_State *L) {
   lua_Debug ar;
-  luaL_where(L, 1);
-  if (lua_getstack(L, 0, &ar)) {
-    lua_getinfo(L, "nf", &ar);
-    name_in_loaded(L);
-    if (lua_isnil(L, -1)) {
-      lua_pop(L, 1);
+  asy_called(L, &ar);
+  if (lua_isnil(L, -1) || (name_in_loaded(L), lua_isnil(L, -1))) {
+    lua_pop(L, 1);
+    if (!strcmp(ar.namewhat, "metamethod") && ar.name && strstr(ar.name, "close"))
+      lua_pushliteral(L, "the end of the block");
+    else
       lua_pushstring(L, ar.name ? ar.name : "the call");
-    }
-  } else
-    lua_pushliteral(L, "the call");
+  }
   lua_concat(L, 2);
 }
 

@@ -11,7 +11,7 @@ static void push_error(lua_State *L) {
   asy_place(L);
   const char *place = lua_tostring(L, -1);
   asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by Ctrl-C%s%s", *place ? " at " : "", place);
-  luaL_traceback(L, L, NULL, 0);
+  asy_traceback(L, L, 0);
   lua_setfield(L, -2, "traceback");
 }
 

@@ -118,10 +118,10 @@ static int loop__newindex(lua_State *L) {
   if (strcmp(key, "slow_callback_duration"))
     return luaL_error(L, "asyncio.Loop has no field '%s' to set", luaL_tolstring(L, 2, NULL));
   lua_Number s = lua_tonumber(L, 3);
-  if (lua_type(L, 3) != LUA_TNUMBER || s != s)
-    return luaL_error(L, "bad value for 'slow_callback_duration' (number of seconds expected, got %s)",
-                      asy_kindof(L, 3));
-  loop_set_slow(loop, s < 0 ? 0 : s < 1e9 ? (uint64_t)(s * NS_PER_S) : TIMER_NEVER);
+  if (lua_type(L, 3) != LUA_TNUMBER || !(s >= 0))
+    return luaL_error(L, "bad value for 'slow_callback_duration' (number of seconds, 0 or more, expected, got %s)",
+                      s < 0 ? luaL_tolstring(L, 3, NULL) : asy_kindof(L, 3));
+  loop_set_slow(loop, s < 1e9 ? (uint64_t)(s * NS_PER_S) : TIMER_NEVER);
   return 0;
 }
 

@@ -89,7 +89,10 @@ ASY_NORETURN static void fail_nameless(lua_State *L, const Check *c) {
     fail(L, c, lua_pushfstring(L, "a value without a name: write %s(%s) or %s{%s=%s}", o->call, value, o->call,
                                       key, value));
   }
-  fail(L, c, lua_pushfstring(L, "%sa value without a name%s", c->prefix, push_remedy(L, c, NULL)));
+  const char *remedy = push_remedy(L, c, NULL);
+  if (!*c->prefix) fail(L, c, lua_pushfstring(L, "a value without a name%s", remedy));
+  lua_pushlstring(L, c->prefix, strlen(c->prefix) - 1); /* less its "." */
+  fail(L, c, lua_pushfstring(L, "'%s': a value without a name%s", lua_tostring(L, -1), remedy));
 }
 
 /* stack: ..., key, value */
@@ -153,7 +156,7 @@ static const char *push_got(lua_State *L, const OptSpec *s, int idx) {
 ASY_NORETURN static void fail_value(lua_State *L, const Check *c, const OptSpec *s, int idx, bool plain) {
   luaL_checkstack(L, 12, NULL);
   idx = lua_absindex(L, idx);
-  const char *expected = push_expected(L, s), *got = push_got(L, s, idx);
+  const char *got = push_got(L, s, idx), *expected = push_expected(L, s); /* idx may be above the top: it comes first */
   const char *text = lua_pushfstring(L, "%s expected, got %s", expected, got);
   if (!plain) text = lua_pushfstring(L, "'%s%s': %s", c->prefix, s->key, text);
   fail(L, c, text);

@@ -185,7 +185,7 @@ static void push_lines(lua_State *L) {
 
 char *asy_debug_site(lua_State *L, const Loop *loop) {
   if (loop->debug)
-    luaL_traceback(L, L, NULL, 1);
+    asy_traceback(L, L, 1);
   else if (loop->sited)
     push_lines(L);
   else

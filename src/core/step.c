@@ -89,7 +89,7 @@ static void task_break(lua_State *L, Loop *loop, Ready *self) {
                                          "to give way, call asyncio.sleep(0)"
                                        : "the task's coroutine was resumed or closed by something else");
   if (yielded) {
-    luaL_traceback(L, t->co, NULL, 0);
+    asy_traceback(L, t->co, 0);
     lua_setfield(L, -2, "traceback");
   }
   if (lua_status(t->co) == LUA_YIELD || !asy_has_frames(t->co)) asy_killthread(t->co, L);

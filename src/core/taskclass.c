@@ -3,6 +3,7 @@
 ** (some for the Lua layer's scopes only), what `tostring` says.
 */
 #include "core/task.h"
+#include "core/error.h"
 
 #include "core/body.h"
 #include "core/options.h"
@@ -16,7 +17,7 @@ static Task *check_task(lua_State *L) {
 
 /* Making one, and finding them */
 
-static const OptSpec SPECS[] = {{.key = "name", .kind = OPT_ANY},
+static const OptSpec SPECS[] = {{.key = "name", .kind = OPT_STRING},
                                 {.key = "n", .kind = OPT_INTEGER, .least = 0, .most = 1000000}};
 static const Options OPTIONS = {"create_task", 1, OPT_LIST, OPT_SPECS(SPECS)};
 
@@ -31,9 +32,8 @@ static void spread_options(lua_State *L, int from) {
 }
 
 static void set_name(lua_State *L, int task, int name) {
-  luaL_tolstring(L, name, NULL);
   asy_future_extras(L, task, true);
-  lua_insert(L, -2);
+  lua_pushvalue(L, name);
   lua_setfield(L, -2, "name");
   lua_pop(L, 1);
 }
@@ -245,10 +245,10 @@ static int task_get_name(lua_State *L) {
 
 /// Sets its name.
 // @function Task:set_name
-// @param name anything, as its tostring
+// @tparam string name
 static int task_set_name(lua_State *L) {
   check_task(L);
-  luaL_checkany(L, 2);
+  if (lua_type(L, 2) != LUA_TSTRING) asy_typeerror(L, 2, 2, "string", "");
   set_name(L, 1, 2);
   return 0;
 }
@@ -275,12 +275,12 @@ static lua_State *inner_of(lua_State *co) {
 
 static void push_traceback(lua_State *L, Task *t) {
   if (t->phase == TASK_RUNNING || !t->parked) {
-    luaL_traceback(L, t->co, NULL, t->phase == TASK_RUNNING && t->co == L ? 1 : 0);
+    asy_traceback(L, t->co, t->phase == TASK_RUNNING && t->co == L ? 1 : 0);
     return;
   }
-  luaL_traceback(L, t->co, NULL, 0);
+  asy_traceback(L, t->co, 0);
   for (lua_State *co = t->co; co != t->parked && (co = inner_of(co));) {
-    luaL_traceback(L, co, NULL, 0);
+    asy_traceback(L, co, 0);
     lua_pushfstring(L, "%s\n%s", lua_tostring(L, -1), lua_tostring(L, -2));
     lua_replace(L, -3);
     lua_pop(L, 1);

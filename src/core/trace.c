@@ -3,7 +3,7 @@
 */
 #include "core/trace.h"
 
-#include <stdio.h>
+#include <ctype.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -75,20 +75,13 @@ void asy_trace_note(lua_State *L, int err, bool whole) {
 
 /* Records */
 
-/* Lua finds public functions in the modules that they are from, or in asyncio itself, as it happens. */
-static void name_publicly(lua_State *L) {
-  static const char *const MODULES[] = {"core", "runner", "streams", "tasks", "threads", "timeouts", NULL};
-  char name[40];
-  for (int i = 0; MODULES[i] && strstr(lua_tostring(L, -1), "'asyncio."); i++) {
-    snprintf(name, sizeof name, "function 'asyncio.%s.", MODULES[i]);
-    if (!strstr(lua_tostring(L, -1), name)) continue;
-    luaL_gsub(L, lua_tostring(L, -1), name, "function 'asyncio.");
-    lua_replace(L, -2);
-  }
-}
-
-/* Where an argument error was raised is of no interest: the frames at the head that belong to asyncio.check. */
+/* Where an argument error was raised is of no interest: the frames at the head that belong to asyncio.check, and
+** a table of options that was called. */
 static const char *skip_check(const char *frames) {
+  static const char OPTIONS[] = "\n\t[C]: in upvalue '";
+  if (!strncmp(frames, OPTIONS, sizeof OPTIONS - 1) && isupper((unsigned char)frames[sizeof OPTIONS - 1]) &&
+      strchr(frames + 1, '\n'))
+    frames = strchr(frames + 1, '\n');
   const char *from = frames;
   if (!strncmp(from, "\n\t[C]: ", 7)) from = strchr(from + 1, '\n');
   while (from) {
@@ -103,7 +96,7 @@ static const char *skip_check(const char *frames) {
 static void strip(lua_State *L) {
   static const char TAIL[] = "\n\t[C]: in ?";
   static const char RUNNER[] = "\n\t[C]: in ?\n\t[C]: in ?\n\t[C]: in function 'pcall'\n";
-  name_publicly(L);
+  asy_name_publicly(L);
   const char *from = lua_tostring(L, -1), *runner = strstr(from, RUNNER);
   if (!strncmp(from, HEAD, sizeof HEAD - 1)) from = skip_check(from + sizeof HEAD - 1);
   size_t n = runner > from ? (size_t)(runner - from) : strlen(from);
@@ -389,7 +382,7 @@ bool asy_trace_catch(lua_State *L) {
     asy_trace_note(L, 1, false);
     put_into_words(L, false);
   } else
-    luaL_traceback(L, L, NULL, 1);
+    asy_traceback(L, L, 1);
   asy_error_keep(L, 1);
   return true;
 }

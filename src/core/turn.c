@@ -8,6 +8,7 @@
 
 #include <limits.h>
 
+#include "core/argument.h"
 #include "core/error.h"
 #include "core/process.h"
 
@@ -65,6 +66,8 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   if (rt->running)
     asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
   luaL_checkstack(L, 10, NULL);
+  lua_pushcfunction(L, loop_body);
+  asy_called_within(L);
   asy_held_table(L, loop);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
   asy_loop_push(L, loop);

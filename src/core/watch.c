@@ -7,6 +7,7 @@
 ** it; it takes itself off one that runs outside of a watched step.
 */
 #include "core/watch.h"
+#include "core/error.h"
 #include "open.h"
 
 #define HOOK_MASK (LUA_MASKCOUNT | LUA_MASKRET)
@@ -22,9 +23,9 @@ static void on_watch(lua_State *L, lua_Debug *ar) {
   if (ar->event == LUA_HOOKRET && rt->returning) rt->returning(L, ar);
   if (rt->placed || loop_step_now(loop) - loop->clock.step_start <= loop->clock.slow_ns) return;
   rt->placed = true;
-  luaL_traceback(L, L, NULL, 0);
+  asy_traceback(L, L, 0);
   if (rt->current && rt->watched != L) {
-    luaL_traceback(L, rt->watched, NULL, 0);
+    asy_traceback(L, rt->watched, 0);
     lua_pushfstring(L, "%s\n%s", lua_tostring(L, -2), lua_tostring(L, -1));
   }
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->place_ref);

@@ -76,16 +76,22 @@ void asy_address_push(lua_State *L, const struct sockaddr *sa, socklen_t len) {
   luaL_setmetatable(L, CLASS);
 }
 
+/* What came in place of a port: a number as it is. */
+static const char *push_got(lua_State *L, int idx) {
+  return lua_type(L, idx) == LUA_TNUMBER ? luaL_tolstring(L, idx, NULL) : asy_kindof(L, idx);
+}
+
 /* stack: ..., host, port; the table at idx */
 static socklen_t check_ip(lua_State *L, int idx, struct sockaddr_storage *sa) {
   const char *host = lua_tostring(L, -2);
   int isint;
   lua_Integer port = lua_tointegerx(L, -1, &isint), scope;
   if (lua_type(L, -1) != LUA_TNUMBER || !isint || port < 0 || port > 65535)
-    asy_argerror(L, idx, "an address needs a port, 0 to 65535");
+    asy_argerror(L, idx, lua_pushfstring(L, "an address needs a port, 0 to 65535, got %s",
+                                         push_got(L, -1)));
   if (uv_ip4_addr(host, (int)port, (struct sockaddr_in *)sa) == 0) return sizeof(struct sockaddr_in);
   if (uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)sa) != 0)
-    asy_argerror(L, idx, "an address needs a numeric host");
+    asy_argerror(L, idx, lua_pushfstring(L, "an address needs a numeric host, got %s", host));
   if (lua_getfield(L, idx, "scope_id") != LUA_TNIL && (scope = lua_tointeger(L, -1)) > 0)
     ((struct sockaddr_in6 *)sa)->sin6_scope_id = (uint32_t)scope;
   lua_pop(L, 1);
@@ -93,7 +99,7 @@ static socklen_t check_ip(lua_State *L, int idx, struct sockaddr_storage *sa) {
 }
 
 socklen_t asy_address_check(lua_State *L, int idx, struct sockaddr_storage *sa) {
-  luaL_checktype(L, idx, LUA_TTABLE);
+  if (!lua_istable(L, idx)) asy_typeerror(L, idx, idx, "table", "");
   memset(sa, 0, sizeof *sa);
   socklen_t len = 0;
   if (lua_getfield(L, idx, "path") == LUA_TSTRING) {
@@ -107,7 +113,7 @@ socklen_t asy_address_check(lua_State *L, int idx, struct sockaddr_storage *sa) 
   }
   lua_pop(L, 1);
   if (len) return len;
-  if (lua_getfield(L, idx, "host") != LUA_TSTRING) asy_argerror(L, idx, "an address needs a host");
+  if (lua_getfield(L, idx, "host") != LUA_TSTRING) asy_argerror(L, idx, lua_pushfstring(L, "an address needs a host, got %s", asy_kindof(L, -1)));
   lua_getfield(L, idx, "port");
   len = check_ip(L, idx, sa);
   lua_pop(L, 2);

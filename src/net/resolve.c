@@ -235,20 +235,26 @@ static bool copy_name(lua_State *L, int idx, char *to, size_t size) {
   return true;
 }
 
+ASY_NORETURN static void bad_port(lua_State *L, int idx) {
+  const char *got = luaL_tolstring(L, idx, NULL); /* a number, or a short string that is one */
+  asy_argerror(L, idx, lua_pushfstring(L, "port from 0 to 65535 expected, got %s", got));
+}
+
 /* A port, or the name of a service. The C library takes a number in a string modulo 65536. */
 static bool copy_service(lua_State *L, int idx, char *to, size_t size) {
   char *end;
   if (lua_isnoneornil(L, idx)) return false;
   if (lua_type(L, idx) == LUA_TNUMBER) {
-    lua_Integer port = asy_checkinteger(L, idx);
-    asy_argcheck(L, port >= 0 && port <= 65535, idx, "port from 0 to 65535 expected");
+    int isint;
+    lua_Integer port = lua_tointegerx(L, idx, &isint);
+    if (!isint || port < 0 || port > 65535) bad_port(L, idx);
     snprintf(to, size, "%d", (int)port);
     return true;
   }
   if (lua_type(L, idx) != LUA_TSTRING) asy_typeerror(L, idx, idx, "port or name of a service", "");
   if (!copy_name(L, idx, to, size)) return false;
   long port = strtol(to, &end, 10);
-  asy_argcheck(L, *end || !*to || (port >= 0 && port <= 65535), idx, "port from 0 to 65535 expected");
+  if (!*end && *to && (port < 0 || port > 65535)) bad_port(L, idx);
   return true;
 }
 

@@ -111,6 +111,9 @@ static void push_default(lua_State *L, Loop *loop) {
 // @treturn Future its results, or its error
 static int loop_run_in_executor(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
+  if (lua_isfunction(L, 2))
+    asy_typeerror(L, 2, 2, "asyncio.ThreadPoolExecutor or nil",
+                  "; the executor or nil comes first: run_in_executor(nil, f, x)");
   if (lua_isnoneornil(L, 2)) {
     if (lua_isnone(L, 2)) lua_settop(L, 2);
     push_default(L, loop);

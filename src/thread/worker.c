@@ -55,7 +55,7 @@ static int on_error(lua_State *L) {
   lua_settop(L, 1);
   explain_global(L);
   if (asy_isinterruption(L, 1)) return 1;
-  luaL_traceback(L, L, NULL, 1);
+  asy_traceback(L, L, 1);
   lua_pushvalue(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &traceback_key);
   asy_error_keep(L, 1);
