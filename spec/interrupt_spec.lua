@@ -22,6 +22,7 @@ taken() { # waits until no signal is on its way to $pid any more
 {
   read -r pid
   while read -r word signals; do
+    if [ "$word" = late ]; then word=kill; sleep 0.1; fi # once the step that asked for it is over
     if [ "$word" = kill ]; then
       for signal in $signals; do kill "$signal" "$pid"; taken; done
     else
@@ -40,6 +41,7 @@ local PRELUDE = [[
   io.stdout:setvbuf "line"
   local asyncio = require "asyncio"
   local function interrupt() print "kill -INT" end
+  local function interrupt_late() print "late -INT" end
   local function interrupt_twice() print "kill -INT -INT" end
   local function spin() while true do end end
   --- Runs main and tells how run ended.
@@ -559,8 +561,8 @@ function TestInterruptThatIsSwallowed:test_ends_the_process_at_the_third_though_
       asyncio.create_task(function()
         condition:acquire()
         for _ = 1, 5 do
-          asyncio.sleep(0.3)
-          interrupt()
+          asyncio.sleep(0.5)
+          interrupt_late() -- one that comes while this task runs would break it
         end
       end)
       condition:wait() -- does not leave without its lock

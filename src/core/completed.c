@@ -31,6 +31,7 @@ typedef struct Completion {
   lua_Number seconds;
   int n, left;     /* futures; those not given yet */
   int ready, owed; /* in `ended`; of these, for tasks that have been woken and haven't run */
+  int pending;     /* the first of those that may not have ended */
   Part parts[];
 } Completion;
 
@@ -97,10 +98,11 @@ static const WaitKind NEXT = {.name = "as_completed", .finish = next_finish, .ab
                               .giveback = next_giveback, .several = true};
 
 /* Whether all that are left could only be done after t. stack: box at 1 */
-static bool is_hopeless(lua_State *L, const Completion *c, Task *t) {
+static bool is_hopeless(lua_State *L, Completion *c, Task *t) {
   if (c->timed) return false;
+  while (c->pending < c->n && c->parts[c->pending].future->state != FUTURE_PENDING) c->pending++;
   lua_getiuservalue(L, 1, 1);
-  for (int i = 0; i < c->n; i++) {
+  for (int i = c->pending; i < c->n; i++) {
     if (c->parts[i].future->state != FUTURE_PENDING) continue;
     lua_rawgeti(L, 2, i + 1);
     if (!asy_ring_closes(L, t, -1)) return false;

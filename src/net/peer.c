@@ -42,7 +42,7 @@ _Static_assert(ASY_ADDRESS_TEXT <= ASY_WAIT_TEXT, "an address is what a task wai
 
 void peer_describe(const Task *t, char *text) {
   const Stream *s = t->on;
-  struct sockaddr_storage sa;
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
   socklen_t n = sizeof sa;
   if (!s) return; /* a stranger has closed the task's coroutine */
   stream_name(s, text);

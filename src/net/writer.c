@@ -160,7 +160,8 @@ static int writer_close(lua_State *L) {
   return 0;
 }
 
-/// Closes the stream at once; what is not sent is dropped.
+/// Closes the stream at once; what is not sent is dropped. To the peer that looks like an ordinary end after what has
+// left.
 // @function StreamWriter:abort
 static int writer_abort(lua_State *L) {
   asy_stream_abort(L, check_writer(L));
