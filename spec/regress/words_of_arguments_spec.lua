@@ -382,6 +382,17 @@ function TestArgument:test_a_call_that_cannot_wait_is_named_as_the_user_called_i
   end)
 end
 
+function TestArgument:test_the_end_of_a_block_that_cannot_wait_is_told()
+  t.run(function()
+    local err = t.error_of(string.gsub, "a", "a", function()
+      local group <close> = asyncio.TaskGroup()
+      group:create_task(nothing)
+    end)
+    t.assertStrContains(tostring(err), "the end of the block cannot wait inside string.gsub")
+    asyncio.sleep(0)
+  end)
+end
+
 function TestArgument:test_what_the_loop_calls_itself_was_not_called_by_who_runs_it()
   t.run(function(reports)
     asyncio.get_running_loop():call_soon(asyncio.sleep, 1)
