@@ -13,11 +13,21 @@ for line in io.lines() do
     if name:find "^src/" then files[#files + 1] = file end
   elseif file then
     local percent, n = line:match "^Lines executed:([%d.]+)%% of (%d+)$"
-    if percent and file.of_lines > 0 then break end -- the line at the end, of all
+    if percent and file.of_lines > 0 then -- the line at the end, of all
+      file = nil
+      goto continue
+    end
     if percent then file.lines, file.of_lines = count(percent, n), n // 1 end
     percent, n = line:match "^Taken at least once:([%d.]+)%% of (%d+)$"
     if percent then file.branches, file.of_branches = count(percent, n), n // 1 end
   end
+  ::continue::
+end
+
+local seen = {}
+for _, each in ipairs(files) do seen[each.name] = true end
+for name in io.popen("find src -name '*.c'"):lines() do
+  if not seen[name] then error("gcov has not seen " .. name) end
 end
 
 local function share(part, of) return of == 0 and 100 or 100 * part / of end
