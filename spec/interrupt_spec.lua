@@ -682,7 +682,7 @@ function TestInterruptWords:test_lead_through_the_tasks_that_are_awaited()
 end
 
 function TestInterruptWords:test_have_the_call_graph_in_debug_mode()
-  assert_prints("true\n", [[
+  assert_prints("true\ntrue\n", [[
     local runner <close> = asyncio.Runner { debug = true }
     local ok, err = pcall(runner.run, runner, function()
       local _ = asyncio.create_task { asyncio.sleep, 1000, name = "the other" }
@@ -691,6 +691,7 @@ function TestInterruptWords:test_have_the_call_graph_in_debug_mode()
       asyncio.Event():wait()
     end)
     print(err.traceback:find "all tasks:\n.*Task 'the other' waits %(sleep%)" ~= nil)
+    print(tostring(err):find(err.traceback, 1, true) ~= nil) -- what plain lua shows
   ]])
 end
 

@@ -99,6 +99,16 @@ end
 
 -- errors
 
+function TestRunErrors:test_that_are_objects_say_where_also_when_the_loop_was_run_for_one()
+  local loop <close> = asyncio.new_event_loop()
+  local function fail_inside() error(asyncio.Error "late", 0) end
+  local err = t.error_of(loop.run_until_complete, loop, function()
+    asyncio.sleep(0)
+    asyncio.await(asyncio.create_task(fail_inside))
+  end)
+  t.assertStrMatches(tostring(err), "late\nstack traceback:\nin task .*run_spec.lua:%d+: in .*in task .*")
+end
+
 function TestRunErrors:test_leave_as_the_same_value()
   for _, value in ipairs { {}, false, 42, asyncio.Error "x", print } do
     t.assertIs(t.error_of(asyncio.run, function() error(value) end), value)

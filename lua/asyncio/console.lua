@@ -136,6 +136,7 @@ end
 -- Raises where a loop runs already.
 function console.run()
   local runner <close> = asyncio.Runner {}
+  runner.prompts = true
   local loop = runner:get_loop()
   local self = setmetatable({ inputs = 0, runner = runner }, Console)
   function runner.interruptible() return running_input(self) end

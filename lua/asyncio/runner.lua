@@ -130,6 +130,16 @@ local function keyboard_interrupt(self)
   return core.KeyboardInterrupt { message = INTERRUPTED .. where, traceback = self.waited_traceback }
 end
 
+--- Plain lua shows of an object its `tostring`, which has the way from now on. The REPL shows none of Ctrl-C.
+local function mark_left(self, task, err)
+  local traceback = task:traceback()
+  if isinstance(err, core.KeyboardInterrupt) then
+    if not self.prompts then core.mark_left(err, rawget(err, "traceback") or traceback) end
+  elseif isinstance(err, core.Error) or isinstance(err, core.CancelledError) then
+    core.mark_left(err, traceback)
+  end
+end
+
 local function finish(self, task, ok, ...)
   core.release_cancel(self.loop)
   if not self.whole then release(self) end
@@ -139,9 +149,7 @@ local function finish(self, task, ok, ...)
     err = keyboard_interrupt(self)
   end
   self.failed = task
-  if isinstance(err, core.Error) or isinstance(err, core.CancelledError) then
-    core.mark_left(err, task:traceback())
-  end
+  mark_left(self, task, err)
   error(err, 0)
 end
 
@@ -158,7 +166,8 @@ end
 --- Runs a function as a task, to its end.
 -- Ctrl-C cancels it, and raises KeyboardInterrupt here. If it catches that and goes on, without a word
 -- (`task:uncancel()`), the next Ctrl-C raises KeyboardInterrupt in whatever it does, until it has ended.
--- A third ends the process.
+-- A third ends the process. Errors leave as
+-- they do from `asyncio.run`, but for strings, to which nothing is appended.
 -- @param main a function, or a coroutine that has not started
 -- @param ... its arguments
 -- @return its results

@@ -141,12 +141,18 @@ local function report_swallowed(scope, place)
   }
 end
 
+--- Seconds for people: what was computed from clock readings has digits that nobody chose.
+local function rounded(seconds)
+  if seconds < 1 then return ("%.3g"):format(seconds) end
+  return (("%.3f"):format(seconds):gsub("%.?0+$", ""))
+end
+
 --- Which limit it was.
 local function time_is_up(scope, made_at)
   local after = math.max(scope.deadline - scope.began, 0)
   local place = made_at and "timeout at " .. made_at or scope.place and "wait_for at " .. scope.place
   place = place and " (" .. place .. ")" or ""
-  return core.TimeoutError(("the time is up after %g s%s"):format(after, place))
+  return core.TimeoutError(("the time is up after %s s%s"):format(rounded(after), place))
 end
 
 function Timeout:__close(err)

@@ -307,9 +307,27 @@ function TestLimits:test_of_as_completed_says_within_what()
     local err = t.assert_raises(asyncio.TimeoutError, function()
       for _ in asyncio.as_completed(list, { timeout = 2.5 }) do end
     end)
-    t.assertEquals(err.message, "1 of 2 did not end within 2.5 s")
+    t.assertStrMatches(err.message, "1 of 2 did not end within 2%.5 s %(as_completed at .*words_spec.lua:308%)")
     list[1]:cancel()
     asyncio.wait(list)
+  end)
+end
+
+function TestLimits:test_seconds_that_were_computed_are_rounded()
+  t.run(function()
+    local function message(seconds)
+      return t.assert_raises(asyncio.TimeoutError, function()
+        local loop = asyncio.get_running_loop()
+        local limit <close> = asyncio.timeout(nil)
+        limit:reschedule(loop:time() + seconds)
+        sleep(10000)
+      end).message:match "after (%S+) s"
+    end
+    local told = {}
+    for _, seconds in ipairs { 0.00999614, 0.5, 0.99996, 2, 2.50000012, 10, 1234.5678 } do
+      told[#told + 1] = message(seconds)
+    end
+    t.assertEquals(told, { "0.01", "0.5", "1", "2", "2.5", "10", "1234.568" })
   end)
 end
 

@@ -128,6 +128,7 @@ static int loop_run_until_complete(lua_State *L) {
   if (f->state == FUTURE_PENDING)
     return asy_error(L, ASY_ERROR, "the event loop was stopped before the future was done");
   f->looked = true;
+  if (f->state == FUTURE_ERROR) asy_trace_leave(L, 2);
   return asy_future_results(L, f, 2);
 }
 

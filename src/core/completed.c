@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "core/argument.h"
 #include "core/error.h"
 #include "core/ring.h"
 #include "core/waitq.h"
@@ -57,10 +58,13 @@ static void stop_timer(const Runtime *rt, Completion *c) {
   if (loop) timer_cancel(&loop->timers, &c->timer);
 }
 
+/* Which limit it was is told where the box has it: where the iterator was made, in its second value. */
+enum { BOX_FUTURES = 1, BOX_PLACE, BOX_VALUES = BOX_PLACE };
+
 /* Pushes the first that has ended, from the box's list. stack: box at 1 */
 static int take(lua_State *L, Completion *c) {
   Part *p = asy_container(list_take(&c->ended), Part, waiter.link);
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, BOX_FUTURES);
   lua_rawgeti(L, -1, (int)(p - c->parts) + 1);
   c->ready--;
   if (--c->left) return 1;
@@ -69,10 +73,13 @@ static int take(lua_State *L, Completion *c) {
   return 1;
 }
 
+/* stack: box at 1 */
 static int time_is_up(lua_State *L, const Completion *c) {
   char limit[40];
   snprintf(limit, sizeof limit, "%g", (double)c->seconds);
-  return asy_error(L, ASY_TIMEOUT, "%d of %d did not end within %s s", c->left, c->n, limit);
+  lua_getiuservalue(L, 1, BOX_PLACE);
+  return asy_error(L, ASY_TIMEOUT, "%d of %d did not end within %s s%s", c->left, c->n, limit,
+                   lua_tostring(L, -1));
 }
 
 /* The record is gone when the iterator was closed meanwhile. */
@@ -94,14 +101,17 @@ static void next_giveback(lua_State *L, Task *t) {
   if (c && t->code == HANDED) c->owed--;
 }
 
-static const WaitKind NEXT = {.name = "as_completed", .finish = next_finish, .abort = asy_waitq_abort,
-                              .giveback = next_giveback, .several = true};
+static const WaitKind NEXT = {.name = "as_completed",
+                              .finish = next_finish,
+                              .abort = asy_waitq_abort,
+                              .giveback = next_giveback,
+                              .several = true};
 
 /* Whether all that are left could only be done after t. stack: box at 1 */
 static bool is_hopeless(lua_State *L, Completion *c, Task *t) {
   if (c->timed) return false;
   while (c->pending < c->n && c->parts[c->pending].future->state != FUTURE_PENDING) c->pending++;
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, BOX_FUTURES);
   for (int i = c->pending; i < c->n; i++) {
     if (c->parts[i].future->state != FUTURE_PENDING) continue;
     lua_rawgeti(L, 2, i + 1);
@@ -126,7 +136,8 @@ static int next(lua_State *L) {
   if (at_hand) return take(L, c);
   if (c->timed_out) return time_is_up(L, c);
   if (!t) t = asy_current(L); /* raises */
-  if (t->loop->id != c->loop_id) return asy_error(L, ASY_ERROR, "these are the futures of another event loop");
+  if (t->loop->id != c->loop_id)
+    return asy_error(L, ASY_ERROR, "these are the futures of another event loop");
   if (is_hopeless(L, c, t)) asy_ring_error(L);
   lua_settop(L, 1);
   list_append(&c->line.line, &t->waiter.link);
@@ -170,6 +181,22 @@ static void count_parts(lua_State *L, Completion *c) {
   }
 }
 
+/* Pushes " (as_completed at file:line)", or "" when there is no limit, or no place known. */
+static void push_place(lua_State *L, bool timed) {
+  size_t n;
+  lua_pushliteral(L, "");
+  if (!timed) return;
+  asy_where(L);
+  const char *place = lua_tolstring(L, -1, &n);
+  if (n > 2) {
+    lua_pushlstring(L, place, n - 2); /* less its ": " */
+    lua_pushfstring(L, " (as_completed at %s)", lua_tostring(L, -1));
+    lua_replace(L, -4);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 /* completed(list, timeout) → an iterator over a list of different futures, and what else `for` wants */
 static int completed(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
@@ -177,12 +204,14 @@ static int completed(lua_State *L) {
   int n = (int)lua_rawlen(L, 1);
   asy_checkalive(L);
   lua_settop(L, 2);
-  Completion **box = lua_newuserdatauv(L, sizeof *box, 1);
+  Completion **box = lua_newuserdatauv(L, sizeof *box, BOX_VALUES);
   *box = NULL;
   asy_pushmeta(L, rt, ASY_COMPLETION);
   lua_setmetatable(L, 3);
   lua_pushvalue(L, 1);
-  lua_setiuservalue(L, 3, 1);
+  lua_setiuservalue(L, 3, BOX_FUTURES);
+  push_place(L, !lua_isnil(L, 2));
+  lua_setiuservalue(L, 3, BOX_PLACE);
   lua_pushlightuserdata(L, rt);
   lua_pushvalue(L, 3);
   lua_pushcclosure(L, next, 2);
@@ -198,7 +227,8 @@ static int completed(lua_State *L) {
   c->n = c->left = n;
   waitq_init(&c->line);
   list_init(&c->ended);
-  if (n && c->timed && !timer_set(&loop->timers, &c->timer, loop_deadline(loop, lua_tonumber(L, 2)))) {
+  if (n && c->timed &&
+      !timer_set(&loop->timers, &c->timer, loop_deadline(loop, lua_tonumber(L, 2)))) {
     mem_free(c);
     return asy_nomemory(L);
   }
@@ -208,7 +238,8 @@ static int completed(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"completed", completed}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__gc", completion__gc}, {"__close", completion__gc}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__gc", completion__gc}, {"__close", completion__gc}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_completed(lua_State *L) {

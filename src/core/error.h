@@ -67,6 +67,9 @@ void asy_name_publicly(lua_State *L);
 /* Gives an Error at `idx` the traceback on the top (which stays), unless it has one. */
 void asy_error_keep(lua_State *L, int idx);
 
+/* The error leaves the loop, and came from there: its tostring tells. stack: ..., error, traceback → ... */
+void asy_error_mark_left(lua_State *L);
+
 /* Pushes a class. */
 void asy_class_push(lua_State *L, ErrorClass cls);
 

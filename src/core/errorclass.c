@@ -142,12 +142,17 @@ static int error__tostring(lua_State *L) {
   return 1;
 }
 
+void asy_error_mark_left(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &left_key);
+  lua_insert(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
 /* mark_left(err, traceback): the error leaves `run`, and came from there */
 static int error_mark_left(lua_State *L) {
   lua_settop(L, 2);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &left_key);
-  lua_insert(L, 1);
-  lua_rawset(L, 1);
+  asy_error_mark_left(L);
   return 0;
 }
 

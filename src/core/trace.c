@@ -334,6 +334,14 @@ const char *asy_trace_push(lua_State *L, int idx, bool named) {
   return lua_tostring(L, -1);
 }
 
+void asy_trace_leave(lua_State *L, int idx) {
+  int top = lua_gettop(L);
+  luaL_checkstack(L, 12, NULL);
+  lua_getiuservalue(L, idx, FUTURE_UV_VALUE);
+  if (asy_isinstance(L, -1, ASY_ERROR) && asy_trace_push(L, idx, false)) asy_error_mark_left(L);
+  lua_settop(L, top);
+}
+
 /* Message handlers */
 
 int asy_trace_handler(lua_State *L) {

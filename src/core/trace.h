@@ -35,6 +35,9 @@ void asy_trace_keep_foreign(lua_State *L, int idx);
 /* Pushes the traceback of the failed future at idx, or nil; NULL then. `named`: with its task's name in any case. */
 const char *asy_trace_push(lua_State *L, int idx, bool named);
 
+/* The failed future at idx is what the loop was run for: should its error be an Error, its tostring tells the way. */
+void asy_trace_leave(lua_State *L, int idx);
+
 /* Gives the Error at `err` its traceback, unless it has one. stack: ..., record → ... */
 void asy_trace_fill(lua_State *L, int err);
 
