@@ -62,6 +62,7 @@ build = {
         "src/core/interrupt.c",
         "src/core/lifetime.c",
         "src/core/loopclass.c",
+        "src/core/made.c",
         "src/core/options.c",
         "src/core/optionsclass.c",
         "src/core/park.c",

@@ -369,7 +369,8 @@ function TestErrorClasses:test_their_ids_are_not_used_again()
 end
 
 function TestErrorClasses:test_of_something_else_are_no_error_classes()
-  local class = asyncio.Error.subclass({}, "Odd")
+  local class = asyncio.Error:subclass "Odd"
+  class.super = {}
   t.assertStrContains(t.error_of(encode, setmetatable({}, class)), "cannot send a table at argument 1 class.super")
 end
 

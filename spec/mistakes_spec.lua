@@ -32,7 +32,8 @@ local function literally(text) return (text:gsub("%p", "%%%0")) end
 
 --- Less what differs from run to run, or from one version of the library to the next.
 local function normalised(text, script)
-  text = text:gsub(literally(script), "script"):gsub("^" .. literally(program.lua) .. ":", "lua5.4:")
+  text = ("\n" .. text):gsub(literally(script), "script")
+  text = text:gsub("\n" .. literally(program.lua) .. ":", "\nlua5.4:"):sub(2)
   local lines = {}
   for line in text:gmatch "([^\n]*)\n" do
     local internal = line:find "asyncio/%a+%.lua:%d+: in " or line:find "^%s*%[C%]: in "

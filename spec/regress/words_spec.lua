@@ -207,6 +207,49 @@ function TestCaught:test_traceback_keeps_value_and_traceback()
   end)
 end
 
+-- Under pcall the traceback was lost, and what was raised again came from there.
+function TestCaught:test_by_pcall_an_Error_has_its_traceback()
+  t.run(function()
+    for _, protected in ipairs { pcall, asyncio.pcall } do
+      local ok, err = protected(failing(asyncio.Error { message = "x" }))
+      t.assertEquals({ ok, err.message }, { false, "x" })
+      t.assertStrContains(err.traceback, "words_spec.lua")
+    end
+    local source = "local asyncio = ... return function() error(asyncio.TimeoutError 'x') end"
+    local ok, err = pcall(chunk("leaf", source, asyncio))
+    t.assertFalse(ok)
+    t.assertStrContains(err.traceback, "leaf:1")
+    local _, closed = pcall(function() local loop = asyncio.new_event_loop() loop:close() loop:call_soon(print) end)
+    t.assert_isinstance(closed, asyncio.ClosedError)
+    t.assertStrContains(closed.traceback, "words_spec.lua")
+    local _, empty = pcall(asyncio.Queue().get_nowait, asyncio.Queue())
+    t.assertNil(empty.traceback)
+  end)
+end
+
+function TestCaught:test_by_pcall_and_raised_again_it_tells_both_places()
+  local fail = chunk("leaf", "local asyncio = ... return function() error(asyncio.Error 'x') end", asyncio)
+  local text = t.run(function()
+    local task = asyncio.create_task(function()
+      local _, err = pcall(fail)
+      error(err, 0)
+    end)
+    pcall(asyncio.await, task)
+    return task:traceback()
+  end)
+  assert_in_order(text, "^stack traceback:\n", "leaf:1", "raised again:\n", "words_spec.lua")
+end
+
+function TestCaught:test_an_Error_made_long_before_says_nothing_of_that()
+  local err = asyncio.Error "made before"
+  local text = t.run(function()
+    local task = asyncio.create_task(error, err)
+    pcall(asyncio.await, task)
+    return task:traceback()
+  end)
+  t.assertNotStrContains(text, "raised again")
+end
+
 function TestCaught:test_outside_of_tasks_too()
   local fail = chunk("leaf", "return function() error 'boom' end")
   local ok, err, text = asyncio.xpcall(fail, asyncio.traceback)
@@ -307,7 +350,7 @@ function TestLimits:test_of_as_completed_says_within_what()
     local err = t.assert_raises(asyncio.TimeoutError, function()
       for _ in asyncio.as_completed(list, { timeout = 2.5 }) do end
     end)
-    t.assertStrMatches(err.message, "1 of 2 did not end within 2%.5 s %(as_completed at .*words_spec.lua:308%)")
+    t.assertStrMatches(err.message, "1 of 2 did not end within 2%.5 s %(as_completed at .*words_spec.lua:%d+%)")
     list[1]:cancel()
     asyncio.wait(list)
   end)

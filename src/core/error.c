@@ -40,6 +40,9 @@ void asy_error_push(lua_State *L, ErrorClass cls, const char *fmt, ...) {
   wrap_message(L, cls);
 }
 
+/* Made to be caught by who asks without waiting: they go without a traceback. */
+static bool is_answer(ErrorClass cls) { return cls == ASY_QUEUE_EMPTY || cls == ASY_QUEUE_FULL; }
+
 int asy_error(lua_State *L, ErrorClass cls, const char *fmt, ...) {
   va_list ap;
   luaL_checkstack(L, 8, NULL);
@@ -49,6 +52,7 @@ int asy_error(lua_State *L, ErrorClass cls, const char *fmt, ...) {
   va_end(ap);
   lua_concat(L, 2);
   wrap_message(L, cls);
+  if (!is_answer(cls)) asy_made_note(L, 0);
   lua_error(L);
 #if defined(__GNUC__)
   __builtin_unreachable();
@@ -88,27 +92,11 @@ void asy_oserror_push(lua_State *L, int status, const char *syscall, const char 
 
 int asy_oserror(lua_State *L, int status, const char *syscall, const char *address) {
   asy_oserror_push(L, status, syscall, address);
+  asy_made_note(L, 0);
   lua_error(L);
 #if defined(__GNUC__)
   __builtin_unreachable();
 #endif
-}
-
-/* Lua finds public functions in the modules that they are from, or in asyncio itself, as it happens. */
-void asy_name_publicly(lua_State *L) {
-  static const char *const MODULES[] = {"core", "runner", "streams", "tasks", "threads", "timeouts", NULL};
-  char name[40];
-  for (int i = 0; MODULES[i] && strstr(lua_tostring(L, -1), "'asyncio."); i++) {
-    snprintf(name, sizeof name, "function 'asyncio.%s.", MODULES[i]);
-    if (!strstr(lua_tostring(L, -1), name)) continue;
-    luaL_gsub(L, lua_tostring(L, -1), name, "function 'asyncio.");
-    lua_replace(L, -2);
-  }
-}
-
-void asy_traceback(lua_State *L, lua_State *co, int level) {
-  luaL_traceback(L, co, NULL, level);
-  asy_name_publicly(L);
 }
 
 void asy_error_keep(lua_State *L, int idx) {
@@ -116,7 +104,7 @@ void asy_error_keep(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   if (!asy_isinstance(L, idx, ASY_ERROR)) return;
   lua_pushliteral(L, "traceback");
-  if (lua_rawget(L, idx) == LUA_TNIL) {
+  if (lua_rawget(L, idx) == LUA_TNIL || asy_made_forget(L, idx)) {
     lua_pushliteral(L, "traceback");
     lua_pushvalue(L, traceback);
     lua_rawset(L, idx);

@@ -8,7 +8,7 @@
 #ifndef ASY_ERROR_H
 #define ASY_ERROR_H
 
-#include "base/asy.h"
+#include "core/made.h"
 
 ASY_HIDDEN
 
@@ -59,10 +59,6 @@ bool asy_isinstance(lua_State *L, int idx, ErrorClass cls);
 /* CancelledError or KeyboardInterrupt: what asyncio.pcall lets through. */
 bool asy_isinterruption(lua_State *L, int idx);
 
-/* As luaL_traceback, with the public names of our functions. */
-void asy_traceback(lua_State *L, lua_State *co, int level);
-/* stack: ..., text of a traceback → ..., the same with those names */
-void asy_name_publicly(lua_State *L);
 
 /* Gives an Error at `idx` the traceback on the top (which stays), unless it has one. */
 void asy_error_keep(lua_State *L, int idx);

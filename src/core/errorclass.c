@@ -198,6 +198,7 @@ static int class__call(lua_State *L) {
     lua_call(L, n, 0);
   }
   lua_settop(L, n + 1);
+  if (asy_isinstance(L, n + 1, ASY_ERROR)) asy_made_note(L, 1);
   return 1;
 }
 
@@ -426,6 +427,7 @@ void asy_open_error(lua_State *L) {
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &left_key);
+  asy_made_begin(L);
   lua_createtable(L, ASY_NCLASSES, 0);
   for (int i = 1; i < ASY_NCLASSES; i++) {
     if (CLASSES[i].super)

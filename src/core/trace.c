@@ -153,6 +153,50 @@ static bool is_request(lua_State *L) {
 
 bool asy_trace_is_request(lua_State *L) { return asy_isinterruption(L, 1) && is_request(L); }
 
+/* Whether the frames on the top, where an error was made, are elsewhere than those of the record, where it is raised: not
+** just another line of the same function, nor of one of ours that it calls. */
+static bool is_elsewhere(lua_State *L, int record) {
+  const char *frame = lua_tostring(L, -1), *next, *layer, *end;
+  for (bool own = false; frame; frame = next) {
+    next = strchr(frame + 1, '\n');
+    layer = strstr(frame, "/asyncio/");
+    if (!strncmp(frame, "\n\t[C]: ", 7) || (layer && (!next || layer < next))) continue;
+    if (own) break; /* who called the function that made it */
+    own = true;
+  }
+  end = frame ? strstr(frame, ": in ") : NULL;
+  if (!end) return false;
+  lua_rawgeti(L, record, FRAMES);
+  lua_pushlstring(L, frame, (size_t)(end - frame) + 1);
+  bool elsewhere = !strstr(lua_tostring(L, -2), lua_tostring(L, -1));
+  lua_pop(L, 2);
+  return elsewhere;
+}
+
+/* stack: error, nil, record. Whether the error was made on this stack, was caught, and is raised again: then its record
+** of that stands in the place of nil. */
+static bool push_made(lua_State *L, const Task *t) {
+  if (asy_made_on(L, 1) != L) return false;
+  lua_pushliteral(L, "traceback");
+  if (lua_rawget(L, 1) == LUA_TSTRING) {
+    lua_pushliteral(L, "");
+    new_record(L, t->number);
+    lua_rawgeti(L, 4, FRAMES);
+    bool elsewhere = is_elsewhere(L, 3);
+    lua_pop(L, 1);
+    if (elsewhere) {
+      lua_rawgeti(L, 3, STACK);
+      lua_rawseti(L, 4, STACK);
+      lua_rawgeti(L, 3, HEADING);
+      lua_rawseti(L, 4, HEADING);
+      lua_replace(L, 2);
+      return true;
+    }
+  }
+  lua_settop(L, 3);
+  return false;
+}
+
 bool asy_trace_take(lua_State *L, int level) {
   Runtime *rt = asy_runtime(L);
   Task *t = rt->current;
@@ -168,7 +212,7 @@ bool asy_trace_take(lua_State *L, int level) {
   new_record(L, t->number); /* err, noted, record */
   lua_pushlightuserdata(L, L);
   lua_rawseti(L, 3, STACK);
-  if (!noted || join(L)) lua_replace(L, 2);
+  if (!(noted || push_made(L, t)) || join(L)) lua_replace(L, 2);
   lua_settop(L, 2);
   return true;
 }
@@ -226,7 +270,7 @@ static bool push_brought(lua_State *L, int err) {
     lua_pop(L, 1);
     return false;
   }
-  lua_pushliteral(L, "where it was raised");
+  lua_pushstring(L, asy_made_on(L, err) ? "where it was made" : "where it was raised");
   new_record(L, 0);
   return true;
 }
@@ -316,7 +360,7 @@ static void put_into_words(lua_State *L, bool named) {
 void asy_trace_fill(lua_State *L, int err) {
   if (asy_isinstance(L, err, ASY_ERROR)) {
     lua_pushliteral(L, "traceback");
-    if (lua_rawget(L, err) == LUA_TNIL) {
+    if (lua_rawget(L, err) == LUA_TNIL || asy_made_on(L, err)) {
       lua_pushvalue(L, -2);
       put_into_words(L, false);
       asy_error_keep(L, err);
