@@ -21,7 +21,7 @@ function TestRandom:test_programs_with_the_virtual_clock() run("virtual", t.coun
 function TestRandom:test_programs_with_sockets_and_threads() run("real", t.count(30)) end
 
 function TestRandom:test_the_same_seed_does_the_same_in_another_process()
-  local count, compared = t.count(40), 0
+  local count, compared = math.max(t.count(40), 12), 0 -- some look at what differs, and are not compared
   local one, other = run("virtual", count, "sum"), run("virtual", count, "sum")
   for seed, sum in pairs(one.sums) do
     compared = compared + 1
