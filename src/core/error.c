@@ -4,8 +4,6 @@
 #include "core/error.h"
 
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 
 #include <uv.h>
 
