@@ -55,6 +55,16 @@ local PRELUDE = [[
     end
   end
   local function on_close(fn) return setmetatable({}, { __close = fn }) end
+  --- Starts a task whose cleaning up is interrupted, and takes long.
+  local function leave_a_long_end()
+    asyncio.create_task(function()
+      local _ <close> = on_close(function()
+        interrupt()
+        asyncio.sleep(1000)
+      end)
+      asyncio.sleep(1000)
+    end)
+  end
 ]]
 
 local function content(name)
@@ -605,13 +615,7 @@ function TestInterruptAtTheEnd:test_ends_the_waiting_in_close_of_a_Runner()
   assert_prints("true\nclosed true\n", [[
     local runner = asyncio.Runner {}
     runner:run(function()
-      asyncio.create_task(function()
-        local _ <close> = on_close(function()
-          interrupt()
-          asyncio.sleep(1000)
-        end)
-        asyncio.sleep(1000)
-      end)
+      leave_a_long_end()
       asyncio.sleep(0)
     end)
     local loop = runner:get_loop()
@@ -624,13 +628,7 @@ end
 function TestInterruptAtTheEnd:test_tells_of_the_error_that_main_had_ended_with()
   assert_prints("true true boom\n", [[
     local ok, err = pcall(asyncio.run, function()
-      asyncio.create_task(function()
-        local _ <close> = on_close(function()
-          interrupt()
-          asyncio.sleep(1000)
-        end)
-        asyncio.sleep(1000)
-      end)
+      leave_a_long_end()
       asyncio.sleep(0)
       error("boom", 0)
     end)
@@ -642,13 +640,7 @@ end
 function TestInterruptAtTheEnd:test_leaves_the_first_one_as_what_run_raises()
   assert_prints("true\n", [[
     local ok, err = pcall(asyncio.run, function()
-      asyncio.create_task(function()
-        local _ <close> = on_close(function()
-          interrupt()
-          asyncio.sleep(1000)
-        end)
-        asyncio.sleep(1000)
-      end)
+      leave_a_long_end()
       interrupt()
       asyncio.sleep(1000)
     end)

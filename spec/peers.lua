@@ -147,6 +147,26 @@ function peers.lua_command(source)
   return (os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4") .. " " .. file.name, file
 end
 
+--- Runs a program; `shell` is the command line around %s. What that printed, its errors and its exit status.
+function peers.run_in_shell(source, shell)
+  local command, file = peers.lua_command(source)
+  local errors <close> = peers.file()
+  local _ <close> = file
+  local script <close> = peers.file((shell or "%s"):gsub("%%s", (command:gsub("%%", "%%%%"))))
+  local pipe = io.popen(("timeout -k 5 60 sh '%s' 2>'%s'"):format(script.name, errors.name))
+  local output = pipe:read "a"
+  local _, _, code = pipe:close()
+  return output, t.unhurried(peers.content(errors.name)), code or 0
+end
+
+--- Calls fn with the name of a file that isn't there, and a shell command that waits until it is.
+function peers.with_signal(fn)
+  local name = os.tmpname()
+  os.remove(name)
+  fn(name, ("until [ -e %s ]; do sleep 0.01; done"):format(name))
+  os.remove(name)
+end
+
 --- Starts a Lua program that prints its port first; `limit` is a shell command before it.
 -- Returns the port, and a function that waits for its end: what else it printed, and its exit status.
 -- That blocks: the program has to end by itself.

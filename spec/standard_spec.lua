@@ -16,22 +16,7 @@ end
 --- Runs the body as a program's main task; `shell` is the command line around %s.
 -- Returns what that printed, its errors and its exit status.
 local function run(body, shell)
-  local command, file = peers.lua_command(HEAD .. "asyncio.run(function()\n" .. body .. "\nend)\n")
-  local errors <close> = peers.file()
-  local _ <close> = file
-  local script <close> = peers.file((shell or "%s"):gsub("%%s", (command:gsub("%%", "%%%%"))))
-  local pipe = io.popen(("timeout -k 5 60 sh '%s' 2>'%s'"):format(script.name, errors.name))
-  local output = pipe:read "a"
-  local _, _, code = pipe:close()
-  return output, t.unhurried(peers.content(errors.name)), code or 0
-end
-
---- Calls fn with the name of a file that isn't there, and a shell command that waits until it is.
-local function with_signal(fn)
-  local name = os.tmpname()
-  os.remove(name)
-  fn(name, ("until [ -e %s ]; do sleep 0.02; done"):format(name))
-  os.remove(name)
+  return peers.run_in_shell(HEAD .. "asyncio.run(function()\n" .. body .. "\nend)\n", shell)
 end
 
 local function assert_prints(expected, body, shell)
@@ -82,7 +67,7 @@ function TestStdin:test_takes_a_limit()
 end
 
 function TestStdin:test_waits_while_other_tasks_go_on()
-  with_signal(function(name, wait)
+  peers.with_signal(function(name, wait)
     assert_prints("late\ttrue\n", ([[
       local turns = 0
       local ticker = asyncio.create_task(function()
@@ -131,7 +116,7 @@ end
 
 function TestStdin:test_leaves_the_flags_to_a_program_that_shares_it()
   -- the next program of the shell script reads the same pipe: it would get EAGAIN
-  with_signal(function(name, wait)
+  peers.with_signal(function(name, wait)
     assert_prints("one\nrest\n", [[
       print((asyncio.stdin():readline():sub(1, -2)))
     ]], ("(echo one; %s; echo rest) | (%%s; touch %s; cat)"):format(wait, name))
@@ -199,7 +184,7 @@ function TestStdout:test_loses_nothing_to_a_pipe_that_is_read_slowly()
 end
 
 function TestStdout:test_drain_waits_for_a_reader()
-  with_signal(function(name, wait)
+  peers.with_signal(function(name, wait)
     local _, errors = run(([[
       local writer = asyncio.stdout()
       writer:write(("x"):rep(1000000))

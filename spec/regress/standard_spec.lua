@@ -5,28 +5,13 @@ local peers = require "peers"
 
 --- Runs `source` in a shell command around %s; what that printed, and wrote to stderr.
 local function run(source, shell)
-  local command, file = peers.lua_command("local asyncio = require 'asyncio'\n" .. source)
-  local errors <close> = peers.file()
-  local _ <close> = file
-  local script <close> = peers.file((shell or "%s"):gsub("%%s", (command:gsub("%%", "%%%%"))))
-  local pipe = io.popen(("timeout -k 5 60 sh '%s' 2>'%s'"):format(script.name, errors.name))
-  local output = pipe:read "a"
-  local _, _, code = pipe:close()
-  return output, t.unhurried(peers.content(errors.name)), code or 0
+  return peers.run_in_shell("local asyncio = require 'asyncio'\n" .. source, shell)
 end
 
 local function assert_prints(expected, source, shell)
   local output, errors = run(source, shell)
   t.assertEquals(errors, "")
   t.assertTrue(output == expected, ("%q expected, got %q"):format(expected:sub(1, 200), output:sub(1, 200)))
-end
-
---- Calls fn with the name of a file that isn't there, and a shell command that waits until it is.
-local function with_signal(fn)
-  local name = os.tmpname()
-  os.remove(name)
-  fn(name, ("until [ -e %s ]; do sleep 0.01; done"):format(name))
-  os.remove(name)
 end
 
 local function in_run(body) return "asyncio.run(function()\n" .. body .. "\nend)\n" end
@@ -311,7 +296,7 @@ function TestSlowReader:test_gets_everything_however_late_it_begins()
   for _, body in ipairs {
     "", "out:close()", "local _ <close> = out", "asyncio.stdout():write 'more\\n'", "asyncio.stdout():close()",
   } do
-    with_signal(function(name, wait)
+    peers.with_signal(function(name, wait)
       -- a timeout that would have let nothing through, and a reader that begins when the run is over
       local source = ([[
         local runner <close> = asyncio.Runner { flush_timeout = 0 }
