@@ -57,6 +57,7 @@ build = {
         "src/core/future.c",
         "src/core/handle.c",
         "src/core/hold.c",
+        "src/core/hosted.c",
         "src/core/hunt.c",
         "src/core/impasse.c",
         "src/core/interrupt.c",

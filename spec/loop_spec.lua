@@ -290,6 +290,7 @@ function TestRunning:test_no_second_run_while_one_runs()
       for _, run in ipairs {
         function() other:run_until_complete(print) end,
         function() other:run_forever() end,
+        function() other:run_once() end,
         function() running():run_forever() end,
         function() running():run_until_complete(print) end,
         function() asyncio.run(print) end,

@@ -441,6 +441,19 @@ function Loop:run_until_complete(x, ...) end
 
 function Loop:run_forever() end
 
+---One turn, for a host with a main loop of its own. Whether anything can still come.
+---@param timeout? number seconds that it may wait (0); `math.huge`: without limit
+---@return boolean
+function Loop:run_once(timeout) end
+
+---The descriptor that a host waits for, before `run_once`.
+---@return integer
+function Loop:backend_fd() end
+
+---How long it may wait there, seconds; nil: without limit.
+---@return number?
+function Loop:backend_timeout() end
+
 function Loop:stop() end
 
 function Loop:close() end

@@ -110,7 +110,7 @@ int asy_loop_new(lua_State *L) {
   Loop *loop = lua_newuserdatauv(L, sizeof *loop, 2);
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;
-  loop->tick_at = TIMER_NEVER;
+  loop->tick_at = loop->limit = TIMER_NEVER;
   loop_set_slow(loop, NS_PER_S / 10);
   loop->clock.steps = STEPS_PER_POLL;
   list_init(&loop->ready);

@@ -111,6 +111,7 @@ typedef struct Loop {
   uv_async_t wakeup; /* inbox and Ctrl-C */
   uv_timer_t tick;   /* bounds a poll: whole ms, the rest is ours */
   uint64_t tick_at;  /* when tick will go off (ns); TIMER_NEVER: not set */
+  uint64_t limit;    /* until when a poll may wait (ns on the loop's clock); TIMER_NEVER, but for a host's turn */
 
   /* what others keep here */
   struct {
@@ -224,6 +225,10 @@ static inline uint64_t loop_step_ended(Loop *loop) {
 /* Runs until `*until` isn't 0 (NULL: for ever), stop() or a KeyboardInterrupt, which it raises. */
 void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
 
+/* One turn, for a host: takes in what has happened, waiting for it until `limit` (ns on the loop's clock) if there is
+** nothing to do, runs what is ready, and hands what that waits for to the operating system. */
+void asy_loop_run_once(lua_State *L, Loop *loop, uint64_t limit);
+
 /* Raises unless the loop is open. */
 int asy_loop_closed(lua_State *L, const Loop *loop) ASY_NORETURN;
 static inline void asy_loop_checkopen(lua_State *L, const Loop *loop) {
@@ -266,6 +271,8 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx);
 int asy_loop_new(lua_State *L);
 /* Asks the operating system what has happened; waits for it, if there is nothing to do. */
 void asy_poll(lua_State *L, Loop *loop);
+/* Asks it, and never waits. */
+void loop_poll_now(Loop *loop);
 /* uv_run, with SIGPIPE kept off what is written in there. */
 int loop_run_uv(Loop *loop, uv_run_mode mode);
 void loop_on_wakeup(uv_async_t *wakeup);

@@ -31,16 +31,16 @@ int loop_run_uv(Loop *loop, uv_run_mode mode) {
   return more;
 }
 
-static void poll_now(Loop *loop) { loop_run_uv(loop, UV_RUN_NOWAIT); }
+void loop_poll_now(Loop *loop) { loop_run_uv(loop, UV_RUN_NOWAIT); }
 
 /* Waits less than a millisecond, which libuv's own timers can't. */
 static void poll_briefly(Loop *loop, uint64_t ns) {
-  poll_now(loop); /* also hands new watchers to the kernel */
+  loop_poll_now(loop); /* also hands new watchers to the kernel */
   if (!list_empty(&loop->ready)) return;
 #if defined(__linux__)
   struct pollfd p = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
   struct timespec t = {.tv_sec = 0, .tv_nsec = (long)ns};
-  if (ppoll(&p, 1, &t, NULL) > 0) poll_now(loop);
+  if (ppoll(&p, 1, &t, NULL) > 0) loop_poll_now(loop);
 #else
   (void)ns;
   uv_update_time(&loop->uv);
@@ -53,7 +53,7 @@ static void poll_briefly(Loop *loop, uint64_t ns) {
 static void poll_until(Loop *loop, uint64_t deadline) {
   if (deadline != TIMER_NEVER) {
     uint64_t now = uv_hrtime();
-    if (deadline <= now) return poll_now(loop);
+    if (deadline <= now) return loop_poll_now(loop);
     if (deadline - now < 1000000) return poll_briefly(loop, deadline - now);
     if (deadline < loop->tick_at) {
       uv_update_time(&loop->uv);
@@ -76,17 +76,32 @@ int loop_handles(Loop *loop, int *kept) {
   return n[false];
 }
 
+/* Whatever comes first: the next timer, or the end of a host's patience. */
+static uint64_t next_moment(const Loop *loop) {
+  uint64_t next = timer_next(&loop->timers);
+  return next < loop->limit ? next : loop->limit;
+}
+
+/* In real time, on the virtual clock. */
+static void poll_really(Loop *loop) {
+  uint64_t now = loop->clock.virtual_now;
+  if (loop->limit == TIMER_NEVER)
+    loop_run_uv(loop, UV_RUN_ONCE);
+  else
+    poll_until(loop, uv_hrtime() + (loop->limit > now ? loop->limit - now : 0));
+}
+
 /* The virtual clock: when nothing can go on, it is as late as the next timer. What threads do takes
 ** real time; what other processes do, too, but only when there is no timer. */
 static void poll_virtually(lua_State *L, Loop *loop) {
+  uint64_t next = next_moment(loop);
   int kept;
-  poll_now(loop);
+  loop_poll_now(loop);
   if (!list_empty(&loop->ready)) return;
-  if (!loop->jobs && timer_next(&loop->timers) != TIMER_NEVER) {
-    uint64_t next = timer_next(&loop->timers);
+  if (!loop->jobs && next != TIMER_NEVER) {
     if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
   } else if (loop->jobs || loop_handles(loop, &kept) || kept)
-    loop_run_uv(loop, UV_RUN_ONCE);
+    poll_really(loop);
   else { /* nobody's line */
     asy_error_push(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
     lua_error(L);
@@ -95,7 +110,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
 
 /* Every task is blocked once a poll has found nothing either. */
 static void poll_idle(Loop *loop) {
-  poll_now(loop);
+  loop_poll_now(loop);
   if (list_empty(&loop->ready)) waiter_wake_all(&loop->idle, 0);
 }
 
@@ -111,14 +126,14 @@ void asy_poll(lua_State *L, Loop *loop) {
   }
   loop->clock.steps = STEPS_PER_POLL;
   if (busy)
-    poll_now(loop);
+    loop_poll_now(loop);
   else if (!list_empty(&loop->idle))
     poll_idle(loop);
   else if (loop->clock.is_virtual)
     poll_virtually(L, loop);
-  else if (loop->hunt.cycles && loop->hunt.at < timer_next(&loop->timers))
+  else if (loop->hunt.cycles && loop->hunt.at < next_moment(loop))
     poll_until(loop, loop->hunt.at);
   else
-    poll_until(loop, timer_next(&loop->timers));
+    poll_until(loop, next_moment(loop));
   loop_polled(loop);
 }

@@ -87,6 +87,20 @@ void asy_task_find(lua_State *L, Loop *loop, uint64_t number) {
   lua_pushnil(L);
 }
 
+bool asy_tasks_live(lua_State *L, Loop *loop) {
+  bool found = false;
+  luaL_checkstack(L, 5, NULL);
+  asy_held_table(L, loop);
+  for (uint32_t i = ASY_SLOT_FIRST; !found && lua_istable(L, -1) && i <= loop->held.n; i++) {
+    lua_rawgeti(L, -1, i);
+    Task *t = asy_test(L, loop->rt, -1, ASY_TASK);
+    found = t && t->phase != TASK_ENDED;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return found;
+}
+
 /* A loop is made, and closed */
 
 /* Fills the reserved slots of a new loop's held table. */

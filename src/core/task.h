@@ -187,6 +187,9 @@ Task *asy_task_new_with(lua_State *L, Loop *loop, int n, size_t more);
 /* Pushes the live task with that number; nil when there is none. */
 void asy_task_find(lua_State *L, Loop *loop, uint64_t number);
 
+/* Whether any task of the loop has not ended. */
+bool asy_tasks_live(lua_State *L, Loop *loop);
+
 /* Pushes its name. idx: its userdata. */
 void asy_task_name(lua_State *L, Task *t, int idx);
 

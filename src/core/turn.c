@@ -60,13 +60,29 @@ static int loop_body(lua_State *L) {
   }
 }
 
-void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
+/* The poll comes first: what the host saw happen is taken in, and answered, in this turn. */
+static int once_body(lua_State *L) {
+  Loop *loop = lua_touserdata(L, 1);
+  loop_polled(loop);
+  if (list_empty(&loop->batch) && list_empty(&loop->turn_end))
+    asy_poll(L, loop);
+  else
+    loop_poll_now(loop); /* a run was broken off in the middle of its batch, or the host has written */
+  loop->stopping = true; /* after this turn */
+  loop_body(L);
+  if (loop->copied) asy_loop_closed(L, loop);
+  loop_poll_now(loop); /* new watchers come to the kernel in a poll only: the host may wait outside */
+  return 0;
+}
+
+/* Calls the body as the loop that runs. */
+static void run_as(lua_State *L, Loop *loop, lua_CFunction body, const uint8_t *until, uint64_t limit) {
   Runtime *rt = loop->rt;
   asy_loop_checkopen(L, loop);
   if (rt->running)
     asy_error(L, ASY_ERROR, "an event loop is already running in this Lua state");
   luaL_checkstack(L, 10, NULL);
-  lua_pushcfunction(L, loop_body);
+  lua_pushcfunction(L, body);
   asy_called_within(L);
   asy_held_table(L, loop);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->held_ref);
@@ -76,9 +92,10 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   loop->dying = asy_is_dying(L);
   rt->running = loop;
   loop->until = until;
+  loop->limit = limit;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->context_ref); /* a run that breaks off may leave another */
   int context = lua_gettop(L);
-  lua_pushcfunction(L, loop_body);
+  lua_pushcfunction(L, body);
   lua_pushlightuserdata(L, loop);
   int status = lua_pcall(L, 1, 0, 0);
   rt->running = NULL;
@@ -101,3 +118,7 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) {
   asy_loop_setfield(L, loop, "fatal");
   lua_error(L);
 }
+
+void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until) { run_as(L, loop, loop_body, until, TIMER_NEVER); }
+
+void asy_loop_run_once(lua_State *L, Loop *loop, uint64_t limit) { run_as(L, loop, once_body, NULL, limit); }

@@ -110,6 +110,14 @@ static void shut(Shutter *shutter) {
   close_handle(s);
 }
 
+static bool is_unsent(const Stream *s) { return !s->out.error && output_pending(s); }
+
+/* A standard stream stays open: only output that it holds is still to come. */
+static bool may_come(const Handle *h) {
+  const Stream *s = asy_container(h, Stream, handle);
+  return !h->kept || is_unsent(s) || output_is_on_its_way(s);
+}
+
 static const char *tell(const Handle *h, char *text, size_t size) {
   const Stream *s = asy_container(h, Stream, handle);
   char peer[ASY_ADDRESS_TEXT];
@@ -305,6 +313,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   if (!s) asy_nomemory(L);
   handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
   s->handle.tell = tell;
+  s->handle.may_come = may_come;
   if (loop->dying) s->handle.box = (void **)&box->stream;
   s->handle.on_close = on_close;
   s->out.send.run = send_run;
@@ -443,8 +452,6 @@ static void report_streams(lua_State *L, Loop *loop) {
   for (Stream *s; (s = find_refused(loop));) report_refused(L, loop, s); /* handlers free streams: each anew */
   if (loop->debug) handles_each(loop, shut, report_open, L);
 }
-
-static bool is_unsent(const Stream *s) { return !s->out.error && output_pending(s); }
 
 static void report_unsent(Handle *h, void *arg) {
   Stream *s = from_handle(h);

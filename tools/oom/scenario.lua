@@ -545,6 +545,16 @@ part("standard streams", function()
   assert(reader:readline() == nil, "no end")
 end)
 
+bare("a host's turns", function()
+  local loop <close> = asyncio.new_event_loop()
+  local task = loop:create_task(function()
+    sleep(0.0001)
+    return "slept"
+  end)
+  while loop:run_once(1) do assert(loop:backend_fd() and (loop:backend_timeout() or 0) >= 0) end
+  assert(task:result() == "slept")
+end)
+
 part("line editing", function()
   local editor = require "asyncio.editor"
   assert(not editor.open(function() end))
