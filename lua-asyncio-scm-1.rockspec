@@ -40,6 +40,7 @@ build = {
         "src/base/buffer.c",
         "src/base/fork.c",
         "src/base/inbox.c",
+        "src/base/signals.c",
         "src/base/timer.c",
         "src/core/argument.c",
         "src/core/await.c",

@@ -11,6 +11,7 @@ TestInterruptAtTheEnd = {}
 TestInterruptWords = {}
 TestInterruptAndOthers = {}
 TestSignalHandler = {}
+TestStopSignals = {}
 
 local DRIVER = [==[
 dir=$1; shift
@@ -91,6 +92,20 @@ local function run(source, interpreter)
   os.execute(("rm -r '%s'"):format(dir))
   return out, err, code
 end
+
+--- A run that SIGTERM stops, too: `run_stoppable(main)` tells how it ended.
+local STOPPABLE = [[
+  local function term() print "kill -TERM" end
+  local function run_stoppable(main)
+    local runner <close> = asyncio.Runner { stop_signals = { "SIGTERM", 1 } }
+    local results = table.pack(pcall(runner.run, runner, main))
+    if results[1] then return print("run returned", table.unpack(results, 2, results.n)) end
+    local err = results[2]
+    if not asyncio.isinstance(err, asyncio.KeyboardInterrupt) then return print("run raised", err) end
+    print("run raised KeyboardInterrupt", err.signal)
+    print((err.message:gsub("[:;] .*", ""):gsub(" at .*", "")))
+  end
+]]
 
 --- The program prints these lines, nothing on stderr, and ends well.
 local function assert_prints(expected, source)
@@ -1083,6 +1098,239 @@ function TestSignalHandler:test_of_a_signal_that_cannot_be_caught_is_an_error()
     t.assertFalse((pcall(loop.add_signal_handler, loop, 9, print))) -- SIGKILL
     t.assertFalse(loop:remove_signal_handler(9))
   end)
+end
+
+
+--- Runs a program with STOPPABLE before it; what it prints on stdout.
+local function assert_stoppable_prints(expected, source) assert_prints(expected, STOPPABLE .. source) end
+
+function TestStopSignals:test_one_cancels_main_and_the_error_says_which_it_was()
+  assert_stoppable_prints("cleaned up\nrun raised KeyboardInterrupt SIGTERM\ninterrupted by SIGTERM\n", [[
+    run_stoppable(function()
+      local _ <close> = on_close(function()
+        asyncio.sleep(0.001)
+        print "cleaned up"
+      end)
+      term()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestStopSignals:test_by_its_number()
+  assert_stoppable_prints("run raised KeyboardInterrupt SIGHUP\ninterrupted by SIGHUP\n", [[
+    run_stoppable(function()
+      print "kill -HUP"
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestStopSignals:test_Ctrl_C_is_as_before_and_says_so()
+  assert_stoppable_prints("run raised KeyboardInterrupt SIGINT\ninterrupted by Ctrl-C\n", [[
+    run_stoppable(function()
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestStopSignals:test_the_error_says_where_main_waited()
+  local out = run(STOPPABLE .. [[
+    local runner <close> = asyncio.Runner { stop_signals = { "SIGTERM" } }
+    local ok, err = pcall(runner.run, runner, function()
+      term()
+      asyncio.sleep(1000)
+    end)
+    print(err.message)
+  ]])
+  t.assertStrMatches(out, "interrupted by SIGTERM: main waited .*sleep.*\n")
+end
+
+function TestStopSignals:test_a_second_breaks_what_swallows_the_first()
+  assert_stoppable_prints("swallowed\nrun raised KeyboardInterrupt SIGTERM\ninterrupted by SIGTERM\n", [[
+    run_stoppable(function()
+      term()
+      pcall(asyncio.sleep, 1000)
+      print "swallowed"
+      term()
+      while true do pcall(asyncio.sleep, 1000) end
+    end)
+  ]])
+end
+
+function TestStopSignals:test_a_second_breaks_an_endless_loop()
+  assert_stoppable_prints("run raised KeyboardInterrupt SIGTERM\ninterrupted by SIGTERM\n", [[
+    run_stoppable(function()
+      print "kill -TERM -TERM"
+      spin()
+    end)
+  ]])
+end
+
+function TestStopSignals:test_they_are_counted_together_with_Ctrl_C()
+  assert_stoppable_prints("run raised KeyboardInterrupt SIGINT\ninterrupted by Ctrl-C\n", [[
+    run_stoppable(function()
+      print "kill -TERM -INT"
+      spin()
+    end)
+  ]])
+end
+
+function TestStopSignals:test_a_third_ends_the_process()
+  local out, _, code = run(STOPPABLE .. [[
+    run_stoppable(function()
+      print "kill -INT -TERM -TERM"
+      string.find(("a"):rep(100), ("a*"):rep(30) .. "b") -- years in one C function
+    end)
+  ]])
+  t.assertEquals({ out, code }, { "", 128 + 15 })
+end
+
+function TestStopSignals:test_one_ends_the_waiting_for_a_long_cleaning_up()
+  assert_stoppable_prints("SIGTERM\ninterrupted by SIGTERM as the run cleaned up\n", [[
+    local runner = asyncio.Runner { stop_signals = { "SIGTERM" } }
+    runner:run(function()
+      asyncio.create_task(function()
+        local _ <close> = on_close(function()
+          term()
+          asyncio.sleep(1000)
+        end)
+        asyncio.sleep(1000)
+      end)
+      asyncio.sleep(0)
+    end)
+    local ok, err = pcall(runner.close, runner)
+    print(err.signal)
+    print(err.message)
+  ]])
+end
+
+function TestStopSignals:test_each_does_after_the_run_what_it_did_before()
+  for name, number in pairs { TERM = 15, HUP = 1 } do
+    local out, _, code = run(STOPPABLE .. ([[
+      run_stoppable(function() return "well" end)
+      print "kill -%s"
+      spin()
+    ]]):format(name))
+    t.assertEquals({ out, code }, { "run returned well\n", 128 + number })
+  end
+end
+
+function TestStopSignals:test_without_being_asked_for_one_ends_the_process()
+  local out, _, code = run [[
+    run(function()
+      print "kill -TERM"
+      asyncio.sleep(1000)
+    end)
+  ]]
+  t.assertEquals({ out, code }, { "", 128 + 15 })
+end
+
+function TestStopSignals:test_a_handler_of_the_users_goes_first_until_it_is_removed()
+  assert_stoppable_prints("handled x\nhandled x\ntrue false\nrun raised KeyboardInterrupt SIGTERM\n" ..
+    "interrupted by SIGTERM\n", [[
+    run_stoppable(function()
+      local loop = asyncio.get_running_loop()
+      local done, n = loop:create_future(), 0
+      loop:add_signal_handler("SIGTERM", function(x)
+        n = n + 1
+        print("handled", x)
+        if n == 2 then done:set_result() end
+      end, "x")
+      print "kill -TERM -TERM"
+      asyncio.await(done)
+      print(loop:remove_signal_handler "SIGTERM", loop:remove_signal_handler "SIGTERM")
+      term()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestStopSignals:test_a_handler_for_one_leaves_the_others()
+  assert_stoppable_prints("run raised KeyboardInterrupt SIGINT\ninterrupted by Ctrl-C\n", [[
+    run_stoppable(function()
+      asyncio.get_running_loop():add_signal_handler("SIGTERM", function() print "never" end)
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestStopSignals:test_a_handler_that_was_there_before_the_run_stays()
+  assert_stoppable_prints("handled\nrun returned on\n", [[
+    local runner <close> = asyncio.Runner { stop_signals = { "SIGTERM" } }
+    local loop = runner:get_loop()
+    local done = loop:create_future()
+    loop:add_signal_handler("SIGTERM", function()
+      print "handled"
+      done:set_result()
+    end)
+    print("run returned", runner:run(function()
+      term()
+      asyncio.await(done)
+      return "on"
+    end))
+  ]])
+end
+
+function TestStopSignals:test_one_that_is_ignored_stays_ignored()
+  if not os.execute "env --ignore-signal=TERM true 2>/dev/null" then t.skip "env cannot ignore a signal" end
+  local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
+  local out, err, code = run(STOPPABLE .. [[
+    run_stoppable(function()
+      term()
+      asyncio.sleep(0.3)
+      interrupt()
+      asyncio.sleep(1000)
+    end)
+  ]], "env --ignore-signal=TERM " .. lua)
+  t.assertEquals({ out, err, code }, { "run raised KeyboardInterrupt SIGINT\ninterrupted by Ctrl-C\n", "", 0 })
+end
+
+function TestStopSignals:test_the_second_run_of_a_Runner_has_them_too()
+  assert_stoppable_prints("false SIGTERM\nfalse SIGTERM\n", [[
+    local runner <close> = asyncio.Runner { stop_signals = { "SIGTERM" } }
+    for _ = 1, 2 do
+      local ok, err = pcall(runner.run, runner, function()
+        term()
+        asyncio.sleep(1000)
+      end)
+      print(ok, err.signal)
+    end
+  ]])
+end
+
+function TestStopSignals:test_what_is_none_or_cannot_be_caught_is_refused()
+  local function refused(signal, words)
+    local err = t.error_of(t.asyncio.Runner, { stop_signals = { "SIGTERM", signal } })
+    t.assertStrContains(err, "bad argument #1 to 'Runner' ('stop_signals': " .. words)
+  end
+  local none = 'signal expected, a name like "SIGTERM" or a number, got '
+  refused("SIGNOTHING", none .. '"SIGNOTHING"')
+  refused("TERM", none .. '"TERM"')
+  refused(0, none .. "0")
+  refused(65, none .. "65")
+  refused(1.5, none .. "1.5")
+  refused({}, none .. "table")
+  refused(true, none .. "boolean")
+  local unfit = "a signal that a program can catch expected, got "
+  for _, signal in ipairs { "SIGKILL", "SIGSTOP" } do refused(signal, unfit .. '"' .. signal .. '"') end
+  for _, number in ipairs { 9, 11 } do refused(number, unfit .. number) end
+  t.assertStrContains(t.error_of(t.asyncio.Runner, { stop_signals = "SIGTERM" }), "list expected, got string")
+end
+
+function TestStopSignals:test_the_list_is_taken_when_the_runner_is_made()
+  assert_stoppable_prints("SIGTERM\n", [[
+    local list = { "SIGTERM", "SIGTERM", "SIGINT" }
+    local runner <close> = asyncio.Runner { stop_signals = list }
+    list[1], list[2] = nil, nil
+    local _, err = pcall(runner.run, runner, function()
+      term()
+      asyncio.sleep(1000)
+    end)
+    print(err.signal)
+  ]])
 end
 
 t.finish()

@@ -102,6 +102,7 @@ local WRONG = { -- values that are of no kind's
   choice = { 5, true, "", "|", {} },
   object = { 5, true, {}, setmetatable({}, {}) },
   table = { 5, true, "127.0.0.1" },
+  list = { 5, true, "SIGTERM", print },
   any = {},
 }
 

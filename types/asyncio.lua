@@ -58,6 +58,7 @@ function asyncio.run(main, ...) end
 ---@field flush_timeout? number seconds that output to peers has to leave at the end (1)
 ---@field cancel_timeout? number seconds that a cancelled task has to end before it is cancelled again (1)
 ---@field reuse_coroutines? boolean tasks may run in coroutines of ended ones (false)
+---@field stop_signals? (string | integer)[] signals that do as Ctrl-C does: `{ "SIGTERM" }`
 
 ---Runs functions on one loop: `local runner <close> = asyncio.Runner{debug = true}`.
 ---@param opts? asyncio.RunnerOptions
@@ -357,6 +358,7 @@ function Error:subclass(name) end
 ---@class asyncio.KeyboardInterrupt
 ---@field message string
 ---@field traceback? string
+---@field signal? string | integer "SIGINT", or which of the runner's stop_signals it was
 ---@field name string
 ---@overload fun(message?: string | table): asyncio.KeyboardInterrupt
 

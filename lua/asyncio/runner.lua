@@ -13,7 +13,6 @@ local FLUSH_TIMEOUT = 1 -- seconds that peers have to take what was written
 local FLUSH_PAUSE = 0.002 -- seconds between two looks at what has left, at first ...
 local LONGEST_PAUSE = 0.05 -- ... and later
 local RUNNING = "an event loop is already running in this Lua state: call main() itself, or create_task(main)"
-local INTERRUPTED = "interrupted by Ctrl-C"
 
 local hosts = setmetatable({}, { __mode = "k" }) -- main tasks of scripts, and the REPL's inputs
 
@@ -33,7 +32,26 @@ local OPTIONS = check.options {
   "Runner", 1,
   { "debug", "boolean" }, { "loop_factory", "callable" }, { "executor_timeout", "seconds" },
   { "flush_timeout", "seconds" }, { "cancel_timeout", "seconds" }, { "reuse_coroutines", "boolean" },
+  { "stop_signals", "list" },
 }
+
+local SIGNAL = 'signal expected, a name like "SIGTERM" or a number'
+local UNFIT = "a signal that a program can catch expected"
+
+--- The numbers of stop signals.
+local function check_signals(list)
+  local numbers = {}
+  for i, signal in ipairs(list) do
+    local number, unfit = core.signal_number(signal)
+    if not number or unfit then
+      local got = type(signal) == "string" and '"' .. signal .. '"' or type(signal) == "number" and signal
+      check.error(1, "Runner", ("'stop_signals': %s, got %s"):format(unfit and UNFIT or SIGNAL,
+        got or core.kind_of(signal)))
+    end
+    numbers[i] = number
+  end
+  return numbers
+end
 
 --- Makes one: `local runner <close> = asyncio.Runner{debug=true}`.
 -- @tparam[opt] table opts `debug`; `loop_factory`: a function that makes the loop;
@@ -43,11 +61,16 @@ local OPTIONS = check.options {
 -- `cancel_timeout` (1): seconds that a cancelled task has to end before it is cancelled again;
 -- `reuse_coroutines` (false): a task may run in the coroutine of one that has ended, so that starting one
 -- takes a little more than half the time. Not for a program with a library that keeps something for each
--- coroutine (under `coroutine.running()`): a task would find there what an earlier one has left.
+-- coroutine (under `coroutine.running()`): a task would find there what an earlier one has left;
+-- `stop_signals` ({}): signals that do as Ctrl-C does, a list of names or numbers (`{ "SIGTERM" }`): they are
+-- counted together, and the KeyboardInterrupt says in `signal` which it was. One that is ignored when the run
+-- begins, or has a handler of the loop's, is left alone; so are all on a thread other than the main one.
 -- @treturn Runner
 -- @function Runner
 local function new_runner(opts)
-  return setmetatable({ opts = OPTIONS(opts) }, Runner)
+  opts = OPTIONS(opts)
+  local signals = opts.stop_signals and check_signals(opts.stop_signals)
+  return setmetatable({ opts = opts, signals = signals }, Runner)
 end
 
 --- What a loop_factory gave.
@@ -88,7 +111,18 @@ local function check_main(main)
   check.fail_called(1, "run", "function or coroutine", main, "run(main, x)", "run(main(x))")
 end
 
--- Ctrl-C
+-- Ctrl-C, and the other signals that do as it does
+
+local function words_of(signal)
+  if signal == "SIGINT" then return "interrupted by Ctrl-C" end
+  return "interrupted by " .. (type(signal) == "number" and "signal " or "") .. signal
+end
+
+--- What has interrupted the run last.
+local function cause(self)
+  local signal = core.interrupted_by(self.loop) or "SIGINT"
+  return signal, words_of(signal)
+end
 
 --- Notes where the task waits that is about to be cancelled.
 local function note_wait(self, task)
@@ -105,19 +139,21 @@ end
 local function interrupt(self, task)
   if not self.interrupted or task.get_name and task:cancelling() == 0 then
     self.interrupted = true
+    self.signal = cause(self)
     pcall(note_wait, self, task)
     task:cancel()
   elseif task.get_name then
     task:_break()
   else
-    error(core.KeyboardInterrupt(INTERRUPTED), 0)
+    local signal, words = cause(self)
+    error(core.KeyboardInterrupt { message = words, signal = signal }, 0)
   end
 end
 
 --- Has SIGINT call a function while the loop runs. For `run` it stays so until all has been cleaned up.
 local function catch(self, task, fn)
   self.interrupted, self.waited, self.waited_traceback = false, nil, nil
-  self.caught, self.untold = core.catch_interrupt(self.loop, fn, task)
+  self.caught, self.untold = core.catch_interrupt(self.loop, fn, task, self.signals)
 end
 
 local function release(self)
@@ -127,7 +163,11 @@ end
 
 local function keyboard_interrupt(self)
   local where = self.waited and ": main waited " .. self.waited or ""
-  return core.KeyboardInterrupt { message = INTERRUPTED .. where, traceback = self.waited_traceback }
+  return core.KeyboardInterrupt {
+    message = words_of(self.signal) .. where,
+    traceback = self.waited_traceback,
+    signal = self.signal,
+  }
 end
 
 --- Plain lua shows of an object its `tostring`, which has the way from now on. The REPL shows none of Ctrl-C.
@@ -166,8 +206,8 @@ end
 --- Runs a function as a task, to its end.
 -- Ctrl-C cancels it, and raises KeyboardInterrupt here. If it catches that and goes on, without a word
 -- (`task:uncancel()`), the next Ctrl-C raises KeyboardInterrupt in whatever it does, until it has ended.
--- A third ends the process. Errors leave as
--- they do from `asyncio.run`, but for strings, to which nothing is appended.
+-- A third ends the process. The error's `signal` is "SIGINT", or which of the `stop_signals` it was.
+-- Errors leave as they do from `asyncio.run`, but for strings, to which nothing is appended.
 -- @param main a function, or a coroutine that has not started
 -- @param ... its arguments
 -- @return its results
@@ -249,10 +289,15 @@ end
 
 --- Cleans up; Ctrl-C ends what is waited for meanwhile.
 local function clean_up_interruptibly(self, loop)
-  catch(self, nil, function() error(core.KeyboardInterrupt(INTERRUPTED .. " as the run cleaned up"), 0) end)
+  catch(self, nil, function()
+    local signal, words = cause(self)
+    error(core.KeyboardInterrupt { message = words .. " as the run cleaned up", signal = signal }, 0)
+  end)
   local untold = self.untold and self.failed == nil -- Ctrl-C came as main ended
   local ok, err = pcall(clean_up, self, loop)
-  if ok and untold then ok, err = false, core.KeyboardInterrupt(INTERRUPTED) end
+  if ok and untold then
+    ok, err = false, core.KeyboardInterrupt { message = words_of(untold), signal = untold }
+  end
   return ok, err
 end
 
@@ -344,7 +389,7 @@ end
 --- Runs a script as `run` would, but in its task `run` itself may be called. Whether it ended well, else
 -- its error and the traceback.
 local function run_script(main, ...)
-  local runner = new_runner()
+  local runner = new_runner { stop_signals = { "SIGTERM" } }
   runner.script = true
   local ok, err = pcall(run_whole, runner, main, ...)
   if ok then return true end

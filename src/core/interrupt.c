@@ -3,6 +3,9 @@
 */
 #include "core/task.h"
 
+#include <signal.h>
+
+#include "base/signals.h"
 #include "core/argument.h"
 #include "core/error.h"
 
@@ -10,9 +13,16 @@
 static void push_error(lua_State *L) {
   asy_place(L);
   const char *place = lua_tostring(L, -1);
-  asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by Ctrl-C%s%s", *place ? " at " : "", place);
+  int signum = asy_runtime(L)->interrupted_by;
+  if (!signum) signum = SIGINT;
+  const char *name = signal_name(signum);
+  if (!name) name = lua_pushfstring(L, "signal %d", signum);
+  asy_error_push(L, ASY_KEYBOARD_INTERRUPT, "interrupted by %s%s%s", signum == SIGINT ? "Ctrl-C" : name,
+                 *place ? " at " : "", place);
   asy_traceback(L, L, 0);
   lua_setfield(L, -2, "traceback");
+  if (signal_name(signum)) lua_pushstring(L, name); else lua_pushinteger(L, signum);
+  lua_setfield(L, -2, "signal");
 }
 
 /* A task's is the same each time: what says where it was broken is the first. */

@@ -139,6 +139,7 @@ static const char *push_expected(lua_State *L, const OptSpec *s) {
   case OPT_CHOICE: return push_choices(L, s->choices);
   case OPT_OBJECT: return lua_pushstring(L, s->choices);
   case OPT_TABLE: return lua_pushliteral(L, "table");
+  case OPT_ARRAY: return lua_pushliteral(L, "list");
   default: return lua_pushliteral(L, "value");
   }
 }
@@ -188,7 +189,8 @@ static bool fits(lua_State *L, int idx, const OptSpec *s) {
   case OPT_CALLABLE: return asy_callable(L, idx);
   case OPT_CHOICE: return lua_type(L, idx) == LUA_TSTRING && is_choice(s->choices, lua_tostring(L, idx));
   case OPT_OBJECT: return asy_test(L, asy_runtime(L), idx, s->object) != NULL;
-  case OPT_TABLE: return lua_istable(L, idx);
+  case OPT_TABLE:
+  case OPT_ARRAY: return lua_istable(L, idx);
   default: return true;
   }
 }

@@ -22,6 +22,7 @@ typedef enum OptKind {
   OPT_CHOICE,   /* one of `choices`: "a|b|c" */
   OPT_OBJECT,   /* of the class `object` */
   OPT_TABLE,    /* as `inner` says */
+  OPT_ARRAY,    /* a table whose values its owner checks */
 } OptKind;
 
 struct Options;

@@ -14,7 +14,7 @@ static const char tables_key = 0; /* registry: list of all Options, as light use
 #define CLASS "asyncio.options"
 
 static const char *const KINDS[] = {"any",    "boolean",  "integer", "seconds", "positive", "timeout",
-                                    "string", "function", "callable", "choice", "object",   "table",   NULL};
+                                    "string", "function", "callable", "choice", "object",   "table",   "list",  NULL};
 static const char *const FORMS[] = {"named", "constructor", "list", NULL};
 
 /* stack: ..., options as light userdata or in their userdata → ... */

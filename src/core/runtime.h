@@ -5,6 +5,9 @@
 #define ASY_RUNTIME_H
 
 #include "base/asy.h"
+
+#include <signal.h>
+
 #include "base/list.h"
 #include "core/argument.h"
 
@@ -88,6 +91,7 @@ typedef struct Runtime {
   lua_CFunction pcall, xpcall; /* Lua's own, or NULL (pcall.c) */
   bool noted;            /* a callback has noted an error (trace.c) */
   bool watching, placed; /* a watched step is under way; its place is known */
+  volatile sig_atomic_t interrupted_by; /* the last stop signal; 0: Ctrl-C */
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere (interrupt.c) */
   lua_Hook old_hook;     /* the hook that was there before */
   int old_mask, old_count;

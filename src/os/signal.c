@@ -1,12 +1,12 @@
 /*
-** signal.c - Loop:add_signal_handler, and SIGINT while asyncio.run runs.
+** signal.c - Loop:add_signal_handler, and SIGINT and other stop signals while asyncio.run runs.
 **
-** SIGINT is taken with a sigaction of our own: libuv's handler could only tell a loop that turns.
-** One loop of the process owns it; `owner` is one of the two mutable statics of asyncio.core. The first
-** SIGINT wakes the loop, which calls the Interrupt's function: that cancels a task. A second one, where the
+** They are taken with a sigaction of our own: libuv's handler could only tell a loop that turns.
+** One loop of the process owns them; `owner` is one of the two mutable statics of asyncio.core. The first
+** wakes the loop, which calls the Interrupt's function: that cancels a task. A second one, where the
 ** first came to nothing, raises KeyboardInterrupt in the Lua code that runs, and has the function called again.
-** A third takes the default action, whatever the program does meanwhile. The first has been answered once
-** its task has ended or called `uncancel`, once a handler of the user's has run, or the function said so.
+** A third takes the default action, whatever the program does meanwhile. They are counted together. The first has been
+** answered once its task has ended or called `uncancel`, once a handler of the user's has run, or the function said so.
 */
 #include "core/loop.h"
 
@@ -22,6 +22,7 @@
 #endif
 
 #include "base/alloc.h"
+#include "base/signals.h"
 #include "core/callback.h"
 #include "core/error.h"
 #include "core/handle.h"
@@ -29,16 +30,25 @@
 #include "core/task.h"
 #include "open.h"
 
+/* A signal that stops the run. */
+typedef struct Caught {
+  int signum;
+  struct sigaction old;
+  volatile sig_atomic_t came; /* and the loop has not turned since */
+} Caught;
+
 typedef struct Interrupt {
   Ready ready;       /* answers */
   Loop *loop;        /* NULL: it owns nothing (any more) */
   uint64_t loop_id;
   pthread_t thread;
-  struct sigaction old;
   const Task *task;  /* what the function cancels, or NULL */
-  bool asked;        /* the function has been called */
-  volatile sig_atomic_t unseen;     /* SIGINTs since the loop turned */
+  bool asked;        /* the function has been called ... */
+  int by;            /* ... for this signal */
+  volatile sig_atomic_t unseen;     /* signals since the loop turned */
   volatile sig_atomic_t unanswered; /* those that nothing has come of */
+  int n;
+  Caught caught[];
 } Interrupt; /* user values: what to call; the task */
 
 #define INTERRUPT_UV_FN 1
@@ -46,15 +56,7 @@ typedef struct Interrupt {
 
 static _Atomic(Interrupt *) owner;
 
-static const struct {
-  const char *name;
-  int number;
-} SIGNALS[] = {{"SIGHUP", SIGHUP},   {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT}, {"SIGUSR1", SIGUSR1},
-               {"SIGUSR2", SIGUSR2}, {"SIGPIPE", SIGPIPE}, {"SIGALRM", SIGALRM}, {"SIGTERM", SIGTERM},
-               {"SIGCHLD", SIGCHLD}, {"SIGCONT", SIGCONT}, {"SIGTSTP", SIGTSTP}, {"SIGTTIN", SIGTTIN},
-               {"SIGTTOU", SIGTTOU}, {"SIGWINCH", SIGWINCH}};
-
-/* SIGINT */
+/* Stop signals */
 
 static bool on_main_thread(void) {
 #if defined(__linux__)
@@ -84,7 +86,16 @@ static void take_default(int signum) {
   raise(signum);
 }
 
-static void count(Interrupt *it) {
+static Caught *find(Interrupt *it, int signum) {
+  for (int i = 0; i < it->n; i++)
+    if (it->caught[i].signum == signum) return &it->caught[i];
+  return NULL;
+}
+
+static void count(Interrupt *it, int signum) {
+  Caught *caught = find(it, signum);
+  if (caught) caught->came = 1;
+  it->loop->rt->interrupted_by = signum;
   if (has_answered(it)) it->unanswered = 0, it->asked = false;
   it->unanswered++;
   if (++it->unseen == 1) {
@@ -93,7 +104,7 @@ static void count(Interrupt *it) {
   }
 }
 
-static void on_sigint(int signum) {
+static void on_stop_signal(int signum) {
   int saved = errno;
   Interrupt *it = atomic_load(&owner);
   if (!it)
@@ -101,7 +112,7 @@ static void on_sigint(int signum) {
   else if (!pthread_equal(pthread_self(), it->thread))
     pthread_kill(it->thread, signum);
   else {
-    count(it);
+    count(it, signum);
     if (it->unanswered == 2)
       arm(it->loop);
     else if (it->unanswered > 2)
@@ -113,26 +124,50 @@ static void on_sigint(int signum) {
 /* Pushes the Interrupt of the loop. */
 static void push_interrupt(lua_State *L, Loop *loop) { asy_loop_getfield(L, loop, "interrupt"); }
 
-/* The loop has turned: a handler of the user's, if there is one, else the Interrupt's function. */
+/* Pushes the table of what the user wants called for stop signals, number → callback; nil: nothing. */
+static void push_handlers(lua_State *L, Loop *loop) { asy_loop_getfield(L, loop, "handlers"); }
+
+/* Calls the user's handler of a signal, if there is one. stack: ..., handlers or nil */
+static bool call_handler(lua_State *L, Loop *loop, int signum) {
+  if (!lua_istable(L, -1)) return false;
+  bool found = lua_rawgeti(L, -1, signum) != LUA_TNIL;
+  if (found) asy_callback_call(L, loop, -1);
+  lua_pop(L, 1);
+  return found;
+}
+
+/* The loop has turned: handlers of the user's, where there are some, else the Interrupt's function. */
 static void interrupt_run(lua_State *L, Loop *loop, Ready *self) {
   Interrupt *it = asy_container(self, Interrupt, ready);
   int top = lua_gettop(L);
+  bool ours = false;
   it->unseen = 0;
   push_interrupt(L, loop);
-  asy_loop_getfield(L, loop, "sigint");
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_getiuservalue(L, -1, INTERRUPT_UV_FN);
+  push_handlers(L, loop);
+  for (int i = 0; i < it->n; i++) {
+    Caught *caught = &it->caught[i];
+    if (!caught->came) continue;
+    caught->came = 0;
+    if (call_handler(L, loop, caught->signum))
+      it->unanswered = 0;
+    else
+      it->by = caught->signum, ours = true;
+  }
+  if (ours) {
     it->asked = true;
-  } else
-    it->unanswered = 0;
-  asy_callback_call(L, loop, -1);
+    lua_getiuservalue(L, top + 1, INTERRUPT_UV_FN);
+    asy_callback_call(L, loop, -1);
+  }
   lua_settop(L, top);
 }
 
-/* What comes from now on is the first. True: there was one that nobody has been told of. */
-static bool begin_anew(Interrupt *it) {
-  bool untold = it->unseen == 1 && it->unanswered == 1;
+/* What comes from now on is the first. Returns the one that came and that nobody has been told of, or 0. */
+static int begin_anew(Interrupt *it) {
+  int untold = 0;
+  for (int i = 0; i < it->n; i++) {
+    if (it->caught[i].came && it->unseen == 1 && it->unanswered == 1) untold = it->caught[i].signum;
+    it->caught[i].came = 0;
+  }
   it->unseen = it->unanswered = 0;
   it->asked = false;
   it->task = NULL;
@@ -145,20 +180,32 @@ static void release(Interrupt *it) {
   Interrupt *self = it;
   if (!it->loop) return;
   bool ours = atomic_compare_exchange_strong(&owner, &self, NULL);
-  if (ours) sigaction(SIGINT, &it->old, NULL);
+  for (int i = 0; ours && i < it->n; i++) sigaction(it->caught[i].signum, &it->caught[i].old, NULL);
   it->loop->on_interrupt = NULL;
-  bool untold = begin_anew(it);
+  int untold = begin_anew(it);
   it->loop = NULL;
-  if (ours && untold) raise(SIGINT); /* it came too late for us: whoever had it before is told */
+  if (ours && untold) raise(untold); /* it came too late for us: whoever had it before is told */
+}
+
+/* Pushes the name of a signal, or its number, where it has none; nil for 0. */
+static void push_name(lua_State *L, int signum) {
+  const char *name = signal_name(signum);
+  if (name)
+    lua_pushstring(L, name);
+  else if (signum)
+    lua_pushinteger(L, signum);
+  else
+    lua_pushnil(L);
 }
 
 /* Pushes the table of the loop's handlers: number → box. */
 static void push_signals(lua_State *L, Loop *loop) { asy_loop_subtable(L, loop, "signals"); }
 
-/* Pushes a new Interrupt, which owns nothing yet. */
-static Interrupt *new_interrupt(lua_State *L, const Runtime *rt) {
-  Interrupt *it = lua_newuserdatauv(L, sizeof *it, INTERRUPT_UV_TASK);
-  memset(it, 0, sizeof *it);
+/* Pushes a new Interrupt, which owns nothing yet, with room for n signals. */
+static Interrupt *new_interrupt(lua_State *L, const Runtime *rt, size_t n) {
+  size_t size = sizeof(Interrupt) + n * sizeof(Caught);
+  Interrupt *it = lua_newuserdatauv(L, size, INTERRUPT_UV_TASK);
+  memset(it, 0, size);
   it->ready.run = interrupt_run;
   list_init(&it->ready.link);
   asy_pushmeta(L, rt, ASY_INTERRUPT);
@@ -166,62 +213,84 @@ static Interrupt *new_interrupt(lua_State *L, const Runtime *rt) {
   return it;
 }
 
-/* Makes it the owner of SIGINT, and the loop's; false: another thread was first. */
+/* Whether a signal may be taken: when nobody else has it and it isn't ignored. */
+static bool can_catch(lua_State *L, Loop *loop, int signum) {
+  struct sigaction old;
+  push_signals(L, loop);
+  bool taken = lua_rawgeti(L, -1, signum) != LUA_TNIL; /* by add_signal_handler, before the run */
+  lua_pop(L, 2);
+  return !taken && sigaction(signum, NULL, &old) == 0 && old.sa_handler != SIG_IGN;
+}
+
+static void choose(lua_State *L, Loop *loop, Interrupt *it, int signum) {
+  if (!find(it, signum) && can_catch(L, loop, signum)) it->caught[it->n++].signum = signum;
+}
+
+/* Makes it the owner of its signals, and the loop's; false: another thread was first. */
 static bool take_over(Interrupt *it, Loop *loop) {
   Interrupt *none = NULL;
-  struct sigaction sa = {.sa_handler = on_sigint, .sa_flags = SA_RESTART};
+  struct sigaction sa = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
+  if (!it->n || !on_main_thread() || loop->on_interrupt) return false;
   if (!atomic_compare_exchange_strong(&owner, &none, it)) return false;
   it->loop = loop;
   it->loop_id = loop->id;
   it->thread = pthread_self();
   loop->on_interrupt = &it->ready;
   sigemptyset(&sa.sa_mask);
-  sigaction(SIGINT, &sa, &it->old);
+  for (int i = 0; i < it->n; i++) sigaddset(&sa.sa_mask, it->caught[i].signum);
+  for (int i = 0; i < it->n; i++) sigaction(it->caught[i].signum, &sa, &it->caught[i].old);
   return true;
 }
 
-/* Whether SIGINT may be taken: on the main thread, when nobody else has it and it isn't ignored. */
-static bool can_catch(lua_State *L, Loop *loop) {
-  struct sigaction old;
-  sigaction(SIGINT, NULL, &old);
-  push_signals(L, loop);
-  bool taken = lua_rawgeti(L, -1, SIGINT) != LUA_TNIL; /* by add_signal_handler, before the run */
-  lua_pop(L, 2);
-  return !taken && on_main_thread() && old.sa_handler != SIG_IGN && !atomic_load(&owner) && !loop->on_interrupt;
-}
-
-/* catch_interrupt(loop, fn, task|nil) → whether SIGINT now calls fn in that loop, which cancels that task; whether
-** there was one that the function before was not told of. Called again it begins anew, with another function. */
+/* catch_interrupt(loop, fn, task|nil, numbers|nil) → whether SIGINT, or another of these, now calls fn in that loop,
+** which cancels that task; whether there was one that the function before was not told of, as its name. Called again it
+** begins anew, with another function and the same signals. */
 static int signal_catch(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_settop(L, 3);
+  lua_settop(L, 4);
   const Task *task = asy_test(L, loop->rt, 3, ASY_TASK);
-  bool untold = false;
+  size_t n = lua_istable(L, 4) ? (size_t)lua_rawlen(L, 4) : 0;
+  int untold = 0;
   lua_pushvalue(L, 2);
   asy_callback_new(L, loop, 0)->vital = true;
-  Interrupt *it = new_interrupt(L, loop->rt); /* stack: loop, fn, task, callback, Interrupt */
+  Interrupt *it = new_interrupt(L, loop->rt, n + 1); /* stack: loop, fn, task, numbers, callback, Interrupt */
+  push_signals(L, loop); /* makes the table, which can_catch looks into */
+  lua_pop(L, 1);
   asy_loop_checkopen(L, loop);
   bool caught = loop->on_interrupt != NULL;
   if (caught) {
     it = asy_container(loop->on_interrupt, Interrupt, ready);
     push_interrupt(L, loop);
     untold = begin_anew(it);
-  } else if (can_catch(L, loop)) {
+  } else {
+    choose(L, loop, it, SIGINT);
+    for (size_t i = 1; i <= n; i++) {
+      lua_rawgeti(L, 4, (lua_Integer)i);
+      choose(L, loop, it, (int)lua_tointeger(L, -1));
+      lua_pop(L, 1);
+    }
     lua_pushvalue(L, -1);
     asy_loop_setfield(L, loop, "interrupt");
     caught = take_over(it, loop);
   }
   if (caught) {
-    lua_pushvalue(L, 4);
+    lua_pushvalue(L, 5);
     lua_setiuservalue(L, -2, INTERRUPT_UV_FN);
     lua_pushvalue(L, 3);
     lua_setiuservalue(L, -2, INTERRUPT_UV_TASK);
     it->task = task;
   }
   lua_pushboolean(L, caught);
-  lua_pushboolean(L, untold);
+  push_name(L, untold);
   return 2;
+}
+
+/* interrupted_by(loop) → the name of the signal for which the function was called last */
+static int signal_interrupted_by(lua_State *L) {
+  Loop *loop = asy_checkloop(L, 1);
+  push_name(L, loop->on_interrupt ? asy_container(loop->on_interrupt, Interrupt, ready)->by : 0);
+  return 1;
 }
 
 /* interrupt_answered(loop): what comes next is the first again */
@@ -248,7 +317,7 @@ static void release_at_close(lua_State *L, Loop *loop, int held) {
   if (loop->on_interrupt) release(asy_container(loop->on_interrupt, Interrupt, ready));
 }
 
-/* SIGINT is whose it was before: the loop doesn't turn any more. */
+/* The signals are whose they were before: the loop doesn't turn any more. */
 static void in_child(Loop *loop, bool live) {
   (void)live;
   if (!loop->on_interrupt) return;
@@ -284,9 +353,7 @@ static void shut(Shutter *s) { handle_close(asy_container(s, Handle, shutter)); 
 
 static const char *tell(const Handle *h, char *text, size_t size) {
   const Signal *s = asy_container(h, Signal, handle);
-  const char *name = NULL;
-  for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)
-    if (SIGNALS[i].number == s->signum) name = SIGNALS[i].name;
+  const char *name = signal_name(s->signum);
   if (name)
     snprintf(text, size, "a handler of %s", name);
   else
@@ -320,14 +387,30 @@ static int signal__gc(lua_State *L) {
   return 0;
 }
 
-static int check_signal(lua_State *L, int idx) {
+/* The number of the signal at idx, a name or a number; 0: it is none. */
+static int to_signal(lua_State *L, int idx) {
   int isint;
   lua_Integer n = lua_tointegerx(L, idx, &isint);
-  if (lua_type(L, idx) == LUA_TNUMBER && isint && n > 0 && n < 65) return (int)n;
-  if (lua_type(L, idx) == LUA_TSTRING)
-    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)
-      if (!strcmp(lua_tostring(L, idx), SIGNALS[i].name)) return SIGNALS[i].number;
-  asy_argerror(L, idx, "signal expected: a name like \"SIGTERM\", or a number");
+  if (lua_type(L, idx) == LUA_TNUMBER) return isint && n > 0 && n <= SIGNAL_MOST ? (int)n : 0;
+  return lua_type(L, idx) == LUA_TSTRING ? signal_number(lua_tostring(L, idx)) : 0;
+}
+
+static int check_signal(lua_State *L, int idx) {
+  int signum = to_signal(L, idx);
+  if (!signum) asy_argerror(L, idx, "signal expected: a name like \"SIGTERM\", or a number");
+  return signum;
+}
+
+/* signal_number(x) → the number of a signal, nil when it is none; whether it stops a process that cannot help it, or
+** tells of a mistake, so that it is not for a run to take */
+static int get_signal_number(lua_State *L) {
+  static const int UNFIT[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+  int signum = to_signal(L, 1);
+  bool unfit = false;
+  for (size_t i = 0; i < sizeof UNFIT / sizeof *UNFIT; i++) unfit |= signum == UNFIT[i];
+  if (signum) lua_pushinteger(L, signum); else lua_pushnil(L);
+  lua_pushboolean(L, unfit);
+  return 2;
 }
 
 /* Pushes an empty box. */
@@ -359,7 +442,14 @@ static void fill_box(lua_State *L, Loop *loop, Signal **box, int signum) {
   s->site = asy_debug_site(L, loop);
 }
 
-/// Calls a function in the loop when a signal arrives, in place of what it does by default.
+/* Whether the run takes the signal, for which a handler of the user's goes first. */
+static bool is_caught(const Loop *loop, int signum) {
+  return loop->on_interrupt && find(asy_container(loop->on_interrupt, Interrupt, ready), signum);
+}
+
+/// Calls a function in the loop when a signal arrives, in place of what it does by default. In a run it takes the place
+// of what that does for SIGINT and its `stop_signals`, too; the third that comes while the function cannot be called still
+// ends the process.
 // @function Loop:add_signal_handler
 // @param signal a name like "SIGTERM", or a number
 // @tparam function fn must not await
@@ -370,10 +460,13 @@ static int loop_add_signal_handler(lua_State *L) {
   asy_loop_checkopen(L, loop);
   if (!lua_isfunction(L, 3)) asy_notfunction(L, 3, 3, "function", "signal, f, x", "signal, f(x)");
   asy_callback_new(L, loop, lua_gettop(L) - 3); /* stack: loop, signal, callback */
-  if (signum == SIGINT && loop->on_interrupt) {
-    asy_loop_setfield(L, loop, "sigint");
+  asy_loop_subtable(L, loop, "handlers");
+  if (is_caught(loop, signum)) {
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, -2, signum);
     return 0;
   }
+  lua_pop(L, 1);
   Signal **box = new_box(L, loop->rt); /* stack: loop, signal, callback, box */
   push_signals(L, loop);
   if (lua_rawgeti(L, -1, signum) == LUA_TNIL) { /* else the box that is there */
@@ -398,11 +491,11 @@ static int loop_remove_signal_handler(lua_State *L) {
   int signum = check_signal(L, 2);
   asy_loop_checkopen(L, loop);
   lua_settop(L, 2);
-  asy_loop_getfield(L, loop, "sigint");
-  bool found = signum == SIGINT && !lua_isnil(L, -1);
+  asy_loop_subtable(L, loop, "handlers");
+  bool found = lua_rawgeti(L, -1, signum) != LUA_TNIL;
   if (found) {
     lua_pushnil(L);
-    asy_loop_setfield(L, loop, "sigint");
+    lua_rawseti(L, -3, signum);
   }
   push_signals(L, loop);
   if (lua_rawgeti(L, -1, signum) != LUA_TNIL) {
@@ -424,7 +517,8 @@ static const luaL_Reg signal_metamethods[] = {{"__gc", signal__gc}, {NULL, NULL}
 static const luaL_Reg interrupt_metamethods[] = {{"__gc", interrupt__gc}, {NULL, NULL}};
 static const luaL_Reg functions[] = {
     {"catch_interrupt", signal_catch}, {"release_interrupt", signal_release},
-    {"interrupt_answered", signal_answered}, {NULL, NULL}};
+    {"interrupt_answered", signal_answered}, {"interrupted_by", signal_interrupted_by},
+    {"signal_number", get_signal_number}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_signal(lua_State *L) {

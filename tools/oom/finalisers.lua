@@ -796,6 +796,10 @@ outside("runner", function(o)
   local runner <close> = o.runner or asyncio.Runner {}
   runner:run(sleep, 0)
 end)
+outside("runner with stop signals", function()
+  local runner <close> = asyncio.Runner { stop_signals = { "SIGUSR1", "SIGTERM" } }
+  runner:run(sleep, 0)
+end)
 outside("runner's loop", function(o) return o.runner:get_loop() end, function(o)
   o.runner = asyncio.Runner {}
 end)

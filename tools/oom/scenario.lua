@@ -593,6 +593,20 @@ part("interrupted again", function()
   sleep(5)
 end)
 
+--- The runner takes the signal as Ctrl-C, or fails before it has begun; SIGWINCH does no harm by default.
+bare("stopped", function()
+  local runner <close> = asyncio.Runner { stop_signals = { host.SIGWINCH, "SIGTERM" }, cancel_timeout = 0.05 }
+  local ok, err = pcall(runner.run, runner, function()
+    prepare_to_wait(4)
+    host.raise(host.SIGWINCH)
+    sleep(0.2)
+    error "it was not stopped"
+  end)
+  assert(not ok)
+  if not asyncio.isinstance(err, asyncio.KeyboardInterrupt) then error(err, 0) end
+  assert(err.signal == "SIGWINCH")
+end)
+
 part("descriptors", function(loop)
   local from, to = host.pipe()
   local read, written = loop:create_future(), loop:create_future()
