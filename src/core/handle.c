@@ -17,7 +17,7 @@ void handle_init(Handle *h, Loop *loop, uv_handle_t *uv, void (*destroy)(Handle 
 
 void handle_opened(Handle *h) {
   asy_assert(h->closed && !h->open && h->loop);
-  h->uv->data = &h->shutter;
+  if (h->uv) h->uv->data = &h->shutter;
   h->open = true;
   h->closed = false;
 }
@@ -32,8 +32,7 @@ static void free_if_unused(Handle *h) {
   if (h->closed && !h->boxed) handle_free(h);
 }
 
-static void on_closed(uv_handle_t *uv) {
-  Handle *h = uv->data;
+void handle_gone(Handle *h) {
   asy_assert(h->closing && !h->closed && h->loop);
   h->closed = true;
   if (h->on_close) h->on_close(h);
@@ -41,11 +40,13 @@ static void on_closed(uv_handle_t *uv) {
   free_if_unused(h);
 }
 
+static void on_closed(uv_handle_t *uv) { handle_gone((Handle *)uv->data); }
+
 void handle_close(Handle *h) {
   if (!h->open) return;
   h->open = false;
   h->closing = true;
-  uv_close(h->uv, on_closed);
+  if (h->uv) uv_close(h->uv, on_closed);
 }
 
 void handle_unbox(Handle *h) {
@@ -64,21 +65,51 @@ void handles_forget(Loop *loop) {
   }
 }
 
-/* What a walk over all handles looks for, and does. */
-typedef struct Walk {
-  void (*shut)(Shutter *);
-  void (*visit)(Handle *h, void *arg);
-  void *arg;
-} Walk;
-
-static void on_walk(uv_handle_t *uv, void *arg) {
-  const Walk *walk = arg;
-  Shutter *shutter = uv->data;
-  if (shutter && shutter->shut == walk->shut && !uv_is_closing(uv))
-    walk->visit(asy_container(shutter, Handle, shutter), walk->arg);
+/* Each handle that a walk has been to goes to the end of the list: what is visited may close and free others, and an
+** error may end the walk. */
+// cppcheck-suppress constParameter
+void handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg) {
+  uint64_t walk = ++loop->walks;
+  while (!list_empty(&loop->handles)) {
+    Handle *h = asy_container(loop->handles.next, Handle, link);
+    if (h->walk == walk) return;
+    h->walk = walk;
+    list_remove(&h->link);
+    list_append(&loop->handles, &h->link);
+    if (h->open && h->shutter.shut == shut) visit(h, arg);
+  }
 }
 
-void handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg) {
-  Walk walk = {shut, visit, arg};
-  uv_walk(&loop->uv, on_walk, &walk);
+/* One that isn't libuv's and hasn't gone, or NULL. */
+static Handle *find_bare(const Loop *loop) {
+  list_each(node, &loop->handles) {
+    Handle *h = asy_container(node, Handle, link);
+    if (!h->uv && !h->closed) return h;
+  }
+  return NULL;
+}
+
+void handles_shut(Loop *loop) {
+  list_each(node, &loop->handles) {
+    Handle *h = asy_container(node, Handle, link);
+    if (!h->uv && h->open) h->shutter.shut(&h->shutter);
+  }
+  for (Handle *h; (h = find_bare(loop));) handle_gone(h);
+}
+
+int handles_open(const Loop *loop) {
+  int n = 0;
+  list_each(node, &loop->handles) {
+    const Handle *h = asy_container(node, Handle, link);
+    if (handle_counts(h) && !h->kept) n++;
+  }
+  return n;
+}
+
+bool handles_may_come(const Loop *loop) {
+  list_each(node, &loop->handles) {
+    const Handle *h = asy_container(node, Handle, link);
+    if (handle_counts(h) && (!h->may_come || h->may_come(h))) return true;
+  }
+  return false;
 }

@@ -67,6 +67,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   loop->writing = process_writing();
   do uv_walk(&loop->uv, on_walk, NULL);
   while (loop_run_uv(loop, UV_RUN_NOWAIT));
+  handles_shut(loop);
   uv_loop_close(&loop->uv);
   timer_heap_free(&loop->timers);
   mem_free(loop->held.free);

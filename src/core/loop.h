@@ -102,6 +102,7 @@ typedef struct Loop {
   Hunt hunt;
   Held held;
   ListNode handles;  /* Handles that were made for it (handle.h) */
+  uint64_t walks;    /* over these */
   ListNode guests;   /* Guests that have something to tell it */
   Inbox *inbox;
   ForkWatch fork;
@@ -180,9 +181,6 @@ void asy_held_push(lua_State *L, Loop *loop, uint32_t slot);
 void asy_release(lua_State *L, Loop *loop, uint32_t slot);
 /* Pushes the held table; nil when the loop is garbage and waits for its finaliser. */
 void asy_held_table(lua_State *L, const Loop *loop);
-
-/* How many handles users' objects have open: sockets, signals, watched descriptors. kept: and how many the loop keeps. */
-int loop_handles(Loop *loop, int *kept);
 
 /* The loop's clock, ns. */
 uint64_t loop_now(const Loop *loop);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/handle.h"
 #include "open.h"
 
 /* A loop that runs is collected only when the state closes beneath it (os.exit in a task). */
@@ -136,8 +137,8 @@ static int loop__tostring(lua_State *L) {
 }
 
 static int loop_open_handles(lua_State *L) {
-  int kept;
-  lua_pushinteger(L, loop_handles(asy_checkloop(L, 1), &kept));
+  const Loop *loop = asy_checkloop(L, 1);
+  lua_pushinteger(L, loop->open ? handles_open(loop) : 0);
   return 1;
 }
 

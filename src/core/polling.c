@@ -64,18 +64,6 @@ static void poll_until(Loop *loop, uint64_t deadline) {
   loop_run_uv(loop, UV_RUN_ONCE);
 }
 
-static void count_handle(uv_handle_t *h, void *arg) {
-  if (h->data && uv_has_ref(h) && !uv_is_closing(h))
-    ++((int *)arg)[asy_container(h->data, Handle, shutter)->kept];
-}
-
-int loop_handles(Loop *loop, int *kept) {
-  int n[] = {0, 0};
-  if (loop->open) uv_walk(&loop->uv, count_handle, n);
-  *kept = n[true];
-  return n[false];
-}
-
 /* Whatever comes first: the next timer, or the end of a host's patience. */
 static uint64_t next_moment(const Loop *loop) {
   uint64_t next = timer_next(&loop->timers);
@@ -95,12 +83,11 @@ static void poll_really(Loop *loop) {
 ** real time; what other processes do, too, but only when there is no timer. */
 static void poll_virtually(lua_State *L, Loop *loop) {
   uint64_t next = next_moment(loop);
-  int kept;
   loop_poll_now(loop);
   if (!list_empty(&loop->ready)) return;
   if (!loop->jobs && next != TIMER_NEVER) {
     if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
-  } else if (loop->jobs || loop_handles(loop, &kept) || kept)
+  } else if (loop->jobs || handles_may_come(loop))
     poll_really(loop);
   else { /* nobody's line */
     asy_error_push(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");

@@ -148,7 +148,7 @@ static int testing_note_sites(lua_State *L) {
 static const Handle *nth_open(const Loop *loop, int n) {
   for (const ListNode *node = loop->handles.next; node != &loop->handles; node = node->next) {
     const Handle *h = asy_container(node, Handle, link);
-    if (h->open && !h->kept && uv_has_ref(h->uv) && h->tell && !--n) return h;
+    if (handle_counts(h) && !h->kept && h->tell && !--n) return h;
   }
   return NULL;
 }
