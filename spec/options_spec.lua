@@ -36,6 +36,7 @@ local CALLS = {
   open_unix_connection = function(opts) asyncio.open_unix_connection("/none", opts) end,
   start_server = function(opts) asyncio.start_server(nothing, "127.0.0.1", 0, opts) end,
   start_unix_server = function(opts) asyncio.start_unix_server(nothing, os.tmpname(), opts) end,
+  stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
   getaddrinfo = function(opts) asyncio.get_running_loop():getaddrinfo("127.0.0.1", 80, opts) end,
   getnameinfo = function(opts) asyncio.get_running_loop():getnameinfo({ host = "127.0.0.1", port = 80 }, opts) end,
   set_write_buffer_limits = function(opts) on_writer(function(w) w:set_write_buffer_limits(opts) end) end,

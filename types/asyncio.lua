@@ -283,6 +283,19 @@ function asyncio.open_unix_connection(path, opts) end
 ---@return asyncio.Server
 function asyncio.start_unix_server(handler, path, opts) end
 
+---Two ends of a connection in memory: what is written to one is read from the other.
+---@param opts? { limit?: integer } of both ends (65536)
+---@return asyncio.StreamReader one end's
+---@return asyncio.StreamWriter
+---@return asyncio.StreamReader the other's
+---@return asyncio.StreamWriter
+function asyncio.stream_pair(opts) end
+
+---A reader of what `feed` puts in. Needs a running loop, and no task.
+---@param limit? integer | { limit?: integer } of a line, in bytes (65536)
+---@return asyncio.StreamReader
+function asyncio.StreamReader(limit) end
+
 ---Waits until a descriptor can be read, or has an end or error to tell of.
 ---@param fd integer | { getfd: fun(self): integer }
 function asyncio.wait_readable(fd) end
@@ -811,6 +824,18 @@ function StreamReader:lines() end
 
 ---@return boolean
 function StreamReader:at_eof() end
+
+---Gives it bytes to read; only of a reader that `asyncio.StreamReader` has made.
+---@param data string
+---@return boolean # false: more than twice the limit lies unread, and nobody waits for more: time for `drain`
+function StreamReader:feed(data) end
+
+---Ends what is fed.
+---@param err? any each later read raises it; without it the end is an ordinary one
+function StreamReader:feed_eof(err) end
+
+---Waits until what was fed has been read, down to the limit.
+function StreamReader:drain() end
 
 ---@class asyncio.StreamWriter
 local StreamWriter = {}

@@ -106,10 +106,10 @@ int handles_open(const Loop *loop) {
   return n;
 }
 
-bool handles_may_come(const Loop *loop) {
+bool handles_outside(const Loop *loop) {
   list_each(node, &loop->handles) {
     const Handle *h = asy_container(node, Handle, link);
-    if (handle_counts(h) && (!h->may_come || h->may_come(h))) return true;
+    if (h->uv && handle_counts(h)) return true;
   }
   return false;
 }

@@ -62,8 +62,8 @@ static inline bool handle_counts(const Handle *h) { return h->open && (!h->uv ||
 /* How many such users' objects have: sockets, signals, watched descriptors. */
 int handles_open(const Loop *loop);
 
-/* Whether any, the loop's own, too, can still bring something. */
-bool handles_may_come(const Loop *loop);
+/* Whether any, the loop's own, too, is libuv's, to which something may come from outside. */
+bool handles_outside(const Loop *loop);
 
 /* Visits the open handles of a loop that are shut by that function, by which one kind knows its own. */
 void handles_each(Loop *loop, void (*shut)(Shutter *), void (*visit)(Handle *h, void *arg), void *arg);

@@ -12,7 +12,7 @@
 
 /* Whether it can bring anything still. What the loop keeps for good must say so itself. */
 static bool handle_may_come(const Handle *h) {
-  if (!h->open || !uv_has_ref(h->uv)) return false;
+  if (!handle_counts(h)) return false;
   return h->may_come ? h->may_come(h) : !h->kept;
 }
 

@@ -87,7 +87,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
   if (!list_empty(&loop->ready)) return;
   if (!loop->jobs && next != TIMER_NEVER) {
     if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
-  } else if (loop->jobs || handles_may_come(loop))
+  } else if (loop->jobs || handles_outside(loop))
     poll_really(loop);
   else { /* nobody's line */
     asy_error_push(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");

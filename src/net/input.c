@@ -38,7 +38,7 @@ static void adapt_read_size(Stream *s, size_t got, size_t offered) {
 }
 
 void input_pause(Stream *s) {
-  if (s->in.reading) uv_read_stop(&s->uv.stream);
+  if (s->in.reading && !s->carrier) uv_read_stop(&s->uv.stream);
   s->in.reading = false;
 }
 
@@ -73,14 +73,32 @@ static bool satisfied(const Stream *s, const char *fresh, size_t n) {
   return buffer_length(&s->in.buffer) >= s->in.want || (s->in.want_byte >= 0 && memchr(fresh, s->in.want_byte, n));
 }
 
-/* Bytes have come. */
-static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
-  buffer_added(&s->in.buffer, n);
-  adapt_read_size(s, n, offered);
+/* Bytes have come, the last n of the buffer. Reads no more where it has enough. */
+static void look_at(Stream *s, const char *fresh, size_t n) {
   bool enough = satisfied(s, fresh, n);
   if (enough) input_wake(s, 0);
   bool full = s->in.on_demand || buffer_length(&s->in.buffer) > 2 * s->in.limit;
   if (full && (enough || !s->in.reader)) input_pause(s);
+}
+
+static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
+  buffer_added(&s->in.buffer, n);
+  adapt_read_size(s, n, offered);
+  look_at(s, fresh, n);
+}
+
+/* One byte above twice the limit: then nothing more is read. */
+size_t input_room(const Stream *s) {
+  size_t length = buffer_length(&s->in.buffer), full = 2 * s->in.limit + 1;
+  if (s->in.reader && s->in.want > full) full = s->in.want;
+  return s->in.reading && length < full ? full - length : 0;
+}
+
+bool input_put(Stream *s, const char *bytes, size_t n) {
+  if (!s->in.buffer.data && !buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, BUFFER_BLOCK)) return false;
+  if (!buffer_append(&s->in.buffer, bytes, n)) return false;
+  look_at(s, s->in.buffer.data + s->in.buffer.end - n, n);
+  return true;
 }
 
 static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
@@ -111,6 +129,11 @@ void input_start_with(Stream *s, uv_read_cb callback) {
   if (s->in.file >= 0) {
     s->in.reading = true;
     stream_tidy_later(s);
+    return;
+  }
+  if (s->carrier) {
+    s->in.reading = true;
+    s->carrier->wanted(s);
     return;
   }
   int status = uv_read_start(&s->uv.stream, on_alloc, callback);

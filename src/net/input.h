@@ -26,6 +26,11 @@ void input_resume(Stream *s);
 /* For a read callback that got no bytes but a status: the input has ended. Wakes the reader. C only. */
 void input_failed(Stream *s, int status);
 
+/* For a stream that isn't libuv's: how many bytes it would take now; takes them, however many. False when there is no
+** memory: it has taken none. C only. */
+size_t input_room(const Stream *s);
+bool input_put(Stream *s, const char *bytes, size_t n);
+
 /* Wakes who waits for input, or for the connection. C only. */
 static inline void input_wake(Stream *s, int code) {
   if (s->in.reader && s->in.reader->phase == TASK_PARKED) task_wake(s->in.reader, code);

@@ -85,7 +85,10 @@ static void take_unread(int fd) {
 static void close_handle(Stream *s) {
   int fd;
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
-  if (s->handle.open && !s->out.one_way && !s->handle.loop->copied && uv_fileno(&s->uv.handle, &fd) == 0) {
+  if (s->handle.open && s->carrier) {
+    s->carrier->closed(s);
+    stream_tidy_later(s);
+  } else if (s->handle.open && !s->out.one_way && !s->handle.loop->copied && uv_fileno(&s->uv.handle, &fd) == 0) {
     if (s->out.lost)
       end_by_reset(s, fd);
     else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error)
@@ -110,19 +113,31 @@ static void shut(Shutter *shutter) {
   close_handle(s);
 }
 
-static bool is_unsent(const Stream *s) { return !s->out.error && output_pending(s); }
+/* What is for another stream of this loop nobody will read any more. */
+static bool is_unsent(const Stream *s) { return !s->carrier && !s->out.error && output_pending(s); }
 
-/* A standard stream stays open: only output that it holds is still to come. */
+/* A standard stream stays open: only output that it holds is still to come. To one that libuv knows nothing of nothing
+** comes from outside. */
 static bool may_come(const Handle *h) {
   const Stream *s = asy_container(h, Stream, handle);
-  return !h->kept || is_unsent(s) || output_is_on_its_way(s);
+  return (!h->kept && !s->carrier) || is_unsent(s) || output_is_on_its_way(s);
+}
+
+#define UNCLOSED_TEXT (ASY_ADDRESS_TEXT + 100)
+
+/* What it is, in words: with its peer, if it has one that is known. */
+static void whose(const Stream *s, char *text, size_t size, const char *what) {
+  char peer[ASY_ADDRESS_TEXT];
+  stream_name(s, peer);
+  if (s->carrier)
+    snprintf(text, size, "a stream of a %s%s", peer, what);
+  else
+    snprintf(text, size, "a stream%s%s%s", what, *peer ? ", peer " : "", peer);
 }
 
 static const char *tell(const Handle *h, char *text, size_t size) {
   const Stream *s = asy_container(h, Stream, handle);
-  char peer[ASY_ADDRESS_TEXT];
-  peer_text(s, peer);
-  snprintf(text, size, "a stream%s%s", *peer ? ", peer " : "", peer);
+  whose(s, text, size, "");
   return s->life.site;
 }
 
@@ -263,7 +278,12 @@ static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
     if (s->handle.open) close_handle(s);
   } else
     asy_stream_flush(L, s);
-  if (s->handle.closed && !s->handle.boxed && !list_linked(&s->life.tidy.link)) handle_free(&s->handle);
+  if (list_linked(&s->life.tidy.link)) return;
+  if (s->carrier && s->handle.closing && !s->handle.closed) {
+    asy_output_drop(L, loop, s);
+    handle_gone(&s->handle);
+  } else if (s->handle.closed && !s->handle.boxed)
+    handle_free(&s->handle);
 }
 
 /* The loop has closed: nothing will be tidied any more. A stream that nobody has but for that is freed. */
@@ -287,6 +307,7 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
     mark_closing(s);
     input_pause(s);
     input_wake(s, 0);
+    if (s->carrier) s->carrier->wanted(s); /* to throw it away: the peer may have to get rid of it before it reads */
     asy_stream_flush(L, s);
     if (!s->handle.open) return;
   }
@@ -300,6 +321,7 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
 static size_t block_size(uv_handle_type type) {
   return offsetof(Stream, uv) + (type == UV_TCP ? sizeof(uv_tcp_t)
                                  : type == UV_TTY ? sizeof(uv_tty_t)
+                                 : type == UV_UNKNOWN_HANDLE ? sizeof(((Stream *)NULL)->uv.carried)
                                                   : sizeof(uv_pipe_t));
 }
 
@@ -311,7 +333,7 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   lua_setmetatable(L, -2);
   Stream *s = box->stream = mem_calloc(1, block_size(type));
   if (!s) asy_nomemory(L);
-  handle_init(&s->handle, loop, &s->uv.handle, destroy, shut);
+  handle_init(&s->handle, loop, type == UV_UNKNOWN_HANDLE ? NULL : &s->uv.handle, destroy, shut);
   s->handle.tell = tell;
   s->handle.may_come = may_come;
   if (loop->dying) s->handle.box = (void **)&box->stream;
@@ -348,6 +370,17 @@ Stream *asy_stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t lim
 
 Stream *asy_stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_block(L, loop, UV_TTY, limit); }
 
+Stream *asy_stream_new_carried(lua_State *L, Loop *loop, size_t limit, const Carrier *carrier) {
+  Stream *s = new_block(L, loop, UV_UNKNOWN_HANDLE, limit);
+  s->carrier = carrier;
+  return s;
+}
+
+void stream_open_carried(Stream *s) {
+  handle_opened(&s->handle);
+  input_start(s);
+}
+
 int stream_open_tty(Stream *s, int fd) {
   int used = -1, status = uv_tty_init(&s->handle.loop->uv, &s->uv.tty, fd, 0);
   if (!status) {
@@ -358,9 +391,11 @@ int stream_open_tty(Stream *s, int fd) {
   return status;
 }
 
-void asy_stream_push_reader(lua_State *L, int writer) {
+void asy_stream_push_reader(lua_State *L, int writer) { asy_stream_push_reader_with(L, writer, 1); }
+
+void asy_stream_push_reader_with(lua_State *L, int writer, int values) {
   writer = lua_absindex(L, writer);
-  ReaderBox *box = lua_newuserdatauv(L, sizeof *box, 1);
+  ReaderBox *box = lua_newuserdatauv(L, sizeof *box, values);
   *box = (ReaderBox){&stream_reader_kind, lua_touserdata(L, writer)};
   lua_pushvalue(L, writer);
   lua_setiuservalue(L, -2, 1);
@@ -401,10 +436,10 @@ void stream_disown(Stream *s) {
 static void report_open(Handle *h, void *arg) {
   Stream *s = from_handle(h);
   lua_State *L = arg;
-  char peer[ASY_ADDRESS_TEXT];
+  char text[UNCLOSED_TEXT];
   if (!s->life.site || stream_closing(s)) return;
-  peer_text(s, peer);
-  lua_pushfstring(L, "a stream was not closed%s%s", *peer ? ", peer " : "", peer);
+  whose(s, text, sizeof text, " was not closed");
+  lua_pushstring(L, text);
   asy_unclosed_report(L, h->loop, lua_tostring(L, -1), "opened at", s->life.site);
   lua_pop(L, 1);
   forget_site(s);
@@ -499,15 +534,16 @@ static int writer__gc(lua_State *L) {
     s->in.reader = NULL;
   }
   bool forgotten = s->handle.open && !stream_closing(s);
-  char peer[ASY_ADDRESS_TEXT], site[1000] = "", refused[200] = "";
+  char name[ASY_ADDRESS_TEXT], text[UNCLOSED_TEXT], site[1000] = "", refused[200] = "";
   Loop *loop = s->handle.loop;
-  stream_name(s, peer);
+  stream_name(s, name);
   if (forgotten) {
+    whose(s, text, sizeof text, " was not closed before it was collected");
     if (s->life.site && loop->debug) snprintf(site, sizeof site, "%s", s->life.site);
     asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
   }
   if (loop && !s->out.told && output_device_error(s))
-    snprintf(refused, sizeof refused, "output to %s was lost: %s", peer, uv_strerror(output_device_error(s)));
+    snprintf(refused, sizeof refused, "output to %s was lost: %s", name, uv_strerror(output_device_error(s)));
   s->out.told = true;
   forgotten = forgotten && !s->handle.kept;
   handle_unbox(&s->handle);
@@ -516,8 +552,7 @@ static int writer__gc(lua_State *L) {
     asy_unclosed_report_later(L, loop, NULL);
   }
   if (!forgotten) return 0;
-  lua_pushfstring(L, "asyncio: a stream was not closed before it was collected%s%s", *peer ? ", peer " : "",
-                  peer); /* may raise, and so may what follows: last */
+  lua_pushfstring(L, "asyncio: %s", text); /* may raise, and so may what follows: last */
   lua_warning(L, lua_tostring(L, -1), 0);
   if (!*site) return 0;
   lua_pushstring(L, lua_tostring(L, -1) + strlen("asyncio: "));

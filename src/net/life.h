@@ -13,6 +13,10 @@ ASY_HIDDEN
 /* Pushes a writer with a new stream of that kind (UV_TCP, UV_NAMED_PIPE: a unix socket, too), or raises. */
 Stream *asy_stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit);
 
+/* Pushes a writer for a stream that libuv knows nothing of; it is opened by itself, which cannot fail. */
+Stream *asy_stream_new_carried(lua_State *L, Loop *loop, size_t limit, const Carrier *carrier);
+void stream_open_carried(Stream *s);
+
 /* Pushes a writer for a tty; then opens it on a descriptor of our own, which it takes over. */
 Stream *asy_stream_new_tty(lua_State *L, Loop *loop, size_t limit);
 int stream_open_tty(Stream *s, int fd);
@@ -20,6 +24,9 @@ int stream_open_tty(Stream *s, int fd);
 /* Pushes a reader for the stream of the writer at idx: it points to the writer's box, which it keeps
 ** alive, and which is empty once the writer has been finalised. */
 void asy_stream_push_reader(lua_State *L, int writer);
+
+/* The same with room for so many user values; 1 is the writer. */
+void asy_stream_push_reader_with(lua_State *L, int writer, int values);
 
 /* Sends what can be sent now; what the end of the output was waiting for is done then. */
 void asy_stream_flush(lua_State *L, Stream *s);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -114,6 +115,32 @@ static unsigned out_pieces(const Out *out, uv_buf_t *bufs, unsigned max) {
   return n;
 }
 
+/* Forgets what is gone, once that is half of it: with a peer that always leaves some, nothing else would. */
+static void out_trim(lua_State *L, Loop *loop, Out *out) {
+  if (out->sent < out->bytes / 2) return;
+  size_t at = 0, left = out->sent, gone = 0; /* at: so many of the small bytes; left: to be found still */
+  for (; gone < out->nrefs && left >= out->refs[gone].at - at; gone++) {
+    Ref *r = &out->refs[gone];
+    left -= r->at - at;
+    at = r->at;
+    if (left < r->length) {
+      r->data += left;
+      r->length -= left;
+      left = 0;
+      break;
+    }
+    left -= r->length;
+    if (r->slot) asy_release(L, loop, r->slot);
+  }
+  at += left;
+  out->nrefs -= gone;
+  if (gone) memmove(out->refs, out->refs + gone, out->nrefs * sizeof *out->refs);
+  for (size_t i = 0; i < out->nrefs; i++) out->refs[i].at -= at;
+  buffer_consume(&out->small, at);
+  out->bytes -= out->sent;
+  out->sent = 0;
+}
+
 /* Sending */
 
 void output_look(Stream *s) {
@@ -146,6 +173,10 @@ static void on_write(uv_write_t *req, int status) {
 
 /* The kernel is full: libuv sends the rest of `out` when there is room. */
 static int take_off(lua_State *L, Stream *s) {
+  if (s->carrier) { /* it says when */
+    out_trim(L, s->handle.loop, &s->out.waiting);
+    return 0;
+  }
   unsigned max = (unsigned)(2 * s->out.waiting.nrefs + 2 + s->out.waiting.bytes / MAX_PIECE);
   uv_buf_t *bufs = mem_alloc(max * sizeof *bufs);
   Flight *flight = bufs ? mem_alloc(sizeof *flight) : NULL;
@@ -184,6 +215,7 @@ static int write_file(int fd, const uv_buf_t *buf) {
 }
 
 static int write_stream(Stream *s, const uv_buf_t *bufs, unsigned n) {
+  if (s->carrier) return s->carrier->send(s, bufs, n);
   volatile sig_atomic_t *writing = process_writing();
   *writing = 1;
   int sent = uv_try_write(&s->uv.stream, bufs, n);
@@ -204,7 +236,8 @@ int asy_output_send(lua_State *L, Stream *s) {
       return 0;
     }
     if (sent > 0) s->out.waiting.sent += (size_t)sent;
-    if (s->out.file < 0 && (sent < 0 || (size_t)sent < offered)) return take_off(L, s);
+    bool more = s->carrier ? sent > 0 : (size_t)sent == offered; /* may go at once */
+    if (s->out.file < 0 && (sent < 0 || !more)) return take_off(L, s);
   }
   out_clear(L, s->handle.loop, &s->out.waiting);
   return 0;
@@ -216,7 +249,11 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 }
 
 void output_send_eof(Stream *s) {
-  if (uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown)) mem_free(s->out.ending);
+  if (s->carrier) {
+    s->carrier->shut(s);
+    mem_free(s->out.ending);
+  } else if (uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown))
+    mem_free(s->out.ending);
   s->out.ending = NULL;
 }
 

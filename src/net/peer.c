@@ -34,6 +34,8 @@ void peer_text(const Stream *s, char *text) {
 void stream_name(const Stream *s, char *text) {
   if (s->backing)
     snprintf(text, ASY_ADDRESS_TEXT, "%s", s->backing->name);
+  else if (s->carrier)
+    snprintf(text, ASY_ADDRESS_TEXT, "%s", s->carrier->name);
   else
     peer_text(s, text);
 }

@@ -5,6 +5,7 @@
 ** when it is woken: so it takes nothing before it returns it, and a cancelled read has taken nothing.
 */
 #include "core/error.h"
+#include "net/feed.h"
 #include "net/input.h"
 #include "net/life.h"
 #include "net/peer.h"
@@ -81,6 +82,7 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
 
 static int raise_read_error(lua_State *L, Stream *s) {
   int status = s->in.error;
+  if (s->in.raises) return asy_feed_raise(L, s);
   if (status == UV_ENOMEM && !s->in.eof) s->in.error = 0; /* the next read may do better */
   return asy_peer_oserror(L, s, status, "read");
 }

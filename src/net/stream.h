@@ -44,6 +44,7 @@ typedef struct Flight {
 } Flight;
 
 struct Server;
+typedef struct Stream Stream;
 
 /* What a stream stands on that has no socket of its own, but a descriptor that others may share (os/fdstream.h). C
 ** only. It is part of a block, which is freed with the stream. */
@@ -53,6 +54,17 @@ typedef struct Backing {
   int (*error)(const struct Backing *b);             /* the libuv status that was met there, or 0 */
   void (*gone)(struct Backing *b);                   /* the handle is closed; may be told twice */
 } Backing;
+
+/* What carries a stream's bytes where that isn't libuv: then the stream has no uv_handle_t. C only; what each does with
+** other streams it leaves to their `tidy` and their turn's end. */
+typedef struct Carrier {
+  const char *name;                 /* what errors call it */
+  void (*wanted)(Stream *s); /* the stream reads (again) */
+  /* Takes what it can; how many bytes, none: it will call output_schedule when it can take more; or a libuv status. */
+  int (*send)(Stream *s, const uv_buf_t *bufs, unsigned n);
+  void (*shut)(Stream *s);   /* there is no more to send; it may read on */
+  void (*closed)(Stream *s); /* there is no more of either */
+} Carrier;
 
 /* How its end has come about, on our side; what libuv knows (made, open, closing, closed) says `handle`.
 ** life.c alone moves it on, and never back. */
@@ -65,7 +77,7 @@ typedef enum Life {
   LIFE_ABORTED   /* what isn't sent is dropped: its user wants it so, nothing moved, or it was broken */
 } Life;
 
-typedef struct Stream {
+struct Stream {
   Handle handle;
   struct { /* the reader's half */
     Buffer buffer;    /* what has come and nobody has taken */
@@ -82,6 +94,7 @@ typedef struct Stream {
     int file;         /* a regular file, which never makes one wait, is read there; -1: the handle */
     off_t file_at;    /* its offset after the last read */
     bool on_demand;   /* read only while somebody waits: what lies in a terminal is whoever's that asks next */
+    bool raises;      /* `error` is a Lua value that was fed (feed.h) */
     bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
                       /* ... hands them on while the cache has them; libuv only says that some are there */
   } in;
@@ -108,7 +121,7 @@ typedef struct Stream {
     uint64_t drain_end; /* draining: when the peer is given up, unless something moves */
     size_t left;        /* what was still to go when `timer` was set: moving is that it gets less */
     Waitq closers;      /* who waits for the end */
-    void (*on_gone)(struct Stream *s); /* told that the handle is closed: who opened it; C only. Or NULL */
+    void (*on_gone)(Stream *s); /* told that the handle is closed: who opened it; C only. Or NULL */
     char *site;         /* debug mode: where it was opened; or NULL */
   } life;
   struct { /* what it is of a server */
@@ -117,7 +130,8 @@ typedef struct Stream {
     Task *handler;         /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
     uint32_t slot;         /* ... that has no use for it is connected all the same */
   } client;
-  Backing *backing;  /* NULL: it is a socket */
+  Backing *backing;  /* NULL: it is a socket, or carried */
+  const Carrier *carrier; /* NULL: libuv carries its bytes */
   IpAddress peer;    /* family 0: none */
   union {
     uv_handle_t handle;
@@ -125,8 +139,12 @@ typedef struct Stream {
     uv_tcp_t tcp;
     uv_pipe_t pipe;
     uv_tty_t tty;
+    struct {
+      uv_handle_t none; /* of no type: what asks libuv for a descriptor gets an error */
+      Stream *other;    /* of a pair in memory: the other end; NULL: it has closed (pair.c) */
+    } carried;
   } uv; /* last: only its kind's part is allocated */
-} Stream;
+};
 
 /* The userdata of a writer and of a reader. The first field tells them from any other userdata: a look
 ** at the metatable costs four times as much, and each call of the busiest path needs one. */
