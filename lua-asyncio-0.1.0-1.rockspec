@@ -89,6 +89,7 @@ build = {
         "src/dev/testing.c",
         "src/net/address.c",
         "src/net/connect.c",
+        "src/net/copy.c",
         "src/net/feed.c",
         "src/net/handler.c",
         "src/net/input.c",

@@ -25,6 +25,9 @@ POINTS = {
     "echo1000": ("echo", "echo", 1000, 64, 1, "1,000 connections"),
     "echo16k": ("echo", "echo", 50, 16384, 1, "16 KiB messages"),
     "pipe": ("echo", "echo", 50, 64, 16, "16 messages in flight on each connection"),
+    "copy16k": ("copy", "echo", 50, 16384, 1, "the same by `asyncio.copy`"),
+    "proxy16k": ("proxy", "echo", 50, 16384, 1, "16 KiB messages through a proxy by `asyncio.copy`, there and back"),
+    "proxybulk": ("proxy", "echo", 4, 1 << 20, 1, "1 MiB messages through it"),
     "line": ("line", "echo", 50, 64, 1, "line by line"),
     "linepipe": ("line", "echo", 50, 64, 16, "line by line, 16 lines in flight"),
     "churn": ("echo", "churn", 50, 64, 1, "a connection for each message"),
@@ -43,6 +46,7 @@ PEERS = {
 # and gives the top of its heap back. Every peer gets the same heap, which keeps what it has.
 HEAP = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728", "MALLOC_TOP_PAD_": "1048576"}
 LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
+COPIERS = {"ours", "libuv in C"}  # who else has a copy of its own
 
 
 def pinned(core, command, **options):
@@ -63,24 +67,37 @@ def listening(port):
         return any(row.split()[1] == wanted and row.split()[3] == "0A" for row in list(table)[1:])
 
 
+def await_listener(server, port):
+    deadline = time.monotonic() + 20
+    while not listening(port):
+        if server.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def measure(peer, point):
     mode, kind, connections, size, in_flight, _ = POINTS[point]
     port = free_port()
     extra = ["uvloop"] if peer == "uvloop" else []
+    far = None
+    if mode == "proxy":
+        far_port = free_port()
+        far = pinned(1, PEERS["libuv in C"] + ["echo", far_port])
+        await_listener(far, far_port)
+        extra = [far_port]
     server = pinned(0, PEERS[peer] + [mode, port] + extra, stderr=subprocess.DEVNULL, env={**os.environ, **HEAP})
     try:
-        deadline = time.monotonic() + 20
-        while not listening(port):
-            if server.poll() is not None or time.monotonic() > deadline:
-                return None
-            time.sleep(0.02)
+        if not await_listener(server, port):
+            return None
         load = pinned(1, [BUILD + "/bench/load", str(server.pid), port, kind, str(connections), str(size), SECONDS,
                           str(in_flight)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         out = load.communicate(timeout=120)[0]
         return dict(pair.split("=") for pair in out.split()) if load.returncode == 0 else None
     finally:
-        server.kill()
-        server.wait()
+        for process in filter(None, (server, far)):
+            process.kill()
+            process.wait()
 
 
 def main():
@@ -90,7 +107,7 @@ def main():
     for point in points:
         for _ in range(ROUNDS):
             for peer in peers:
-                if (peer, point) not in LEFT_OUT:
+                if (peer, point) not in LEFT_OUT and (POINTS[point][0] not in ("copy", "proxy") or peer in COPIERS):
                     got.setdefault((peer, point), []).append(measure(peer, point))
         print(f"bench: {point} done", file=sys.stderr, flush=True)
     report(got, points, peers)

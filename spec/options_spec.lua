@@ -9,8 +9,8 @@ local function nothing() end
 
 local function on_writer(fn)
   local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
-  local _, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
-  return fn(writer)
+  local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+  return fn(writer, reader)
 end
 
 local function in_pool(fn)
@@ -39,6 +39,7 @@ local CALLS = {
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
   getaddrinfo = function(opts) asyncio.get_running_loop():getaddrinfo("127.0.0.1", 80, opts) end,
   getnameinfo = function(opts) asyncio.get_running_loop():getnameinfo({ host = "127.0.0.1", port = 80 }, opts) end,
+  copy = function(opts) on_writer(function(writer, reader) asyncio.copy(reader, writer, opts) end) end,
   set_write_buffer_limits = function(opts) on_writer(function(w) w:set_write_buffer_limits(opts) end) end,
   shutdown = function(opts) in_pool(function(pool) pool:shutdown(opts) end) end,
 }

@@ -219,6 +219,24 @@ function TestLarge:test_a_mixture_arrives_in_order_when_the_kernel_takes_a_littl
   end)
 end
 
+TestPending = {}
+
+function TestPending:test_is_what_is_written_and_not_with_the_kernel()
+  bare(function(_, writer, peer)
+    t.assertEquals(writer:pending(), 0)
+    writer:write("hello", (" "):rep(2000))
+    t.assertEquals(writer:pending(), 2005)
+    asyncio.sleep(0)
+    t.assertEquals(writer:pending(), 0)
+    stuff(writer, 100000)
+    t.assertTrue(writer:pending() > 100000)
+    peers.reset(peer)
+    t.wait_until(function() return not pcall(writer.drain, writer) end)
+    writer:abort()
+    t.assertEquals(writer:pending(), 0)
+  end)
+end
+
 TestDrain = {}
 
 function TestDrain:test_returns_at_once_below_the_high_water_mark()

@@ -46,6 +46,7 @@ void asy_open_stream(lua_State *L); /* net/life.c */
 void asy_open_peer(lua_State *L); /* net/peer.c */
 void asy_open_reader(lua_State *L); /* net/reader.c */
 void asy_open_writer(lua_State *L); /* net/writer.c */
+void asy_open_copy(lua_State *L); /* net/copy.c */
 void asy_open_connect(lua_State *L); /* net/connect.c */
 void asy_open_feed(lua_State *L); /* net/feed.c */
 void asy_open_pair(lua_State *L); /* net/pair.c */

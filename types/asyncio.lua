@@ -317,6 +317,13 @@ function asyncio.stdout() end
 ---@return asyncio.StreamWriter
 function asyncio.stderr() end
 
+---Copies what a reader gives to a writer, until its end; neither is ended or closed. How many bytes.
+---@param reader asyncio.StreamReader
+---@param writer asyncio.StreamWriter
+---@param opts? { max_bytes?: integer }
+---@return integer
+function asyncio.copy(reader, writer, opts) end
+
 -- Errors
 
 ---Whether `value` is an error of `class`, or of a class below it; false for values of any other kind.
@@ -851,6 +858,10 @@ function StreamWriter:drain() end
 ---`write` and `drain` in one.
 ---@param ... string | number
 function StreamWriter:send(...) end
+
+---How many bytes are written and not with the kernel yet.
+---@return integer
+function StreamWriter:pending() end
 
 function StreamWriter:write_eof() end
 

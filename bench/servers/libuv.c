@@ -1,7 +1,8 @@
 /*
-** libuv.c - libuv MODE PORT: the floor, libuv from C with uv_try_write first. MODE is echo or bulk; lines
-** are echoed as they come.
+** libuv.c - libuv MODE PORT [UPSTREAM]: the floor, libuv from C with uv_try_write first. MODE is echo, bulk or proxy,
+** which connects each client to the port UPSTREAM; lines are echoed as they come.
 */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,12 +14,14 @@
 typedef struct Client {
   uv_tcp_t tcp;
   uv_write_t req;
+  uv_connect_t connect;
+  struct Client *to; /* where its bytes go: itself, or what it is proxied to */
   size_t left; /* of bulk */
   char room[CHUNK];
 } Client;
 
 static uv_loop_t loop;
-static int bulk;
+static int bulk, upstream;
 static char chunk[CHUNK];
 
 static void on_close(uv_handle_t *h) { free(h); }
@@ -33,18 +36,23 @@ static void on_written(uv_write_t *req, int status);
 /* Sends; what the kernel does not take stops the reading until it is gone. */
 static void send_all(Client *c, char *bytes, size_t n) {
   uv_buf_t buf = uv_buf_init(bytes, (unsigned)n);
-  int sent = uv_try_write((uv_stream_t *)&c->tcp, &buf, 1);
+  int sent = uv_try_write((uv_stream_t *)&c->to->tcp, &buf, 1);
   if (sent == (int)n) return;
   if (sent > 0) buf = uv_buf_init(bytes + sent, (unsigned)(n - (size_t)sent));
   if (!bulk) uv_read_stop((uv_stream_t *)&c->tcp);
-  uv_write(&c->req, (uv_stream_t *)&c->tcp, &buf, 1, on_written);
+  uv_write(&c->req, (uv_stream_t *)&c->to->tcp, &buf, 1, on_written);
+}
+
+static void close_client(Client *c) {
+  if (!uv_is_closing((uv_handle_t *)&c->tcp)) uv_close((uv_handle_t *)&c->tcp, on_close);
 }
 
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
-  if (n > 0)
-    send_all((Client *)s, buf->base, (size_t)n);
-  else if (n < 0 && !uv_is_closing((uv_handle_t *)s))
-    uv_close((uv_handle_t *)s, on_close);
+  Client *c = (Client *)s;
+  if (n > 0) send_all(c, buf->base, (size_t)n);
+  if (n >= 0) return;
+  close_client(c->to);
+  close_client(c);
 }
 
 static void send_bulk(Client *c) {
@@ -57,12 +65,31 @@ static void send_bulk(Client *c) {
 }
 
 static void on_written(uv_write_t *req, int status) {
-  Client *c = (Client *)req->handle;
+  Client *c = (Client *)((char *)req - offsetof(Client, req));
   if (status || uv_is_closing((uv_handle_t *)c)) return;
   if (bulk)
     send_bulk(c);
   else
     uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+}
+
+static void on_connected(uv_connect_t *req, int status) {
+  Client *far = (Client *)req->handle;
+  if (status) exit(1);
+  uv_tcp_nodelay(&far->tcp, 1);
+  uv_read_start((uv_stream_t *)&far->tcp, on_alloc, on_read);
+  uv_read_start((uv_stream_t *)&far->to->tcp, on_alloc, on_read);
+}
+
+static void proxy(Client *c) {
+  struct sockaddr_in sa;
+  Client *far = calloc(1, sizeof *far);
+  if (!far) exit(1);
+  far->to = c;
+  c->to = far;
+  uv_tcp_init(&loop, &far->tcp);
+  uv_ip4_addr("127.0.0.1", upstream, &sa);
+  if (uv_tcp_connect(&far->connect, &far->tcp, (struct sockaddr *)&sa, on_connected)) exit(1);
 }
 
 static void on_connection(uv_stream_t *server, int status) {
@@ -72,8 +99,11 @@ static void on_connection(uv_stream_t *server, int status) {
   if (uv_accept(server, (uv_stream_t *)&c->tcp)) exit(1);
   uv_tcp_nodelay(&c->tcp, 1);
   c->left = BULK;
+  c->to = c;
   if (bulk)
     send_bulk(c);
+  else if (upstream)
+    proxy(c);
   else
     uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
 }
@@ -83,6 +113,7 @@ int main(int argc, char **argv) {
   uv_tcp_t server;
   if (argc < 3) return 2;
   bulk = !strcmp(argv[1], "bulk");
+  if (argc > 3) upstream = atoi(argv[3]);
   memset(chunk, 'x', CHUNK);
   uv_loop_init(&loop);
   uv_tcp_init(&loop, &server);

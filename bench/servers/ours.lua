@@ -1,4 +1,5 @@
--- ours.lua MODE PORT: what is measured; MODE is echo, line or bulk.
+-- ours.lua MODE PORT [UPSTREAM]: what is measured; MODE is echo, line, bulk, copy (an echo by `asyncio.copy`)
+-- or proxy, which connects each client to the port UPSTREAM.
 local asyncio = require "asyncio"
 
 local serve = {}
@@ -14,6 +15,16 @@ end
 function serve.bulk(_, writer)
   local chunk = ("x"):rep(65536)
   for _ = 1, (1 << 30) // #chunk do writer:send(chunk) end
+end
+
+serve.copy = asyncio.copy
+
+function serve.proxy(reader, writer)
+  local far_reader, far_writer <close> = asyncio.open_connection("127.0.0.1", tonumber(arg[3]))
+  local back = asyncio.create_task(asyncio.copy, far_reader, writer)
+  asyncio.copy(reader, far_writer)
+  far_writer:write_eof()
+  asyncio.await(back)
 end
 
 asyncio.run(function()

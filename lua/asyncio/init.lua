@@ -94,6 +94,7 @@ local asyncio = {
   start_server = streams.start_server,
   open_unix_connection = streams.open_unix_connection,
   start_unix_server = streams.start_unix_server,
+  copy = core.copy,
   wait_readable = core.wait_readable,
   wait_writable = core.wait_writable,
   stream_pair = core.stream_pair,

@@ -108,7 +108,12 @@ return {
   waits("writer", "send", 3, function(s) return bytes(s.b) end), waits("writer", "drain", 3),
   waits("writer", "wait_closed", 2),
   simple("writer", "write_eof", 2), simple("writer", "close", 3), simple("writer", "abort", 2),
-  simple("writer", "is_closing", 1), simple("writer", "can_write_eof", 1),
+  simple("writer", "pending", 1), simple("writer", "is_closing", 1), simple("writer", "can_write_eof", 1),
+  { "copy", 3, on = "reader", run = function(env, s, reader)
+    return env:briefly(s.c, function()
+      return asyncio.copy(reader, env:pick("writer", s.b), { max_bytes = s.b % 3 > 0 and s.b % 1000 or nil })
+    end)
+  end },
   { "writer:set_write_buffer_limits", 1, on = "writer", quick = true, run = function(_, s, writer)
     return writer:set_write_buffer_limits { high = s.b, low = s.b // 2 }
   end },

@@ -244,6 +244,8 @@ local WRONG = {
   { "asyncio.StreamReader():feed({})", "feed", "string expected, got table" },
   { "asyncio.stream_pair(5)", "stream_pair", "table of options expected, got number" },
   { "asyncio.stream_pair { limits = 5 }", "stream_pair", "did you mean 'limit'?" },
+  { "asyncio.copy(writer, reader)", "copy" },
+  { "asyncio.copy(reader, writer, 5)", "copy" },
   { "writer:write({})", "write" },
   { "writer:send(nil)", "send" },
   { "writer:writelines(5)", "writelines" },

@@ -39,6 +39,11 @@ static inline void input_wake(Stream *s, int code) {
 /* Reads of a regular file, in a turn of its own. */
 void input_read_file(Stream *s);
 
+/* Whether a reader that is content with any byte may take them from the kernel itself. */
+static inline bool input_can_be_direct(const Stream *s) {
+  return !s->in.on_demand && s->in.file < 0 && !s->carrier;
+}
+
 /* Reads what libuv has only said is there, in the reader's step. */
 void input_fill(Stream *s);
 

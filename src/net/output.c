@@ -84,6 +84,22 @@ void asy_output_write(lua_State *L, Stream *s, int idx) {
     out_add_ref(L, s->handle.loop, &s->out.waiting, idx, n);
 }
 
+bool output_take(Stream *s, Buffer *from, size_t n) {
+  Out *out = &s->out.waiting;
+  if (!out->small.data && n == buffer_length(from)) {
+    out->small = *from;
+    *from = (Buffer){NULL, 0, 0, 0};
+  } else {
+    size_t block = n > 8 * BUFFER_BLOCK ? 64 * BUFFER_BLOCK : n > BUFFER_BLOCK ? 8 * BUFFER_BLOCK : BUFFER_BLOCK;
+    if ((!out->small.data && !buffer_take_block(&out->small, &s->handle.loop->blocks, block)) ||
+        !buffer_append(&out->small, buffer_bytes(from), n))
+      return false;
+    buffer_consume(from, n);
+  }
+  out->bytes += n;
+  return true;
+}
+
 /* Adds output, less what is sent of it already. */
 static void add_piece(uv_buf_t *bufs, unsigned *n, unsigned max, size_t *skip, const char *bytes,
                       size_t length) {

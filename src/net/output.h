@@ -36,6 +36,10 @@ static inline void output_schedule(Stream *s) {
 /* Adds the string at idx. */
 void asy_output_write(lua_State *L, Stream *s, int idx);
 
+/* Adds the first n bytes of a buffer, which loses them: the whole of it becomes ours where it can. False when there is
+** no memory, and nothing has changed. */
+bool output_take(Stream *s, Buffer *from, size_t n);
+
 /* Sends what can be sent now. 0 (an error of the kernel's is noted); UV_ENOMEM: some of it is lost for
 ** lack of memory, and the stream must not go on with a hole in it. No Flight may be under way. */
 int asy_output_send(lua_State *L, Stream *s);

@@ -42,14 +42,17 @@ void stream_name(const Stream *s, char *text) {
 
 _Static_assert(ASY_ADDRESS_TEXT <= ASY_WAIT_TEXT, "an address is what a task waits on");
 
-void peer_describe(const Task *t, char *text) {
-  const Stream *s = t->on;
+void peer_words(const Stream *s, char *text) {
   struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
   socklen_t n = sizeof sa;
-  if (!s) return; /* a stranger has closed the task's coroutine */
   stream_name(s, text);
   if (!*text && get_name(s, false, &sa, &n) && sa.ss_family == AF_UNIX)
     address_text((struct sockaddr *)&sa, n, text);
+}
+
+void peer_describe(const Task *t, char *text) {
+  const Stream *s = t->on;
+  if (s) peer_words(s, text); /* else a stranger has closed the task's coroutine */
 }
 
 /* Errors. Those of connections that a server has accepted are known again, by their identity: a handler that fails

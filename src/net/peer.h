@@ -15,7 +15,10 @@ void peer_note(Stream *s, const struct sockaddr *sa);
 void stream_name(const Stream *s, char *text);
 void peer_text(const Stream *s, char *text);
 
-/* A WaitKind's `describe` where `on` is a Stream: the peer's address; of a unix socket's nameless peer, our own. */
+/* The same; of a unix socket's nameless peer, our own. */
+void peer_words(const Stream *s, char *text);
+
+/* A WaitKind's `describe` where `on` is a Stream: its peer's words. */
 void peer_describe(const Task *t, char *text);
 
 /* Raises the OSError that the connection has met. */

@@ -9,6 +9,7 @@
 #include "net/input.h"
 #include "net/life.h"
 #include "net/peer.h"
+#include "net/reader.h"
 #include "net/search.h"
 #include "open.h"
 
@@ -54,15 +55,19 @@ static Stream *resumed(Task *t) {
   return s;
 }
 
-/* The call starts: nobody else may be reading. The task that should give way first, or NULL: the budget counts
-** only what is at hand. */
-static Task *begin(lua_State *L, Stream *s) {
+void asy_reader_claim(lua_State *L, Stream *s) {
   if (s->in.eof && s->handle.loop && s->handle.loop->copied) asy_stream_closed(L, s);
   if (s->in.reader) {
     asy_task_push(L, s->in.reader);
     asy_task_name(L, s->in.reader, -1);
     asy_error(L, ASY_BUSY, "the stream is being read by task '%s'", lua_tostring(L, -1));
   }
+}
+
+/* The call starts: nobody else may be reading. The task that should give way first, or NULL: the budget counts
+** only what is at hand. */
+static Task *begin(lua_State *L, Stream *s) {
+  asy_reader_claim(L, s);
   s->in.searched = 0;
   Task *t = asy_stream_task_or_null(L, s);
   return t && task_spent(t) ? t : NULL;
@@ -80,11 +85,11 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
   return asy_park(L, t, kind, s);
 }
 
-static int raise_read_error(lua_State *L, Stream *s) {
+int asy_reader_raise(lua_State *L, Stream *s) {
   int status = s->in.error;
-  if (s->in.raises) return asy_feed_raise(L, s);
+  if (s->in.raises) asy_feed_raise(L, s);
   if (status == UV_ENOMEM && !s->in.eof) s->in.error = 0; /* the next read may do better */
-  return asy_peer_oserror(L, s, status, "read");
+  asy_peer_oserror(L, s, status, "read");
 }
 
 /* read */
@@ -106,7 +111,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
     lua_pushliteral(L, "");
     return 1;
   }
-  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.error) return asy_reader_raise(L, s);
   if (s->in.eof) {
     if (n < 0) return asy_input_take(L, s, length);
     lua_pushnil(L);
@@ -114,7 +119,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   }
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
-  s->in.direct = n > 0 && !s->in.on_demand;
+  s->in.direct = n > 0 && input_can_be_direct(s);
   return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
 }
 
@@ -167,7 +172,7 @@ static const WaitKind EXACTLY = READING("readexactly", exactly_resumed);
 static int read_exactly(lua_State *L, Stream *s) {
   lua_Integer n = lua_tointeger(L, 2);
   if (buffer_length(&s->in.buffer) >= (size_t)n) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.error) return asy_reader_raise(L, s);
   if (s->in.eof) return at_end(L, s, n);
   return wait(L, s, &EXACTLY, (size_t)n, -1);
 }
@@ -247,7 +252,7 @@ static const WaitKind UNTIL = READING("readuntil", until_resumed);
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.error) return asy_reader_raise(L, s);
   if (s->in.eof) return at_end(L, s, 0);
   return wait_for_separator(L, s, &UNTIL);
 }
@@ -297,7 +302,7 @@ static const WaitKind LINE = READING("readline", line_resumed);
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return raise_read_error(L, s);
+  if (s->in.error) return asy_reader_raise(L, s);
   if (buffer_length(&s->in.buffer)) return asy_input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);
   return 1;

@@ -9,6 +9,7 @@
 #include "net/life.h"
 #include "net/output.h"
 #include "net/peer.h"
+#include "net/writer.h"
 #include "open.h"
 
 static WriterBox *check_box(lua_State *L) {
@@ -23,17 +24,16 @@ static Stream *check_writer(lua_State *L) {
   return s;
 }
 
-static int raise_write_error(lua_State *L, Stream *s, int status) {
+int asy_writer_raise(lua_State *L, Stream *s, int status) {
   s->out.told = true;
-  return asy_peer_oserror(L, s, status, "write");
+  asy_peer_oserror(L, s, status, "write");
 }
 
-/* Raises unless something can be written. */
-static void check_writable(lua_State *L, Stream *s) {
+void asy_writer_claim(lua_State *L, Stream *s) {
   if (stream_closing(s) || !s->handle.open) asy_stream_closed(L, s);
-  if (s->out.error) raise_write_error(L, s, s->out.error);
+  if (s->out.error) asy_writer_raise(L, s, s->out.error);
   if (s->out.eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
-  if (s->in.error == UV_ECONNRESET) raise_write_error(L, s, s->in.error);
+  if (s->in.error == UV_ECONNRESET) asy_writer_raise(L, s, s->in.error);
 }
 
 /// Writes strings; they leave together at the end of the turn. Never waits: see `drain`.
@@ -46,7 +46,7 @@ static int writer_write(lua_State *L) {
   int n = lua_gettop(L);
   for (int i = 2; i <= n; i++)
     if (lua_type(L, i) != LUA_TSTRING) luaL_checkstring(L, i);
-  check_writable(L, s);
+  asy_writer_claim(L, s);
   output_schedule(s);
   for (int i = 2; i <= n; i++) asy_output_write(L, s, i);
   return 0;
@@ -68,7 +68,7 @@ static int writer_writelines(lua_State *L) {
   for (lua_Integer i = 1; i <= n; i++) {
     lua_geti(L, 2, i); /* may call a metamethod, and a number's text is made: others may close the stream */
     if (!lua_tostring(L, 3)) asy_argerror(L, 2, "a list of strings expected");
-    check_writable(L, s);
+    asy_writer_claim(L, s);
     output_schedule(s);
     asy_output_write(L, s, 3);
     lua_settop(L, 2);
@@ -79,7 +79,7 @@ static int writer_writelines(lua_State *L) {
 static int drained(lua_State *L, Task *t) {
   Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
   (void)t;
-  if (s->out.error) return raise_write_error(L, s, s->out.error);
+  if (s->out.error) return asy_writer_raise(L, s, s->out.error);
   if (stream_aborted(s)) return asy_error(L, ASY_CLOSED, "the stream was aborted");
   return 0;
 }
@@ -101,16 +101,24 @@ static bool full(const Stream *s) {
 static int writer_drain(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
-  if (s->out.error) return raise_write_error(L, s, s->out.error);
+  if (s->out.error) return asy_writer_raise(L, s, s->out.error);
   if (full(s)) {
     asy_stream_flush(L, s);
-    if (s->out.error) return raise_write_error(L, s, s->out.error);
+    if (s->out.error) return asy_writer_raise(L, s, s->out.error);
     if (output_pending(s) > s->out.high)
       return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->out.drainers, &DRAIN, s);
   }
   Task *t = asy_stream_task_or_null(L, s);
   if (t && task_spent(t)) return asy_give_way(L, t, writer_drain);
   return 0;
+}
+
+/// How many bytes are written and not with the kernel yet.
+// @function StreamWriter:pending
+// @treturn integer
+static int writer_pending(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)output_pending(check_writer(L)));
+  return 1;
 }
 
 /// `write` and `drain` in one.
@@ -130,7 +138,7 @@ static bool can_end(const Stream *s) { return s->uv.handle.type != UV_TTY; }
 static int writer_write_eof(lua_State *L) {
   Stream *s = check_writer(L);
   if (s->out.eof_wanted) return 0;
-  check_writable(L, s);
+  asy_writer_claim(L, s);
   if (!can_end(s)) return asy_error(L, ASY_ERROR, "a terminal has no half to close");
   if (s->out.one_way) {
     s->out.eof_wanted = true;
@@ -180,7 +188,7 @@ static int writer_is_closing(lua_State *L) {
 /* What it stood on has refused output: its end is an error. */
 static int closed(lua_State *L, Stream *s) {
   int status = output_device_error(s);
-  return status ? raise_write_error(L, s, status) : 0;
+  return status ? asy_writer_raise(L, s, status) : 0;
 }
 
 static int closed_finish(lua_State *L, Task *t) {
@@ -336,6 +344,7 @@ static const luaL_Reg methods[] = {{"write", writer_write},
                                    {"writelines", writer_writelines},
                                    {"drain", writer_drain},
                                    {"send", writer_send},
+                                   {"pending", writer_pending},
                                    {"write_eof", writer_write_eof},
                                    {"can_write_eof", writer_can_write_eof},
                                    {"close", writer_close},

@@ -626,6 +626,22 @@ simple("stream", { with_streams }, {
   writelines = function(o) o.writer:writelines { "a", 1, ("x"):rep(3000) } end,
   numbers = function(o) o.writer:write(1, 2.5) end,
   echo = function(o) o.writer:write "line\n" return o.reader:readline() end,
+  copy = function(o)
+    o.writer:write "some"
+    o.writer:write_eof()
+    return asyncio.copy(o.reader, o.writer2 or o.writer, { max_bytes = 0 }), o.reader:read()
+  end,
+  copying = function(o)
+    local _, writer = asyncio.open_connection("127.0.0.1", o.port)
+    o.keep("writer2", writer)
+    o.writer:write(("x"):rep(3000))
+    local task = create_task(asyncio.copy, o.reader, writer)
+    for _ = 1, 5 do sleep(0) end
+    local text = tostring(task)
+    task:cancel()
+    pcall(await, task)
+    return text
+  end,
   read = function(o) o.writer:write "some" return o.reader:read(100) end,
   read_all = function(o) o.writer:write "some" o.writer:write_eof() return o.reader:read() end,
   read_exactly = function(o) o.writer:write "0123456789" return o.reader:readexactly(10) end,

@@ -500,6 +500,24 @@ part("pieces", function()
   assert(not refused)
 end)
 
+--- Who tries again has moved all of it.
+part("copies", function()
+  local size = 300000
+  local server <close> = asyncio.start_server(function(reader, writer)
+    local ok, err
+    repeat ok, err = pcall(asyncio.copy, reader, writer, { max_bytes = 1 << 40 })
+    until ok or asyncio.isinstance(err, asyncio.Error)
+    writer:write_eof()
+  end, "127.0.0.1", 0, { close_timeout = 0.5 })
+  local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+  for _ = 1, size // 30000 do writer:write(("x"):rep(30000)) end
+  writer:write_eof()
+  local total = 0
+  for piece in function() return reader:read(100000) end do total = total + #piece end
+  if total > size then host.wrong "bytes came twice" end
+  assert(total == size, "it was cut short")
+end)
+
 part("failing handlers", function()
   local server = asyncio.start_server(function(reader, writer)
     writer:write("hello", ("x"):rep(100000))
