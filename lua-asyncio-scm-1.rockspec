@@ -18,6 +18,7 @@ build = {
   install = { bin = { "bin/asyncio" } },
   modules = {
     ["asyncio.check"] = "lua/asyncio/check.lua",
+    ["asyncio.command"] = "lua/asyncio/command.lua",
     ["asyncio.completion"] = "lua/asyncio/completion.lua",
     ["asyncio.console"] = "lua/asyncio/console.lua",
     ["asyncio.context"] = "lua/asyncio/context.lua",
@@ -27,6 +28,7 @@ build = {
     ["asyncio"] = "lua/asyncio/init.lua",
     ["asyncio.repl"] = "lua/asyncio/repl.lua",
     ["asyncio.runner"] = "lua/asyncio/runner.lua",
+    ["asyncio.show"] = "lua/asyncio/show.lua",
     ["asyncio.streams"] = "lua/asyncio/streams.lua",
     ["asyncio.taskgroup"] = "lua/asyncio/taskgroup.lua",
     ["asyncio.tasks"] = "lua/asyncio/tasks.lua",

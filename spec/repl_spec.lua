@@ -518,7 +518,7 @@ function TestRunner:test_tells_what_it_takes()
   t.assertStrMatches(output, "usage: asyncio .*")
   t.assertEquals({ errors, code }, { "", 0 })
   output, errors, code = piped "--version"
-  t.assertStrMatches(output, "lua%-asyncio .*, Lua 5.%d\n")
+  t.assertStrMatches(output, "lua%-asyncio .*, Lua 5.%d, libuv 1%.%d+%.%d+\n")
   t.assertEquals({ errors, code }, { "", 0 })
   output, errors, code = piped "--nonsense"
   t.assertStrMatches(errors, "asyncio: unrecognized option '%-%-nonsense'\nusage: .*")

@@ -3,6 +3,7 @@
 local asyncio = require "asyncio"
 local core = require "asyncio.core"
 local host = require "asyncio.runner".host
+local show = require "asyncio.show"
 local terminal = require "asyncio.terminal"
 
 local console = {}
@@ -55,9 +56,20 @@ local function read_input(self)
   return chunk, message
 end
 
+--- A table by its content, unless it says itself what it is.
+local function shown(value)
+  local meta = debug.getmetatable(value)
+  local speaks = type(meta) == "table" and rawget(meta, "__tostring") ~= nil
+  return type(value) == "table" and not speaks and show.table(value) or value
+end
+
+--- Prints the results of an input; the first one stays at hand as `_`.
 local function print_results(n, ...)
   if n == 0 then return end
-  local ok, err = pcall(print, ...)
+  if ... ~= nil then rawset(_G, "_", (...)) end
+  local values = { ... }
+  for i = 1, n do values[i] = shown(values[i]) end
+  local ok, err = pcall(print, table.unpack(values, 1, n))
   if not ok then complain("error calling 'print' (" .. core.words(err) .. ")") end
 end
 
@@ -74,23 +86,38 @@ local function print_error(err, traceback)
   complain(described(err) .. (traceback and "\n" .. traceback or ""))
 end
 
---- Runs an input as a task, waits for it and tells what came of it.
-local function run_input(self, chunk)
-  self.inputs = self.inputs + 1
-  local task = asyncio.create_task { chunk, name = "input " .. self.inputs }
+--- Waits for a task, which Ctrl-C cancels. Whether it ended well; else that has been told.
+local function run_task(self, task)
   self.input = task
   host(task)
   self.runner:_watch(task)
   asyncio.wait { task }
   self.input = nil
-  if task:cancelled() then
+  local cancelled = task:cancelled()
+  local err, failed = nil, false
+  if not cancelled then err, failed = task:exception() end
+  if cancelled then
     complain(self.terminal.tty and "\ninterrupted" or "interrupted")
-    return
+  elseif failed then
+    print_error(err, task:traceback())
   end
-  local err, failed = task:exception()
-  if failed then return print_error(err, task:traceback()) end
+  return not (cancelled or failed)
+end
+
+--- Runs an input and shows its results.
+local function run_input(self, chunk)
+  self.inputs = self.inputs + 1
+  local task = asyncio.create_task { chunk, name = "input " .. self.inputs }
+  if not run_task(self, task) then return end
   local results = table.pack(task:result())
   print_results(results.n, table.unpack(results, 1, results.n))
+end
+
+--- Runs what goes before the first prompt, once. Whether it ended well.
+local function run_first(self)
+  local first = self.first
+  self.first = nil
+  return not first or run_task(self, asyncio.create_task { first, name = "main" })
 end
 
 local function main(self)
@@ -99,6 +126,11 @@ local function main(self)
   if self.terminal.tty and not self.greeted then
     print(("%s, %s. Inputs may await; Ctrl-C cancels one, Ctrl-D leaves."):format(_VERSION, asyncio._VERSION))
     self.greeted = true
+  end
+  if not run_first(self) then
+    self.failed, self.left = true, true
+    self.terminal:close()
+    return
   end
   while true do
     local chunk, message = read_input(self)
@@ -132,13 +164,15 @@ local function on_report(self, loop, context)
   self.terminal:aside(loop.default_exception_handler, loop, context)
 end
 
---- Runs a REPL until the user leaves it. `asyncio` is a global in it.
--- Raises where a loop runs already.
-function console.run()
+--- Runs a REPL until the user leaves it. `asyncio` is a global in it, `_` the first result of the last input
+-- that had one. Raises where a loop runs already.
+-- @tparam[opt] function first what is run before the first prompt, in a task of its own
+-- @treturn boolean false: `first` failed, and has been told; then there is no prompt
+function console.run(first)
   local runner <close> = asyncio.Runner {}
   runner.prompts = true
   local loop = runner:get_loop()
-  local self = setmetatable({ inputs = 0, runner = runner }, Console)
+  local self = setmetatable({ inputs = 0, runner = runner, first = first }, Console)
   function runner.interruptible() return running_input(self) end
   function runner.on_interrupt() give_line_up(self) end
   _G.asyncio = asyncio
@@ -156,6 +190,7 @@ function console.run()
     if not ok and not core.isinstance(err, core.KeyboardInterrupt) then error(err, 0) end
     self.broken = not ok and not self.input
   until self.left
+  return not self.failed
 end
 
 return console

@@ -161,6 +161,12 @@ static int loop_in_run(lua_State *L) {
   return 1;
 }
 
+/* libuv_version() → of the library that is loaded */
+static int loop_libuv_version(lua_State *L) {
+  lua_pushstring(L, uv_version_string());
+  return 1;
+}
+
 /// An event loop: it runs tasks, makes calls at their time, and waits for the operating system.
 // `asyncio.run` makes one; `get_running_loop` finds it. Its field `slow_callback_duration` (0.1 s,
 // can be set) is how long a step may take before it is reported; in debug mode with the place where
@@ -198,6 +204,7 @@ static const luaL_Reg functions[] = {{"new_event_loop", asy_loop_new},
                                      {"get_running_loop", loop_get_running},
                                      {"get_event_loop", loop_get_event_loop},
                                      {"in_run", loop_in_run},
+                                     {"libuv_version", loop_libuv_version},
                                      {NULL, NULL}};
 
 /* stack: module */
