@@ -32,6 +32,10 @@ local CALLS = {
   wait = function(opts) asyncio.wait({ nothing }, opts) end,
   as_completed = function(opts) asyncio.as_completed({ nothing }, opts) end,
   async = function(opts) testing.async(nothing, opts) end,
+  ["open_connection 1"] = function(arguments) asyncio.open_connection(arguments) end,
+  ["open_unix_connection 1"] = function(arguments) asyncio.open_unix_connection(arguments) end,
+  ["start_server 2"] = function(arguments) asyncio.start_server(nothing, arguments) end,
+  ["start_unix_server 2"] = function(arguments) asyncio.start_unix_server(nothing, arguments) end,
   open_connection = function(opts) asyncio.open_connection("127.0.0.1", 1, opts) end,
   open_unix_connection = function(opts) asyncio.open_unix_connection("/none", opts) end,
   start_server = function(opts) asyncio.start_server(nothing, "127.0.0.1", 0, opts) end,
@@ -105,6 +109,7 @@ local WRONG = { -- values that are of no kind's
   object = { 5, true, {}, setmetatable({}, {}) },
   table = { 5, true, "127.0.0.1" },
   list = { 5, true, "SIGTERM", print },
+  switch = { 0, 1, "true", print },
   any = {},
 }
 

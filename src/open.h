@@ -44,6 +44,7 @@ void asy_open_address(lua_State *L); /* net/address.c */
 void asy_open_resolve(lua_State *L); /* net/resolve.c */
 void asy_open_stream(lua_State *L); /* net/life.c */
 void asy_open_peer(lua_State *L); /* net/peer.c */
+void asy_open_socket(lua_State *L); /* net/socket.c */
 void asy_open_reader(lua_State *L); /* net/reader.c */
 void asy_open_writer(lua_State *L); /* net/writer.c */
 void asy_open_copy(lua_State *L); /* net/copy.c */

@@ -229,57 +229,123 @@ function asyncio.PriorityQueue(maxsize) end
 
 ---@class asyncio.ConnectOptions
 ---@field limit? integer bytes that a separator is looked for in (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
+---@field connect_timeout? number seconds for the lookup and connecting
 ---@field family? "inet" | "inet6" | "any"
 ---@field local_addr? { host: string, port?: integer }
 ---@field happy_eyeballs_delay? number (0.25)
 ---@field nodelay? boolean (true)
----@field keepalive? boolean (false)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
 
----Connects to a TCP server.
+---@class asyncio.ConnectByNameOptions
+---@field host? string
+---@field port? integer
+---@field fd? integer a connected socket that was made elsewhere, in place of host and port
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field connect_timeout? number
+---@field family? "inet" | "inet6" | "any"
+---@field local_addr? { host: string, port?: integer }
+---@field happy_eyeballs_delay? number (0.25)
+---@field nodelay? boolean (true)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
+
+---Connects to a TCP server, or takes a connected socket.
 ---@param host string a name or a number
 ---@param port integer
 ---@param opts? asyncio.ConnectOptions
+---@overload fun(arguments: asyncio.ConnectByNameOptions): asyncio.StreamReader, asyncio.StreamWriter
 ---@return asyncio.StreamReader
 ---@return asyncio.StreamWriter
 function asyncio.open_connection(host, port, opts) end
 
 ---@class asyncio.ServerOptions
 ---@field limit? integer (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
 ---@field family? "inet" | "inet6" | "any"
 ---@field backlog? integer (128)
 ---@field reuse_address? boolean (true)
 ---@field reuse_port? boolean (false)
 ---@field nodelay? boolean (true)
----@field keepalive? boolean (false)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
+
+---@class asyncio.ServeByNameOptions
+---@field host? string | string[] nil: every address of this machine
+---@field port? integer
+---@field fd? integer a socket that listens already, in place of host and port
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field family? "inet" | "inet6" | "any"
+---@field backlog? integer (128)
+---@field reuse_address? boolean (true)
+---@field reuse_port? boolean (false)
+---@field nodelay? boolean (true)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
+---@field start_serving? boolean (true)
+---@field close_timeout? number (30)
 
 ---Starts a TCP server: the handler runs as a task for each connection.
 ---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 ---@param host? string | string[] nil: every address of this machine
 ---@param port integer 0: any that is free, see `Server:sockets`
 ---@param opts? asyncio.ServerOptions
+---@overload fun(handler: function, arguments: asyncio.ServeByNameOptions): asyncio.Server
 ---@return asyncio.Server
 function asyncio.start_server(handler, host, port, opts) end
 
+---@class asyncio.UnixConnectOptions
+---@field limit? integer (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
+---@field connect_timeout? number seconds that the server's backlog may stay full
+
+---@class asyncio.UnixConnectByNameOptions
+---@field path? string
+---@field fd? integer a connected unix socket that was made elsewhere, in place of the path
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field connect_timeout? number
+
 ---Connects to a server's unix socket. While the server's backlog is full it waits.
 ---@param path string on Linux one that begins with a zero byte is an abstract name
----@param opts? { limit?: integer }
+---@param opts? asyncio.UnixConnectOptions
+---@overload fun(arguments: asyncio.UnixConnectByNameOptions): asyncio.StreamReader, asyncio.StreamWriter
 ---@return asyncio.StreamReader
 ---@return asyncio.StreamWriter
 function asyncio.open_unix_connection(path, opts) end
 
 ---@class asyncio.UnixServerOptions
 ---@field limit? integer (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
 ---@field backlog? integer (128)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
 ---@field cleanup_socket? boolean closing the server removes the file (true)
 
+---@class asyncio.UnixServeByNameOptions
+---@field path? string
+---@field fd? integer a socket that listens already, in place of the path
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field backlog? integer (128)
+---@field start_serving? boolean (true)
+---@field close_timeout? number (30)
+---@field cleanup_socket? boolean (true)
+
 ---Starts a server on a unix socket. The file of a server that is gone is replaced.
 ---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 ---@param path string on Linux one that begins with a zero byte is an abstract name
 ---@param opts? asyncio.UnixServerOptions
+---@overload fun(handler: function, arguments: asyncio.UnixServeByNameOptions): asyncio.Server
 ---@return asyncio.Server
 function asyncio.start_unix_server(handler, path, opts) end
 
@@ -877,7 +943,7 @@ function StreamWriter:is_closing() end
 
 function StreamWriter:abort() end
 
----@param name "peername" | "sockname" | "socket"
+---@param name "peername" | "sockname" | "peercred" | "socket"
 ---@param default? any
 ---@return any
 function StreamWriter:get_extra_info(name, default) end

@@ -123,7 +123,8 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   lua_pushboolean(L, 0);
   a->slot = asy_hold(L, sv->loop); /* for the writer */
   lua_getiuservalue(L, 1, SERVER_UV_HANDLER);
-  Stream *s = a->stream = asy_stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->limit);
+  Stream *s = a->stream = asy_stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->stream.limit);
+  if (!limits_set(s, &sv->stream)) asy_nomemory(L);
   int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
   if (status) asy_oserror(L, status, "accept", NULL);
   a->taken = true;

@@ -7,6 +7,7 @@
 #ifndef ASY_HANDLER_H
 #define ASY_HANDLER_H
 
+#include "net/limit.h"
 #include "net/listener.h"
 #include "net/stream.h"
 
@@ -28,7 +29,7 @@ typedef struct Server {
   lua_Integer served, failed, reset; /* connections so far; whose handler failed, or lost its peer */
   Accepted accepted[SERVER_ACCEPTS];
   int naccepted, nserved; /* of these, first come first served; both 0 once all are */
-  size_t limit;         /* of the streams' input */
+  StreamOptions stream; /* of its connections */
   uint64_t linger_ns;   /* close_timeout */
   ListenOptions options; /* of its listeners */
   char *site;           /* debug mode: where it was started; or NULL */

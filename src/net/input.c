@@ -5,6 +5,7 @@
 ** buffer; one whose reader is content with any byte is not even read before the reader's own step.
 */
 #include "net/input.h"
+#include "net/limit.h"
 
 #include <errno.h>
 #include <string.h>
@@ -76,7 +77,10 @@ static bool satisfied(const Stream *s, const char *fresh, size_t n) {
 /* Bytes have come, the last n of the buffer. Reads no more where it has enough. */
 static void look_at(Stream *s, const char *fresh, size_t n) {
   bool enough = satisfied(s, fresh, n);
-  if (enough) input_wake(s, 0);
+  if (enough)
+    input_wake(s, 0);
+  else
+    limit_came(s);
   bool full = s->in.on_demand || buffer_length(&s->in.buffer) > 2 * s->in.limit;
   if (full && (enough || !s->in.reader)) input_pause(s);
 }

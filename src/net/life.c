@@ -10,18 +10,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#if defined(__linux__)
-#include <linux/sockios.h>
-#endif
 
 #include "base/alloc.h"
 #include "core/error.h"
 #include "core/report.h"
 #include "net/input.h"
+#include "net/limit.h"
 #include "net/output.h"
 #include "net/peer.h"
+#include "net/socket.h"
 #include "net/unclosed.h"
 #include "open.h"
 
@@ -41,6 +39,7 @@ static void destroy(Handle *h) {
   list_remove(&s->out.send.link);
   list_remove(&s->client.link); /* of a server that has gone in the same collection */
   output_free(s);
+  limits_free(s);
   if (s->in.file >= 0) close(s->in.file);
   if (s->out.file >= 0) close(s->out.file);
   if (s->backing) s->backing->gone(s->backing);
@@ -85,6 +84,7 @@ static void take_unread(int fd) {
 static void close_handle(Stream *s) {
   int fd;
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
+  limits_stop(s);
   if (s->handle.open && s->carrier) {
     s->carrier->closed(s);
     stream_tidy_later(s);
@@ -155,16 +155,9 @@ void asy_stream_abort(lua_State *L, Stream *s) {
 
 /* Bytes that the kernel has of us and the peer's kernel hasn't; where a thread writes, only whether there are any. */
 static int unacknowledged(const Stream *s) {
-  int fd, n = 0;
+  int fd;
   if (s->backing) return output_is_on_its_way(s);
-  if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd)) return 0;
-#if defined(SIOCOUTQ)
-  if (ioctl(fd, SIOCOUTQ, &n)) return 0;
-#elif defined(SO_NWRITE)
-  socklen_t len = sizeof n;
-  if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &n, &len)) return 0;
-#endif
-  return n;
+  return s->uv.handle.type == UV_TCP && uv_fileno(&s->uv.handle, &fd) == 0 ? socket_unsent(fd) : 0;
 }
 
 static void all_sent(Stream *s);

@@ -8,6 +8,7 @@
 #include "net/feed.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/peer.h"
 #include "net/reader.h"
 #include "net/search.h"
@@ -69,6 +70,7 @@ void asy_reader_claim(lua_State *L, Stream *s) {
 static Task *begin(lua_State *L, Stream *s) {
   asy_reader_claim(L, s);
   s->in.searched = 0;
+  limit_read_anew(s);
   Task *t = asy_stream_task_or_null(L, s);
   return t && task_spent(t) ? t : NULL;
 }
@@ -79,6 +81,7 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
   input_free_if_empty(s);
   if (s->out.waiting.bytes >= EARLY) asy_stream_flush(L, s);
   if (!s->in.reading) input_resume(s);
+  asy_limit_read(L, s);
   s->in.want = want;
   s->in.want_byte = byte;
   s->in.reader = t;

@@ -175,6 +175,39 @@ static const char *tell(const Handle *h, char *text, size_t size) {
   return l->server ? l->server->site : NULL;
 }
 
+/* sa: becomes its real address. */
+static void own_listener(Server *sv, Listener *l, struct sockaddr_storage *sa) {
+  socklen_t len = sizeof *sa;
+  l->server = sv;
+  l->handle.tell = tell;
+  list_append(&sv->listeners, &l->link);
+  if (getsockname(l->fd, (struct sockaddr *)sa, &len) == 0 && !*sv->address)
+    address_text((struct sockaddr *)sa, len, sv->address);
+}
+
+/* stack: handler, addresses, opts, server */
+static void hold_server(lua_State *L, Server *sv) {
+  lua_pushvalue(L, 4);
+  sv->slot = asy_hold(L, sv->loop);
+}
+
+/* The same stack. Its listener is a socket that was made elsewhere: nothing may raise once it
+** is ours. */
+static void adopt_listener(lua_State *L, Server *sv, int fd) {
+  struct sockaddr_storage sa;
+  int status;
+  char name[40];
+  hold_server(L, sv);
+  Listener *l = listener_adopt(sv->loop, fd, &status);
+  if (!l) {
+    let_go(L, sv);
+    snprintf(name, sizeof name, "descriptor %d", fd);
+    asy_oserror(L, status, "listen", name);
+  }
+  sv->options.foreign = true;
+  own_listener(sv, l, &sa);
+}
+
 /* Adds a listener for the address in the table at idx. port: in place of a port 0; → the real one.
 ** -1: the machine has no such address (no IPv6), which is an error only when all are so. */
 static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) {
@@ -193,21 +226,15 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
     close_listeners(sv);
     return asy_oserror(L, status, "listen", text);
   }
-  l->server = sv;
-  l->handle.tell = tell;
-  list_append(&sv->listeners, &l->link);
-  len = sizeof sa;
-  if (getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 && !*sv->address)
-    address_text((struct sockaddr *)&sa, len, sv->address);
+  own_listener(sv, l, &sa);
   return ip ? *sin_port : 0;
 }
 
 /* stack: handler, addresses, opts, server */
 static void take_options(lua_State *L, Server *sv) {
-  sv->limit = asy_opt_bytes(L, 3, "limit", STREAM_LIMIT);
+  sv->stream = asy_stream_options(L, 3);
   sv->options.backlog = asy_opt_int(L, 3, "backlog", 128);
-  sv->options.nodelay = asy_opt_bool(L, 3, "nodelay", true);
-  sv->options.keepalive = asy_opt_bool(L, 3, "keepalive", false);
+  sv->options.tcp = asy_tcp_options(L, 3);
   sv->options.reuse_address = asy_opt_bool(L, 3, "reuse_address", true);
   sv->options.reuse_port = asy_opt_bool(L, 3, "reuse_port", false);
   sv->options.cleanup_socket = asy_opt_bool(L, 3, "cleanup_socket", true);
@@ -216,7 +243,8 @@ static void take_options(lua_State *L, Server *sv) {
   sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS_PER_S) + 1 : TIMER_NEVER / 2;
 }
 
-/* listen(handler, {address, ...}, opts) → server: the mechanism of start_server */
+/* listen(handler, {address, ...}, opts) → server: the mechanism of start_server. opts.fd: a socket that listens
+** already, in place of addresses */
 static int server_listen(lua_State *L) {
   Loop *loop = asy_running(L, ASY_RUNTIME(L));
   luaL_checkany(L, 1);
@@ -241,6 +269,8 @@ static int server_listen(lua_State *L) {
   asy_context_push(L, loop->rt);
   lua_setiuservalue(L, 4, SERVER_UV_CONTEXT);
   take_options(L, sv);
+  int fd = asy_opt_int(L, 3, "fd", -1);
+  if (fd >= 0) adopt_listener(L, sv, fd);
   int port = 0, n = (int)lua_rawlen(L, 2);
   for (int i = 1; i <= n; i++) {
     lua_rawgeti(L, 2, i);
@@ -249,8 +279,7 @@ static int server_listen(lua_State *L) {
     lua_settop(L, 4);
   }
   lua_settop(L, 4);
-  lua_pushvalue(L, 4);
-  sv->slot = asy_hold(L, loop);
+  if (!sv->slot) hold_server(L, sv);
   if (sv->serving) listen_start(sv);
   return 1;
 }

@@ -45,6 +45,7 @@ typedef struct Flight {
 
 struct Server;
 typedef struct Stream Stream;
+struct Limits;
 
 /* What a stream stands on that has no socket of its own, but a descriptor that others may share (os/fdstream.h). C
 ** only. It is part of a block, which is freed with the stream. */
@@ -132,6 +133,7 @@ struct Stream {
   } client;
   Backing *backing;  /* NULL: it is a socket, or carried */
   const Carrier *carrier; /* NULL: libuv carries its bytes */
+  struct Limits *limits; /* read_timeout, write_timeout; NULL: none (limit.h) */
   IpAddress peer;    /* family 0: none */
   union {
     uv_handle_t handle;
