@@ -892,8 +892,20 @@ function StreamReader:readexactly(n) end
 function StreamReader:readuntil(sep) end
 
 ---The lines, without their newlines.
+---@param separator? string ("\n")
 ---@return fun(): string?
-function StreamReader:lines() end
+function StreamReader:lines(separator) end
+
+---What comes, in pieces of up to n bytes.
+---@param n? integer (65536)
+---@return fun(): string?
+function StreamReader:blocks(n) end
+
+---Up to n of the next bytes, which stay; waits for `least`, or the end: nil where nothing is left.
+---@param n? integer (1)
+---@param least? integer (1)
+---@return string?
+function StreamReader:peek(n, least) end
 
 ---@return boolean
 function StreamReader:at_eof() end

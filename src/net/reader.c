@@ -15,6 +15,7 @@
 #include "open.h"
 
 #define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
+#define LARGEST_BLOCK 65536 /* the default of `blocks` */
 
 static ReaderBox *check_box(lua_State *L) {
   ReaderBox *box = asy_stream_test(L, 1, &stream_reader_kind);
@@ -97,17 +98,18 @@ int asy_reader_raise(lua_State *L, Stream *s) {
 
 /* read */
 
-static int read_some(lua_State *L, Stream *s, lua_Integer n);
+static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kind);
 
 static int read_resumed(lua_State *L, Task *t) {
   Stream *s = resumed(t);
   if (s->in.direct) input_fill(s);
-  return read_some(L, s, lua_tointeger(L, 2));
+  return read_some(L, s, lua_tointeger(L, 2), t->kind);
 }
 
 static const WaitKind READ = READING("read", read_resumed);
+static const WaitKind BLOCKS = READING("blocks", read_resumed);
 
-static int read_some(lua_State *L, Stream *s, lua_Integer n) {
+static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kind) {
   size_t length = buffer_length(&s->in.buffer);
   if (n > 0 && length) return asy_input_take(L, s, (size_t)n < length ? (size_t)n : length);
   if (n == 0) {
@@ -123,7 +125,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
   s->in.direct = n > 0 && input_can_be_direct(s);
-  return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
+  return wait(L, s, kind, n < 0 ? SIZE_MAX : 1, -1);
 }
 
 /// Reads up to n bytes, as soon as there are any.
@@ -136,7 +138,93 @@ static int reader_read(lua_State *L) {
   lua_Integer n = lua_isnoneornil(L, 2) ? -1 : asy_checkinteger(L, 2);
   Task *t = begin(L, s);
   if (t) return asy_give_way(L, t, reader_read);
-  return read_some(L, s, n);
+  return read_some(L, s, n, &READ);
+}
+
+/* The iterator, which holds the reader. upvalues: reader, n */
+static int next_block(lua_State *L) {
+  Stream *s = stream_of(L, lua_touserdata(L, lua_upvalueindex(2)));
+  Task *t = begin(L, s);
+  if (t) return asy_give_way(L, t, next_block);
+  return read_some(L, s, lua_tointeger(L, lua_upvalueindex(3)), &BLOCKS);
+}
+
+/* A count at idx. */
+static lua_Integer check_positive(lua_State *L, int idx, lua_Integer fallback) {
+  lua_Integer n = lua_isnoneornil(L, idx) ? fallback : asy_checkinteger(L, idx);
+  asy_argcheck(L, n > 0, idx, "a positive count expected");
+  return n;
+}
+
+/// Iterates over what comes, in pieces as they come: `for piece in reader:blocks() do`. Each call of the function reads
+// once, as `read(n)` does, and gives nil at the end.
+// @function StreamReader:blocks
+// @tparam[opt=65536] integer n a piece has up to n bytes, and at least one
+// @treturn function
+// @usage
+// local server <close> = asyncio.start_server(function(_, writer) writer:send(("x"):rep(100000)) end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// local bytes = 0
+// for piece in reader:blocks() do bytes = bytes + #piece end
+// print(bytes) --> 100000
+static int reader_blocks(lua_State *L) {
+  check_reader(L);
+  lua_Integer n = check_positive(L, 2, LARGEST_BLOCK);
+  lua_settop(L, 1);
+  lua_pushinteger(L, n);
+  asy_pushclosure(L, next_block, 2);
+  return 1;
+}
+
+/* peek */
+
+static int peek(lua_State *L, Stream *s);
+
+static int peek_resumed(lua_State *L, Task *t) { return peek(L, resumed(t)); }
+
+static const WaitKind PEEK = READING("peek", peek_resumed);
+
+/* stack: reader, n, least */
+static int peek(lua_State *L, Stream *s) {
+  size_t n = (size_t)lua_tointeger(L, 2), least = (size_t)lua_tointeger(L, 3);
+  size_t length = buffer_length(&s->in.buffer);
+  bool enough = length >= least && length;
+  if (!enough && s->in.error) return asy_reader_raise(L, s);
+  if (!enough && !s->in.eof && least) return wait(L, s, &PEEK, least, -1);
+  if (!length && s->in.eof)
+    lua_pushnil(L);
+  else
+    lua_pushlstring(L, buffer_bytes(&s->in.buffer), n < length ? n : length);
+  return 1;
+}
+
+/// What the next bytes are; they stay, for whatever reads next.
+// Waits until `least` of them have come, or the stream has ended: then it gives those that there are. Neither number is
+// bounded by the limit. With `least` 0 it never waits, and gives `""` where nothing has come yet.
+// Raises BusyError when another task reads, OSError when the connection broke before there were as many.
+// @function StreamReader:peek
+// @tparam[opt=1] integer n gives up to n bytes
+// @tparam[opt=1] integer least from 0 to n
+// @treturn ?string nil when the stream has ended and nothing is left
+// @usage
+// local server <close> = asyncio.start_server(function(reader, writer)
+//   local tls = reader:peek() == "\x16"
+//   writer:send(tls and "TLS" or "plain: " .. reader:readline())
+// end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// writer:send "hello\n"
+// print((reader:readline():gsub("\n", ""))) --> plain: hello
+static int reader_peek(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_Integer n = check_positive(L, 2, 1);
+  lua_Integer least = lua_isnoneornil(L, 3) ? 1 : asy_checkinteger(L, 3);
+  asy_argcheck(L, least >= 0 && least <= n, 3, "a count from 0 to n expected");
+  Task *t = begin(L, s);
+  lua_settop(L, 1);
+  lua_pushinteger(L, n);
+  lua_pushinteger(L, least);
+  if (t) return asy_give_way(L, t, reader_peek);
+  return peek(L, s);
 }
 
 /* readexactly */
@@ -332,7 +420,7 @@ static int reader_readline(lua_State *L) {
   return read_line(L, s);
 }
 
-/* lines: the same, the newline stripped */
+/* lines: the same, the separator stripped */
 
 static int stripped_line(lua_State *L, Stream *s);
 
@@ -343,28 +431,36 @@ static const WaitKind LINES = READING("lines", lines_resumed);
 static int stripped_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINES);
-  return n > 0 ? asy_input_take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
+  return n > 0 ? asy_input_take_less(L, s, (size_t)n, lua_rawlen(L, 2)) : finish_line(L, s, n);
 }
 
-/* The iterator, which holds the reader. upvalue: reader */
+/* The iterator, which holds the reader. upvalues: reader, separator */
 static int next_line(lua_State *L) {
   Stream *s = stream_of(L, lua_touserdata(L, lua_upvalueindex(2)));
   Task *t = begin(L, s);
   lua_settop(L, 1);
-  lua_pushliteral(L, "\n");
+  lua_pushvalue(L, lua_upvalueindex(3));
   if (t) return asy_give_way(L, t, next_line);
   return stripped_line(L, s);
 }
 
 /// Iterates over the lines, without their newlines: `for line in reader:lines() do`. Each call of the function
-// gives the next one, and nil at the end.
+// gives the next one, and nil at the end; the last line may have no newline.
+// Raises LimitOverrunError when a line is longer than the limit; nothing is lost.
 // @function StreamReader:lines
+// @tparam[opt="\n"] string separator what ends a line in place of a newline, `"\r\n"` say
 // @treturn function
 static int reader_lines(lua_State *L) {
   check_reader(L);
-  if (!lua_isnoneornil(L, 2)) asy_argerror(L, 2, "lines take no argument; read(n) gives up to n bytes");
-  lua_settop(L, 1);
-  asy_pushclosure(L, next_line, 1);
+  if (lua_isnoneornil(L, 2)) {
+    lua_settop(L, 1);
+    lua_pushliteral(L, "\n");
+  } else if (lua_type(L, 2) != LUA_TSTRING)
+    asy_typeerror(L, 2, 2, "string", lua_type(L, 2) == LUA_TNUMBER ? "; blocks(n) gives pieces of up to n bytes"
+                                                                      : "");
+  asy_argcheck(L, lua_rawlen(L, 2) > 0, 2, "a separator that isn't empty expected");
+  lua_settop(L, 2);
+  asy_pushclosure(L, next_line, 2);
   return 1;
 }
 
@@ -407,6 +503,8 @@ static const luaL_Reg methods[] = {{"read", reader_read},
                                    {"readuntil", reader_readuntil},
                                    {"readline", reader_readline},
                                    {"lines", reader_lines},
+                                   {"blocks", reader_blocks},
+                                   {"peek", reader_peek},
                                    {"at_eof", reader_at_eof},
                                    {NULL, NULL}};
 
