@@ -209,6 +209,52 @@ function TestPeek:test_refuses_what_is_no_count()
   end)
 end
 
+TestPeekInMemory = {}
+
+function TestPeekInMemory:test_of_a_pair_goes_beyond_the_limit()
+  t.run(function()
+    local reader, writer, _, other = asyncio.stream_pair { limit = 8 }
+    local text = peers.text(5000)
+    other:write(text)
+    other:write_eof()
+    t.assertTrue(reader:peek(5000, 5000) == text)
+    t.assertTrue(reader:peek(9999, 9999) == text)
+    t.assertTrue(reader:read() == text)
+    t.assertNil(reader:peek())
+    writer:close()
+    other:close()
+  end)
+end
+
+function TestPeekInMemory:test_of_a_reader_that_is_fed_takes_nothing()
+  t.run(function()
+    local reader = asyncio.StreamReader { limit = 8 }
+    local task = asyncio.create_task(reader.peek, reader, 100, 50)
+    t.until_blocked()
+    reader:feed(("x"):rep(40))
+    t.until_blocked()
+    t.assertFalse(task:done())
+    reader:feed(("y"):rep(20))
+    t.assertEquals(asyncio.await(task), ("x"):rep(40) .. ("y"):rep(20))
+    reader:feed_eof()
+    t.assertEquals(#reader:read(), 60)
+  end)
+end
+
+function TestPeek:test_and_blocks_and_lines_have_read_timeout_as_the_other_reads_have()
+  t.run(function()
+    peers.pair(function(reader, _, _, peer_writer)
+      peer_writer:write "abc"
+      t.assert_raises(asyncio.TimeoutError, reader.peek, reader, 10, 10)
+      t.assertEquals(reader:peek(10), "abc")
+      t.assert_raises(asyncio.TimeoutError, reader:lines "\r\n")
+      t.assertEquals(reader:blocks()(), "abc")
+      t.assert_raises(asyncio.TimeoutError, reader:blocks())
+      t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function() reader:wait_eof() end, 60) -- no read
+    end, { near = { read_timeout = 5 } })
+  end)
+end
+
 TestPeekStandard = {}
 
 local function program(body)

@@ -910,6 +910,9 @@ function StreamReader:peek(n, least) end
 ---@return boolean
 function StreamReader:at_eof() end
 
+---Waits until the peer has ended or the connection broke, or this side was closed; reads nothing.
+function StreamReader:wait_eof() end
+
 ---Gives it bytes to read; only of a reader that `asyncio.StreamReader` has made.
 ---@param data string
 ---@return boolean # false: more than twice the limit lies unread, and nobody waits for more: time for `drain`

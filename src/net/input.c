@@ -5,13 +5,15 @@
 ** buffer; one whose reader is content with any byte is not even read before the reader's own step.
 */
 #include "net/input.h"
-#include "net/limit.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <sys/socket.h>
+
+#include "net/eof.h"
+#include "net/limit.h"
 
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
@@ -52,6 +54,7 @@ static void note_end(Stream *s, int status) {
   else
     s->in.error = status;
   input_pause(s);
+  if (eof_known(s)) eof_tell(s);
 }
 
 /* What an end is that libuv tells of: where a reset comes with the last bytes it sees no more than that nothing is
@@ -143,6 +146,7 @@ void input_start_with(Stream *s, uv_read_cb callback) {
   int status = uv_read_start(&s->uv.stream, on_alloc, callback);
   s->in.reading = status == 0;
   if (status && !s->in.error) s->in.error = status;
+  if (status) eof_tell(s);
 }
 
 void input_start(Stream *s) { input_start_with(s, on_read); }

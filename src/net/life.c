@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "net/eof.h"
 #include "net/input.h"
 #include "net/limit.h"
 #include "net/output.h"
@@ -53,6 +54,7 @@ static void on_close(Handle *h) {
   Stream *s = from_handle(h);
   output_look(s);
   input_wake(s, 0);
+  eof_tell(s);
   waitq_wake_all(&s->out.drainers, 0);
   waitq_wake_all(&s->life.closers, 0);
   if (s->life.on_gone) s->life.on_gone(s);
@@ -85,6 +87,7 @@ static void close_handle(Stream *s) {
   int fd;
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
   limits_stop(s);
+  eof_unwatch(s);
   if (s->handle.open && s->carrier) {
     s->carrier->closed(s);
     stream_tidy_later(s);
@@ -237,6 +240,7 @@ static void break_off(Stream *s, int status) {
   s->in.eof = true;
   s->out.lost = true;
   input_wake(s, 0);
+  eof_tell(s);
   s->life.state = stream_closing(s) ? LIFE_ABORTED : LIFE_BROKEN;
   stream_tidy_later(s);
 }
@@ -301,6 +305,7 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
     input_pause(s);
     input_wake(s, 0);
     if (s->carrier) s->carrier->wanted(s); /* to throw it away: the peer may have to get rid of it before it reads */
+    eof_tell(s);
     asy_stream_flush(L, s);
     if (!s->handle.open) return;
   }
@@ -340,6 +345,8 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   s->in.read_size = BUFFER_BLOCK;
   s->in.file = s->out.file = -1;
   s->in.want_byte = -1;
+  s->in.end_fd = -1;
+  list_init(&s->in.enders);
   list_init(&s->out.send.link);
   list_init(&s->life.tidy.link);
   list_init(&s->client.link);

@@ -7,6 +7,7 @@
 #include <limits.h>
 
 #include "core/options.h"
+#include "net/eof.h"
 #include "net/input.h"
 #include "net/life.h"
 #include "net/output.h"
@@ -27,10 +28,17 @@ static bool put(Stream *to, const char *bytes, size_t n) {
   return false;
 }
 
+/* What the other end still has for it will be its last. */
+static bool ending(const Stream *s) {
+  const Stream *other = s->uv.carried.other;
+  return other && (other->out.eof_wanted || stream_closing(other));
+}
+
 static int pass(Stream *s, const uv_buf_t *bufs, unsigned n) {
   Stream *to = s->uv.carried.other;
   size_t sent = 0;
   if (!to) return s->in.error == UV_ECONNRESET ? UV_ECONNRESET : UV_EPIPE;
+  if (ending(to)) eof_tell(to);
   for (unsigned i = 0; i < n; i++) {
     size_t part = least(bufs[i].len, INT_MAX - sent);
     if (!stream_closing(to)) part = least(part, input_room(to));
@@ -59,7 +67,8 @@ static void closed(Stream *s) {
   if (output_pending(other)) stream_tidy_later(other); /* which fails now */
 }
 
-static const Carrier PAIR = {.name = "stream_pair", .wanted = wanted, .send = pass, .shut = shut, .closed = closed};
+static const Carrier PAIR = {.name = "stream_pair", .wanted = wanted, .send = pass, .shut = shut, .closed = closed,
+                             .ending = ending};
 
 static const OptSpec SPECS[] = {OPT_BYTES("limit")};
 static const Options OPTIONS = {"stream_pair", 1, OPT_NAMED, OPT_SPECS(SPECS)};

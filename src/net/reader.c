@@ -5,6 +5,7 @@
 ** when it is woken: so it takes nothing before it returns it, and a cancelled read has taken nothing.
 */
 #include "core/error.h"
+#include "net/eof.h"
 #include "net/feed.h"
 #include "net/input.h"
 #include "net/life.h"
@@ -475,6 +476,50 @@ static int reader_at_eof(lua_State *L) {
   return 1;
 }
 
+/* wait_eof: of the end alone, so beside whoever reads */
+
+static Abort eof_abort(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  asy_waitq_abort(L, t);
+  if (s && list_empty(&s->in.enders)) eof_unwatch(s);
+  return ASY_DETACHED;
+}
+
+static const WaitKind WAIT_EOF = {.name = "wait_eof", .finish = asy_waitq_finish, .abort = eof_abort,
+                                  .describe = peer_describe};
+
+/// Waits until the peer has ended or the connection broke, or this side was closed; what comes meanwhile stays, whoever
+// reads and however much it is. Several tasks may wait, while others read and write.
+// It reads nothing: the kernel tells of the end. That it does as soon as it knows: an end behind more bytes than it
+// holds (64 KiB and more) it learns of when some have been read. Nor does it know what is typed into a terminal as the end
+// (Ctrl-D), which whoever reads gets, but that the terminal is gone. A regular file is all there at once.
+// Raises OSError when there is no descriptor, or memory, left to ask with.
+// @function StreamReader:wait_eof
+// @usage
+// local server <close> = asyncio.start_server(function(reader, writer)
+//   local work = asyncio.create_task(function()
+//     asyncio.sleep(3600)
+//     writer:send "done\n"
+//   end)
+//   reader:wait_eof()
+//   work:cancel()
+//   print "the client has left"
+// end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// writer:write_eof()
+// print(reader:read()) -->
+static int reader_wait_eof(lua_State *L) {
+  Stream *s = check_reader(L);
+  if (s->in.eof && s->handle.loop && s->handle.loop->copied) asy_stream_closed(L, s);
+  lua_settop(L, 1);
+  if (eof_known(s)) return asy_spend(L);
+  Task *t = asy_stream_waiting_task(L, s);
+  int status = eof_watch(s);
+  if (status) asy_oserror(L, status, "wait_eof", NULL);
+  list_append(&s->in.enders, &t->waiter.link);
+  return asy_park(L, t, &WAIT_EOF, s);
+}
+
 static int reader__tostring(lua_State *L) {
   Stream *s = check_box(L)->writer->stream;
   lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
@@ -506,6 +551,7 @@ static const luaL_Reg methods[] = {{"read", reader_read},
                                    {"blocks", reader_blocks},
                                    {"peek", reader_peek},
                                    {"at_eof", reader_at_eof},
+                                   {"wait_eof", reader_wait_eof},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", reader__tostring}, {NULL, NULL}};

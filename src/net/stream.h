@@ -65,6 +65,7 @@ typedef struct Carrier {
   int (*send)(Stream *s, const uv_buf_t *bufs, unsigned n);
   void (*shut)(Stream *s);   /* there is no more to send; it may read on */
   void (*closed)(Stream *s); /* there is no more of either */
+  bool (*ending)(const Stream *s); /* whether its peer has ended, though not all of its bytes have come. Or NULL */
 } Carrier;
 
 /* How its end has come about, on our side; what libuv knows (made, open, closing, closed) says `handle`.
@@ -98,6 +99,8 @@ struct Stream {
     bool raises;      /* `error` is a Lua value that was fed (feed.h) */
     bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
                       /* ... hands them on while the cache has them; libuv only says that some are there */
+    ListNode enders;  /* Waiters: for its end, whether it is read or not (eof.h) */
+    int end_fd;       /* the descriptor whose end the kernel is to tell of; -1: none */
   } in;
   struct {                 /* the writer's half */
     Out waiting;           /* what is written and neither with the kernel nor with libuv */

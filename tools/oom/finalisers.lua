@@ -653,6 +653,25 @@ simple("stream", { with_streams }, {
     for _ in o.reader:lines() do sleep(0) end
   end,
   next_line = function(o) o.writer:write "a\n" return o.reader:lines()() end,
+  lines_crlf = function(o) o.writer:write "a\r\n" return o.reader:lines "\r\n"() end,
+  blocks = function(o) o.writer:write "some" return o.reader:blocks(3)() end,
+  peek = function(o)
+    o.writer:write "some"
+    return o.reader:peek(), o.reader:peek(10, 4)
+  end,
+  wait_eof = function(o)
+    local task = create_task(o.reader.wait_eof, o.reader)
+    sleep(0)
+    o.writer:write_eof()
+    o.reader:wait_eof()
+    return await(task)
+  end,
+  wait_eof_cancelled = function(o)
+    local task = create_task(o.reader.wait_eof, o.reader)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
   read_end = function(o) o.writer:write_eof() return o.reader:readuntil ";", o.reader:readexactly(3) end,
   read_cancelled = function(o)
     local task = create_task(o.reader.read, o.reader, 10)

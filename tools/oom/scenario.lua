@@ -447,6 +447,57 @@ part("lines", function()
   writer:write "thanks"
 end)
 
+--- Who tries again has all of it, whatever was looked at before.
+part("peeking", function()
+  local text = ("a piece\r\n"):rep(100)
+  local server <close> = asyncio.start_server(function(_, writer) writer:write(text) end, "127.0.0.1", 0,
+    { close_timeout = 0.5 })
+  local reader, _ <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port, { limit = 10 })
+  local got = {}
+  for _ = 1, 10 do
+    local ok, seen = pcall(reader.peek, reader, 1000, 20)
+    if ok and seen and seen ~= text:sub(1, #seen) then host.wrong "peek has taken something" end
+    if ok then break end
+  end
+  for _ = 1, 10 do
+    local ok, line = pcall(reader:lines "\r\n")
+    if ok then
+      if line and line ~= "a piece" then host.wrong "a line is not whole" end
+      got[1] = line and line .. "\r\n"
+      break
+    end
+  end
+  local next_piece, failures = reader:blocks(300), 0
+  while failures < 10 do
+    local ok, piece = pcall(next_piece)
+    if ok and not piece then break end
+    if ok then got[#got + 1] = piece else failures = failures + 1 end
+  end
+  local all = table.concat(got)
+  if failures < 10 and all ~= text and all ~= "" then host.wrong "a piece is missing" end -- "": it was never written
+end)
+
+--- The end of the one is behind what nobody reads, that of the other isn't.
+part("the end", function()
+  local server <close> = asyncio.start_server(function(reader, writer)
+    writer:write(("x"):rep(5000))
+    writer:write_eof()
+    reader:wait_eof()
+  end, "127.0.0.1", 0, { close_timeout = 0.5 })
+  for _, limit in ipairs { 10, 65536 } do
+    local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port, { limit = limit })
+    local _ <close> = writer
+    local other = create_task(reader.wait_eof, reader)
+    local cancelled = create_task(reader.wait_eof, reader)
+    sleep(0)
+    cancelled:cancel()
+    pcall(await, cancelled)
+    reader:wait_eof()
+    pcall(await, other)
+    assert(#(reader:read() or "") <= 5000)
+  end
+end)
+
 part("bulk", function()
   local size = 3000000
   local server <close> = asyncio.start_server(function(reader, writer)
