@@ -145,6 +145,19 @@ function TestBackPressure:test_more_than_the_limit_comes_while_it_is_wanted()
   end, { limit = 10 })
 end
 
+function TestBackPressure:test_more_than_the_limit_comes_after_a_read_that_was_cancelled()
+  paired(function(_, writer, peer_reader)
+    writer:write(("x"):rep(500))
+    local reading = asyncio.create_task(peer_reader.readexactly, peer_reader, 1000)
+    t.until_blocked()
+    reading:cancel()
+    asyncio.wait { reading }
+    writer:write(("x"):rep(500))
+    asyncio.sleep(0)
+    t.assertEquals(#peer_reader:readexactly(1000), 1000)
+  end, { limit = 10 })
+end
+
 function TestBackPressure:test_pieces_small_and_large_arrive_in_their_order()
   paired(function(_, writer, peer_reader)
     local sent, got = {}, {}

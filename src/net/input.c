@@ -152,7 +152,10 @@ void input_start_with(Stream *s, uv_read_cb callback) {
 void input_start(Stream *s) { input_start_with(s, on_read); }
 
 void input_resume(Stream *s) {
-  if (!s->in.reading && !s->in.eof && !s->in.error && s->handle.open) input_start(s);
+  if (s->in.reading && s->carrier) /* what was enough for the last reader may not be for the next */
+    s->carrier->wanted(s);
+  else if (!s->in.reading && !s->in.eof && !s->in.error && s->handle.open)
+    input_start(s);
 }
 
 /* Taking */

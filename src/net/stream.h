@@ -60,7 +60,7 @@ typedef struct Backing {
 ** other streams it leaves to their `tidy` and their turn's end. */
 typedef struct Carrier {
   const char *name;                 /* what errors call it */
-  void (*wanted)(Stream *s); /* the stream reads (again) */
+  void (*wanted)(Stream *s); /* the stream reads (again), or somebody waits for more */
   /* Takes what it can; how many bytes, none: it will call output_schedule when it can take more; or a libuv status. */
   int (*send)(Stream *s, const uv_buf_t *bufs, unsigned n);
   void (*shut)(Stream *s);   /* there is no more to send; it may read on */

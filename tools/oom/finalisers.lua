@@ -699,6 +699,72 @@ simple("stream", { with_streams }, {
   abort = function(o) o.writer:abort() o.writer:wait_closed() end,
 })
 
+--- Two ends in memory, and a reader that is fed.
+local function with_pair(o)
+  o.reader, o.writer, o.far_reader, o.far_writer = asyncio.stream_pair { limit = 100 }
+  o.fed = asyncio.StreamReader(100)
+  for _, name in ipairs { "reader", "writer", "far_reader", "far_writer", "fed" } do o.keep(name, o[name]) end
+  return o
+end
+
+simple("pair", { with_pair }, {
+  made = function()
+    local _, writer, _, far_writer = asyncio.stream_pair()
+    writer:close()
+    far_writer:close()
+  end,
+  dropped = function()
+    local writer = select(2, asyncio.stream_pair())
+    writer:write "never read"
+  end,
+  send = function(o) o.writer:send("small", ("x"):rep(3000)) return o.far_reader:readexactly(3005) end,
+  there_and_back = function(o)
+    o.writer:write "line\n"
+    o.far_writer:write(o.far_reader:readline())
+    return o.reader:readline()
+  end,
+  full = function(o)
+    o.writer:set_write_buffer_limits { high = 10 }
+    local sender = create_task(o.writer.send, o.writer, ("x"):rep(1000))
+    pcall(o.far_reader.readexactly, o.far_reader, 1000)
+    pcall(await, sender)
+  end,
+  ends = function(o)
+    o.writer:write "the last"
+    o.writer:write_eof()
+    assert(o.far_reader:read() == "the last")
+    o.far_writer:close()
+    o.far_writer:wait_closed()
+    assert(not o.reader:read(1))
+  end,
+  abort = function(o)
+    local reading = create_task(o.far_reader.read, o.far_reader, 10)
+    sleep(0)
+    o.writer:abort()
+    pcall(await, reading)
+  end,
+  info = function(o) return tostring(o.reader), tostring(o.writer), o.writer:get_extra_info "peername" end,
+})
+
+simple("fed", { with_pair }, {
+  made = function() return asyncio.StreamReader { limit = 5 } end,
+  feed = function(o) o.fed:feed "a line\n" return o.fed:readline() end,
+  drain = function(o)
+    if o.fed:feed(("x"):rep(300)) then return end
+    local drain = create_task(o.fed.drain, o.fed)
+    sleep(0)
+    o.fed:read(300)
+    pcall(await, drain)
+  end,
+  ends = function(o)
+    o.fed:feed "half"
+    o.fed:feed_eof {}
+    pcall(o.fed.readline, o.fed)
+    pcall(o.fed.lines(o.fed))
+  end,
+  wrong = function(o) pcall(o.fed.feed, o.fed) pcall(o.reader.feed, o.reader, "x") end,
+})
+
 simple("stream", {}, {
   unix = function()
     local path = "\0asyncio-" .. host.path()

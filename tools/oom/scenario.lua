@@ -498,6 +498,56 @@ part("the end", function()
   end
 end)
 
+part("pairs", function()
+  asyncio.stream_pair()
+  local reader, writer, far_reader, far_writer = asyncio.stream_pair { limit = 100 }
+  local function ask()
+    local got = 0
+    for n = 1, 3 do
+      writer:send("line ", n, ("x"):rep(n * 20), "\n")
+      got = got + #(reader:readexactly(2006 + n * 20) or "")
+    end
+    writer:write_eof()
+    assert(not reader:read(1) and got == 6138)
+  end
+  local server = create_task(function()
+    for line in far_reader:lines() do far_writer:send(line, ("y"):rep(2000)) end
+    far_writer:close()
+  end)
+  local client = create_task(ask)
+  local waited = pcall(asyncio.wait, { client, server }, { return_when = asyncio.FIRST_COMPLETED })
+  if not waited or not server:done() then writer:abort() end
+  local served = pcall(await, server)
+  far_writer:abort()
+  local asked, err = pcall(await, client)
+  local sender = create_task(writer.send, writer, ("z"):rep(5000))
+  far_writer:wait_closed()
+  pcall(await, sender)
+  writer:close()
+  if waited and served and not asked then error(err, 0) end
+end)
+
+part("fed readers", function()
+  asyncio.StreamReader():feed "dropped"
+  local reader, n = asyncio.StreamReader { limit = 20 }, 0
+  local feeder = create_task(function()
+    for i = 1, 5 do
+      if not reader:feed(("x"):rep(i * 4) .. "\n" .. "\n") then reader:drain() end
+    end
+    reader:feed_eof "the end"
+  end)
+  local reading = create_task(function()
+    for line in reader:lines() do n = n + #line end
+  end)
+  local waited = pcall(asyncio.wait, { feeder, reading }, { return_when = asyncio.FIRST_COMPLETED })
+  if not waited or not feeder:done() then reader:feed_eof() end
+  local fed, failure = pcall(await, feeder)
+  if not fed then reader:feed_eof() end
+  local well, err = pcall(await, reading)
+  if fed and err == "the end" then assert(not well and n == 60) end
+  if not fed then error(failure, 0) end
+end)
+
 part("bulk", function()
   local size = 3000000
   local server <close> = asyncio.start_server(function(reader, writer)
