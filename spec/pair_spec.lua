@@ -210,6 +210,45 @@ function TestBackPressure:test_an_end_that_closes_takes_what_it_is_still_sent()
   end)
 end
 
+TestLimits = {}
+
+function TestLimits:test_a_read_that_gets_no_byte_is_told_so()
+  paired(function(reader, writer, _, peer_writer)
+    local loop = asyncio.get_running_loop()
+    asyncio.create_task(function()
+      for _ = 1, 5 do
+        peer_writer:send "x"
+        asyncio.sleep(9)
+      end
+    end)
+    local err = t.assert_raises(asyncio.TimeoutError, reader.readexactly, reader, 100)
+    t.assertStrContains(err.message, "no byte came from stream_pair for 10 s")
+    t.assertEquals(err.phase, "read")
+    t.assertTrue(loop:time() >= 46 and loop:time() <= 47.1, loop:time())
+    peer_writer:write "as before"
+    t.assertEquals(reader:readexactly(14), "xxxxxas before")
+    writer:send "and on"
+  end, { read_timeout = 10 })
+end
+
+function TestLimits:test_a_write_of_which_no_byte_is_taken_is_told_so()
+  paired(function(_, writer, peer_reader)
+    local loop, text = asyncio.get_running_loop(), ("x"):rep(1000)
+    asyncio.create_task(function()
+      for _ = 1, 5 do
+        peer_reader:read(20)
+        asyncio.sleep(50)
+      end
+    end)
+    writer:set_write_buffer_limits { high = 10 }
+    local err = t.assert_raises(asyncio.TimeoutError, writer.send, writer, text)
+    t.assertStrContains(err.message, "no byte was taken by stream_pair for 60 s")
+    t.assertTrue(loop:time() >= 260 and loop:time() <= 266, loop:time())
+    t.assertEquals(#peer_reader:readexactly(900), 900)
+    writer:drain()
+  end, { write_timeout = 60, limit = 10 })
+end
+
 TestEnds = {}
 
 function TestEnds:test_one_direction_ends_by_itself()

@@ -350,7 +350,7 @@ function asyncio.open_unix_connection(path, opts) end
 function asyncio.start_unix_server(handler, path, opts) end
 
 ---Two ends of a connection in memory: what is written to one is read from the other.
----@param opts? { limit?: integer } of both ends (65536)
+---@param opts? { limit?: integer, read_timeout?: number, write_timeout?: number } of both ends
 ---@return asyncio.StreamReader one end's
 ---@return asyncio.StreamWriter
 ---@return asyncio.StreamReader the other's
@@ -358,7 +358,7 @@ function asyncio.start_unix_server(handler, path, opts) end
 function asyncio.stream_pair(opts) end
 
 ---A reader of what `feed` puts in. Needs a running loop, and no task.
----@param limit? integer | { limit?: integer } of a line, in bytes (65536)
+---@param limit? integer | { limit?: integer, read_timeout?: number } of a line, in bytes (65536)
 ---@return asyncio.StreamReader
 function asyncio.StreamReader(limit) end
 

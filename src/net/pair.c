@@ -10,6 +10,7 @@
 #include "net/eof.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/output.h"
 #include "open.h"
 
@@ -70,12 +71,13 @@ static void closed(Stream *s) {
 static const Carrier PAIR = {.name = "stream_pair", .wanted = wanted, .send = pass, .shut = shut, .closed = closed,
                              .ending = ending};
 
-static const OptSpec SPECS[] = {OPT_BYTES("limit")};
+static const OptSpec SPECS[] = {STREAM_OPTIONS};
 static const Options OPTIONS = {"stream_pair", 1, OPT_NAMED, OPT_SPECS(SPECS)};
 
 /* Pushes an end: reader, writer. */
-static Stream *push_end(lua_State *L, Loop *loop, size_t limit) {
-  Stream *s = asy_stream_new_carried(L, loop, limit, &PAIR);
+static Stream *push_end(lua_State *L, Loop *loop, const StreamOptions *options) {
+  Stream *s = asy_stream_new_carried(L, loop, options->limit, &PAIR);
+  if (!limits_set(s, options)) asy_nomemory(L);
   asy_stream_push_reader(L, -1);
   lua_insert(L, -2);
   return s;
@@ -87,7 +89,7 @@ static Stream *push_end(lua_State *L, Loop *loop, size_t limit) {
 // `abort` the other end's reads raise ConnectionResetError. A function that serves a socket serves an end likewise,
 // and on the virtual clock its timeouts take no time.
 // @function stream_pair
-// @tparam[opt] table opts `limit` (65536), of both ends
+// @tparam[opt] table opts of both ends: `limit` (65536), `read_timeout`, `write_timeout`
 // @treturn StreamReader one end's
 // @treturn StreamWriter
 // @treturn StreamReader the other's
@@ -107,9 +109,10 @@ static Stream *push_end(lua_State *L, Loop *loop, size_t limit) {
 static int stream_pair(lua_State *L) {
   asy_options_check(L, 1, &OPTIONS);
   lua_settop(L, 1);
-  size_t limit = lua_istable(L, 1) ? asy_opt_bytes(L, 1, "limit", STREAM_LIMIT) : STREAM_LIMIT;
+  StreamOptions options = {.limit = STREAM_LIMIT};
+  if (lua_istable(L, 1)) options = asy_stream_options(L, 1);
   Loop *loop = asy_running(L, ASY_RUNTIME(L));
-  Stream *one = push_end(L, loop, limit), *other = push_end(L, loop, limit);
+  Stream *one = push_end(L, loop, &options), *other = push_end(L, loop, &options);
   one->uv.carried.other = other;
   other->uv.carried.other = one;
   stream_open_carried(one);
