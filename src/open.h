@@ -15,6 +15,7 @@ void asy_open_argument(lua_State *L); /* core/argument.c */
 void asy_open_options(lua_State *L); /* core/optionsclass.c */
 void asy_open_trace(lua_State *L); /* core/trace.c */
 void asy_open_words(lua_State *L); /* core/words.c */
+void asy_open_kind(lua_State *L); /* core/kind.c */
 
 void asy_open_codec(lua_State *L); /* thread/codec.c */
 
@@ -31,6 +32,7 @@ void asy_open_coro(lua_State *L); /* core/coro.c */
 void asy_open_await(lua_State *L); /* core/await.c */
 void asy_open_ring(lua_State *L); /* core/ring.c */
 void asy_open_several(lua_State *L); /* core/several.c */
+void asy_open_stop(lua_State *L); /* core/stop.c */
 void asy_open_completed(lua_State *L); /* core/completed.c */
 
 void asy_open_lock(lua_State *L); /* sync/lock.c */

@@ -91,6 +91,15 @@ function asyncio.await(x) end
 ---@return T ...
 function asyncio.sleep(delay, ...) end
 
+---The running loop's clock, in seconds.
+---@return number
+function asyncio.time() end
+
+---What of this library a value is: "Task", "LifoQueue", an error's class; nil for everything else.
+---@param x any
+---@return string?
+function asyncio.type(x) end
+
 ---Whether something is a Future or a Task.
 ---@param x any
 ---@return boolean
@@ -119,6 +128,23 @@ function asyncio.all_tasks(loop) end
 ---@param ... asyncio.Awaitable | function
 ---@return any ...
 function asyncio.gather(...) end
+
+---Runs several at once until the first has a result, and returns that; the others are cancelled and waited
+---for. All fail: ExceptionGroup. Also `race{a, b}`.
+---@param ... asyncio.Awaitable | function
+---@return any ...
+function asyncio.race(...) end
+
+---@class asyncio.MapOptions
+---@field max_concurrent? integer how many calls may be under way at a time
+
+---Calls a function with each value of a list and its place, all at once or so many at a time: a list of their
+---first results, in order, with `n`. The first failure cancels the others.
+---@param fn fun(value: any, i: integer): any
+---@param list table
+---@param opts? asyncio.MapOptions
+---@return table
+function asyncio.map(fn, list, opts) end
 
 ---@class asyncio.WaitOptions
 ---@field timeout? number
@@ -727,6 +753,10 @@ function Task:get_name() end
 ---@param name string
 function Task:set_name(name) end
 
+---Cancels it if it hasn't ended, and waits until it has; raises its own error, unless somebody has looked at
+---it. Leaving a block whose `<close>` variable it is does so, too.
+function Task:stop() end
+
 ---Its coroutine, which is no other task's; after the end nil, unless it was asked for before.
 ---@return thread?
 function Task:get_coro() end
@@ -739,6 +769,12 @@ local TaskGroup = {}
 ---@return asyncio.Task
 function TaskGroup:create_task(fn, ...) end
 
+---Starts a task in the group, and waits until it calls its first argument: returns what it gives to that.
+---@param fn asyncio.Startable
+---@param ... any
+---@return any ...
+function TaskGroup:start(fn, ...) end
+
 function TaskGroup:cancel() end
 
 ---@class asyncio.Timeout
@@ -749,6 +785,10 @@ function Timeout:when() end
 
 ---@param when? number
 function Timeout:reschedule(when) end
+
+---It expires so many seconds later.
+---@param seconds number
+function Timeout:extend(seconds) end
 
 ---@return boolean
 function Timeout:expired() end

@@ -269,6 +269,26 @@ local WRONG = {
   { "queue:shutdown(1)", "shutdown", "boolean expected, got number" },
   { "future:remove_done_callback()", "remove_done_callback" },
   { "limit:reschedule('1')", "reschedule" },
+  { "limit:extend(-1)", "extend", "number of seconds, 0 or more, expected, got -1" },
+  { "limit:extend('1')", "extend", "0 or more, expected, got string" },
+  { "limit:extend()", "extend", "0 or more, expected, got nil" },
+  { "limit:extend(0 / 0)", "extend", "0 or more, expected, got NaN" },
+  { "asyncio.race()", "race", "bad argument #1 to 'race' (task, future, coroutine or function expected, got nil" },
+  { "asyncio.race {}", "race", "the list is empty" },
+  { "asyncio.race(nothing, 5)", "race", "bad argument #2 to 'race' (task, future, coroutine or function expected" },
+  { "asyncio.race { nothing, 5 }", "race", "at 2 expected, got number" },
+  { "asyncio.race { nothing, timeout = 1 }", "race", "unknown option 'timeout'" },
+  { "asyncio.map(5, {})", "map", "bad argument #1 to 'map' (function expected, got number" },
+  { "asyncio.map(nothing, 5)", "map", "bad argument #2 to 'map' (list expected, got number)" },
+  { "asyncio.map(nothing, { n = -1 })", "map", "its n is no length: -1" },
+  { "asyncio.map(nothing, { n = 1.5 })", "map", "its n is no length: 1.5" },
+  { "asyncio.map(nothing, {}, 5)", "map", "bad argument #3" },
+  { "asyncio.map(nothing, {}, { max_concurrent = 0 })", "map", "integer of 1 or more expected, got 0" },
+  { "asyncio.type()", "type", "value expected" },
+  { "asyncio.current_task():stop()", "stop", "a task cannot stop itself" },
+  { "group:start()", "start", "bad argument #1 to 'start' (function or coroutine expected" },
+  { "group:start(5)", "start", "expected, got number; write start(f, x), not start(f(x))" },
+  { "group:start { nothing, nam = 'x' }", "start", "unknown option 'nam'" },
 }
 
 TestArgument = {}
@@ -294,7 +314,7 @@ end
 
 --- What takes anything, or nothing.
 local TAKES_ANYTHING = {
-  "get_running_loop", "get_event_loop", "new_event_loop", "current_task", "isfuture", "pcall", "run", "shield",
+  "get_running_loop", "get_event_loop", "new_event_loop", "current_task", "isfuture", "pcall", "run", "shield", "time",
   "to_thread", "thread_cancelled", "traceback", "LifoQueue", "PriorityQueue", "BoundedSemaphore",
 }
 

@@ -336,12 +336,65 @@ simple("several", {}, {
   end,
 })
 
+simple("ending", {}, {
+  stop = function() create_task(forever):stop() end,
+  stop_sleeper = function(o) o.sleeper:stop() end,
+  stop_failed = function()
+    local task = create_task(function() sleep(0) error {} end)
+    for _ = 1, 3 do sleep(0) end
+    pcall(task.stop, task)
+  end,
+  leave_task = function()
+    local _ <close> = create_task(forever)
+    sleep(0)
+  end,
+  stop_cancelled = function(o)
+    local task = create_task(function() o.sleeper:stop() end)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  race = function() return asyncio.race(function() sleep(0) return 1 end, forever) end,
+  race_of = function(o) return asyncio.race(o.new, o.sleeper, o.future) end,
+  race_failing = function() pcall(asyncio.race, function() sleep(0) error {} end, error) end,
+  race_cancelled = function()
+    local task = create_task(asyncio.race, forever, forever)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  map = function() return asyncio.map(function(x) sleep(0) return x end, { 1, 2, 3 }, { max_concurrent = 2 }) end,
+  map_failing = function()
+    pcall(asyncio.map, function(x) if x == 2 then error {} end forever() end, { 1, 2, 3 })
+  end,
+  group_start = function()
+    local group <close> = asyncio.TaskGroup()
+    return group:start(function(started) sleep(0) started(1, 2) sleep(0) end)
+  end,
+  group_start_failing = function()
+    local group <close> = asyncio.TaskGroup()
+    pcall(group.start, group, function() sleep(0) error {} end)
+    pcall(group.start, group, sleep, 0)
+  end,
+  group_start_cancelled = function()
+    local task = create_task(function()
+      local group <close> = asyncio.TaskGroup()
+      group:start(forever)
+    end)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  type = function(o) return asyncio.type(o.stack), asyncio.type(asyncio.Error "x"), asyncio.time() end,
+})
+
 simple("limit", {}, {
   timeout = function() local _ <close> = asyncio.timeout(60) sleep(0) end,
   expired = function() pcall(function() local _ <close> = asyncio.timeout(0) forever() end) end,
   rescheduled = function(o)
     local limit <close> = asyncio.timeout(nil)
     limit:reschedule(o.loop:time() + 60)
+    limit:extend(60)
   end,
   wait_for = function() return asyncio.wait_for(function() sleep(0) end, 60) end,
   wait_for_late = function(o) pcall(asyncio.wait_for, o.sleeper, 0) end,
