@@ -8,7 +8,8 @@ local MAKERS = {
   Lock = asyncio.Lock, Event = asyncio.Event, Condition = asyncio.Condition, Semaphore = asyncio.Semaphore,
   BoundedSemaphore = asyncio.BoundedSemaphore, Barrier = function() return asyncio.Barrier(1) end,
   Queue = asyncio.Queue, LifoQueue = asyncio.LifoQueue, PriorityQueue = asyncio.PriorityQueue,
-  Channel = asyncio.Channel, ContextVar = function() return asyncio.ContextVar "var" end,
+  StreamReader = asyncio.StreamReader, Channel = asyncio.Channel,
+  ContextVar = function() return asyncio.ContextVar "var" end,
   TaskGroup = function()
     local group <close> = asyncio.TaskGroup()
     return group
