@@ -269,6 +269,30 @@ function TestCancelWhileParked:test_lines_which_has_taken_nothing()
   check_read(function(reader) for _ in reader:lines() do end end, "lines")
 end
 
+function TestCancelWhileParked:test_lines_with_a_separator_which_has_taken_nothing()
+  check_read(function(reader) for _ in reader:lines "\r\n" do end end, "lines")
+end
+
+function TestCancelWhileParked:test_peek_which_has_taken_nothing()
+  check_read(function(reader) reader:peek(6, 6) end, "peek")
+end
+
+function TestCancelWhileParked:test_blocks()
+  with_connection(function(reader, _, _, peer_writer)
+    check_kind(function() for _ in reader:blocks(10) do end end, "blocks")
+    peer_writer:send "later"
+    t.assertEquals(reader:read(10), "later")
+  end)
+end
+
+function TestCancelWhileParked:test_wait_eof_which_leaves_the_stream_as_it_was()
+  with_connection(function(reader, _, _, peer_writer)
+    check_kind(function() reader:wait_eof() end, "wait_eof")
+    peer_writer:send "later"
+    t.assertEquals(reader:read(10), "later")
+  end)
+end
+
 function TestCancelWhileParked:test_read()
   with_connection(function(reader, _, _, peer_writer)
     check_kind(function() reader:read(10) end, "read")

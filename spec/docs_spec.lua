@@ -203,9 +203,23 @@ local function __expect(expected, ...)
   local actual = table.concat(values, "  ")
   if actual ~= expected:gsub("  +", "  ") then error(("%q expected, got %q"):format(expected, actual), 2) end
 end ]]
+--- Stands in for a database where Debian's LuaSQL is not installed: every SELECT has two rows.
+local LUASQL = [[package.preload["luasql.sqlite3"] = function()
+  local connection = {}
+  function connection:execute(statement)
+    if not statement:find "^SELECT" then return 2.0 end
+    local left = { { name = "black", minutes = 4 }, { name = "green", minutes = 2 } }
+    return setmetatable({ fetch = function() return table.remove(left, 1) end }, { __index = self })
+  end
+  local environment = { connect = function() return connection end }
+  return { sqlite3 = function() return environment end }
+end ]]
+local HAS_LUASQL = package.searchpath("luasql.sqlite3", package.cpath) ~= nil
+
 local PROGRAM = EXPECT .. "local asyncio = require 'asyncio' asyncio.run(function() "
 
 local function run_program(source, name)
+  if source:find("luasql", 1, true) and not HAS_LUASQL then source = LUASQL .. source end
   local _, err, code = t.lua(source)
   if code ~= 0 then t.fail(("%s ends with %s: %s"):format(name, code, err)) end
 end

@@ -45,6 +45,8 @@ function TestReset:test_wakes_each_kind_of_read()
     function(reader) return reader:readuntil "xx" end,
     function(reader) return reader:readuntil { "xx", "y" } end,
     function(reader) return reader:lines()(reader) end,
+    function(reader) return reader:blocks()() end,
+    function(reader) return reader:peek() end,
   } do
     t.real(function()
       peers.bare(function(reader, _, peer)

@@ -163,6 +163,37 @@ function TestFed:test_a_filter_is_a_reader()
   end)
 end
 
+function TestFed:test_may_have_a_limit_of_time()
+  t.run(function()
+    local loop, reader = asyncio.get_running_loop(), asyncio.StreamReader { read_timeout = 600 }
+    loop:call_later(500, reader.feed, reader, "half a ")
+    local err = t.assert_raises(asyncio.TimeoutError, reader.readline, reader)
+    t.assertStrContains(err.message, "no byte came from StreamReader for 600 s")
+    t.assertTrue(loop:time() >= 1100 and loop:time() <= 1160, loop:time())
+    reader:feed "line\n"
+    t.assertEquals(reader:readline(), "half a line\n")
+  end)
+end
+
+function TestFed:test_may_be_copied()
+  t.run(function()
+    local source = asyncio.StreamReader(10)
+    local _, writer, peer_reader, peer_writer = asyncio.stream_pair { limit = 7 }
+    local copy = asyncio.create_task(asyncio.copy, source, writer)
+    local text = peers.text(5000)
+    asyncio.create_task(function()
+      for i = 1, #text, 17 do
+        if not source:feed(text:sub(i, i + 16)) then source:drain() end
+      end
+      source:feed_eof "broke"
+    end)
+    t.assertEquals(peer_reader:readexactly(5000), text)
+    t.assertStrContains(t.error_of(asyncio.await, copy), "broke")
+    writer:close()
+    peer_writer:close()
+  end)
+end
+
 TestEnd = {}
 
 function TestEnd:test_wakes_who_reads()

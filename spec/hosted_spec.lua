@@ -514,6 +514,14 @@ function TestBackend:test_timeout_is_nil_zero_or_until_the_next_timer()
   end, REAL)
 end
 
+function TestBackend:test_timeout_knows_nothing_of_a_limit_that_a_turn_had()
+  with_loop(function(loop)
+    local future = loop:run_in_executor(nil, function() require "asyncio".blocking_sleep(0.01) end)
+    while not future:done() do loop:run_once(30) end
+    t.assertNil(loop:backend_timeout())
+  end, REAL)
+end
+
 function TestBackend:test_timeout_is_0_while_a_stream_has_something_to_send()
   with_loop(function(loop)
     local server, writer

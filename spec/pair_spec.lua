@@ -145,6 +145,19 @@ function TestBackPressure:test_more_than_the_limit_comes_while_it_is_wanted()
   end, { limit = 10 })
 end
 
+function TestBackPressure:test_more_than_the_limit_comes_after_a_read_that_was_cancelled()
+  paired(function(_, writer, peer_reader)
+    writer:write(("x"):rep(500))
+    local reading = asyncio.create_task(peer_reader.readexactly, peer_reader, 1000)
+    t.until_blocked()
+    reading:cancel()
+    asyncio.wait { reading }
+    writer:write(("x"):rep(500))
+    asyncio.sleep(0)
+    t.assertEquals(#peer_reader:readexactly(1000), 1000)
+  end, { limit = 10 })
+end
+
 function TestBackPressure:test_pieces_small_and_large_arrive_in_their_order()
   paired(function(_, writer, peer_reader)
     local sent, got = {}, {}
@@ -195,6 +208,45 @@ function TestBackPressure:test_an_end_that_closes_takes_what_it_is_still_sent()
     writer:send(text)
     t.assertNil(peer_reader:read(1))
   end)
+end
+
+TestLimits = {}
+
+function TestLimits:test_a_read_that_gets_no_byte_is_told_so()
+  paired(function(reader, writer, _, peer_writer)
+    local loop = asyncio.get_running_loop()
+    asyncio.create_task(function()
+      for _ = 1, 5 do
+        peer_writer:send "x"
+        asyncio.sleep(9)
+      end
+    end)
+    local err = t.assert_raises(asyncio.TimeoutError, reader.readexactly, reader, 100)
+    t.assertStrContains(err.message, "no byte came from stream_pair for 10 s")
+    t.assertEquals(err.phase, "read")
+    t.assertTrue(loop:time() >= 46 and loop:time() <= 47.1, loop:time())
+    peer_writer:write "as before"
+    t.assertEquals(reader:readexactly(14), "xxxxxas before")
+    writer:send "and on"
+  end, { read_timeout = 10 })
+end
+
+function TestLimits:test_a_write_of_which_no_byte_is_taken_is_told_so()
+  paired(function(_, writer, peer_reader)
+    local loop, text = asyncio.get_running_loop(), ("x"):rep(1000)
+    asyncio.create_task(function()
+      for _ = 1, 5 do
+        peer_reader:read(20)
+        asyncio.sleep(50)
+      end
+    end)
+    writer:set_write_buffer_limits { high = 10 }
+    local err = t.assert_raises(asyncio.TimeoutError, writer.send, writer, text)
+    t.assertStrContains(err.message, "no byte was taken by stream_pair for 60 s")
+    t.assertTrue(loop:time() >= 260 and loop:time() <= 266, loop:time())
+    t.assertEquals(#peer_reader:readexactly(900), 900)
+    writer:drain()
+  end, { write_timeout = 60, limit = 10 })
 end
 
 TestEnds = {}

@@ -513,6 +513,124 @@ function TestLines:test_raises_for_a_line_over_the_limit_and_loses_nothing()
   end, { limit = 10 })
 end
 
+function TestLines:test_takes_another_separator()
+  fed_all("one\n1\r\n\r\ntwo\r\nlast\r", function(reader)
+    local lines = {}
+    for line in reader:lines "\r\n" do lines[#lines + 1] = line end
+    t.assertEquals(lines, { "one\n1", "", "two", "last\r" })
+  end)
+end
+
+function TestLines:test_takes_any_string_as_separator()
+  for _, separator in ipairs { "\0", "<end>", "%.", "aab" } do
+    fed_all("1" .. separator .. "2" .. separator .. separator .. "3", function(reader)
+      local lines = {}
+      for line in reader:lines(separator) do lines[#lines + 1] = line end
+      t.assertEquals(lines, { "1", "2", "", "3" }, separator)
+    end)
+  end
+end
+
+function TestLines:test_takes_a_separator_that_comes_in_pieces()
+  fed("", function(reader, peer)
+    local task, next_line = trickle(peer, "one<end>two<e<end>"), reader:lines "<end>"
+    t.assertEquals(next_line(), "one")
+    t.assertEquals(next_line(), "two<e")
+    asyncio.await(task)
+  end)
+end
+
+function TestLines:test_with_a_separator_of_several_bytes_pass_the_limit_exactly_and_lose_nothing_over_it()
+  fed_all(("x"):rep(10) .. "\r\n" .. ("y"):rep(11) .. "\r\n", function(reader)
+    local next_line = reader:lines "\r\n"
+    t.assertEquals(next_line(), ("x"):rep(10))
+    for _ = 1, 2 do t.assert_raises(asyncio.LimitOverrunError, next_line) end
+    t.assertEquals(reader:readexactly(11), ("y"):rep(11))
+    t.assertEquals(next_line(), "")
+    t.assertNil(next_line())
+  end, { limit = 10 })
+end
+
+function TestLines:test_refuses_what_is_no_separator()
+  fed("", function(reader)
+    t.assertErrorMsgContains("string expected, got number; blocks(n) gives pieces", reader.lines, reader, 80)
+    t.assertErrorMsgContains("a separator that isn't empty expected", reader.lines, reader, "")
+    for _, wrong in ipairs { {}, { "\n" }, false, print } do
+      t.assertErrorMsgContains("string expected, got", reader.lines, reader, wrong)
+    end
+  end)
+end
+
+TestBlocks = {}
+
+function TestBlocks:test_gives_what_comes_as_it_comes()
+  fed("one", function(reader, peer)
+    local next_piece = reader:blocks()
+    t.assertEquals(next_piece(), "one")
+    local task = asyncio.create_task(next_piece)
+    t.until_blocked()
+    t.assertFalse(task:done())
+    peer:send "two"
+    t.assertEquals(asyncio.await(task), "two")
+    peer:shutdown "send"
+    for _ = 1, 2 do t.assertEquals(table.pack(next_piece()), { nil, n = 1 }) end
+  end)
+end
+
+function TestBlocks:test_has_pieces_of_at_most_n_bytes()
+  fed_all("hello world", function(reader)
+    local pieces = {}
+    for piece in reader:blocks(4) do pieces[#pieces + 1] = piece end
+    t.assertEquals(pieces, { "hell", "o wo", "rld" })
+  end)
+end
+
+function TestBlocks:test_gives_all_of_a_long_message_in_pieces_of_up_to_65536_bytes()
+  local text = peers.text(t.count(3000000))
+  t.real(function()
+    peers.pair(function(reader, _, _, peer_writer)
+      local pieces = {}
+      peer_writer:write(text)
+      peer_writer:write_eof()
+      for piece in reader:blocks() do
+        t.assertTrue(#piece >= 1 and #piece <= 65536)
+        pieces[#pieces + 1] = piece
+      end
+      t.assertTrue(table.concat(pieces) == text)
+    end, { near = { limit = 100 } })
+  end)
+end
+
+function TestBlocks:test_can_be_left_and_its_function_stored()
+  fed_all("one\ntwo and more", function(reader)
+    local next_piece = reader:blocks(3)
+    t.assertEquals(next_piece(), "one")
+    t.assertEquals(reader:readline(), "\n")
+    t.assertEquals(next_piece(reader, "x", 99), "two")
+    for piece in reader:blocks(100) do t.assertEquals(piece, " and more") end
+  end)
+end
+
+function TestBlocks:test_waits_under_its_own_name()
+  fed("", function(reader, peer)
+    local task = asyncio.create_task(reader:blocks())
+    t.until_blocked()
+    t.assertStrContains(tostring(task), "blocks")
+    peer:shutdown "send"
+    asyncio.await(task)
+  end)
+end
+
+function TestBlocks:test_refuses_what_is_no_size()
+  fed("", function(reader)
+    for _, wrong in ipairs { 0, -1 } do
+      t.assertErrorMsgContains("a positive count expected", reader.blocks, reader, wrong)
+    end
+    t.assertErrorMsgContains("number expected, got string", reader.blocks, reader, "5")
+    t.assertErrorMsgContains("integer", reader.blocks, reader, 1.5)
+  end)
+end
+
 TestAtEof = {}
 
 function TestAtEof:test_holds_only_once_all_has_been_read()
@@ -537,6 +655,8 @@ local WAYS = {
   readuntil = function(reader) return reader:readuntil "\r\n" end,
   several = function(reader) return reader:readuntil { "\n", ";" } end,
   lines = function(reader) return reader:lines()() end,
+  crlf = function(reader) return reader:lines "\r\n"() end,
+  peek = function(reader) return reader:peek(100, 6) end,
   all = function(reader) return reader:read(-1) end,
 }
 
@@ -624,6 +744,8 @@ function TestTwoReaders:test_the_second_gets_a_busy_error_that_names_the_first()
     function(reader) return reader:readexactly(1) end,
     function(reader) return reader:readuntil ";" end,
     function(reader) return reader:lines()() end,
+    function(reader) return reader:blocks()() end,
+    function(reader) return reader:peek() end,
   }
   for _, way in ipairs(second) do
     fed("", function(reader, peer)
@@ -798,6 +920,7 @@ local READS = {
   readexactly = function(reader) return reader:readexactly(2) end,
   read = function(reader) return reader:read(2) end,
   lines = function(reader) return reader:lines()() end,
+  blocks = function(reader) return reader:blocks(2)() end,
 }
 
 function TestBudget:test_buffered_input_does_not_starve_the_others()

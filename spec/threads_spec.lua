@@ -508,6 +508,12 @@ function TestWorker:test_has_what_can_be_sent_of_the_preloaded_modules()
   end)
 end
 
+function TestWorker:test_finds_functions_of_parts_that_a_module_loads_when_they_are_used()
+  t.real(function()
+    t.assertEquals(asyncio.to_thread(asyncio.run, asyncio.race, function() return "won" end), "won")
+  end)
+end
+
 function TestWorker:test_calls_functions_of_modules_by_name()
   t.real(function()
     local pool <close> = asyncio.ThreadPoolExecutor(1)

@@ -806,4 +806,102 @@ function TestMoveOnAfter:test_with_a_wrong_argument_is_an_argument_error()
   end)
 end
 
+-- extend
+
+function TestReschedule:test_extend_gives_so_much_more_time()
+  t.run(function()
+    local began = now()
+    local err = t.assert_raises(asyncio.TimeoutError, within, 1, function(scope)
+      scope:extend(2)
+      scope:extend(0)
+      t.assertEquals(scope:when(), began + 3)
+      sleep_long()
+    end)
+    t.assertEquals(now(), began + 3)
+    t.assertStrContains(err.message, "the time is up after 3 s")
+  end)
+end
+
+function TestReschedule:test_extend_by_another_task()
+  t.run(function()
+    within(1, function(scope)
+      asyncio.get_running_loop():call_later(0.5, scope.extend, scope, 10)
+      asyncio.sleep(5)
+    end)
+  end)
+end
+
+function TestReschedule:test_extend_without_a_deadline_raises_InvalidStateError()
+  t.run(function()
+    within(nil, function(scope)
+      local err = t.assert_raises(asyncio.InvalidStateError, scope.extend, scope, 1)
+      t.assertStrContains(err.message, "has no deadline")
+    end)
+  end)
+end
+
+function TestReschedule:test_extend_after_it_expired_or_ended_raises_InvalidStateError()
+  t.run(function()
+    local scope
+    within(0.001, function(s)
+      scope = s
+      pcall(sleep_long)
+      t.assertStrContains(t.assert_raises(asyncio.InvalidStateError, s.extend, s, 1).message, "has expired")
+    end)
+    t.assertStrContains(t.assert_raises(asyncio.InvalidStateError, scope.extend, scope, 1).message, "has ended")
+  end)
+end
+
+-- What a TimeoutError says: after how long, and where the limit was made
+
+TestTimeoutWords = {}
+
+--- Fails unless fn raises a TimeoutError after so many seconds, of a limit that was made by `what` in the line of fn.
+local function assert_tells(seconds, what, fn)
+  local err = t.assert_raises(asyncio.TimeoutError, fn)
+  local line = debug.getinfo(fn, "S").linedefined
+  t.assertStrContains(err.message, ("%s s (%s at %s:%d)"):format(seconds, what, "spec/timeout_spec.lua", line))
+end
+
+function TestTimeoutWords:test_every_limit_tells()
+  t.run(function()
+    assert_tells(2, "timeout", function() local _ <close> = asyncio.timeout(2) sleep_long() end)
+    assert_tells(0, "timeout", function() local _ <close> = asyncio.timeout(-1) sleep_long() end)
+    assert_tells(3, "timeout", function() local _ <close> = asyncio.timeout_at(now() + 3) sleep_long() end)
+    assert_tells(0.5, "wait_for", function() asyncio.wait_for(sleep_long, 0.5) end)
+    assert_tells(1, "wait_for", function() asyncio.wait_for(asyncio.create_task(sleep_long), 1) end)
+    local opts, create = { timeout = 1 }, coroutine.create
+    assert_tells(2, "wait_for", function() asyncio.await(create(function() asyncio.wait_for(sleep_long, 2) end)) end)
+    assert_tells(1, "as_completed", function() for _ in asyncio.as_completed({ sleep_long }, opts) do break end end)
+    for _, task in ipairs(asyncio.all_tasks()) do
+      if task ~= asyncio.current_task() then task:stop() end
+    end
+  end)
+end
+
+function TestTimeoutWords:test_one_that_was_moved_tells_the_whole_time()
+  t.run(function()
+    local err = t.assert_raises(asyncio.TimeoutError, within, 1, function(scope)
+      asyncio.sleep(0.5)
+      scope:reschedule(now() + 2)
+      sleep_long()
+    end)
+    t.assertStrContains(err.message, "after 2.5 s")
+  end)
+end
+
+function TestTimeoutWords:test_one_that_expires_while_its_task_is_ready_tells()
+  t.run(function()
+    local future = asyncio.get_running_loop():create_future()
+    asyncio.get_running_loop():call_later(1, future.set_result, future)
+    local err = t.assert_raises(asyncio.TimeoutError, function()
+      asyncio.wait_for(function()
+        asyncio.await(future)
+        sleep_long()
+      end, 1)
+    end)
+    t.assertStrContains(err.message, "the time is up after 1 s (wait_for at spec/timeout_spec.lua:")
+  end)
+end
+
 t.finish()

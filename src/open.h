@@ -15,6 +15,7 @@ void asy_open_argument(lua_State *L); /* core/argument.c */
 void asy_open_options(lua_State *L); /* core/optionsclass.c */
 void asy_open_trace(lua_State *L); /* core/trace.c */
 void asy_open_words(lua_State *L); /* core/words.c */
+void asy_open_kind(lua_State *L); /* core/kind.c */
 
 void asy_open_codec(lua_State *L); /* thread/codec.c */
 
@@ -31,6 +32,7 @@ void asy_open_coro(lua_State *L); /* core/coro.c */
 void asy_open_await(lua_State *L); /* core/await.c */
 void asy_open_ring(lua_State *L); /* core/ring.c */
 void asy_open_several(lua_State *L); /* core/several.c */
+void asy_open_stop(lua_State *L); /* core/stop.c */
 void asy_open_completed(lua_State *L); /* core/completed.c */
 
 void asy_open_lock(lua_State *L); /* sync/lock.c */
@@ -44,6 +46,7 @@ void asy_open_address(lua_State *L); /* net/address.c */
 void asy_open_resolve(lua_State *L); /* net/resolve.c */
 void asy_open_stream(lua_State *L); /* net/life.c */
 void asy_open_peer(lua_State *L); /* net/peer.c */
+void asy_open_socket(lua_State *L); /* net/socket.c */
 void asy_open_reader(lua_State *L); /* net/reader.c */
 void asy_open_writer(lua_State *L); /* net/writer.c */
 void asy_open_copy(lua_State *L); /* net/copy.c */
@@ -54,7 +57,6 @@ void asy_open_pair(lua_State *L); /* net/pair.c */
 void asy_open_standard(lua_State *L); /* os/standard.c */
 
 void asy_open_handler(lua_State *L); /* net/handler.c */
-void asy_open_shutdown(lua_State *L); /* net/shutdown.c */
 void asy_open_server(lua_State *L); /* net/server.c */
 
 void asy_open_poll(lua_State *L); /* os/descriptor.c */

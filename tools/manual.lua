@@ -66,15 +66,19 @@ local function read_sources(files)
   return known, modules
 end
 
---- The groups of init.lua's table: { title, name, name, ... }.
+--- The groups of init.lua's tables: { title, name, name, ... }. What is loaded later has the titles of the others.
 local function public_groups()
-  local groups = {}
+  local groups, by_title, group = {}, {}, nil
   for line in io.lines "lua/asyncio/init.lua" do
     local title, name = line:match "^  %-%- (.*)", line:match "^  ([%w_]+) = "
     if title then
-      groups[#groups + 1] = { title }
-    elseif name and groups[1] then
-      table.insert(groups[#groups], name)
+      group = by_title[title]
+      if not group then
+        group = { title }
+        groups[#groups + 1], by_title[title] = group, group
+      end
+    elseif name and group then
+      table.insert(group, name)
     end
   end
   return groups

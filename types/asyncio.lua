@@ -91,6 +91,15 @@ function asyncio.await(x) end
 ---@return T ...
 function asyncio.sleep(delay, ...) end
 
+---The running loop's clock, in seconds.
+---@return number
+function asyncio.time() end
+
+---What of this library a value is: "Task", "LifoQueue", an error's class; nil for everything else.
+---@param x any
+---@return string?
+function asyncio.type(x) end
+
 ---Whether something is a Future or a Task.
 ---@param x any
 ---@return boolean
@@ -119,6 +128,23 @@ function asyncio.all_tasks(loop) end
 ---@param ... asyncio.Awaitable | function
 ---@return any ...
 function asyncio.gather(...) end
+
+---Runs several at once until the first has a result, and returns that; the others are cancelled and waited
+---for. All fail: ExceptionGroup. Also `race{a, b}`.
+---@param ... asyncio.Awaitable | function
+---@return any ...
+function asyncio.race(...) end
+
+---@class asyncio.MapOptions
+---@field max_concurrent? integer how many calls may be under way at a time
+
+---Calls a function with each value of a list and its place, all at once or so many at a time: a list of their
+---first results, in order, with `n`. The first failure cancels the others.
+---@param fn fun(value: any, i: integer): any
+---@param list table
+---@param opts? asyncio.MapOptions
+---@return table
+function asyncio.map(fn, list, opts) end
 
 ---@class asyncio.WaitOptions
 ---@field timeout? number
@@ -229,66 +255,128 @@ function asyncio.PriorityQueue(maxsize) end
 
 ---@class asyncio.ConnectOptions
 ---@field limit? integer bytes that a separator is looked for in (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
+---@field connect_timeout? number seconds for the lookup and connecting
 ---@field family? "inet" | "inet6" | "any"
 ---@field local_addr? { host: string, port?: integer }
 ---@field happy_eyeballs_delay? number (0.25)
 ---@field nodelay? boolean (true)
----@field keepalive? boolean (false)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
 
----Connects to a TCP server.
+---@class asyncio.ConnectByNameOptions
+---@field host? string
+---@field port? integer
+---@field fd? integer a connected socket that was made elsewhere, in place of host and port
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field connect_timeout? number
+---@field family? "inet" | "inet6" | "any"
+---@field local_addr? { host: string, port?: integer }
+---@field happy_eyeballs_delay? number (0.25)
+---@field nodelay? boolean (true)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
+
+---Connects to a TCP server, or takes a connected socket.
 ---@param host string a name or a number
 ---@param port integer
 ---@param opts? asyncio.ConnectOptions
+---@overload fun(arguments: asyncio.ConnectByNameOptions): asyncio.StreamReader, asyncio.StreamWriter
 ---@return asyncio.StreamReader
 ---@return asyncio.StreamWriter
 function asyncio.open_connection(host, port, opts) end
 
 ---@class asyncio.ServerOptions
 ---@field limit? integer (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
 ---@field family? "inet" | "inet6" | "any"
 ---@field backlog? integer (128)
 ---@field reuse_address? boolean (true)
 ---@field reuse_port? boolean (false)
 ---@field nodelay? boolean (true)
----@field keepalive? boolean (false)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
----@field max_connections? integer at so many accepting pauses until one has ended (no limit)
----@field stop_grace? number seconds for the shutdown that a cancellation makes; 0: it aborts (0)
+
+---@class asyncio.ServeByNameOptions
+---@field host? string | string[] nil: every address of this machine
+---@field port? integer
+---@field fd? integer a socket that listens already, in place of host and port
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field family? "inet" | "inet6" | "any"
+---@field backlog? integer (128)
+---@field reuse_address? boolean (true)
+---@field reuse_port? boolean (false)
+---@field nodelay? boolean (true)
+---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
+---@field start_serving? boolean (true)
+---@field close_timeout? number (30)
 
 ---Starts a TCP server: the handler runs as a task for each connection.
 ---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 ---@param host? string | string[] nil: every address of this machine
 ---@param port integer 0: any that is free, see `Server:sockets`
 ---@param opts? asyncio.ServerOptions
+---@overload fun(handler: function, arguments: asyncio.ServeByNameOptions): asyncio.Server
 ---@return asyncio.Server
 function asyncio.start_server(handler, host, port, opts) end
 
+---@class asyncio.UnixConnectOptions
+---@field limit? integer (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
+---@field connect_timeout? number seconds that the server's backlog may stay full
+
+---@class asyncio.UnixConnectByNameOptions
+---@field path? string
+---@field fd? integer a connected unix socket that was made elsewhere, in place of the path
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field connect_timeout? number
+
 ---Connects to a server's unix socket. While the server's backlog is full it waits.
 ---@param path string on Linux one that begins with a zero byte is an abstract name
----@param opts? { limit?: integer }
+---@param opts? asyncio.UnixConnectOptions
+---@overload fun(arguments: asyncio.UnixConnectByNameOptions): asyncio.StreamReader, asyncio.StreamWriter
 ---@return asyncio.StreamReader
 ---@return asyncio.StreamWriter
 function asyncio.open_unix_connection(path, opts) end
 
 ---@class asyncio.UnixServerOptions
 ---@field limit? integer (65536)
+---@field read_timeout? number seconds that a call may wait without a byte's coming
+---@field write_timeout? number seconds that a call may wait without a byte's being taken
 ---@field backlog? integer (128)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
----@field max_connections? integer at so many accepting pauses until one has ended (no limit)
----@field stop_grace? number seconds for the shutdown that a cancellation makes; 0: it aborts (0)
 ---@field cleanup_socket? boolean closing the server removes the file (true)
+
+---@class asyncio.UnixServeByNameOptions
+---@field path? string
+---@field fd? integer a socket that listens already, in place of the path
+---@field limit? integer (65536)
+---@field read_timeout? number
+---@field write_timeout? number
+---@field backlog? integer (128)
+---@field start_serving? boolean (true)
+---@field close_timeout? number (30)
+---@field cleanup_socket? boolean (true)
 
 ---Starts a server on a unix socket. The file of a server that is gone is replaced.
 ---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 ---@param path string on Linux one that begins with a zero byte is an abstract name
 ---@param opts? asyncio.UnixServerOptions
+---@overload fun(handler: function, arguments: asyncio.UnixServeByNameOptions): asyncio.Server
 ---@return asyncio.Server
 function asyncio.start_unix_server(handler, path, opts) end
 
 ---Two ends of a connection in memory: what is written to one is read from the other.
----@param opts? { limit?: integer } of both ends (65536)
+---@param opts? { limit?: integer, read_timeout?: number, write_timeout?: number } of both ends
 ---@return asyncio.StreamReader one end's
 ---@return asyncio.StreamWriter
 ---@return asyncio.StreamReader the other's
@@ -296,7 +384,7 @@ function asyncio.start_unix_server(handler, path, opts) end
 function asyncio.stream_pair(opts) end
 
 ---A reader of what `feed` puts in. Needs a running loop, and no task.
----@param limit? integer | { limit?: integer } of a line, in bytes (65536)
+---@param limit? integer | { limit?: integer, read_timeout?: number } of a line, in bytes (65536)
 ---@return asyncio.StreamReader
 function asyncio.StreamReader(limit) end
 
@@ -665,6 +753,10 @@ function Task:get_name() end
 ---@param name string
 function Task:set_name(name) end
 
+---Cancels it if it hasn't ended, and waits until it has; raises its own error, unless somebody has looked at
+---it. Leaving a block whose `<close>` variable it is does so, too.
+function Task:stop() end
+
 ---Its coroutine, which is no other task's; after the end nil, unless it was asked for before.
 ---@return thread?
 function Task:get_coro() end
@@ -677,6 +769,12 @@ local TaskGroup = {}
 ---@return asyncio.Task
 function TaskGroup:create_task(fn, ...) end
 
+---Starts a task in the group, and waits until it calls its first argument: returns what it gives to that.
+---@param fn asyncio.Startable
+---@param ... any
+---@return any ...
+function TaskGroup:start(fn, ...) end
+
 function TaskGroup:cancel() end
 
 ---@class asyncio.Timeout
@@ -687,6 +785,10 @@ function Timeout:when() end
 
 ---@param when? number
 function Timeout:reschedule(when) end
+
+---It expires so many seconds later.
+---@param seconds number
+function Timeout:extend(seconds) end
 
 ---@return boolean
 function Timeout:expired() end
@@ -830,11 +932,26 @@ function StreamReader:readexactly(n) end
 function StreamReader:readuntil(sep) end
 
 ---The lines, without their newlines.
+---@param separator? string ("\n")
 ---@return fun(): string?
-function StreamReader:lines() end
+function StreamReader:lines(separator) end
+
+---What comes, in pieces of up to n bytes.
+---@param n? integer (65536)
+---@return fun(): string?
+function StreamReader:blocks(n) end
+
+---Up to n of the next bytes, which stay; waits for `least`, or the end: nil where nothing is left.
+---@param n? integer (1)
+---@param least? integer (1)
+---@return string?
+function StreamReader:peek(n, least) end
 
 ---@return boolean
 function StreamReader:at_eof() end
+
+---Waits until the peer has ended or the connection broke, or this side was closed; reads nothing.
+function StreamReader:wait_eof() end
 
 ---Gives it bytes to read; only of a reader that `asyncio.StreamReader` has made.
 ---@param data string
@@ -881,22 +998,13 @@ function StreamWriter:is_closing() end
 
 function StreamWriter:abort() end
 
----@param name "peername" | "sockname" | "socket"
+---@param name "peername" | "sockname" | "peercred" | "socket"
 ---@param default? any
 ---@return any
 function StreamWriter:get_extra_info(name, default) end
 
 ---@param marks { high?: integer, low?: integer }
 function StreamWriter:set_write_buffer_limits(marks) end
-
----@class asyncio.ServerStats
----@field connections integer how many there are
----@field accepted integer how many have come
----@field failed integer of how many the handler failed
----@field reset integer of how many the handler lost its peer
----@field cut integer of how many a shutdown met the handler in the middle of a message
----@field aborted integer how many were ended by force
----@field paused boolean whether accepting pauses now
 
 ---@class asyncio.Server
 local Server = {}
@@ -913,20 +1021,14 @@ function Server:abort_clients() end
 
 function Server:wait_closed() end
 
----Accepts no more, lets each handler send the answer that it owes, and ends. A reader comes to its end
----once what has come is read; what is left after the grace is aborted.
----@param grace? number seconds (30)
----@return integer aborted how many connections
-function Server:shutdown(grace) end
-
 ---@return boolean
 function Server:is_serving() end
 
 ---@return asyncio.Address[]
 function Server:sockets() end
 
----What has become of its connections.
----@return asyncio.ServerStats
+---What has become of its connections; `reset`: of how many the handler lost its peer.
+---@return { connections: integer, accepted: integer, failed: integer, reset: integer }
 function Server:stats() end
 
 ---A drop-in for the standard `coroutine` table, in whose coroutines an await suspends the task.

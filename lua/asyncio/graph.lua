@@ -29,7 +29,7 @@ local function inspect(task, by_number)
     for _, part in ipairs(several and listed(awaited) or { awaited }) do
       if not part:done() then pending[#pending + 1] = part end
     end
-    return several and "waits for several" or "awaits", pending
+    return kind == "stop" and "stops" or several and "waits for several" or "awaits", pending
   end
   local holder = owner and by_number[owner]
   if holder then return ("waits (%s, which '%s' holds)"):format(kind, holder:get_name()), { holder } end

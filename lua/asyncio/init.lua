@@ -47,6 +47,7 @@ local asyncio = {
   -- awaiting
   await = core.await,
   sleep = core.sleep,
+  time = core.time,
   isfuture = core.isfuture,
 
   -- tasks
@@ -105,6 +106,7 @@ local asyncio = {
 
   -- errors
   isinstance = core.isinstance,
+  type = core.type,
   pcall = core.pcall,
   xpcall = core.xpcall,
   traceback = core.traceback,
@@ -116,4 +118,23 @@ end
 
 asyncio.coroutine = require "asyncio.coroutine"
 
-return asyncio
+-- What few programs use is loaded when it is first used.
+local LATER = {
+  -- tasks
+  race = "asyncio.racing",
+  map = "asyncio.racing",
+}
+
+local function load_part(module, name)
+  local part = LATER[name] and require(LATER[name])[name]
+  if part then rawset(module, name, part) end
+  return part
+end
+
+return setmetatable(asyncio, {
+  __index = load_part,
+  __pairs = function(module)
+    for name in pairs(LATER) do load_part(module, name) end
+    return next, module
+  end,
+})

@@ -88,9 +88,17 @@ local function cancel_children(group)
   if failure then error(failure, 0) end
 end
 
-local function on_done(group, task)
+local function remove(group, task)
   group.tasks[task] = nil
   group.n = group.n - 1
+end
+
+local function tell_if_idle(group)
+  if group.n == 0 and group.idle and not group.idle:done() then group.idle:set_result() end
+end
+
+local function on_done(group, task)
+  remove(group, task)
   if group.closed then return end -- nobody will raise its error: it is left to be reported
   if not task:cancelled() then
     local err, failed = task:exception()
@@ -108,14 +116,29 @@ local function on_done(group, task)
       end
     end
   end
-  if group.n == 0 and group.idle and not group.idle:done() then group.idle:set_result() end
+  tell_if_idle(group)
 end
 
 -- What may fail comes first: a task that is counted is told of.
-local function adopt(group, task)
+local function adopt(group, task, ended, prepare)
+  if prepare then prepare() end
   group.tasks[task] = group.started + 1
-  task:_on_done(function() on_done(group, task) end)
+  task:_on_done(function() ended(group, task) end)
   group.started, group.n = group.started + 1, group.n + 1
+end
+
+local function check_open(group)
+  if group.closed then error(core.InvalidStateError "the task group has ended", 3) end
+  if group.aborting then error(core.InvalidStateError "the task group is being cancelled", 3) end
+end
+
+-- No task without its group: memory may run out, and a finaliser cancel the group meanwhile.
+local function adopt_or_cancel(group, task, ended, prepare)
+  local ok, err = pcall(adopt, group, task, ended, prepare)
+  if ok and not group.aborting then return end
+  task:cancel()
+  if ok then error(core.InvalidStateError "the task group is being cancelled", 3) end
+  error(err, 0)
 end
 
 --- Starts a task in the group.
@@ -125,14 +148,41 @@ end
 -- @treturn Task
 function TaskGroup:create_task(fn, ...)
   check_self(self, TaskGroup, "create_task")
-  if self.closed then error(core.InvalidStateError "the task group has ended", 2) end
-  if self.aborting then error(core.InvalidStateError "the task group is being cancelled", 2) end
+  check_open(self)
   local task = core.create_task(fn, ...)
-  local ok, err = pcall(adopt, self, task)
-  if ok and not self.aborting then return task end
-  task:cancel() -- out of memory: no task without its group; or a finaliser cancelled the group meanwhile
-  if ok then error(core.InvalidStateError "the task group is being cancelled", 2) end
-  error(err, 0)
+  adopt_or_cancel(self, task, on_done)
+  return task
+end
+
+local start -- loaded when it is first used
+
+local function given(...) return ... end
+
+--- Starts a task in the group, and waits until it says that it is ready.
+-- `fn` gets a function as its first argument, before the others: with what it passes to that, `start`
+-- returns, and the task goes on in the group. An error that it raises before goes to the caller of `start`
+-- alone, and the group goes on; one that ends without a word is an Error. Cancelling who waits here cancels
+-- the task, and is raised when that has ended. Cancelling the group cancels also what hasn't started yet. A
+-- second call of the function raises InvalidStateError. Also `group:start{fn, args…, name=}`.
+-- @param fn as for `asyncio.create_task`
+-- @param ... its further arguments
+-- @return what it gives to `started`
+-- @usage
+-- local function serve(started, name)
+--   asyncio.sleep(1) -- opens what it needs
+--   started(name .. " is ready")
+--   asyncio.sleep(3600)
+-- end
+-- local group <close> = asyncio.TaskGroup()
+-- print(group:start(serve, "the tap")) --> the tap is ready
+-- group:cancel()
+function TaskGroup:start(fn, ...)
+  check_self(self, TaskGroup, "start")
+  check_open(self)
+  start = start or require "asyncio.starting" {
+    adopt = adopt_or_cancel, on_done = on_done, remove = remove, tell_if_idle = tell_if_idle,
+  }
+  return given(start(self, fn, ...)) -- no tail call: errors of arguments tell of this function
 end
 
 --- Cancels the tasks of the group; the body goes on, and may start no more.

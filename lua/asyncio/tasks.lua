@@ -51,8 +51,8 @@ local AS_COMPLETED_OPTIONS = check.options { "as_completed", 2, { "timeout", "ti
 
 local OPTIONS_APART = "option '%s' in the list: write %s({t}, {%s})"
 
---- The same for a list; nothing is started when one of them is wrong. all: all of them must end.
-local function ensure_futures(list, n, name, from, all)
+-- The same for a list; nothing is started when one of them is wrong. all: all of them must end.
+function tasks.ensure_futures(list, n, name, from, all)
   local plain = core.start_all(list, n, all)
   if plain then return plain end
   local function fail(i, expected)
@@ -80,6 +80,8 @@ local function ensure_futures(list, n, name, from, all)
   end
   return futures
 end
+
+local ensure_futures = tasks.ensure_futures
 
 local function plain_table(x) return type(x) == "table" and getmetatable(x) == nil end
 

@@ -111,16 +111,43 @@ function Timeout:when()
   return self.deadline
 end
 
+local function check_open(scope)
+  if not scope.closed and not scope.request then return end
+  local how = scope.closed and "ended" or "expired"
+  error(core.InvalidStateError("cannot change a timeout that has " .. how), 3)
+end
+
 --- Changes when it will expire. Raises InvalidStateError once it has expired or ended.
 -- @tparam ?number when seconds, as of `Loop:time`; nil: never
 function Timeout:reschedule(when)
   check.self(self, Timeout, "reschedule")
   check.seconds(when, 1, "reschedule")
-  if self.closed or self.request then
-    error(core.InvalidStateError("cannot change a timeout that has "
-      .. (self.closed and "ended" or "expired")), 2)
-  end
+  check_open(self)
   self.deadline = when
+  arm(self)
+end
+
+--- Gives it more time: it expires so much later than it would have.
+-- Raises InvalidStateError once it has expired or ended, and when it has no deadline.
+-- @tparam number seconds 0 or more; `reschedule` makes it earlier
+-- @usage
+-- local limit <close> = asyncio.timeout(2)
+-- asyncio.sleep(1)
+-- limit:extend(3) -- it got interesting
+-- asyncio.sleep(3)
+-- print(limit:expired()) --> false
+function Timeout:extend(seconds)
+  check.self(self, Timeout, "extend")
+  local is_number = type(seconds) == "number" and seconds == seconds
+  if not is_number then check.fail(1, "extend", "number of seconds, 0 or more,", seconds) end
+  if seconds < 0 then
+    check.error(1, "extend", ("number of seconds, 0 or more, expected, got %g"):format(seconds))
+  end
+  check_open(self)
+  if not self.deadline then
+    error(core.InvalidStateError "the timeout has no deadline: reschedule(when) sets one", 2)
+  end
+  self.deadline = self.deadline + seconds
   arm(self)
 end
 

@@ -200,6 +200,32 @@ bool asy_cancel_tell(lua_State *L, Task *t) {
   return t->phase == TASK_PARKED && t->kind->abort(L, t) == ASY_DETACHED;
 }
 
+/* Whether it has a request that isn't some block's in it, and that it hasn't got yet. */
+static bool is_to_end(lua_State *L, Task *t) {
+  bool found = false;
+  int top = lua_gettop(L);
+  luaL_checkstack(L, 5, NULL);
+  asy_task_push(L, t);
+  asy_future_extras(L, -1, true);
+  lua_getfield(L, -1, "requests");
+  for (uint32_t i = 1; i <= t->requests && !found; i++, lua_settop(L, top + 3)) {
+    lua_rawgeti(L, top + 3, i);
+    found = lua_getfield(L, -1, "scope") == LUA_TNIL;
+  }
+  lua_settop(L, top);
+  return found;
+}
+
+void asy_cancel_ask(lua_State *L, Task *t) {
+  Runtime *rt = t->loop->rt;
+  if ((t->requests && is_to_end(L, t)) || list_linked(&t->todo)) return;
+  Walk walk = {.rt = rt, .number = ++rt->last_walk};
+  list_init(&walk.todo);
+  list_append(&walk.todo, &t->todo);
+  luaL_checkstack(L, 20, NULL);
+  if (go_on(L, &walk)) lua_error(L);
+}
+
 /* stack: ..., task, request → ..., task; queues the request and delivers it */
 static void request(lua_State *L, Task *t, int msg, bool own) {
   if (!queue_request(L, t)) return;

@@ -15,6 +15,9 @@ void asy_cancel_take(lua_State *L, Task *t);
 ** Never raises. */
 bool asy_cancel_tell(lua_State *L, Task *t);
 
+/* A request to a task that hasn't ended, as if one that awaits it were cancelled: none where one is on its way. */
+void asy_cancel_ask(lua_State *L, Task *t);
+
 /* It lets go of what it waits for, which is not told; whether it is let go. */
 bool asy_cancel_drop(lua_State *L, Task *t);
 

@@ -70,6 +70,8 @@ static int loop_backend_fd(lua_State *L) {
 /* How long libuv would wait, ms; -1: without limit. */
 static int poll_limit(Loop *loop) {
   if (has_work(loop)) return 0;
+  uv_timer_stop(&loop->tick); /* it bounded an earlier poll; the next one sets it again */
+  loop->tick_at = TIMER_NEVER;
   uv_update_time(&loop->uv);
   int ms = uv_backend_timeout(&loop->uv);
   if (ms) return ms;

@@ -133,6 +133,7 @@ typedef struct Loop {
   bool sited;        /* what is opened notes where, as in debug mode (testing.c) */
   ListNode idle;     /* Waiters: for every task to be blocked (testing.c) */
   struct Watches *watches; /* descriptors of other libraries (descriptor.c), or NULL */
+  struct Ends *ends;       /* streams whose end is waited for (eof.c), or NULL */
   Ready *on_interrupt;    /* runs after `interrupted` was set (signal.c) */
   atomic_int interrupted; /* set by the SIGINT handler */
 } Loop;

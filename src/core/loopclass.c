@@ -74,6 +74,18 @@ static int loop_time(lua_State *L) {
   return 1;
 }
 
+/// The running loop's clock; raises where no loop runs.
+// @function time
+// @treturn number seconds since some moment
+// @usage
+// local began = asyncio.time()
+// asyncio.sleep(1.5)
+// print(asyncio.time() - began) --> 1.5
+static int running_time(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)loop_now(asy_running(L, ASY_RUNTIME(L))) / NS_PER_S);
+  return 1;
+}
+
 /// Switches debug mode.
 // @function Loop:set_debug
 // @tparam boolean on
@@ -205,6 +217,7 @@ static const luaL_Reg functions[] = {{"new_event_loop", asy_loop_new},
                                      {"get_event_loop", loop_get_event_loop},
                                      {"in_run", loop_in_run},
                                      {"libuv_version", loop_libuv_version},
+                                     {"time", running_time},
                                      {NULL, NULL}};
 
 /* stack: module */

@@ -140,6 +140,7 @@ static const char *push_expected(lua_State *L, const OptSpec *s) {
   case OPT_OBJECT: return lua_pushstring(L, s->choices);
   case OPT_TABLE: return lua_pushliteral(L, "table");
   case OPT_ARRAY: return lua_pushliteral(L, "list");
+  case OPT_SWITCH: return lua_pushliteral(L, "boolean or table");
   default: return lua_pushliteral(L, "value");
   }
 }
@@ -191,6 +192,7 @@ static bool fits(lua_State *L, int idx, const OptSpec *s) {
   case OPT_OBJECT: return asy_test(L, asy_runtime(L), idx, s->object) != NULL;
   case OPT_TABLE:
   case OPT_ARRAY: return lua_istable(L, idx);
+  case OPT_SWITCH: return lua_isboolean(L, idx) || lua_istable(L, idx);
   default: return true;
   }
 }
@@ -213,7 +215,7 @@ static void check_table(lua_State *L, int idx, const Check *c, int to) {
     const OptSpec *s = &c->options->specs[i];
     bool absent = lua_getfield(L, idx, s->key) == LUA_TNIL;
     if (absent ? s->required : !fits(L, -1, s)) fail_value(L, c, s, -1, false);
-    if (!absent && s->kind == OPT_TABLE) {
+    if (s->inner && lua_istable(L, -1)) {
       Check inner = {.options = s->inner, .name = c->name, .arg = c->arg};
       inner.prefix = lua_pushfstring(L, "%s%s.", c->prefix, s->key);
       check_table(L, lua_gettop(L) - 1, &inner, 0);

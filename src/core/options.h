@@ -23,6 +23,7 @@ typedef enum OptKind {
   OPT_OBJECT,   /* of the class `object` */
   OPT_TABLE,    /* as `inner` says */
   OPT_ARRAY,    /* a table whose values its owner checks */
+  OPT_SWITCH,   /* true or false, or true with such a table */
 } OptKind;
 
 struct Options;
@@ -41,6 +42,7 @@ typedef enum OptForm {
   OPT_NAMED,       /* options only */
   OPT_CONSTRUCTOR, /* the first may be given without its name, in place of the table */
   OPT_LIST,        /* the call's own values stand in the array part */
+  OPT_ALL          /* the call's own values stand there by name, in place of its arguments */
 } OptForm;
 
 typedef struct Options {

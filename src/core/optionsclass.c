@@ -14,8 +14,9 @@ static const char tables_key = 0; /* registry: list of all Options, as light use
 #define CLASS "asyncio.options"
 
 static const char *const KINDS[] = {"any",    "boolean",  "integer", "seconds", "positive", "timeout",
-                                    "string", "function", "callable", "choice", "object",   "table",   "list",  NULL};
-static const char *const FORMS[] = {"named", "constructor", "list", NULL};
+                                    "string", "function", "callable", "choice", "object",   "table",   "list",
+                                    "switch", NULL};
+static const char *const FORMS[] = {"named", "constructor", "list", "all", NULL};
 
 /* stack: ..., options as light userdata or in their userdata → ... */
 static void note(lua_State *L) {
@@ -57,7 +58,7 @@ static OptSpec read_spec(lua_State *L) {
     s.most = integer_at(L, 4, LUA_MAXINTEGER);
   } else if (s.kind == OPT_CHOICE)
     s.choices = string_at(L, 3);
-  else if (s.kind == OPT_TABLE) {
+  else if (s.kind == OPT_TABLE || s.kind == OPT_SWITCH) {
     lua_rawgeti(L, -1, 3);
     s.inner = luaL_checkudata(L, -1, CLASS);
     lua_pop(L, 1);

@@ -1,41 +1,17 @@
 /*
-** several.c - one task waits for several futures: what gather and wait stand on.
-**
-** A Several has a Waiter in the line of each that is pending. It is anchored in the task and holds the list of the
-** futures, so whichever goes first finds the other there.
+** several.c - one task waits for several futures: the record of several.h; and what gather and wait stand on.
 */
+#include "core/several.h"
+
 #include "core/error.h"
 #include "core/ring.h"
 #include "core/trace.h"
 #include "open.h"
 
-typedef enum Until {
-  ALL,        /* all have ended */
-  FIRST,      /* one has */
-  FAILED,     /* one has failed, or all have ended */
-  UNFORTUNATE /* the same, and to be cancelled is to fail */
-} Until;
-
-struct Several;
-
-typedef struct Part {
-  Waiter waiter;
-  struct Several *all;
-  Future *future;
-} Part;
-
-typedef struct Several {
-  Task *task;
-  Until until;
-  bool timed; /* it ends at a deadline, too */
-  int n, left;
-  int first; /* the first of those that end it early; -1: there was none */
-  Part parts[];
-} Several; /* user value 1: the list of futures */
-
 static bool is_decisive(const Several *s, const Future *f) {
-  return s->until == FIRST || (s->until == FAILED && f->state == FUTURE_ERROR) ||
-         (s->until == UNFORTUNATE && f->state > FUTURE_RESULT);
+  return s->until == UNTIL_FIRST || (s->until == UNTIL_FAILED && f->state == FUTURE_ERROR) ||
+         (s->until == UNTIL_UNFORTUNATE && f->state > FUTURE_RESULT) ||
+         (s->until == UNTIL_RESULT && f->state == FUTURE_RESULT);
 }
 
 /* Once a cancellation has been passed on, all are waited for. */
@@ -57,28 +33,28 @@ static void part_wake(Waiter *w, int code) {
   if (s->task->phase == TASK_PARKED && is_enough(s)) wake(s);
 }
 
-static void detach(Task *t) {
+void several_detach(Task *t) {
   Several *s = t->on;
   for (int i = 0; i < s->n; i++) list_remove(&s->parts[i].waiter.link);
   if (s->timed && t->loop) timer_cancel(&t->loop->timers, &t->timer);
 }
 
-static Abort several_abort(lua_State *L, Task *t) {
+Abort asy_several_abort(lua_State *L, Task *t) {
   (void)L;
   if (t->phase == TASK_PARKED && is_enough(t->on)) { /* what was asked to stop has ended by itself */
     wake(t->on);
     return ASY_PENDING;
   }
-  detach(t);
+  several_detach(t);
   return ASY_DETACHED;
 }
 
-static void several_giveback(lua_State *L, Task *t) {
+void asy_several_giveback(lua_State *L, Task *t) {
   (void)L;
-  detach(t);
+  several_detach(t);
 }
 
-static Future *awaited_all(const Task *t, int i) {
+Future *several_awaited(const Task *t, int i) {
   const Several *s = t->on;
   return i < s->n ? s->parts[i].future : NULL;
 }
@@ -86,12 +62,11 @@ static Future *awaited_all(const Task *t, int i) {
 /* wait: some may do, or some time. */
 static Future *awaited_if_all(const Task *t, int i) {
   const Several *s = t->on;
-  return s->until == ALL && !s->timed ? awaited_all(t, i) : NULL;
+  return s->until == UNTIL_ALL && !s->timed ? several_awaited(t, i) : NULL;
 }
 
-/* Fills a new Several at idx, for the list of futures at `list`: leaves out those that are done, and all but the
-** first of several places of one. */
-static void count_parts(lua_State *L, Several *s, int list, bool blind) {
+/* Leaves out those that are done, and all but the first of several places of one. */
+void asy_several_begin(lua_State *L, Several *s, int list, bool blind) {
   const Runtime *rt = ASY_RUNTIME(L);
   for (int i = 0; i < s->n; i++) {
     Part *p = &s->parts[i];
@@ -112,16 +87,16 @@ static void count_parts(lua_State *L, Several *s, int list, bool blind) {
   }
 }
 
-static Several *new_several(lua_State *L, Until until, int list) {
+Several *asy_several_new(lua_State *L, Until until, int list, size_t more) {
   int n = (int)lua_rawlen(L, list);
-  Several *s = lua_newuserdatauv(L, sizeof *s + (size_t)n * sizeof *s->parts, 1);
+  Several *s = lua_newuserdatauv(L, sizeof *s + (size_t)n * sizeof *s->parts + more, 1);
   *s = (Several){.until = until, .n = n, .first = -1};
   lua_pushvalue(L, list);
   lua_setiuservalue(L, -2, 1);
   return s;
 }
 
-/* Whether one in the list is pending: only then somebody must wait. */
+/* Whether nobody need wait for the futures in that list. */
 static bool is_done(lua_State *L, int list, Until until) {
   const Runtime *rt = ASY_RUNTIME(L);
   Several which = {.until = until};
@@ -176,7 +151,7 @@ static int gathered(lua_State *L, const Several *s) {
 
 static int gather_finish(lua_State *L, Task *t) {
   Several *s = t->on;
-  detach(t);
+  several_detach(t);
   if (t->asked && t->requests) return asy_task_raise(L, t);
   if (t->asked) { /* its request was taken back */
     asy_cancelled_push(L, 0);
@@ -185,23 +160,23 @@ static int gather_finish(lua_State *L, Task *t) {
   return gathered(L, s);
 }
 
-static const WaitKind GATHER = {.name = "gather", .finish = gather_finish, .abort = several_abort,
-                                .giveback = several_giveback, .awaited = awaited_all, .several = true,
+static const WaitKind GATHER = {.name = "gather", .finish = gather_finish, .abort = asy_several_abort,
+                                .giveback = asy_several_giveback, .awaited = several_awaited, .several = true,
                                 .forwards = true};
 
 /* gather(list, tolerant, as_list) → the results of a list of futures, once all have ended; raises the error of the
 ** first that fails, unless `tolerant`. Their errors count as looked at, those of the others, too. */
 static int gather(lua_State *L) {
-  Until until = lua_toboolean(L, 2) ? ALL : UNFORTUNATE;
+  Until until = lua_toboolean(L, 2) ? UNTIL_ALL : UNTIL_UNFORTUNATE;
   Task *t = asy_current_or_null(L);
   lua_settop(L, 3);
   if (is_done(L, 1, until)) {
     if (t && task_spent(t)) return asy_give_way(L, t, gather);
   } else if (!t)
     t = asy_current(L); /* raises */
-  Several *s = new_several(L, until, 1);
+  Several *s = asy_several_new(L, until, 1, 0);
   s->task = t;
-  count_parts(L, s, 1, false);
+  asy_several_begin(L, s, 1, false);
   for (int i = 0; i < s->n; i++) s->parts[i].future->looked = true;
   if (s->left && s->first < 0) return asy_park_on(L, t, &GATHER, s, 4);
   for (int i = 0; i < s->n; i++) list_remove(&s->parts[i].waiter.link);
@@ -228,12 +203,12 @@ static int waited(lua_State *L) {
 }
 
 static int wait_finish(lua_State *L, Task *t) {
-  detach(t);
+  several_detach(t);
   return waited(L);
 }
 
-static const WaitKind WAIT = {.name = "wait", .finish = wait_finish, .abort = several_abort,
-                              .giveback = several_giveback, .awaited = awaited_if_all, .several = true};
+static const WaitKind WAIT = {.name = "wait", .finish = wait_finish, .abort = asy_several_abort,
+                              .giveback = asy_several_giveback, .awaited = awaited_if_all, .several = true};
 
 /* Whether all of several could only be done after t, the one that waits for the first of them. */
 static bool is_hopeless(lua_State *L, const Several *s, Task *t) {
@@ -257,14 +232,14 @@ static int wait(lua_State *L) {
     return waited(L);
   }
   if (!t) t = asy_current(L); /* raises */
-  Several *s = new_several(L, until, 1);
+  Several *s = asy_several_new(L, until, 1, 0);
   bool timed = !lua_isnil(L, 3);
   s->task = t;
-  if (!timed && until != ALL && is_hopeless(L, s, t)) asy_ring_error(L);
+  if (!timed && until != UNTIL_ALL && is_hopeless(L, s, t)) asy_ring_error(L);
   if (timed && !timer_set(&t->loop->timers, &t->timer, loop_deadline(t->loop, lua_tonumber(L, 3))))
     return asy_nomemory(L);
   s->timed = timed;
-  count_parts(L, s, 1, true);
+  asy_several_begin(L, s, 1, true);
   t->on = s;
   return s->left && s->first < 0 ? asy_park_on(L, t, &WAIT, s, 4) : wait_finish(L, t);
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -13,7 +14,9 @@
 #include "core/options.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/peer.h"
+#include "net/socket.h"
 #include "open.h"
 
 typedef struct Connect {
@@ -64,8 +67,9 @@ static int fail(lua_State *L, Stream *s, int status, const char *what, const cha
 }
 
 static void set_options(lua_State *L, Stream *s) {
-  if (asy_opt_bool(L, 2, "nodelay", true)) uv_tcp_nodelay(&s->uv.tcp, 1);
-  if (asy_opt_bool(L, 2, "keepalive", false)) uv_tcp_keepalive(&s->uv.tcp, 1, 60);
+  int fd;
+  TcpOptions options = asy_tcp_options(L, 2);
+  if (uv_fileno(&s->uv.handle, &fd) == 0) tcp_options_set(&options, fd);
 }
 
 static void bind_local(lua_State *L, Stream *s) {
@@ -90,10 +94,11 @@ static int stream_connect(lua_State *L) {
   socklen_t len = asy_address_check(L, 1, &sa);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
-  size_t limit = asy_opt_bytes(L, 2, "limit", STREAM_LIMIT);
+  StreamOptions options = asy_stream_options(L, 2);
   Task *t = asy_current(L);
-  Stream *s = asy_stream_new(L, t->loop, UV_TCP, limit);
+  Stream *s = asy_stream_new(L, t->loop, UV_TCP, options.limit);
   address_text((struct sockaddr *)&sa, len, text);
+  if (!limits_set(s, &options)) return fail(L, s, UV_ENOMEM, "connect", text);
   bind_local(L, s);
   Connect *c = mem_alloc(sizeof *c);
   if (!c) return fail(L, s, UV_ENOMEM, "connect", text);
@@ -129,9 +134,10 @@ static int stream_connect_unix(lua_State *L) {
   socklen_t len = asy_address_check(L, 1, &sa);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
-  Stream *s = asy_stream_new(L, asy_running(L, ASY_RUNTIME(L)), UV_NAMED_PIPE,
-                             asy_opt_bytes(L, 2, "limit", STREAM_LIMIT));
+  StreamOptions options = asy_stream_options(L, 2);
+  Stream *s = asy_stream_new(L, asy_running(L, ASY_RUNTIME(L)), UV_NAMED_PIPE, options.limit);
   address_text((struct sockaddr *)&sa, len, text);
+  if (!limits_set(s, &options)) return fail(L, s, UV_ENOMEM, "connect", text);
   int fd = connect_unix((struct sockaddr *)&sa, len);
   int status = fd < 0 ? fd : uv_pipe_open(&s->uv.pipe, fd);
   if (status) {
@@ -144,8 +150,41 @@ static int stream_connect_unix(lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {
-    {"connect", stream_connect}, {"connect_unix", stream_connect_unix}, {NULL, NULL}};
+/* What is known of a socket that is connected. */
+static void take_over(lua_State *L, Stream *s, int fd) {
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+  socklen_t len = sizeof sa;
+  TcpOptions options = asy_tcp_options(L, 2);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (s->uv.handle.type == UV_TCP) tcp_options_set(&options, fd);
+  if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0) peer_note(s, (struct sockaddr *)&sa);
+}
+
+/* adopt(fd, opts, is_unix) → reader, writer of a connected socket that was made elsewhere; it is the caller's when this
+** raises */
+static int stream_adopt(lua_State *L) {
+  char name[40];
+  int fd = (int)luaL_checkinteger(L, 1);
+  bool is_unix = lua_toboolean(L, 3);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  StreamOptions options = asy_stream_options(L, 2);
+  Stream *s = asy_stream_new(L, asy_running(L, ASY_RUNTIME(L)), is_unix ? UV_NAMED_PIPE : UV_TCP, options.limit);
+  snprintf(name, sizeof name, "descriptor %d", fd);
+  if (!limits_set(s, &options)) return fail(L, s, UV_ENOMEM, "open", name);
+  asy_stream_push_reader(L, 3);
+  int status = is_unix ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
+  if (status) return fail(L, s, status, "open", name);
+  take_over(L, s, fd);
+  input_start(s);
+  lua_insert(L, 3);
+  return 2;
+}
+
+static const luaL_Reg functions[] = {{"connect", stream_connect},
+                                     {"connect_unix", stream_connect_unix},
+                                     {"adopt", stream_adopt},
+                                     {NULL, NULL}};
 
 /* stack: module */
 void asy_open_connect(lua_State *L) { asy_setfuncs(L, functions); }

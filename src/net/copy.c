@@ -11,6 +11,7 @@
 #include "core/options.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/output.h"
 #include "net/peer.h"
 #include "net/reader.h"
@@ -61,6 +62,7 @@ static const WaitKind COPY_DRAIN = {.name = "copy, drain", .finish = look_again,
 /* stack: copy */
 static int wait_for_input(lua_State *L, Task *t, Copy *c) {
   Stream *in = c->from->stream;
+  asy_limit_read(L, in);
   input_free_if_empty(in);
   input_resume(in);
   in->in.want = 1;
@@ -70,9 +72,11 @@ static int wait_for_input(lua_State *L, Task *t, Copy *c) {
   return asy_park_on(L, t, &COPY, c, 1);
 }
 
-/* stack: copy */
+/* stack: copy; for how long it has waited so (limit.h) */
 static int wait_for_output(lua_State *L, Task *t, Copy *c) {
   Stream *in = c->from->stream;
+  asy_limit_write(L, c->to->stream);
+  limit_read_not(in);
   input_pause(in);
   in->in.want = SIZE_MAX;
   in->in.want_byte = -1;
@@ -124,6 +128,7 @@ static int look_again(lua_State *L, Task *t) {
   Copy *c = t->on;
   Stream *in = c->from->stream;
   in->in.reader = NULL;
+  if (t->code != LIMIT_LOOK) lua_settop(L, 1);
   if (in->in.direct) input_fill(in);
   return go_on(L, t, c);
 }
@@ -184,6 +189,7 @@ static int stream_copy(lua_State *L) {
   lua_insert(L, 1);
   lua_setiuservalue(L, 1, 2);
   lua_setiuservalue(L, 1, 1);
+  limit_read_anew(reader->writer->stream);
   asy_reader_claim(L, check_stream(L, c->from)); /* a finaliser may have begun to read meanwhile */
   return go_on(L, t, c);
 }

@@ -10,6 +10,7 @@
 #include "core/options.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/peer.h"
 #include "open.h"
 
@@ -111,13 +112,14 @@ static int reader_drain(lua_State *L) {
 
 /* Making */
 
-static const OptSpec SPECS[] = {OPT_BYTES("limit")};
+static const OptSpec SPECS[] = {OPT_BYTES("limit"), {.key = "read_timeout", .kind = OPT_POSITIVE}};
 static const Options OPTIONS = {"StreamReader", 1, OPT_CONSTRUCTOR, OPT_SPECS(SPECS)};
 
 /// A reader of what `feed` puts in: so a parser or a filter becomes a stream that others read. Needs a running loop,
-// and no task. Also `StreamReader{limit=}`.
+// and no task. Also `StreamReader{limit=, read_timeout=}`.
 // @function StreamReader
-// @tparam[opt=65536] integer limit of a line, in bytes
+// @param[opt=65536] limit of a line, in bytes; or a table: `limit`; `read_timeout`: seconds that a read waits for the
+// next byte at most, else it raises TimeoutError
 // @treturn StreamReader
 // @usage
 // local reader = asyncio.StreamReader()
@@ -132,9 +134,11 @@ static const Options OPTIONS = {"StreamReader", 1, OPT_CONSTRUCTOR, OPT_SPECS(SP
 // --> three
 static int reader_new(lua_State *L) {
   asy_options_first(L, 1, &OPTIONS);
-  size_t limit = lua_isnil(L, -1) ? STREAM_LIMIT : (size_t)lua_tointeger(L, -1);
+  StreamOptions options = {.limit = lua_isnil(L, -1) ? STREAM_LIMIT : (size_t)lua_tointeger(L, -1)};
+  if (lua_istable(L, 1)) options = asy_stream_options(L, 1);
   Loop *loop = asy_running(L, ASY_RUNTIME(L));
-  Stream *s = asy_stream_new_carried(L, loop, limit, &FED);
+  Stream *s = asy_stream_new_carried(L, loop, options.limit, &FED);
+  if (!limits_set(s, &options)) return asy_nomemory(L);
   asy_stream_push_reader_with(L, -1, UV_ERROR);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &readers_key);
   lua_pushvalue(L, -2);

@@ -12,7 +12,9 @@
 
 #include <sys/socket.h>
 
-#define MOST_TAKEN 65536   /* bytes that the kernel holds, of an input that is made to end */
+#include "net/eof.h"
+#include "net/limit.h"
+
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
 /* Receiving */
@@ -52,6 +54,7 @@ static void note_end(Stream *s, int status) {
   else
     s->in.error = status;
   input_pause(s);
+  if (eof_known(s)) eof_tell(s);
 }
 
 /* What an end is that libuv tells of: where a reset comes with the last bytes it sees no more than that nothing is
@@ -77,14 +80,16 @@ static bool satisfied(const Stream *s, const char *fresh, size_t n) {
 /* Bytes have come, the last n of the buffer. Reads no more where it has enough. */
 static void look_at(Stream *s, const char *fresh, size_t n) {
   bool enough = satisfied(s, fresh, n);
-  if (enough) input_wake(s, 0);
+  if (enough)
+    input_wake(s, 0);
+  else
+    limit_came(s);
   bool full = s->in.on_demand || buffer_length(&s->in.buffer) > 2 * s->in.limit;
   if (full && (enough || !s->in.reader)) input_pause(s);
 }
 
 static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
   buffer_added(&s->in.buffer, n);
-  s->in.begun = true;
   adapt_read_size(s, n, offered);
   look_at(s, fresh, n);
 }
@@ -141,13 +146,19 @@ void input_start_with(Stream *s, uv_read_cb callback) {
   int status = uv_read_start(&s->uv.stream, on_alloc, callback);
   s->in.reading = status == 0;
   if (status && !s->in.error) s->in.error = status;
+  if (status) eof_tell(s);
 }
 
 void input_start(Stream *s) { input_start_with(s, on_read); }
 
 void input_resume(Stream *s) {
-  if (!s->in.reading && !s->in.eof && !s->in.error && s->handle.open) input_start(s);
+  if (s->in.reading && s->carrier) /* what was enough for the last reader may not be for the next */
+    s->carrier->wanted(s);
+  else if (!s->in.reading && !s->in.eof && !s->in.error && s->handle.open)
+    input_start(s);
 }
+
+/* Taking */
 
 void input_free_if_empty(Stream *s) {
   if (!s->in.buffer.data || s->in.buffer.start != s->in.buffer.end) return;
@@ -156,41 +167,6 @@ void input_free_if_empty(Stream *s) {
   else
     buffer_free(&s->in.buffer);
 }
-
-/* Ending */
-
-/* Takes what the kernel holds; it may tell of the real end. */
-static void take_held(Stream *s) {
-  int fd;
-  if (s->carrier || uv_fileno(&s->uv.handle, &fd)) return;
-  for (size_t left = MOST_TAKEN; left;) {
-    if (!s->in.buffer.data) buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, BUFFER_BLOCK);
-    char *room = buffer_reserve(&s->in.buffer, BUFFER_BLOCK);
-    size_t size = room ? s->in.buffer.size - s->in.buffer.end : 0;
-    ssize_t n = room ? recv(fd, room, size < left ? size : left, MSG_DONTWAIT) : -1;
-    if (n > 0) {
-      buffer_added(&s->in.buffer, (size_t)n);
-      left -= (size_t)n;
-    } else if (!room || n == 0 || (errno != EINTR && errno != EAGAIN)) {
-      note_end(s, !room ? UV_ENOMEM : n == 0 ? UV_EOF : uv_translate_sys_error(errno));
-      return;
-    } else if (errno == EAGAIN)
-      return;
-  }
-}
-
-void input_end(Stream *s) {
-  if (s->in.eof || s->in.error || !s->handle.open) return;
-  take_held(s);
-  s->in.cut = !s->in.eof && !s->in.error;
-  if (!s->in.error || s->in.error == UV_ENOMEM) s->in.eof = true;
-  s->in.direct = false;
-  input_pause(s);
-  input_free_if_empty(s);
-  input_wake(s, 0);
-}
-
-/* Taking */
 
 int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
   size_t length = buffer_length(&s->in.buffer);
@@ -216,7 +192,6 @@ void input_fill(Stream *s) {
   while (n < 0 && errno == EINTR);
   if (n > 0) {
     buffer_added(&s->in.buffer, (size_t)n);
-    s->in.begun = true;
     adapt_read_size(s, (size_t)n, s->in.buffer.size);
   } else if (n == 0 || errno != EAGAIN)
     note_end(s, n == 0 ? UV_EOF : -errno);

@@ -10,18 +10,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#if defined(__linux__)
-#include <linux/sockios.h>
-#endif
 
 #include "base/alloc.h"
 #include "core/error.h"
 #include "core/report.h"
+#include "net/eof.h"
 #include "net/input.h"
+#include "net/limit.h"
 #include "net/output.h"
 #include "net/peer.h"
+#include "net/socket.h"
 #include "net/unclosed.h"
 #include "open.h"
 
@@ -41,6 +40,7 @@ static void destroy(Handle *h) {
   list_remove(&s->out.send.link);
   list_remove(&s->client.link); /* of a server that has gone in the same collection */
   output_free(s);
+  limits_free(s);
   if (s->in.file >= 0) close(s->in.file);
   if (s->out.file >= 0) close(s->out.file);
   if (s->backing) s->backing->gone(s->backing);
@@ -54,6 +54,7 @@ static void on_close(Handle *h) {
   Stream *s = from_handle(h);
   output_look(s);
   input_wake(s, 0);
+  eof_tell(s);
   waitq_wake_all(&s->out.drainers, 0);
   waitq_wake_all(&s->life.closers, 0);
   if (s->life.on_gone) s->life.on_gone(s);
@@ -85,16 +86,16 @@ static void take_unread(int fd) {
 static void close_handle(Stream *s) {
   int fd;
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
+  limits_stop(s);
+  eof_unwatch(s);
   if (s->handle.open && s->carrier) {
     s->carrier->closed(s);
     stream_tidy_later(s);
   } else if (s->handle.open && !s->out.one_way && !s->handle.loop->copied && uv_fileno(&s->uv.handle, &fd) == 0) {
     if (s->out.lost)
       end_by_reset(s, fd);
-    else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error) {
-      if (s->in.cut) shutdown(fd, SHUT_WR); /* a peer that speaks at this moment is to see the end before the reset */
+    else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error)
       take_unread(fd);
-    }
   }
   handle_close(&s->handle);
 }
@@ -157,16 +158,9 @@ void asy_stream_abort(lua_State *L, Stream *s) {
 
 /* Bytes that the kernel has of us and the peer's kernel hasn't; where a thread writes, only whether there are any. */
 static int unacknowledged(const Stream *s) {
-  int fd, n = 0;
+  int fd;
   if (s->backing) return output_is_on_its_way(s);
-  if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd)) return 0;
-#if defined(SIOCOUTQ)
-  if (ioctl(fd, SIOCOUTQ, &n)) return 0;
-#elif defined(SO_NWRITE)
-  socklen_t len = sizeof n;
-  if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &n, &len)) return 0;
-#endif
-  return n;
+  return s->uv.handle.type == UV_TCP && uv_fileno(&s->uv.handle, &fd) == 0 ? socket_unsent(fd) : 0;
 }
 
 static void all_sent(Stream *s);
@@ -246,6 +240,7 @@ static void break_off(Stream *s, int status) {
   s->in.eof = true;
   s->out.lost = true;
   input_wake(s, 0);
+  eof_tell(s);
   s->life.state = stream_closing(s) ? LIFE_ABORTED : LIFE_BROKEN;
   stream_tidy_later(s);
 }
@@ -310,6 +305,7 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
     input_pause(s);
     input_wake(s, 0);
     if (s->carrier) s->carrier->wanted(s); /* to throw it away: the peer may have to get rid of it before it reads */
+    eof_tell(s);
     asy_stream_flush(L, s);
     if (!s->handle.open) return;
   }
@@ -349,6 +345,8 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   s->in.read_size = BUFFER_BLOCK;
   s->in.file = s->out.file = -1;
   s->in.want_byte = -1;
+  s->in.end_fd = -1;
+  list_init(&s->in.enders);
   list_init(&s->out.send.link);
   list_init(&s->life.tidy.link);
   list_init(&s->client.link);

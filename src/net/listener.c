@@ -8,11 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <netinet/tcp.h>
 #include <sys/stat.h>
-#if defined(__linux__)
-#include <linux/filter.h>
-#endif
 
 #include "base/alloc.h"
 
@@ -85,12 +81,6 @@ void listener_shut(Shutter *shutter) {
 #define INHERITED false
 #endif
 
-static void set_options(const ListenOptions *options, int fd, bool ip) {
-  int on = 1;
-  if (ip && options->nodelay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (ip && options->keepalive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-}
-
 static int listen_on(const ListenOptions *options, const struct sockaddr *sa, socklen_t len) {
   int fd = socket(sa->sa_family, SOCK_STREAM, 0), on = 1;
   bool ip = sa->sa_family != AF_UNIX;
@@ -100,7 +90,7 @@ static int listen_on(const ListenOptions *options, const struct sockaddr *sa, so
   if (ip && options->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (ip && options->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (INHERITED) set_options(options, fd, ip);
+  if (INHERITED && ip) tcp_options_set(&options->tcp, fd);
   int status = bind(fd, sa, len);
   if (status && errno == EADDRINUSE && is_stale(sa, len)) {
     unlink(((const struct sockaddr_un *)sa)->sun_path);
@@ -114,13 +104,20 @@ static int listen_on(const ListenOptions *options, const struct sockaddr *sa, so
   return fd;
 }
 
-Listener *listener_new(Loop *loop, const ListenOptions *options, const struct sockaddr *sa, socklen_t len,
-                       int *status) {
+static Listener *new_block(Loop *loop) {
   Listener *l = mem_calloc(1, sizeof *l);
-  *status = UV_ENOMEM;
   if (!l) return NULL;
+  l->fd = -1;
   list_init(&l->link);
   handle_init(&l->handle, loop, (uv_handle_t *)&l->poll, destroy, listener_shut);
+  return l;
+}
+
+Listener *listener_new(Loop *loop, const ListenOptions *options, const struct sockaddr *sa, socklen_t len,
+                       int *status) {
+  Listener *l = new_block(loop);
+  *status = UV_ENOMEM;
+  if (!l) return NULL;
   *status = l->fd = listen_on(options, sa, len);
   if (l->fd >= 0) {
     if (options->cleanup_socket) note_file(l, sa, len);
@@ -135,36 +132,17 @@ Listener *listener_new(Loop *loop, const ListenOptions *options, const struct so
   return l;
 }
 
-/* Keeping out */
-
-#if defined(__linux__)
-/* The kernel drops what begins a connection, a SYN, and nothing else; such a client tries again a second later, and is
-** refused. */
-static bool drop_syns(int fd) {
-  enum { FLAGS = 13, SYN = 2, WHOLE = 0x7fffffff }; /* of a TCP header */
-  struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS),
-                               BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
-                               BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, WHOLE)};
-  struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
-  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0;
-}
-#else
-static bool drop_syns(int fd) {
-  (void)fd;
-  return false;
-}
-#endif
-
-bool listener_keep_out(Listener *l) {
-  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-  socklen_t len = sizeof sa;
-  if (l->path) {
-    remove_file(l);
-    mem_free(l->path);
-    l->path = NULL;
-    return true;
+Listener *listener_adopt(Loop *loop, int fd, int *status) {
+  Listener *l = new_block(loop);
+  *status = l ? uv_poll_init(&loop->uv, &l->poll, fd) : UV_ENOMEM;
+  if (*status) {
+    if (l) handle_unbox(&l->handle);
+    return NULL;
   }
-  return getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family != AF_UNIX && drop_syns(l->fd);
+  l->fd = fd;
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  handle_opened(&l->handle);
+  return l;
 }
 
 /* Accepting */
@@ -181,5 +159,6 @@ bool listener_accept(const Listener *l, Accepted *a) {
 }
 
 void listener_set_options(const ListenOptions *options, const Accepted *a) {
-  if (!INHERITED) set_options(options, a->fd, a->peer.any.sa_family != AF_UNIX);
+  bool ip = a->peer.any.sa_family != AF_UNIX;
+  if (ip && (!INHERITED || options->foreign)) tcp_options_set(&options->tcp, a->fd);
 }

@@ -9,6 +9,7 @@
 
 #include "core/handle.h"
 #include "net/address.h"
+#include "net/socket.h"
 
 ASY_HIDDEN
 
@@ -17,7 +18,8 @@ struct Server;
 typedef struct ListenOptions {
   int backlog;         /* clients that may wait */
   bool reuse_address, reuse_port; /* SO_REUSEADDR, SO_REUSEPORT; no unix socket's */
-  bool nodelay, keepalive;        /* TCP_NODELAY, SO_KEEPALIVE of what is accepted; likewise */
+  TcpOptions tcp;      /* of what is accepted */
+  bool foreign;        /* the sockets were made elsewhere: they keep the options that they have */
   bool cleanup_socket; /* a unix socket's file goes with its listener */
 } ListenOptions;
 
@@ -43,12 +45,12 @@ typedef struct Accepted {
 Listener *listener_new(Loop *loop, const ListenOptions *options, const struct sockaddr *sa, socklen_t len,
                        int *status);
 
+/* The same for a socket that was made elsewhere and listens (socket.h). It is the listener's from now on, and stays
+** the caller's where there is none. */
+Listener *listener_adopt(Loop *loop, int fd, int *status);
+
 /* Takes a client that waits; false, with errno, when there is none. */
 bool listener_accept(const Listener *l, Accepted *a);
-
-/* Keeps new clients out, but not those who have begun to connect. Whether there may be such: then it should be open
-** for a moment yet. False where that can't be told apart. */
-bool listener_keep_out(Listener *l);
 
 /* Gives a connection the options that it hasn't got from its listener. */
 void listener_set_options(const ListenOptions *options, const Accepted *a);

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "core/process.h"
+#include "net/limit.h"
 
 #define SMALL 1024          /* strings up to that are copied: 64 writes of 16 bytes cost 3.9 us so, 6.1 by writev */
 #define MAX_PIECE ((size_t)1 << 30) /* libuv counts a buffer's bytes in 32 bits */
@@ -252,6 +253,7 @@ int asy_output_send(lua_State *L, Stream *s) {
       return 0;
     }
     if (sent > 0) s->out.waiting.sent += (size_t)sent;
+    if (sent > 0 && s->carrier) limit_left(s);
     bool more = s->carrier ? sent > 0 : (size_t)sent == offered; /* may go at once */
     if (s->out.file < 0 && (sent < 0 || !more)) return take_off(L, s);
   }
@@ -277,6 +279,7 @@ void asy_output_land(lua_State *L, Loop *loop, Stream *s) {
   Flight *flight = s->out.flight;
   if (!flight || !flight->landed) return;
   s->out.flight = NULL;
+  limit_left(s);
   out_clear(L, loop, &flight->out);
   mem_free(flight);
   if (s->out.error) write_failed(L, loop, s, s->out.error);

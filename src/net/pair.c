@@ -7,8 +7,10 @@
 #include <limits.h>
 
 #include "core/options.h"
+#include "net/eof.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/output.h"
 #include "open.h"
 
@@ -27,10 +29,17 @@ static bool put(Stream *to, const char *bytes, size_t n) {
   return false;
 }
 
+/* What the other end still has for it will be its last. */
+static bool ending(const Stream *s) {
+  const Stream *other = s->uv.carried.other;
+  return other && (other->out.eof_wanted || stream_closing(other));
+}
+
 static int pass(Stream *s, const uv_buf_t *bufs, unsigned n) {
   Stream *to = s->uv.carried.other;
   size_t sent = 0;
   if (!to) return s->in.error == UV_ECONNRESET ? UV_ECONNRESET : UV_EPIPE;
+  if (ending(to)) eof_tell(to);
   for (unsigned i = 0; i < n; i++) {
     size_t part = least(bufs[i].len, INT_MAX - sent);
     if (!stream_closing(to)) part = least(part, input_room(to));
@@ -59,14 +68,16 @@ static void closed(Stream *s) {
   if (output_pending(other)) stream_tidy_later(other); /* which fails now */
 }
 
-static const Carrier PAIR = {.name = "stream_pair", .wanted = wanted, .send = pass, .shut = shut, .closed = closed};
+static const Carrier PAIR = {.name = "stream_pair", .wanted = wanted, .send = pass, .shut = shut, .closed = closed,
+                             .ending = ending};
 
-static const OptSpec SPECS[] = {OPT_BYTES("limit")};
+static const OptSpec SPECS[] = {STREAM_OPTIONS};
 static const Options OPTIONS = {"stream_pair", 1, OPT_NAMED, OPT_SPECS(SPECS)};
 
 /* Pushes an end: reader, writer. */
-static Stream *push_end(lua_State *L, Loop *loop, size_t limit) {
-  Stream *s = asy_stream_new_carried(L, loop, limit, &PAIR);
+static Stream *push_end(lua_State *L, Loop *loop, const StreamOptions *options) {
+  Stream *s = asy_stream_new_carried(L, loop, options->limit, &PAIR);
+  if (!limits_set(s, options)) asy_nomemory(L);
   asy_stream_push_reader(L, -1);
   lua_insert(L, -2);
   return s;
@@ -78,7 +89,7 @@ static Stream *push_end(lua_State *L, Loop *loop, size_t limit) {
 // `abort` the other end's reads raise ConnectionResetError. A function that serves a socket serves an end likewise,
 // and on the virtual clock its timeouts take no time.
 // @function stream_pair
-// @tparam[opt] table opts `limit` (65536), of both ends
+// @tparam[opt] table opts of both ends: `limit` (65536), `read_timeout`, `write_timeout`
 // @treturn StreamReader one end's
 // @treturn StreamWriter
 // @treturn StreamReader the other's
@@ -98,9 +109,10 @@ static Stream *push_end(lua_State *L, Loop *loop, size_t limit) {
 static int stream_pair(lua_State *L) {
   asy_options_check(L, 1, &OPTIONS);
   lua_settop(L, 1);
-  size_t limit = lua_istable(L, 1) ? asy_opt_bytes(L, 1, "limit", STREAM_LIMIT) : STREAM_LIMIT;
+  StreamOptions options = {.limit = STREAM_LIMIT};
+  if (lua_istable(L, 1)) options = asy_stream_options(L, 1);
   Loop *loop = asy_running(L, ASY_RUNTIME(L));
-  Stream *one = push_end(L, loop, limit), *other = push_end(L, loop, limit);
+  Stream *one = push_end(L, loop, &options), *other = push_end(L, loop, &options);
   one->uv.carried.other = other;
   other->uv.carried.other = one;
   stream_open_carried(one);

@@ -5,6 +5,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "core/error.h"
 #include "open.h"
@@ -55,12 +59,12 @@ void peer_describe(const Task *t, char *text) {
   if (s) peer_words(s, text); /* else a stranger has closed the task's coroutine */
 }
 
-/* Errors. Those of connections that a server has accepted are known again, by their identity: a handler that fails
-** with one of its own connection is no failure of the program. */
+/* Errors. Those of connections that a server has accepted, limits of time too, are known again, by their identity: a
+** handler that fails with one of its own connection is no failure of the program. */
 
 static const char broke_key = 0; /* registry: error → number of the handler of the connection it is of; weak */
 
-void asy_peer_note(lua_State *L, const Stream *s) {
+void asy_peer_made(lua_State *L, const Stream *s) {
   if (!s->client.handler) return;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &broke_key);
   lua_pushvalue(L, -2);
@@ -73,7 +77,7 @@ int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *sysc
   char name[ASY_ADDRESS_TEXT];
   stream_name(s, name);
   asy_oserror_push(L, status, syscall, *name ? name : NULL);
-  if (status != UV_ENOMEM) asy_peer_note(L, s);
+  if (status != UV_ENOMEM) asy_peer_made(L, s);
   lua_error(L);
 #if defined(__GNUC__)
   __builtin_unreachable();
@@ -126,6 +130,57 @@ bool asy_peer_push(lua_State *L, const Stream *s, bool peer) {
     asy_address_push(L, (struct sockaddr *)&sa, n);
   else
     return false;
+  return true;
+}
+
+/* Credentials: of the other process, as the kernel noted them. pid: 0 when it isn't known */
+
+#if defined(SO_PEERCRED)
+static bool get_credentials(int fd, lua_Integer *pid, lua_Integer *uid, lua_Integer *gid) {
+#if defined(__OpenBSD__)
+  struct sockpeercred cred;
+#else
+  struct ucred cred;
+#endif
+  socklen_t n = sizeof cred;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n)) return false;
+  *pid = cred.pid;
+  *uid = cred.uid;
+  *gid = cred.gid;
+  return true;
+}
+#else
+static bool get_credentials(int fd, lua_Integer *pid, lua_Integer *uid, lua_Integer *gid) {
+  uid_t user;
+  gid_t group;
+  if (getpeereid(fd, &user, &group)) return false;
+  *uid = user;
+  *gid = group;
+#if defined(LOCAL_PEERPID)
+  pid_t process;
+  socklen_t n = sizeof process;
+  if (getsockopt(fd, SOL_LOCAL, LOCAL_PEERPID, &process, &n) == 0) *pid = process;
+#endif
+  return true;
+}
+#endif
+
+static void set_number(lua_State *L, const char *key, lua_Integer n) {
+  lua_pushinteger(L, n);
+  lua_setfield(L, -2, key);
+}
+
+bool asy_peer_push_credentials(lua_State *L, const Stream *s) {
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+  socklen_t n = sizeof sa;
+  lua_Integer pid = 0, uid = 0, gid = 0;
+  int fd;
+  bool is_unix = get_name(s, false, &sa, &n) && sa.ss_family == AF_UNIX;
+  if (!is_unix || uv_fileno(&s->uv.handle, &fd) || !get_credentials(fd, &pid, &uid, &gid)) return false;
+  lua_createtable(L, 0, 3);
+  if (pid) set_number(L, "pid", pid);
+  set_number(L, "uid", uid);
+  set_number(L, "gid", gid);
   return true;
 }
 

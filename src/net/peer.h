@@ -21,18 +21,21 @@ void peer_words(const Stream *s, char *text);
 /* A WaitKind's `describe` where `on` is a Stream: its peer's words. */
 void peer_describe(const Task *t, char *text);
 
+/* The error on the top is its peer's doing: the handler that fails with it is no failure of the program. */
+void asy_peer_made(lua_State *L, const Stream *s);
+
 /* Raises the OSError that the connection has met. */
 int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *syscall) ASY_NORETURN;
 
-/* Notes that the error at the top is the connection's own: it broke, or was made to end. */
-void asy_peer_note(lua_State *L, const Stream *s);
-
-/* Whether the value at idx is an error that was noted for the connection of the handler with that number, or a group
-** of nothing else. */
+/* Whether the value at idx is an error that asy_peer_oserror raised for the connection of the handler with that
+** number, or a group of nothing else. */
 bool asy_peer_broke(lua_State *L, int idx, uint64_t handler);
 
 /* Pushes the table of an address, the peer's or our own; false, and nothing pushed, when it isn't known. */
 bool asy_peer_push(lua_State *L, const Stream *s, bool peer);
+
+/* Pushes {pid=, uid=, gid=} of who made the other end of a unix socket; false, and nothing pushed, when it isn't known. */
+bool asy_peer_push_credentials(lua_State *L, const Stream *s);
 
 ASY_HIDDEN_END
 

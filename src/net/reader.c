@@ -5,15 +5,18 @@
 ** when it is woken: so it takes nothing before it returns it, and a cancelled read has taken nothing.
 */
 #include "core/error.h"
+#include "net/eof.h"
 #include "net/feed.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/peer.h"
 #include "net/reader.h"
 #include "net/search.h"
 #include "open.h"
 
 #define EARLY 8192         /* who waits for the peer's answer sends so much now, while the cache has it */
+#define LARGEST_BLOCK 65536 /* the default of `blocks` */
 
 static ReaderBox *check_box(lua_State *L) {
   ReaderBox *box = asy_stream_test(L, 1, &stream_reader_kind);
@@ -69,6 +72,7 @@ void asy_reader_claim(lua_State *L, Stream *s) {
 static Task *begin(lua_State *L, Stream *s) {
   asy_reader_claim(L, s);
   s->in.searched = 0;
+  limit_read_anew(s);
   Task *t = asy_stream_task_or_null(L, s);
   return t && task_spent(t) ? t : NULL;
 }
@@ -78,7 +82,8 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
   Task *t = asy_stream_waiting_task(L, s);
   input_free_if_empty(s);
   if (s->out.waiting.bytes >= EARLY) asy_stream_flush(L, s);
-  if (!s->in.reading) input_resume(s);
+  if (!s->in.reading || s->carrier) input_resume(s);
+  asy_limit_read(L, s);
   s->in.want = want;
   s->in.want_byte = byte;
   s->in.reader = t;
@@ -94,17 +99,18 @@ int asy_reader_raise(lua_State *L, Stream *s) {
 
 /* read */
 
-static int read_some(lua_State *L, Stream *s, lua_Integer n);
+static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kind);
 
 static int read_resumed(lua_State *L, Task *t) {
   Stream *s = resumed(t);
   if (s->in.direct) input_fill(s);
-  return read_some(L, s, lua_tointeger(L, 2));
+  return read_some(L, s, lua_tointeger(L, 2), t->kind);
 }
 
 static const WaitKind READ = READING("read", read_resumed);
+static const WaitKind BLOCKS = READING("blocks", read_resumed);
 
-static int read_some(lua_State *L, Stream *s, lua_Integer n) {
+static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kind) {
   size_t length = buffer_length(&s->in.buffer);
   if (n > 0 && length) return asy_input_take(L, s, (size_t)n < length ? (size_t)n : length);
   if (n == 0) {
@@ -120,7 +126,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n) {
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
   s->in.direct = n > 0 && input_can_be_direct(s);
-  return wait(L, s, &READ, n < 0 ? SIZE_MAX : 1, -1);
+  return wait(L, s, kind, n < 0 ? SIZE_MAX : 1, -1);
 }
 
 /// Reads up to n bytes, as soon as there are any.
@@ -133,7 +139,93 @@ static int reader_read(lua_State *L) {
   lua_Integer n = lua_isnoneornil(L, 2) ? -1 : asy_checkinteger(L, 2);
   Task *t = begin(L, s);
   if (t) return asy_give_way(L, t, reader_read);
-  return read_some(L, s, n);
+  return read_some(L, s, n, &READ);
+}
+
+/* The iterator, which holds the reader. upvalues: reader, n */
+static int next_block(lua_State *L) {
+  Stream *s = stream_of(L, lua_touserdata(L, lua_upvalueindex(2)));
+  Task *t = begin(L, s);
+  if (t) return asy_give_way(L, t, next_block);
+  return read_some(L, s, lua_tointeger(L, lua_upvalueindex(3)), &BLOCKS);
+}
+
+/* A count at idx. */
+static lua_Integer check_positive(lua_State *L, int idx, lua_Integer fallback) {
+  lua_Integer n = lua_isnoneornil(L, idx) ? fallback : asy_checkinteger(L, idx);
+  asy_argcheck(L, n > 0, idx, "a positive count expected");
+  return n;
+}
+
+/// Iterates over what comes, in pieces as they come: `for piece in reader:blocks() do`. Each call of the function reads
+// once, as `read(n)` does, and gives nil at the end.
+// @function StreamReader:blocks
+// @tparam[opt=65536] integer n a piece has up to n bytes, and at least one
+// @treturn function
+// @usage
+// local server <close> = asyncio.start_server(function(_, writer) writer:send(("x"):rep(100000)) end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// local bytes = 0
+// for piece in reader:blocks() do bytes = bytes + #piece end
+// print(bytes) --> 100000
+static int reader_blocks(lua_State *L) {
+  check_reader(L);
+  lua_Integer n = check_positive(L, 2, LARGEST_BLOCK);
+  lua_settop(L, 1);
+  lua_pushinteger(L, n);
+  asy_pushclosure(L, next_block, 2);
+  return 1;
+}
+
+/* peek */
+
+static int peek(lua_State *L, Stream *s);
+
+static int peek_resumed(lua_State *L, Task *t) { return peek(L, resumed(t)); }
+
+static const WaitKind PEEK = READING("peek", peek_resumed);
+
+/* stack: reader, n, least */
+static int peek(lua_State *L, Stream *s) {
+  size_t n = (size_t)lua_tointeger(L, 2), least = (size_t)lua_tointeger(L, 3);
+  size_t length = buffer_length(&s->in.buffer);
+  bool enough = length >= least && length;
+  if (!enough && s->in.error) return asy_reader_raise(L, s);
+  if (!enough && !s->in.eof && least) return wait(L, s, &PEEK, least, -1);
+  if (!length && s->in.eof)
+    lua_pushnil(L);
+  else
+    lua_pushlstring(L, buffer_bytes(&s->in.buffer), n < length ? n : length);
+  return 1;
+}
+
+/// What the next bytes are; they stay, for whatever reads next.
+// Waits until `least` of them have come, or the stream has ended: then it gives those that there are. Neither number is
+// bounded by the limit. With `least` 0 it never waits, and gives `""` where nothing has come yet.
+// Raises BusyError when another task reads, OSError when the connection broke before there were as many.
+// @function StreamReader:peek
+// @tparam[opt=1] integer n gives up to n bytes
+// @tparam[opt=1] integer least from 0 to n
+// @treturn ?string nil when the stream has ended and nothing is left
+// @usage
+// local server <close> = asyncio.start_server(function(reader, writer)
+//   local tls = reader:peek() == "\x16"
+//   writer:send(tls and "TLS" or "plain: " .. reader:readline())
+// end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// writer:send "hello\n"
+// print((reader:readline():gsub("\n", ""))) --> plain: hello
+static int reader_peek(lua_State *L) {
+  Stream *s = check_reader(L);
+  lua_Integer n = check_positive(L, 2, 1);
+  lua_Integer least = lua_isnoneornil(L, 3) ? 1 : asy_checkinteger(L, 3);
+  asy_argcheck(L, least >= 0 && least <= n, 3, "a count from 0 to n expected");
+  Task *t = begin(L, s);
+  lua_settop(L, 1);
+  lua_pushinteger(L, n);
+  lua_pushinteger(L, least);
+  if (t) return asy_give_way(L, t, reader_peek);
+  return peek(L, s);
 }
 
 /* readexactly */
@@ -159,7 +251,6 @@ static int at_end(lua_State *L, Stream *s, lua_Integer expected) {
   lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
   asy_input_take(L, s, buffer_length(&s->in.buffer)); /* finalisers may have taken some */
   lua_setfield(L, -2, "partial");
-  if (s->in.cut) asy_peer_note(L, s);
   return lua_error(L);
 }
 
@@ -304,7 +395,6 @@ static const WaitKind LINE = READING("readline", line_resumed);
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
   if (s->in.error) return asy_reader_raise(L, s);
-  if (s->in.cut) return at_end(L, s, 0); /* what is left may be half a line */
   if (buffer_length(&s->in.buffer)) return asy_input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);
   return 1;
@@ -331,7 +421,7 @@ static int reader_readline(lua_State *L) {
   return read_line(L, s);
 }
 
-/* lines: the same, the newline stripped */
+/* lines: the same, the separator stripped */
 
 static int stripped_line(lua_State *L, Stream *s);
 
@@ -342,28 +432,36 @@ static const WaitKind LINES = READING("lines", lines_resumed);
 static int stripped_line(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n < 0 && more_to_come(s)) return wait_for_separator(L, s, &LINES);
-  return n > 0 ? asy_input_take_less(L, s, (size_t)n, 1) : finish_line(L, s, n);
+  return n > 0 ? asy_input_take_less(L, s, (size_t)n, lua_rawlen(L, 2)) : finish_line(L, s, n);
 }
 
-/* The iterator, which holds the reader. upvalue: reader */
+/* The iterator, which holds the reader. upvalues: reader, separator */
 static int next_line(lua_State *L) {
   Stream *s = stream_of(L, lua_touserdata(L, lua_upvalueindex(2)));
   Task *t = begin(L, s);
   lua_settop(L, 1);
-  lua_pushliteral(L, "\n");
+  lua_pushvalue(L, lua_upvalueindex(3));
   if (t) return asy_give_way(L, t, next_line);
   return stripped_line(L, s);
 }
 
 /// Iterates over the lines, without their newlines: `for line in reader:lines() do`. Each call of the function
-// gives the next one, and nil at the end.
+// gives the next one, and nil at the end; the last line may have no newline.
+// Raises LimitOverrunError when a line is longer than the limit; nothing is lost.
 // @function StreamReader:lines
+// @tparam[opt="\n"] string separator what ends a line in place of a newline, `"\r\n"` say
 // @treturn function
 static int reader_lines(lua_State *L) {
   check_reader(L);
-  if (!lua_isnoneornil(L, 2)) asy_argerror(L, 2, "lines take no argument; read(n) gives up to n bytes");
-  lua_settop(L, 1);
-  asy_pushclosure(L, next_line, 1);
+  if (lua_isnoneornil(L, 2)) {
+    lua_settop(L, 1);
+    lua_pushliteral(L, "\n");
+  } else if (lua_type(L, 2) != LUA_TSTRING)
+    asy_typeerror(L, 2, 2, "string", lua_type(L, 2) == LUA_TNUMBER ? "; blocks(n) gives pieces of up to n bytes"
+                                                                      : "");
+  asy_argcheck(L, lua_rawlen(L, 2) > 0, 2, "a separator that isn't empty expected");
+  lua_settop(L, 2);
+  asy_pushclosure(L, next_line, 2);
   return 1;
 }
 
@@ -376,6 +474,50 @@ static int reader_at_eof(lua_State *L) {
   Stream *s = check_reader(L);
   lua_pushboolean(L, s->in.eof && !buffer_length(&s->in.buffer));
   return 1;
+}
+
+/* wait_eof: of the end alone, so beside whoever reads */
+
+static Abort eof_abort(lua_State *L, Task *t) {
+  Stream *s = t->on;
+  asy_waitq_abort(L, t);
+  if (s && list_empty(&s->in.enders)) eof_unwatch(s);
+  return ASY_DETACHED;
+}
+
+static const WaitKind WAIT_EOF = {.name = "wait_eof", .finish = asy_waitq_finish, .abort = eof_abort,
+                                  .describe = peer_describe};
+
+/// Waits until the peer has ended or the connection broke, or this side was closed; what comes meanwhile stays, whoever
+// reads and however much it is. Several tasks may wait, while others read and write.
+// It reads nothing: the kernel tells of the end. That it does as soon as it knows: an end behind more bytes than it
+// holds (64 KiB and more) it learns of when some have been read. Nor does it know what is typed into a terminal as the end
+// (Ctrl-D), which whoever reads gets, but that the terminal is gone. A regular file is all there at once.
+// Raises OSError when there is no descriptor, or memory, left to ask with.
+// @function StreamReader:wait_eof
+// @usage
+// local server <close> = asyncio.start_server(function(reader, writer)
+//   local work = asyncio.create_task(function()
+//     asyncio.sleep(3600)
+//     writer:send "done\n"
+//   end)
+//   reader:wait_eof()
+//   work:cancel()
+//   print "the client has left"
+// end, "127.0.0.1", 0)
+// local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+// writer:write_eof()
+// print(reader:read()) -->
+static int reader_wait_eof(lua_State *L) {
+  Stream *s = check_reader(L);
+  if (s->in.eof && s->handle.loop && s->handle.loop->copied) asy_stream_closed(L, s);
+  lua_settop(L, 1);
+  if (eof_known(s)) return asy_spend(L);
+  Task *t = asy_stream_waiting_task(L, s);
+  int status = eof_watch(s);
+  if (status) asy_oserror(L, status, "wait_eof", NULL);
+  list_append(&s->in.enders, &t->waiter.link);
+  return asy_park(L, t, &WAIT_EOF, s);
 }
 
 static int reader__tostring(lua_State *L) {
@@ -406,7 +548,10 @@ static const luaL_Reg methods[] = {{"read", reader_read},
                                    {"readuntil", reader_readuntil},
                                    {"readline", reader_readline},
                                    {"lines", reader_lines},
+                                   {"blocks", reader_blocks},
+                                   {"peek", reader_peek},
                                    {"at_eof", reader_at_eof},
+                                   {"wait_eof", reader_wait_eof},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", reader__tostring}, {NULL, NULL}};

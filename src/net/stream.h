@@ -45,6 +45,7 @@ typedef struct Flight {
 
 struct Server;
 typedef struct Stream Stream;
+struct Limits;
 
 /* What a stream stands on that has no socket of its own, but a descriptor that others may share (os/fdstream.h). C
 ** only. It is part of a block, which is freed with the stream. */
@@ -59,11 +60,12 @@ typedef struct Backing {
 ** other streams it leaves to their `tidy` and their turn's end. */
 typedef struct Carrier {
   const char *name;                 /* what errors call it */
-  void (*wanted)(Stream *s); /* the stream reads (again) */
+  void (*wanted)(Stream *s); /* the stream reads (again), or somebody waits for more */
   /* Takes what it can; how many bytes, none: it will call output_schedule when it can take more; or a libuv status. */
   int (*send)(Stream *s, const uv_buf_t *bufs, unsigned n);
   void (*shut)(Stream *s);   /* there is no more to send; it may read on */
   void (*closed)(Stream *s); /* there is no more of either */
+  bool (*ending)(const Stream *s); /* whether its peer has ended, though not all of its bytes have come. Or NULL */
 } Carrier;
 
 /* How its end has come about, on our side; what libuv knows (made, open, closing, closed) says `handle`.
@@ -89,16 +91,16 @@ struct Stream {
     size_t read_size; /* what the next read offers to the kernel */
     Task *reader;     /* who waits for data, or for the connection; until it has run again */
     bool reading;     /* libuv reads */
-    bool begun;       /* something has come */
     bool eof;         /* no more comes: the peer has ended, or this side was closed */
     bool peer_ended;  /* ... it was the peer */
-    bool cut;         /* ... or it was made to end, and the peer goes on */
     int file;         /* a regular file, which never makes one wait, is read there; -1: the handle */
     off_t file_at;    /* its offset after the last read */
     bool on_demand;   /* read only while somebody waits: what lies in a terminal is whoever's that asks next */
     bool raises;      /* `error` is a Lua value that was fed (feed.h) */
     bool direct;      /* the reader is content with any byte: it takes them from the kernel itself, and ... */
                       /* ... hands them on while the cache has them; libuv only says that some are there */
+    ListNode enders;  /* Waiters: for its end, whether it is read or not (eof.h) */
+    int end_fd;       /* the descriptor whose end the kernel is to tell of; -1: none */
   } in;
   struct {                 /* the writer's half */
     Out waiting;           /* what is written and neither with the kernel nor with libuv */
@@ -131,11 +133,10 @@ struct Stream {
     ListNode link;         /* in the server's clients */
     Task *handler;         /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
     uint32_t slot;         /* ... that has no use for it is connected all the same */
-    uint32_t since;        /* when it was accepted, in ms on the loop's clock */
-    bool aborted;          /* it has been counted among those that were ended by force */
   } client;
   Backing *backing;  /* NULL: it is a socket, or carried */
   const Carrier *carrier; /* NULL: libuv carries its bytes */
+  struct Limits *limits; /* read_timeout, write_timeout; NULL: none (limit.h) */
   IpAddress peer;    /* family 0: none */
   union {
     uv_handle_t handle;

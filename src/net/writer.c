@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/options.h"
 #include "net/life.h"
+#include "net/limit.h"
 #include "net/output.h"
 #include "net/peer.h"
 #include "net/writer.h"
@@ -76,16 +77,24 @@ static int writer_writelines(lua_State *L) {
   return 0;
 }
 
+static int wait_for_room(lua_State *L, Stream *s);
+
 static int drained(lua_State *L, Task *t) {
   Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
-  (void)t;
   if (s->out.error) return asy_writer_raise(L, s, s->out.error);
   if (stream_aborted(s)) return asy_error(L, ASY_CLOSED, "the stream was aborted");
-  return 0;
+  return t->code == LIMIT_LOOK && output_pending(s) > s->out.low ? wait_for_room(L, s) : 0;
 }
 
 static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = asy_waitq_abort,
                                .describe = peer_describe};
+
+/* stack: writer */
+static int wait_for_room(lua_State *L, Stream *s) {
+  Task *t = asy_stream_waiting_task(L, s);
+  asy_limit_write(L, s);
+  return asy_waitq_park(L, t, &s->out.drainers, &DRAIN, s);
+}
 
 /* What fills the buffer leaves at once, not together with the next that comes: the kernel copies 64 KiB from one
 ** cache to another, twice that much through memory (432 µs for each MB instead of 185). What is for a file
@@ -106,7 +115,7 @@ static int writer_drain(lua_State *L) {
     asy_stream_flush(L, s);
     if (s->out.error) return asy_writer_raise(L, s, s->out.error);
     if (output_pending(s) > s->out.high)
-      return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->out.drainers, &DRAIN, s);
+      return wait_for_room(L, s);
   }
   Task *t = asy_stream_task_or_null(L, s);
   if (t && task_spent(t)) return asy_give_way(L, t, writer_drain);
@@ -191,13 +200,22 @@ static int closed(lua_State *L, Stream *s) {
   return status ? asy_writer_raise(L, s, status) : 0;
 }
 
+static int wait_for_end(lua_State *L, Stream *s);
+
 static int closed_finish(lua_State *L, Task *t) {
-  (void)t;
-  return closed(L, ((WriterBox *)lua_touserdata(L, 1))->stream);
+  Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
+  return t->code == LIMIT_LOOK && !s->handle.closed ? wait_for_end(L, s) : closed(L, s);
 }
 
 static const WaitKind CLOSED = {.name = "wait_closed", .finish = closed_finish, .abort = asy_waitq_abort,
                                 .describe = peer_describe};
+
+/* stack: writer */
+static int wait_for_end(lua_State *L, Stream *s) {
+  Task *t = asy_stream_waiting_task(L, s);
+  if (stream_closing(s)) asy_limit_write(L, s);
+  return asy_waitq_park(L, t, &s->life.closers, &CLOSED, s);
+}
 
 /// Waits until the stream is closed. Never raises for a dead peer; an error of the device that the output was for, as a
 // full disk, it does.
@@ -209,7 +227,7 @@ static int writer_wait_closed(lua_State *L) {
     closed(L, s);
     return asy_spend(L);
   }
-  return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->life.closers, &CLOSED, s);
+  return wait_for_end(L, s);
 }
 
 static Abort close_abort(lua_State *L, Task *t) {
@@ -222,19 +240,22 @@ static Abort close_abort(lua_State *L, Task *t) {
 ** it, or another is on its way; then it is reported later. */
 static int scope_left(lua_State *L, Stream *s) { return s->out.told || !lua_isnil(L, 2) ? 0 : closed(L, s); }
 
-static int close_finish(lua_State *L, Task *t) {
-  (void)t;
-  return scope_left(L, ((WriterBox *)lua_touserdata(L, 1))->stream);
-}
+static int close_finish(lua_State *L, Task *t);
 
 static const WaitKind CLOSING = {.name = "close", .finish = close_finish, .abort = close_abort,
                                  .describe = peer_describe};
+
+static int close_finish(lua_State *L, Task *t) {
+  Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
+  bool early = t->code == LIMIT_LOOK && !s->handle.closed; /* it has a limit of its own */
+  return early ? asy_waitq_park(L, t, &s->life.closers, &CLOSING, s) : scope_left(L, s);
+}
 
 /* local writer <close>: closes and waits; a peer that takes nothing for 30 s is given up. */
 static int writer__close(lua_State *L) {
   Stream *s = check_writer(L);
   Task *t = asy_current_or_null(L);
-  asy_stream_close(L, s, STREAM_LINGER * NS_PER_S);
+  asy_stream_close(L, s, limit_linger(s, STREAM_LINGER * NS_PER_S));
   lua_settop(L, 2);
   if (s->handle.closed) {
     scope_left(L, s);
@@ -293,7 +314,8 @@ static void push_socket(lua_State *L, int fd) {
 }
 
 /// What is known of the connection: `"peername"`, `"sockname"` (addresses); `"socket"`: a table with
-// the field `fd` and the method `getfd`, for other libraries.
+// the field `fd` and the method `getfd`, for other libraries; `"peercred"`, of a unix socket: `{pid=, uid=, gid=}` of
+// the process at the other end when it connected, or began to listen (`pid` where the system tells it).
 // @function StreamWriter:get_extra_info
 // @tparam string name
 // @param[opt] default returned when it isn't known
@@ -306,6 +328,7 @@ static int writer_get_extra_info(lua_State *L) {
     push_socket(L, fd);
     return 1;
   }
+  if (!strcmp(name, "peercred") && asy_peer_push_credentials(L, s)) return 1;
   if (!strcmp(name, "peername") || !strcmp(name, "sockname")) {
     if (asy_peer_push(L, s, *name == 'p')) return 1;
     lua_settop(L, 3);

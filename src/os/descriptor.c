@@ -16,7 +16,7 @@
 #include "core/handle.h"
 #include "core/report.h"
 #include "core/task.h"
-#include "os/pollset.h"
+#include "base/pollset.h"
 #include "open.h"
 
 #define BATCH 64 /* events taken in one go */

@@ -368,8 +368,15 @@ static int queue__gc(lua_State *L) {
   return 0;
 }
 
+static const char *const NAMES[] = {"Queue", "LifoQueue", "PriorityQueue"};
+
+/* For asyncio.type. */
+static int queue__kind(lua_State *L) {
+  lua_pushstring(L, NAMES[check_queue(L)->items.order]);
+  return 1;
+}
+
 static int queue__tostring(lua_State *L) {
-  static const char *const NAMES[] = {"Queue", "LifoQueue", "PriorityQueue"};
   Queue *q = check_queue(L);
   if (q->maxsize > 0)
     lua_pushfstring(L, "%I of %I items", (LUAI_UACINT)q->items.count, (LUAI_UACINT)q->maxsize);
@@ -472,7 +479,7 @@ static const luaL_Reg methods[] = {{"put", queue_put},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {
-    {"__gc", queue__gc}, {"__tostring", queue__tostring}, {NULL, NULL}};
+    {"__gc", queue__gc}, {"__kind", queue__kind}, {"__tostring", queue__tostring}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"Queue", queue_new},
                                      {"LifoQueue", queue_new_lifo},

@@ -117,10 +117,17 @@ static int semaphore__gc(lua_State *L) {
   return 0;
 }
 
+static const char *name_of(const Semaphore *s) { return s->bounded ? "BoundedSemaphore" : "Semaphore"; }
+
+/* For asyncio.type. */
+static int semaphore__kind(lua_State *L) {
+  lua_pushstring(L, name_of(check_semaphore(L)));
+  return 1;
+}
+
 static int semaphore__tostring(lua_State *L) {
   Semaphore *s = check_semaphore(L);
-  lua_pushfstring(L, "asyncio.%s: value %I, %d waiting (%p)",
-                  s->bounded ? "BoundedSemaphore" : "Semaphore",
+  lua_pushfstring(L, "asyncio.%s: value %I, %d waiting (%p)", name_of(s),
                   (LUAI_UACINT)s->value, waitq_length(&s->q), (void *)s);
   return 1;
 }
@@ -147,6 +154,7 @@ static const luaL_Reg methods[] = {{"acquire", semaphore_acquire},
 
 static const luaL_Reg metamethods[] = {{"__close", semaphore_release},
                                        {"__gc", semaphore__gc},
+                                       {"__kind", semaphore__kind},
                                        {"__tostring", semaphore__tostring},
                                        {NULL, NULL}};
 

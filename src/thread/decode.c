@@ -211,6 +211,18 @@ static void decode_function(Decoder *d, int shared, size_t offset, int depth) {
   for (int i = 1; i <= n; i++) decode_upvalue(d, i, depth);
 }
 
+/* The value under the name at the top in the module below it; whether it is a function. Where a module has parts that
+** are loaded when they are first used (__index), this is such a use. */
+static bool push_member(Decoder *d) {
+  lua_State *L = d->L;
+  if (!lua_istable(L, -2)) return false;
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, -3) == LUA_TFUNCTION || !d->trusted) return lua_isfunction(L, -1);
+  lua_pop(L, 1);
+  lua_pushvalue(L, -1);
+  return lua_gettable(L, -3) == LUA_TFUNCTION;
+}
+
 /* A module, or a function in it. */
 static void decode_named(Decoder *d, bool member, int shared, size_t offset) {
   lua_State *L = d->L;
@@ -219,10 +231,9 @@ static void decode_named(Decoder *d, bool member, int shared, size_t offset) {
     lua_pushvalue(L, -1);
     asy_module_push(L, d->trusted);
     push_string(d);
-    lua_pushvalue(L, -1);
-    if (!lua_istable(L, -3) || lua_rawget(L, -3) != LUA_TFUNCTION)
-      luaL_error(L, "the module '%s' has no function '%s' here", lua_tostring(L, -4),
-                 lua_tostring(L, -2));
+    int name = lua_gettop(L);
+    if (!push_member(d))
+      luaL_error(L, "the module '%s' has no function '%s' here", lua_tostring(L, name - 2), lua_tostring(L, name));
     lua_replace(L, -4);
     lua_pop(L, 2);
   } else {

@@ -336,12 +336,65 @@ simple("several", {}, {
   end,
 })
 
+simple("ending", {}, {
+  stop = function() create_task(forever):stop() end,
+  stop_sleeper = function(o) o.sleeper:stop() end,
+  stop_failed = function()
+    local task = create_task(function() sleep(0) error {} end)
+    for _ = 1, 3 do sleep(0) end
+    pcall(task.stop, task)
+  end,
+  leave_task = function()
+    local _ <close> = create_task(forever)
+    sleep(0)
+  end,
+  stop_cancelled = function(o)
+    local task = create_task(function() o.sleeper:stop() end)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  race = function() return asyncio.race(function() sleep(0) return 1 end, forever) end,
+  race_of = function(o) return asyncio.race(o.new, o.sleeper, o.future) end,
+  race_failing = function() pcall(asyncio.race, function() sleep(0) error {} end, error) end,
+  race_cancelled = function()
+    local task = create_task(asyncio.race, forever, forever)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  map = function() return asyncio.map(function(x) sleep(0) return x end, { 1, 2, 3 }, { max_concurrent = 2 }) end,
+  map_failing = function()
+    pcall(asyncio.map, function(x) if x == 2 then error {} end forever() end, { 1, 2, 3 })
+  end,
+  group_start = function()
+    local group <close> = asyncio.TaskGroup()
+    return group:start(function(started) sleep(0) started(1, 2) sleep(0) end)
+  end,
+  group_start_failing = function()
+    local group <close> = asyncio.TaskGroup()
+    pcall(group.start, group, function() sleep(0) error {} end)
+    pcall(group.start, group, sleep, 0)
+  end,
+  group_start_cancelled = function()
+    local task = create_task(function()
+      local group <close> = asyncio.TaskGroup()
+      group:start(forever)
+    end)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
+  type = function(o) return asyncio.type(o.stack), asyncio.type(asyncio.Error "x"), asyncio.time() end,
+})
+
 simple("limit", {}, {
   timeout = function() local _ <close> = asyncio.timeout(60) sleep(0) end,
   expired = function() pcall(function() local _ <close> = asyncio.timeout(0) forever() end) end,
   rescheduled = function(o)
     local limit <close> = asyncio.timeout(nil)
     limit:reschedule(o.loop:time() + 60)
+    limit:extend(60)
   end,
   wait_for = function() return asyncio.wait_for(function() sleep(0) end, 60) end,
   wait_for_late = function(o) pcall(asyncio.wait_for, o.sleeper, 0) end,
@@ -653,6 +706,25 @@ simple("stream", { with_streams }, {
     for _ in o.reader:lines() do sleep(0) end
   end,
   next_line = function(o) o.writer:write "a\n" return o.reader:lines()() end,
+  lines_crlf = function(o) o.writer:write "a\r\n" return o.reader:lines "\r\n"() end,
+  blocks = function(o) o.writer:write "some" return o.reader:blocks(3)() end,
+  peek = function(o)
+    o.writer:write "some"
+    return o.reader:peek(), o.reader:peek(10, 4)
+  end,
+  wait_eof = function(o)
+    local task = create_task(o.reader.wait_eof, o.reader)
+    sleep(0)
+    o.writer:write_eof()
+    o.reader:wait_eof()
+    return await(task)
+  end,
+  wait_eof_cancelled = function(o)
+    local task = create_task(o.reader.wait_eof, o.reader)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+  end,
   read_end = function(o) o.writer:write_eof() return o.reader:readuntil ";", o.reader:readexactly(3) end,
   read_cancelled = function(o)
     local task = create_task(o.reader.read, o.reader, 10)
@@ -678,6 +750,72 @@ simple("stream", { with_streams }, {
   end,
   close = function(o) o.writer:close() o.writer:wait_closed() end,
   abort = function(o) o.writer:abort() o.writer:wait_closed() end,
+})
+
+--- Two ends in memory, and a reader that is fed.
+local function with_pair(o)
+  o.reader, o.writer, o.far_reader, o.far_writer = asyncio.stream_pair { limit = 100 }
+  o.fed = asyncio.StreamReader(100)
+  for _, name in ipairs { "reader", "writer", "far_reader", "far_writer", "fed" } do o.keep(name, o[name]) end
+  return o
+end
+
+simple("pair", { with_pair }, {
+  made = function()
+    local _, writer, _, far_writer = asyncio.stream_pair()
+    writer:close()
+    far_writer:close()
+  end,
+  dropped = function()
+    local writer = select(2, asyncio.stream_pair())
+    writer:write "never read"
+  end,
+  send = function(o) o.writer:send("small", ("x"):rep(3000)) return o.far_reader:readexactly(3005) end,
+  there_and_back = function(o)
+    o.writer:write "line\n"
+    o.far_writer:write(o.far_reader:readline())
+    return o.reader:readline()
+  end,
+  full = function(o)
+    o.writer:set_write_buffer_limits { high = 10 }
+    local sender = create_task(o.writer.send, o.writer, ("x"):rep(1000))
+    pcall(o.far_reader.readexactly, o.far_reader, 1000)
+    pcall(await, sender)
+  end,
+  ends = function(o)
+    o.writer:write "the last"
+    o.writer:write_eof()
+    assert(o.far_reader:read() == "the last")
+    o.far_writer:close()
+    o.far_writer:wait_closed()
+    assert(not o.reader:read(1))
+  end,
+  abort = function(o)
+    local reading = create_task(o.far_reader.read, o.far_reader, 10)
+    sleep(0)
+    o.writer:abort()
+    pcall(await, reading)
+  end,
+  info = function(o) return tostring(o.reader), tostring(o.writer), o.writer:get_extra_info "peername" end,
+})
+
+simple("fed", { with_pair }, {
+  made = function() return asyncio.StreamReader { limit = 5 } end,
+  feed = function(o) o.fed:feed "a line\n" return o.fed:readline() end,
+  drain = function(o)
+    if o.fed:feed(("x"):rep(300)) then return end
+    local drain = create_task(o.fed.drain, o.fed)
+    sleep(0)
+    o.fed:read(300)
+    pcall(await, drain)
+  end,
+  ends = function(o)
+    o.fed:feed "half"
+    o.fed:feed_eof {}
+    pcall(o.fed.readline, o.fed)
+    pcall(o.fed.lines(o.fed))
+  end,
+  wrong = function(o) pcall(o.fed.feed, o.fed) pcall(o.reader.feed, o.reader, "x") end,
 })
 
 simple("stream", {}, {

@@ -307,6 +307,59 @@ part("taskgroup", function()
   group:cancel()
 end)
 
+part("ending", function(loop)
+  local function cleaner(fn)
+    return create_task(function()
+      local _ <close> = setmetatable({}, { __close = fn or function() sleep(0) end })
+      sleep(5)
+    end)
+  end
+  do
+    local _ <close> = cleaner()
+    local _ <close> = create_task(sleep, 0)
+    sleep(0)
+  end
+  assert(not pcall(function()
+    local _ <close> = cleaner(function() error "bad" end)
+    sleep(0)
+  end))
+  local stopped = cleaner()
+  sleep(0)
+  local waiter = create_task(function() stopped:stop() end)
+  sleep(0)
+  waiter:cancel()
+  pcall(await, waiter)
+  local function work(x) sleep(0.0005) return x, x end
+  local future = loop:create_future()
+  loop:call_later(0.01, future.cancel, future)
+  assert(select("#", asyncio.race(function() return work(1) end, cleaner(), future)) == 2)
+  assert(not pcall(asyncio.race, function() error "bad" end, function() sleep(0) error { "worse" } end))
+  local race = create_task(asyncio.race, cleaner(), cleaner())
+  sleep(0)
+  sleep(0)
+  race:cancel()
+  assert(not pcall(await, race))
+  assert(asyncio.map(work, { 1, 2, 3 })[3] == 3)
+  assert(asyncio.map(work, { 1, 2, 3, 4 }, { max_concurrent = 2 }).n == 4)
+  assert(not pcall(asyncio.map, function(x) if x == 2 then error "bad" end work(x) end, { 1, 2, 3 }))
+end)
+
+part("starting", function()
+  local group <close> = asyncio.TaskGroup()
+  assert(group:start(function(started, x) sleep(0) started(x) sleep(0) end, 7) == 7)
+  assert(group:start { function(started, x) started(x) end, 7, name = "named" } == 7)
+  assert(not pcall(group.start, group, function() sleep(0) error "bad" end))
+  assert(not pcall(group.start, group, sleep, 0))
+  local starter = create_task(group.start, group, function() sleep(5) end)
+  sleep(0)
+  sleep(0)
+  starter:cancel()
+  assert(not pcall(await, starter))
+  local scope <close> = asyncio.timeout(5)
+  scope:extend(1)
+  assert(asyncio.type(scope) == "Timeout" and asyncio.type(asyncio.LifoQueue()) == "LifoQueue")
+end)
+
 part("coroutines", function()
   local coroutine = asyncio.coroutine
   local generate = coroutine.wrap(function()
@@ -445,6 +498,107 @@ part("lines", function()
     end
   end
   writer:write "thanks"
+end)
+
+--- Who tries again has all of it, whatever was looked at before.
+part("peeking", function()
+  local text = ("a piece\r\n"):rep(100)
+  local server <close> = asyncio.start_server(function(_, writer) writer:write(text) end, "127.0.0.1", 0,
+    { close_timeout = 0.5 })
+  local reader, _ <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port, { limit = 10 })
+  local got = {}
+  for _ = 1, 10 do
+    local ok, seen = pcall(reader.peek, reader, 1000, 20)
+    if ok and seen and seen ~= text:sub(1, #seen) then host.wrong "peek has taken something" end
+    if ok then break end
+  end
+  for _ = 1, 10 do
+    local ok, line = pcall(reader:lines "\r\n")
+    if ok then
+      if line and line ~= "a piece" then host.wrong "a line is not whole" end
+      got[1] = line and line .. "\r\n"
+      break
+    end
+  end
+  local next_piece, failures = reader:blocks(300), 0
+  while failures < 10 do
+    local ok, piece = pcall(next_piece)
+    if ok and not piece then break end
+    if ok then got[#got + 1] = piece else failures = failures + 1 end
+  end
+  local all = table.concat(got)
+  if failures < 10 and all ~= text and all ~= "" then host.wrong "a piece is missing" end -- "": it was never written
+end)
+
+--- The end of the one is behind what nobody reads, that of the other isn't.
+part("the end", function()
+  local server <close> = asyncio.start_server(function(reader, writer)
+    writer:write(("x"):rep(5000))
+    writer:write_eof()
+    reader:wait_eof()
+  end, "127.0.0.1", 0, { close_timeout = 0.5 })
+  for _, limit in ipairs { 10, 65536 } do
+    local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port, { limit = limit })
+    local _ <close> = writer
+    local other = create_task(reader.wait_eof, reader)
+    local cancelled = create_task(reader.wait_eof, reader)
+    sleep(0)
+    cancelled:cancel()
+    pcall(await, cancelled)
+    reader:wait_eof()
+    pcall(await, other)
+    assert(#(reader:read() or "") <= 5000)
+  end
+end)
+
+part("pairs", function()
+  asyncio.stream_pair()
+  local reader, writer, far_reader, far_writer = asyncio.stream_pair { limit = 100 }
+  local function ask()
+    local got = 0
+    for n = 1, 3 do
+      writer:send("line ", n, ("x"):rep(n * 20), "\n")
+      got = got + #(reader:readexactly(2006 + n * 20) or "")
+    end
+    writer:write_eof()
+    assert(not reader:read(1) and got == 6138)
+  end
+  local server = create_task(function()
+    for line in far_reader:lines() do far_writer:send(line, ("y"):rep(2000)) end
+    far_writer:close()
+  end)
+  local client = create_task(ask)
+  local waited = pcall(asyncio.wait, { client, server }, { return_when = asyncio.FIRST_COMPLETED })
+  if not waited or not server:done() then writer:abort() end
+  local served = pcall(await, server)
+  far_writer:abort()
+  local asked, err = pcall(await, client)
+  local sender = create_task(writer.send, writer, ("z"):rep(5000))
+  far_writer:wait_closed()
+  pcall(await, sender)
+  writer:close()
+  if waited and served and not asked then error(err, 0) end
+end)
+
+part("fed readers", function()
+  asyncio.StreamReader():feed "dropped"
+  local reader, n = asyncio.StreamReader { limit = 20 }, 0
+  local feeder = create_task(function()
+    for i = 1, 5 do
+      if not reader:feed(("x"):rep(i * 4) .. "\n" .. "\n") then reader:drain() end
+    end
+    reader:feed_eof "the end"
+  end)
+  local reading = create_task(function()
+    for line in reader:lines() do n = n + #line end
+  end)
+  local waited = pcall(asyncio.wait, { feeder, reading }, { return_when = asyncio.FIRST_COMPLETED })
+  if not waited or not feeder:done() then reader:feed_eof() end
+  local fed, failure = pcall(await, feeder)
+  if not fed then reader:feed_eof() end
+  local well, err = pcall(await, reading)
+  if fed and err == "the end" then assert(not well and n == 60) end
+  if not fed then error(failure, 0) end
 end)
 
 part("bulk", function()

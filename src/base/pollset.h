@@ -1,10 +1,9 @@
 /*
-** pollset.h - descriptors of other libraries, watched by the kernel: a descriptor of its own, which can
-** be read when one of them is ready.
+** pollset.h - descriptors watched by the kernel: a descriptor of its own, which can be read when one of them is ready.
 **
 ** Not libuv's uv_poll, one for each: that makes the descriptor non-blocking for everybody who shares
 ** it, ends the process when it was closed before the next poll, and takes the events of a later stream
-** that has got the same number.
+** that has got the same number. Nor does it know a descriptor that a stream of libuv's has.
 */
 #ifndef ASY_POLLSET_H
 #define ASY_POLLSET_H
@@ -15,6 +14,7 @@ ASY_HIDDEN
 
 #define POLLSET_READ 1
 #define POLLSET_WRITE 2
+#define POLLSET_END 4 /* the other side has ended, or the connection broke, whatever lies there unread; by itself only */
 
 /* One that is ready, at least for these. */
 typedef struct PollsetEvent {
@@ -26,7 +26,7 @@ typedef struct PollsetEvent {
 /* A new set's descriptor, or a negative status. */
 int pollset_open(void);
 
-/* Tells of fd once, when it can be read or written: then it has to be armed again. `known`: it is in
+/* Tells of fd once, when it can be read or written, or has ended: then it has to be armed again. `known`: it is in
 ** the set. UV_EPERM: it can't be watched, since it is always ready. UV_ENOENT: it was known, but has
 ** been closed meanwhile. 0 or a negative status. */
 int pollset_arm(int set, int fd, uint32_t tag, int events, bool known);

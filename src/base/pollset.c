@@ -1,7 +1,7 @@
 /*
 ** pollset.c - watched descriptors: epoll, else kqueue.
 */
-#include "os/pollset.h"
+#include "base/pollset.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,8 @@ int pollset_open(void) {
 
 int pollset_arm(int set, int fd, uint32_t tag, int events, bool known) {
   struct epoll_event e = {
-      .events = EPOLLONESHOT | (events & POLLSET_READ ? EPOLLIN : 0) | (events & POLLSET_WRITE ? EPOLLOUT : 0),
+      .events = EPOLLONESHOT | (events & POLLSET_READ ? EPOLLIN : 0) | (events & POLLSET_WRITE ? EPOLLOUT : 0) |
+                (events & POLLSET_END ? EPOLLRDHUP : 0),
       .data.u64 = (uint64_t)tag << 32 | (uint32_t)fd};
   if (epoll_ctl(set, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) == 0) return 0;
   if (known || errno != EEXIST) return -errno;
@@ -35,6 +36,7 @@ static PollsetEvent translated(const struct epoll_event *e) {
   PollsetEvent to = {.fd = (int)(uint32_t)e->data.u64, .tag = (uint32_t)(e->data.u64 >> 32)};
   if (e->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) to.events |= POLLSET_READ;
   if (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) to.events |= POLLSET_WRITE;
+  if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) to.events |= POLLSET_END;
   return to;
 }
 
@@ -67,6 +69,7 @@ static int change(int set, int fd, int16_t filter, uint16_t flags, uint32_t tag)
 int pollset_arm(int set, int fd, uint32_t tag, int events, bool known) {
   int status = 0;
   (void)known; /* the kernel forgets a closed one; adding is changing */
+  if (events & POLLSET_END) return change(set, fd, EVFILT_READ, EV_ADD | EV_CLEAR, tag); /* of what comes, too */
   if (events & POLLSET_READ) status = change(set, fd, EVFILT_READ, EV_ADD | EV_ONESHOT, tag);
   else change(set, fd, EVFILT_READ, EV_DELETE, 0);
   if (status) return status;
@@ -86,7 +89,8 @@ int pollset_take(int set, PollsetEvent *events, int n) {
   int got = kevent(set, NULL, 0, raw, n < BATCH ? n : BATCH, &now);
   for (int i = 0; i < got; i++)
     events[i] = (PollsetEvent){.fd = (int)raw[i].ident, .tag = (uint32_t)(uintptr_t)raw[i].udata,
-                               .events = raw[i].filter == EVFILT_READ ? POLLSET_READ : POLLSET_WRITE};
+                               .events = (raw[i].filter == EVFILT_READ ? POLLSET_READ : POLLSET_WRITE) |
+                                         ((raw[i].flags & EV_EOF) ? POLLSET_END : 0)};
   return got < 0 ? 0 : got;
 }
 

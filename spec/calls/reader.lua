@@ -1,0 +1,137 @@
+-- Reading streams: what a cancelled call has not given is there for the next one, and no byte comes twice.
+local asyncio = require "asyncio"
+
+--- Both ends of a connection: our reader, the writer at the other end, and what drops all of it.
+local function pair(limit)
+  local accepted, over = asyncio.Queue(), asyncio.Event()
+  local server = asyncio.start_server(function(_, writer)
+    accepted:put_nowait(writer)
+    over:wait()
+  end, "127.0.0.1", 0)
+  local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port, { limit = limit })
+  local far = accepted:get()
+  return reader, far, function()
+    over:set()
+    writer:abort()
+    server:close()
+    server:wait_closed()
+  end, writer
+end
+
+--- A task that sends the text in pieces of any size, at any time, and then the end.
+local function feed(c, far, text)
+  return asyncio.create_task(function()
+    local at = 1
+    while at <= #text do
+      local n = c.random(1, c.one_of { 3, 40, 400 })
+      far:send(text:sub(at, at + n - 1))
+      at = at + n
+      if c.random(3) == 1 then c.pass() end
+    end
+    far:write_eof()
+  end)
+end
+
+--- A text of n lines, none as the other.
+local function lines(c, n, separator)
+  local list = {}
+  for i = 1, n do list[i] = ("%d%s"):format(i, ("."):rep(c.random(0, 60))) end
+  return table.concat(list, separator) .. separator
+end
+
+return {
+  { "StreamReader:lines, separator", "real", function(c)
+    local reader, far, drop = pair(c.one_of { 70, 65536 })
+    local text, got = lines(c, 30, "\r\n"), {}
+    local feeder = feed(c, far, text)
+    return function()
+      for line in reader:lines "\r\n" do
+        got[#got + 1] = line .. "\r\n"
+        if c.random(4) == 1 then c.pass() end
+      end
+    end, function()
+      assert(table.concat(got) .. reader:read() == text, "a line was lost")
+      asyncio.await(feeder)
+      drop()
+    end
+  end },
+
+  { "StreamReader:blocks", "real", function(c)
+    local reader, far, drop = pair(c.one_of { 16, 65536 })
+    local text, got = lines(c, 30, "\n"), {}
+    local feeder = feed(c, far, text)
+    return function()
+      for piece in reader:blocks(c.one_of { 1, 7, 65536 }) do
+        got[#got + 1] = piece
+        if c.random(4) == 1 then c.pass() end
+      end
+    end, function()
+      assert(table.concat(got) .. reader:read() == text, "a piece was lost")
+      asyncio.await(feeder)
+      drop()
+    end
+  end },
+
+  { "StreamReader:peek", "real", function(c)
+    local reader, far, drop = pair(c.one_of { 16, 65536 })
+    local text, got = lines(c, 30, "\n"), 0
+    local feeder = feed(c, far, text)
+    return function()
+      while true do
+        local n = c.random(1, 300)
+        local least = c.random(0, n)
+        local seen = reader:peek(n, least)
+        if not seen then break end
+        assert(#seen <= n and #seen >= math.min(least, #text - got), "another number of bytes")
+        assert(seen == text:sub(got + 1, got + #seen), "what is next was something else")
+        local taken = c.random(0, #seen)
+        got = got + #reader:readexactly(taken)
+        if c.random(4) == 1 then c.pass() end
+      end
+      assert(got == #text)
+    end, function(task)
+      if not task:cancelled() then asyncio.await(task) end
+      assert(reader:read() == text:sub(got + 1), "peek has taken something")
+      asyncio.await(feeder)
+      drop()
+    end
+  end },
+
+  { "StreamReader:wait_eof", "real", function(c)
+    local reader, far, drop, writer = pair(c.one_of { 16, 65536 })
+    local text, got, sent = lines(c, 30, "\n"), {}, false
+    local closes = c.random(5) == 1
+    local feeder = asyncio.create_task(function()
+      asyncio.await(feed(c, far, text))
+      sent = true
+    end)
+    local reading = asyncio.create_task(function()
+      for piece in reader:blocks(c.one_of { 7, 300 }) do
+        got[#got + 1] = piece
+        c.pass()
+      end
+    end)
+    local other = asyncio.create_task(function()
+      if c.random(2) == 1 then c.pass() end
+      reader:wait_eof()
+    end)
+    if c.random(2) == 1 then reading:cancel() end
+    return function()
+      reader:wait_eof()
+      assert(sent or closes, "there was no end yet")
+    end, function(task)
+      if not task:cancelled() then asyncio.await(task) end
+      if closes then
+        writer:close()
+      else
+        asyncio.await(feeder)
+      end
+      asyncio.wait { other, reading, feeder }
+      asyncio.await(other)
+      if not closes then assert(table.concat(got) .. reader:read() == text, "a byte was lost") end
+      pcall(asyncio.await, reading)
+      pcall(asyncio.await, feeder)
+      drop()
+    end
+  end },
+}
