@@ -22,6 +22,7 @@ LUA = os.environ.get("LUA", "lua5.4")
 # name: mode of the server, kind of load, connections, bytes, messages in flight, what it is
 POINTS = {
     "echo50": ("echo", "echo", 50, 64, 1, "50 connections, 64 bytes there and back"),
+    "limits50": ("limits", "echo", 50, 64, 1, "the same with `read_timeout` and `write_timeout`"),
     "echo1000": ("echo", "echo", 1000, 64, 1, "1,000 connections"),
     "echo16k": ("echo", "echo", 50, 16384, 1, "16 KiB messages"),
     "pipe": ("echo", "echo", 50, 64, 16, "16 messages in flight on each connection"),
@@ -47,6 +48,7 @@ PEERS = {
 HEAP = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728", "MALLOC_TOP_PAD_": "1048576"}
 LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
 COPIERS = {"ours", "libuv in C"}  # who else has a copy of its own
+WHO = {"copy": COPIERS, "proxy": COPIERS, "limits": {"ours"}}  # of modes that not all have
 
 
 def pinned(core, command, **options):
@@ -107,7 +109,7 @@ def main():
     for point in points:
         for _ in range(ROUNDS):
             for peer in peers:
-                if (peer, point) not in LEFT_OUT and (POINTS[point][0] not in ("copy", "proxy") or peer in COPIERS):
+                if (peer, point) not in LEFT_OUT and peer in WHO.get(POINTS[point][0], PEERS):
                     got.setdefault((peer, point), []).append(measure(peer, point))
         print(f"bench: {point} done", file=sys.stderr, flush=True)
     report(got, points, peers)

@@ -258,6 +258,67 @@ function TestMulticoreServer:test_tells_when_the_port_is_taken()
   t.assertEquals(status, 1)
 end
 
+TestSystemdSocket = {}
+
+-- What systemd does: a socket that listens is descriptor 3, and the environment says whose. argv: HOST or path, command
+local LAUNCHER = [[
+import os, socket, sys
+unix = sys.argv[1].startswith("/")
+s = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+s.bind(sys.argv[1] if unix else (sys.argv[1], 0))
+s.listen()
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execvp(sys.argv[2], sys.argv[2:])
+]]
+
+local IDLE = t.slow and 20 or 2 -- seconds
+
+--- The example, launched with a socket at the host or path.
+local function launch(where)
+  local script = program.file_with(LAUNCHER)
+  return start("python3 %s %s %s %stcp/systemd_socket.lua %d", script, where, lua, examples, IDLE), script
+end
+
+function TestSystemdSocket:test_serves_on_the_socket_and_ends_when_idle()
+  needs_nc()
+  local server <close>, script = launch "127.0.0.1"
+  server.port = server:expect "serving on 127%.0%.0%.1:(%d+)\n"
+  t.assertEquals(nc(server, "hello\n"), "HELLO\n")
+  server:expect "idle: served 1 client\n%[status 0%]\n"
+  os.remove(script)
+end
+
+function TestSystemdSocket:test_is_started_by_systemds_own_program_where_there_is_one()
+  needs_nc()
+  local path, server, script = os.tmpname(), nil, nil
+  os.remove(path)
+  if os.execute "command -v systemd-socket-activate >/dev/null" then
+    server = start("systemd-socket-activate -E LUA_PATH -E LUA_CPATH -l %s %s %stcp/systemd_socket.lua %d", path,
+      program.plain_lua, examples, IDLE)
+    server:expect "Listening on "
+  else
+    server, script = launch(path)
+    server:expect "serving on "
+  end
+  local _ <close> = server
+  t.assertEquals((shell("printf 'hello\\n' | timeout %d nc -N -U %s", PATIENCE, path)), "HELLO\n")
+  server:expect "idle: served 1 client\n"
+  server:expect "%[status 0%]\n"
+  os.remove(path)
+  if script then os.remove(script) end
+end
+
+function TestSystemdSocket:test_tells_when_it_was_handed_none()
+  local run = "timeout %d env %s %s %stcp/systemd_socket.lua 2>&1 </dev/null"
+  for _, variables in ipairs { "-u LISTEN_FDS", "LISTEN_FDS=1 LISTEN_PID=1" } do
+    local output, status = shell(run, PATIENCE, variables, lua, examples)
+    t.assertStrContains(output, "no sockets were handed over")
+    t.assertEquals(status, 1)
+  end
+end
+
 TestChat = {}
 
 function TestChat:test_sends_every_line_to_all_others()

@@ -956,4 +956,20 @@ function TestBudget:test_a_loop_that_never_has_to_wait_can_be_cancelled_and_has_
   end
 end
 
+TestImpossible = {}
+
+function TestImpossible:test_a_read_that_cannot_wait_leaves_the_next_as_it_was()
+  t.real(function()
+    peers.pair(function(reader, _, _, peer)
+      t.assertErrorMsgContains("cannot wait", string.gsub, "x", "x", function() reader:read(5) end)
+      local task = asyncio.create_task(function() return reader:readline() end)
+      asyncio.sleep(0)
+      peer:send "hello "
+      t.until_blocked()
+      peer:send "world\n"
+      t.assertEquals(asyncio.await(task), "hello world\n")
+    end)
+  end)
+end
+
 t.finish()

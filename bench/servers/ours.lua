@@ -1,5 +1,5 @@
--- ours.lua MODE PORT [UPSTREAM]: what is measured; MODE is echo, line, bulk, copy (an echo by `asyncio.copy`)
--- or proxy, which connects each client to the port UPSTREAM.
+-- ours.lua MODE PORT [UPSTREAM]: what is measured; MODE is echo, limits (an echo with limits of time), line,
+-- bulk, copy (an echo by `asyncio.copy`) or proxy, which connects each client to the port UPSTREAM.
 local asyncio = require "asyncio"
 
 local serve = {}
@@ -7,6 +7,8 @@ local serve = {}
 function serve.echo(reader, writer)
   for data in function() return reader:read(65536) end do writer:send(data) end
 end
+
+serve.limits = serve.echo
 
 function serve.line(reader, writer)
   for line in function() return reader:readline() end do writer:send(line) end
@@ -29,6 +31,7 @@ end
 
 asyncio.run(function()
   local opts = { backlog = 4096 }
+  if arg[1] == "limits" then opts.read_timeout, opts.write_timeout = 30, 30 end
   local server <close> = asyncio.start_server(serve[arg[1]], "127.0.0.1", tonumber(arg[2]), opts)
   server:serve_forever()
 end)

@@ -151,12 +151,11 @@ static int stream_connect_unix(lua_State *L) {
 }
 
 /* What is known of a socket that is connected. */
-static void take_over(lua_State *L, Stream *s, int fd) {
+static void take_over(Stream *s, int fd, const TcpOptions *options) {
   struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
   socklen_t len = sizeof sa;
-  TcpOptions options = asy_tcp_options(L, 2);
   fcntl(fd, F_SETFD, FD_CLOEXEC);
-  if (s->uv.handle.type == UV_TCP) tcp_options_set(&options, fd);
+  if (s->uv.handle.type == UV_TCP) tcp_options_set(options, fd);
   if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0) peer_note(s, (struct sockaddr *)&sa);
 }
 
@@ -169,13 +168,14 @@ static int stream_adopt(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   StreamOptions options = asy_stream_options(L, 2);
+  TcpOptions tcp = asy_tcp_options(L, 2);
   Stream *s = asy_stream_new(L, asy_running(L, ASY_RUNTIME(L)), is_unix ? UV_NAMED_PIPE : UV_TCP, options.limit);
   snprintf(name, sizeof name, "descriptor %d", fd);
   if (!limits_set(s, &options)) return fail(L, s, UV_ENOMEM, "open", name);
   asy_stream_push_reader(L, 3);
   int status = is_unix ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
   if (status) return fail(L, s, status, "open", name);
-  take_over(L, s, fd);
+  take_over(s, fd, &tcp);
   input_start(s);
   lua_insert(L, 3);
   return 2;

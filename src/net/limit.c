@@ -157,7 +157,7 @@ static int time_is_up(lua_State *L, const Stream *s, const char *phase, const ch
 
 void asy_limits_read(lua_State *L, Stream *s) {
   Limits *l = s->limits;
-  if (!l->read_ns) return;
+  if (!l->read_ns || !s->handle.open) return;
   if (l->expired) {
     l->expired = false;
     time_is_up(L, s, "read", "no byte came from", l->read_ns);
@@ -169,7 +169,7 @@ void asy_limits_read(lua_State *L, Stream *s) {
 /* stack: what is called; when the call began to wait, if it has before */
 void asy_limits_write(lua_State *L, Stream *s) {
   Limits *l = s->limits;
-  if (!l->write_ns) return;
+  if (!l->write_ns || !s->handle.open) return; /* closing it takes no time */
   uint64_t now = now_of(l), began = lua_isinteger(L, 2) ? (uint64_t)lua_tointeger(L, 2) : now;
   if (now >= write_deadline(l, began)) time_is_up(L, s, "write", "no byte was taken by", l->write_ns);
   if (nobody_waits(s)) {

@@ -72,6 +72,7 @@ void asy_reader_claim(lua_State *L, Stream *s) {
 static Task *begin(lua_State *L, Stream *s) {
   asy_reader_claim(L, s);
   s->in.searched = 0;
+  s->in.direct = false; /* of a read that could not wait, or no longer */
   limit_read_anew(s);
   Task *t = asy_stream_task_or_null(L, s);
   return t && task_spent(t) ? t : NULL;

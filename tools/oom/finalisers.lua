@@ -653,6 +653,29 @@ simple("stream", { with_streams }, {
     writer:close()
     server:close()
   end,
+  limited = function(o)
+    local reader, writer = asyncio.open_connection { host = "127.0.0.1", port = o.port, connect_timeout = 5,
+      read_timeout = 0.001, write_timeout = 0.001 }
+    o.keep("reader2", reader)
+    o.keep("writer2", writer)
+    pcall(reader.read, reader, 5)
+    pcall(writer.send, writer, ("x"):rep(10000))
+    pcall(asyncio.open_connection, "127.0.0.1", o.port, { connect_timeout = 1e-9 })
+  end,
+  made_elsewhere = function(o)
+    local fd = host.socket "connected"
+    local ok, reader, writer = pcall(asyncio.open_connection, { fd = fd })
+    if not ok then return host.close(fd) end
+    o.keep("reader2", reader)
+    o.keep("writer2", writer)
+    return writer:get_extra_info "peercred"
+  end,
+  listens_elsewhere = function(o)
+    local fd = host.socket "listening"
+    local ok, server = pcall(asyncio.start_server, nothing, { fd = fd })
+    if not ok then return host.close(fd) end
+    o.keep("server2", server)
+  end,
   handler_reset = function(o)
     local _, writer = asyncio.open_connection("127.0.0.1", o.port, { limit = 1 })
     writer:write(("x"):rep(100000))

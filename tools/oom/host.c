@@ -28,6 +28,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -261,7 +262,31 @@ static int host_finish(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg host_functions[] = {{"pipe", host_pipe}, {"write", host_write}, {"read", host_read},
+/* socket("connected" | "listening") → a descriptor, which is the script's to close; the other end is closed at the end. */
+static int host_socket(lua_State *L) {
+  int fds[2] = {-1, -1};
+  if (npipes + 1 > MAX_PIPES) return luaL_error(L, "no socket");
+  if (*luaL_checkstring(L, 1) == 'c') {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds)) return luaL_error(L, "no socket");
+    pipes[npipes++] = fds[1];
+  } else {
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fds[0], (struct sockaddr *)&here, sizeof here) || listen(fds[0], 8)) return luaL_error(L, "no socket");
+  }
+  lua_pushinteger(L, fds[0]);
+  return 1;
+}
+
+/* close(fd): it must be open still. */
+static int host_close(lua_State *L) {
+  if (close((int)luaL_checkinteger(L, 1)) == 0) return 0;
+  fprintf(stderr, "wrong: somebody has closed a descriptor that was not theirs\n");
+  _exit(WRONG);
+}
+
+static const luaL_Reg host_functions[] = {{"socket", host_socket}, {"close", host_close},
+                                          {"pipe", host_pipe}, {"write", host_write}, {"read", host_read},
                                           {"path", host_path}, {"terminal", host_terminal},
                                           {"descriptors", host_descriptors}, {"raise", host_raise}, {"wrong", host_wrong},
                                           {"begin", host_begin}, {"finish", host_finish}, {NULL, NULL}};

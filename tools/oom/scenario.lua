@@ -625,6 +625,49 @@ part("bulk", function()
   writer:write_eof()
 end)
 
+part("limits of time", function()
+  local server <close> = asyncio.start_server(function(reader, writer)
+    pcall(reader.read, reader)
+    writer:write "bye"
+  end, "127.0.0.1", 0, { close_timeout = 0.2, read_timeout = 0.002 })
+  local port = server:sockets()[1].port
+  local reader, writer <close> = asyncio.open_connection { host = "127.0.0.1", port = port, connect_timeout = 5,
+    write_timeout = 0.01, read_timeout = 0.2, keepalive = { idle = 9 } }
+  for _ = 1, 3 do pcall(reader.readline, reader) end
+  writer:abort()
+  local _, other <close> = asyncio.open_connection("127.0.0.1", port, { write_timeout = 0.002 })
+  local big = ("x"):rep(1000000)
+  for _ = 1, 9 do pcall(other.send, other, big) end
+  other:close()
+  pcall(other.wait_closed, other)
+  other:abort()
+  pcall(asyncio.open_connection, "localhost", port, { connect_timeout = 1e-9 })
+end)
+
+--- A socket that the host has made is the script's until somebody has taken it without an error.
+local function with_socket(kind, fn)
+  local fd
+  local _ <close> = setmetatable({}, { __close = function()
+    if fd then host.close(fd) end
+  end })
+  local arguments = { fd = false, read_timeout = 0.2 }
+  fd = host.socket(kind)
+  arguments.fd = fd
+  local reader, writer = fn(arguments)
+  fd = nil
+  return reader, writer
+end
+
+part("sockets made elsewhere", function()
+  local server <close> = with_socket("listening", function(arguments) return asyncio.start_server(print, arguments) end)
+  server:close()
+  local _, writer <close> = with_socket("connected", asyncio.open_connection)
+  writer:write "hello"
+  if not writer:get_extra_info "peercred".uid then host.wrong "nobody is at the other end" end
+  local _, other <close> = with_socket("connected", asyncio.open_unix_connection)
+  other:abort()
+end)
+
 part("pieces", function()
   local server <close> = asyncio.start_server(function(reader, writer)
     writer:writelines { reader:readuntil { "--", "\r\n" } or "nothing", ("z"):rep(2000), "end" }
