@@ -50,7 +50,8 @@ function TestRead:test_each_kind_of_read_has_it()
       for _, call in ipairs {
         function() reader:read() end, function() reader:read(1) end, function() reader:readexactly(3) end,
         function() reader:readline() end, function() reader:readuntil { "a", "b" } end,
-        function() reader:lines()() end,
+        function() reader:lines()() end, function() reader:lines "\r\n"() end, function() reader:peek(5, 2) end,
+        function() reader:blocks()() end,
       } do
         local err, took = failure(call)
         t.assertEquals(err.phase, "read")
@@ -211,6 +212,18 @@ function TestRead:test_no_end_to_wait_for_is_no_limit()
   t.run(function()
     pair({ read_timeout = math.huge }, function(reader)
       t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function() reader:read() end, 1e6)
+    end)
+  end)
+end
+
+function TestRead:test_the_end_may_be_waited_for_without_a_limit()
+  t.run(function()
+    pair({ read_timeout = 1 }, function(reader, _, _, peer)
+      local task = asyncio.create_task(function() reader:wait_eof() end)
+      asyncio.sleep(100)
+      t.assertFalse(task:done())
+      peer:abort()
+      asyncio.await(task)
     end)
   end)
 end
