@@ -57,6 +57,7 @@ void asy_open_pair(lua_State *L); /* net/pair.c */
 void asy_open_standard(lua_State *L); /* os/standard.c */
 
 void asy_open_handler(lua_State *L); /* net/handler.c */
+void asy_open_shutdown(lua_State *L); /* net/shutdown.c */
 void asy_open_server(lua_State *L); /* net/server.c */
 
 void asy_open_poll(lua_State *L); /* os/descriptor.c */

@@ -299,6 +299,8 @@ function asyncio.open_connection(host, port, opts) end
 ---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
+---@field max_connections? integer at so many accepting pauses until one has ended (no limit)
+---@field stop_grace? number seconds for the shutdown that a cancellation makes; 0: it aborts (0)
 
 ---@class asyncio.ServeByNameOptions
 ---@field host? string | string[] nil: every address of this machine
@@ -315,6 +317,8 @@ function asyncio.open_connection(host, port, opts) end
 ---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number (30)
+---@field max_connections? integer
+---@field stop_grace? number (0)
 
 ---Starts a TCP server: the handler runs as a task for each connection.
 ---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
@@ -354,6 +358,8 @@ function asyncio.open_unix_connection(path, opts) end
 ---@field backlog? integer (128)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
+---@field max_connections? integer at so many accepting pauses until one has ended (no limit)
+---@field stop_grace? number seconds for the shutdown that a cancellation makes; 0: it aborts (0)
 ---@field cleanup_socket? boolean closing the server removes the file (true)
 
 ---@class asyncio.UnixServeByNameOptions
@@ -365,6 +371,8 @@ function asyncio.open_unix_connection(path, opts) end
 ---@field backlog? integer (128)
 ---@field start_serving? boolean (true)
 ---@field close_timeout? number (30)
+---@field max_connections? integer
+---@field stop_grace? number (0)
 ---@field cleanup_socket? boolean (true)
 
 ---Starts a server on a unix socket. The file of a server that is gone is replaced.
@@ -1006,6 +1014,15 @@ function StreamWriter:get_extra_info(name, default) end
 ---@param marks { high?: integer, low?: integer }
 function StreamWriter:set_write_buffer_limits(marks) end
 
+---@class asyncio.ServerStats
+---@field connections integer how many there are
+---@field accepted integer how many have come
+---@field failed integer of how many the handler failed
+---@field reset integer of how many the handler lost its peer
+---@field cut integer of how many a shutdown met the handler in the middle of a message
+---@field aborted integer how many were ended by force
+---@field paused boolean whether accepting pauses now
+
 ---@class asyncio.Server
 local Server = {}
 
@@ -1021,14 +1038,20 @@ function Server:abort_clients() end
 
 function Server:wait_closed() end
 
+---Accepts no more, lets each handler send the answer that it owes, and ends. A reader comes to its end
+---once what has come is read; what is left after the grace is aborted.
+---@param grace? number seconds (30)
+---@return integer aborted how many connections
+function Server:shutdown(grace) end
+
 ---@return boolean
 function Server:is_serving() end
 
 ---@return asyncio.Address[]
 function Server:sockets() end
 
----What has become of its connections; `reset`: of how many the handler lost its peer.
----@return { connections: integer, accepted: integer, failed: integer, reset: integer }
+---What has become of its connections.
+---@return asyncio.ServerStats
 function Server:stats() end
 
 ---A drop-in for the standard `coroutine` table, in whose coroutines an await suspends the task.

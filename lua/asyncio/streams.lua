@@ -18,6 +18,8 @@ local CONNECT_TIMEOUT = { "connect_timeout", "positive" }
 local FAMILY = { "family", "choice", "inet|inet6|any" }
 local BACKLOG = { "backlog", "integer", 0, 0x7fffffff }
 local START_SERVING, CLOSE_TIMEOUT = { "start_serving", "boolean" }, { "close_timeout", "seconds" }
+local MAX_CONNECTIONS = { "max_connections", "integer", 1, 0x7fffffff }
+local STOP_GRACE = { "stop_grace", "seconds" }
 
 local LOCAL_ADDRESS = check.options {
   "local_addr", 3, { "host", "string", required = true }, PORT, FAMILY, { "scope_id", "integer", 0 },
@@ -32,7 +34,7 @@ local TCP = { { "nodelay", "boolean" }, { "keepalive", "switch", PROBES } }
 local CONNECT = {
   CONNECT_TIMEOUT, FAMILY, { "local_addr", "table", LOCAL_ADDRESS }, { "happy_eyeballs_delay", "seconds" },
 }
-local SERVE = { START_SERVING, CLOSE_TIMEOUT }
+local SERVE = { START_SERVING, CLOSE_TIMEOUT, MAX_CONNECTIONS, STOP_GRACE }
 local LISTEN = { FAMILY, BACKLOG, { "reuse_address", "boolean" }, { "reuse_port", "boolean" } }
 local LISTEN_UNIX = { BACKLOG, { "cleanup_socket", "boolean" } }
 
@@ -432,7 +434,10 @@ end
 -- @tparam[opt] table opts `limit` (65536), `family` ("any"; "inet", "inet6"), `backlog` (128),
 -- `reuse_address` (true), `reuse_port` (false), `nodelay` (true), `keepalive` (false),
 -- `start_serving` (true), `close_timeout` (30 s without progress, then a connection that is being closed is
--- aborted), `read_timeout`, `write_timeout`: as `open_connection`'s, for each connection
+-- aborted), `max_connections` (no limit; at so many accepting pauses, and goes on when one has ended: who
+-- comes meanwhile waits in the backlog), `stop_grace` (0 s; otherwise a cancellation, by Ctrl-C say, of
+-- `serve_forever` or of the block that has the server is a `Server:shutdown` with so much grace; the next one
+-- breaks that off), `read_timeout`, `write_timeout`: as `open_connection`'s, for each connection
 -- @treturn Server
 -- @usage
 -- local function handler(reader, writer)
@@ -467,7 +472,8 @@ end
 -- @tparam function handler
 -- @tparam string path on Linux one that begins with a zero byte is an abstract name
 -- @tparam[opt] table opts `limit` (65536), `backlog` (128), `start_serving` (true), `close_timeout` (30),
--- `read_timeout`, `write_timeout`, `cleanup_socket` (true: closing removes the file)
+-- `max_connections`, `stop_grace` (0), `read_timeout`, `write_timeout`, `cleanup_socket` (true: closing removes
+-- the file)
 -- @treturn Server
 function streams.start_unix_server(handler, path, opts)
   check_handler(handler, "start_unix_server")

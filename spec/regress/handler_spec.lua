@@ -31,7 +31,10 @@ end
 --- Waits until all connections are gone; what became of them.
 local function all_gone(server)
   t.wait_until(function() return server:stats().connections == 0 end)
-  return server:stats()
+  local stats = server:stats()
+  return {
+    connections = stats.connections, accepted = stats.accepted, failed = stats.failed, reset = stats.reset,
+  }
 end
 
 local function read_line(reader) return reader:readline() end

@@ -205,6 +205,8 @@ local WRONG = {
   { "asyncio.start_server(nothing, '127.0.0.1', '0')", "start_server", "bad argument #3" },
   { "asyncio.start_server(nothing, '127.0.0.1', 0, { backlog = -1 })", "start_server", "bad argument #4" },
   { "asyncio.start_unix_server(nothing, 5)", "start_unix_server", "bad argument #2" },
+  { "asyncio.start_server(nothing, '127.0.0.1', 0, { max_connections = 0 })", "start_server", "bad argument #4" },
+  { "asyncio.start_unix_server(nothing, '/tmp/x', { stop_grace = -1 })", "start_unix_server", "bad argument #3" },
   { "asyncio.stdin { limit = 0 }", "stdin" },
   { "asyncio.stdout(5)", "stdout", "table of options expected, got number" },
   { "asyncio.stdout { foo = 2 }", "stdout", "unknown option 'foo': there are none" },

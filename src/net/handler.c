@@ -24,13 +24,13 @@ typedef struct Handler {
 
 static const char serve_key = 0; /* registry: serve_protected, called for each connection */
 
-/* Leaving */
-
-int server_connections(const Server *sv) {
-  int n = 0;
-  list_each(node, &sv->clients) n++;
-  return n;
+Server *asy_server_check(lua_State *L) {
+  return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
 }
+
+Loop *asy_server_loop(lua_State *L, const Server *sv) { return loop_find(ASY_RUNTIME(L), sv->loop_id); }
+
+/* Leaving */
 
 void server_check_idle(Server *sv) {
   if (!server_idle(sv)) return;
@@ -40,6 +40,7 @@ void server_check_idle(Server *sv) {
 }
 
 void client_forget(Stream *s) {
+  s->client.server->nclients--;
   list_remove(&s->client.link);
   s->client.server = NULL;
   s->client.handler = NULL;
@@ -49,22 +50,29 @@ static void client_left(Stream *s) {
   Server *sv = s->client.server;
   if (!sv || s->client.handler || s->handle.open || !s->handle.closed) return;
   client_forget(s);
+  if (sv->full || sv->nlate) server_wake(sv); /* there is room for another */
   server_check_idle(sv);
 }
 
 /* A handler's end, and its name */
 
-/* A handler has failed. That its own connection broke is no failure of the program: clients come and go.
-** sv: NULL when it has been collected. stack: task */
-static void handler_failed(lua_State *L, Task *t, Server *sv) {
+/* A handler has failed. That its own connection broke is no failure of the program: clients come and go; nor is that
+** its input came to an end by a shutdown. sv: NULL when it has been collected. stack: task */
+static void handler_failed(lua_State *L, Task *t, const Stream *s, Server *sv) {
   int task = lua_gettop(L);
   lua_getiuservalue(L, task, FUTURE_UV_VALUE);
-  bool broke = asy_peer_broke(L, -1, t->number);
-  if (sv) ++*(broke ? &sv->reset : &sv->failed);
+  if (s->client.aborted && asy_isinstance(L, -1, ASY_CLOSED)) { /* it was cancelled, and met the abort first */
+    lua_settop(L, task);
+    return;
+  }
+  bool broke = asy_peer_broke(L, -1, t->number), cut = broke && s->in.cut && !s->in.error;
+  if (sv) ++*(cut ? &sv->cut : broke ? &sv->reset : &sv->failed);
   if (!broke || t->loop->debug) {
     const char *traceback = asy_trace_push(L, task, false);
-    asy_report(L, t->loop, (Report){.message = broke ? "a handler ended because its connection broke"
-                                                     : "a connection's handler failed",
+    asy_report(L, t->loop, (Report){.message = cut     ? "a handler ended because its server was shut down in the "
+                                                         "middle of a message"
+                                               : broke ? "a handler ended because its connection broke"
+                                                       : "a connection's handler failed",
                                     .key = "task", .traceback = traceback, .exception = task + 1, .object = task});
   }
   lua_settop(L, task);
@@ -75,7 +83,7 @@ static void handler_ended(lua_State *L, Task *t) {
   Stream *s = t->owner;
   Server *sv = s->client.server;
   s->client.handler = NULL;
-  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) handler_failed(L, t, sv);
+  if (t->future.state == FUTURE_ERROR && !t->loop->fatal) handler_failed(L, t, s, sv);
   asy_stream_close(L, s, sv ? sv->linger_ns : STREAM_LINGER * NS_PER_S);
   client_left(s);
   asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
@@ -141,9 +149,12 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   t->owner = s;
   s->client.handler = t;
   s->client.server = sv;
+  s->client.since = client_clock(sv);
   s->life.on_gone = client_left;
   list_append(&sv->clients, &s->client.link);
+  sv->nclients++;
   input_start(s);
+  if (sv->over) input_end(s);
 }
 
 /* args: server, arrival (light) */

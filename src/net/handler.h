@@ -1,8 +1,8 @@
 /*
 ** handler.h - a server, with its connections and their handlers.
 **
-** server.c listens, closes and has its Lua face; handler.c makes a stream and a task of each connection, and sees to
-** their end.
+** handler.c makes a stream and a task of each connection, and sees to their end; accept.c takes them from the kernel;
+** shutdown.c closes the server, and waits for its end; server.c makes it, and has the rest of its Lua face.
 */
 #ifndef ASY_HANDLER_H
 #define ASY_HANDLER_H
@@ -19,22 +19,33 @@ typedef struct Server {
   Loop *loop;           /* valid while there is a loop with this id */
   uint64_t loop_id;
   uint32_t slot;        /* where the loop holds it; 0: it doesn't */
-  ListNode listeners;   /* Listeners, one for each address; none once it, or its loop, is closed */
+  ListNode listeners;   /* Listeners, one for each address; none once it, or its loop, is closed, or a ... */
+                        /* ... shutdown's last call is over */
   ListNode clients;     /* Streams */
-  Waitq closers;        /* wait_closed, <close>, serve_forever */
+  Waitq closers;        /* wait_closed, <close>, serve_forever, shutdown */
   Ready spawn;          /* makes streams of what was accepted */
   Timer retry;          /* after descriptors ran out */
   Timer patience;       /* while its connections are waited for, if it is closed */
+  Timer last_call;      /* shutdown: until then those are taken who were on their way */
   char address[ASY_ADDRESS_TEXT]; /* in words: where it listens, or the first such place */
   lua_Integer served, failed, reset; /* connections so far; whose handler failed, or lost its peer */
+  lua_Integer cut, aborted; /* whose handler a shutdown met in the middle of a message; that were ended by force */
   Accepted accepted[SERVER_ACCEPTS];
   int naccepted, nserved; /* of these, first come first served; both 0 once all are */
+  Accepted *late;         /* shutdown: taken from the kernel, before that forgets them; or NULL */
+  int nlate, nlate_served, late_room; /* of these; likewise */
+  int nclients, max_clients;          /* how many there are; at so many accepting pauses */
   StreamOptions stream; /* of its connections */
   uint64_t linger_ns;   /* close_timeout */
+  lua_Number stop_grace; /* seconds for the shutdown that a cancellation makes; 0: it makes none */
   ListenOptions options; /* of its listeners */
   char *site;           /* debug mode: where it was started; or NULL */
-  bool serving;         /* its listeners are polled, unless descriptors ran out */
-  bool closed;          /* has no listeners any more */
+  bool serving;         /* its listeners are polled, unless descriptors ran out or it is full */
+  bool closed;          /* accepts no more, but for a last call */
+  bool full;            /* has max_clients: its listeners aren't polled */
+  bool ending;          /* a shutdown has begun ... */
+  bool over;            /* ... and so its last call is over: who is served now finds the end of its input */
+  bool broken_off;      /* the shutdown that a cancellation made was broken by the next */
   bool starved;         /* out of descriptors, and that has been reported */
   bool impatient;       /* `patience` has run out, and that is to be reported */
 } Server;
@@ -43,19 +54,40 @@ typedef struct Server {
 #define SERVER_UV_HANDLER 1
 #define SERVER_UV_CONTEXT 2
 
-/* Whether it is closed and nothing of it is left. */
-static inline bool server_idle(const Server *sv) { return sv->closed && list_empty(&sv->clients); }
+/* Connections that were accepted and have no handler yet. */
+static inline int server_unserved(const Server *sv) {
+  return sv->naccepted - sv->nserved + sv->nlate - sv->nlate_served;
+}
 
-/* Has `spawn` run. */
+/* Whether it is closed and nothing of it is left. */
+static inline bool server_idle(const Server *sv) {
+  return sv->closed && list_empty(&sv->listeners) && list_empty(&sv->clients) && !server_unserved(sv);
+}
+
+/* Whether it may have another client. */
+static inline bool server_has_room(const Server *sv) {
+  return sv->nclients + sv->naccepted - sv->nserved < sv->max_clients;
+}
+
+/* Has `spawn` run, unless the loop has let go of it: then nothing is to be done. */
 static inline void server_wake(Server *sv) {
-  if (!list_linked(&sv->spawn.link)) loop_ready(sv->loop, &sv->spawn);
+  if (sv->slot && !list_linked(&sv->spawn.link)) loop_ready(sv->loop, &sv->spawn);
 }
 
 /* If it is idle, tells those who wait for that. */
 void server_check_idle(Server *sv);
 
+/* The clock of its clients' `since`; it wraps. */
+static inline uint32_t client_clock(const Server *sv) { return (uint32_t)(loop_now(sv->loop) / (NS_PER_S / 1000)); }
+
 /* How many connections it has. */
-int server_connections(const Server *sv);
+static inline int server_connections(const Server *sv) { return sv->nclients + server_unserved(sv); }
+
+/* The object of a method. */
+Server *asy_server_check(lua_State *L);
+
+/* NULL when its loop is closed. */
+Loop *asy_server_loop(lua_State *L, const Server *sv);
 
 /* The connection is none of a server any more. */
 void client_forget(Stream *s);

@@ -15,6 +15,7 @@
 #include "net/eof.h"
 #include "net/limit.h"
 
+#define MOST_TAKEN 65536   /* bytes that the kernel holds, of an input that is made to end */
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
 /* Receiving */
@@ -90,6 +91,7 @@ static void look_at(Stream *s, const char *fresh, size_t n) {
 
 static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
   buffer_added(&s->in.buffer, n);
+  s->in.begun = true;
   adapt_read_size(s, n, offered);
   look_at(s, fresh, n);
 }
@@ -158,8 +160,6 @@ void input_resume(Stream *s) {
     input_start(s);
 }
 
-/* Taking */
-
 void input_free_if_empty(Stream *s) {
   if (!s->in.buffer.data || s->in.buffer.start != s->in.buffer.end) return;
   if (s->handle.loop)
@@ -167,6 +167,42 @@ void input_free_if_empty(Stream *s) {
   else
     buffer_free(&s->in.buffer);
 }
+
+/* Ending */
+
+/* Takes what the kernel holds; it may tell of the real end. */
+static void take_held(Stream *s) {
+  int fd;
+  if (s->carrier || uv_fileno(&s->uv.handle, &fd)) return;
+  for (size_t left = MOST_TAKEN; left;) {
+    if (!s->in.buffer.data) buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, BUFFER_BLOCK);
+    char *room = buffer_reserve(&s->in.buffer, BUFFER_BLOCK);
+    size_t size = room ? s->in.buffer.size - s->in.buffer.end : 0;
+    ssize_t n = room ? recv(fd, room, size < left ? size : left, MSG_DONTWAIT) : -1;
+    if (n > 0) {
+      buffer_added(&s->in.buffer, (size_t)n);
+      left -= (size_t)n;
+    } else if (!room || n == 0 || (errno != EINTR && errno != EAGAIN)) {
+      note_end(s, !room ? UV_ENOMEM : n == 0 ? real_end(s) : uv_translate_sys_error(errno));
+      return;
+    } else if (errno == EAGAIN)
+      return;
+  }
+}
+
+void input_end(Stream *s) {
+  if (s->in.eof || s->in.error || !s->handle.open) return;
+  take_held(s);
+  s->in.cut = !s->in.eof && !s->in.error;
+  if (!s->in.error || s->in.error == UV_ENOMEM) s->in.eof = true;
+  s->in.direct = false;
+  input_pause(s);
+  input_free_if_empty(s);
+  input_wake(s, 0);
+  eof_tell(s);
+}
+
+/* Taking */
 
 int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
   size_t length = buffer_length(&s->in.buffer);
@@ -192,6 +228,7 @@ void input_fill(Stream *s) {
   while (n < 0 && errno == EINTR);
   if (n > 0) {
     buffer_added(&s->in.buffer, (size_t)n);
+    s->in.begun = true;
     adapt_read_size(s, (size_t)n, s->in.buffer.size);
   } else if (n == 0 || errno != EAGAIN)
     note_end(s, n == 0 ? UV_EOF : -errno);

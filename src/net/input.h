@@ -31,6 +31,10 @@ void input_failed(Stream *s, int status);
 size_t input_room(const Stream *s);
 bool input_put(Stream *s, const char *bytes, size_t n);
 
+/* Brings it to its end: what lies here and with the kernel (64 KiB at most) can be read, then there is no more. The
+** peer isn't told, and output goes on. C only. */
+void input_end(Stream *s);
+
 /* Wakes who waits for input, or for the connection. C only. */
 static inline void input_wake(Stream *s, int code) {
   if (s->in.reader && s->in.reader->phase == TASK_PARKED) task_wake(s->in.reader, code);

@@ -94,8 +94,10 @@ static void close_handle(Stream *s) {
   } else if (s->handle.open && !s->out.one_way && !s->handle.loop->copied && uv_fileno(&s->uv.handle, &fd) == 0) {
     if (s->out.lost)
       end_by_reset(s, fd);
-    else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error)
+    else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error) {
+      if (s->in.cut) shutdown(fd, SHUT_WR); /* a peer that speaks at this moment is to see the end before the reset */
       take_unread(fd);
+    }
   }
   handle_close(&s->handle);
 }

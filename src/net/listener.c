@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include <sys/stat.h>
+#if defined(__linux__)
+#include <linux/filter.h>
+#endif
 
 #include "base/alloc.h"
 
@@ -143,6 +146,38 @@ Listener *listener_adopt(Loop *loop, int fd, int *status) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   handle_opened(&l->handle);
   return l;
+}
+
+/* Keeping out */
+
+#if defined(__linux__)
+/* The kernel drops what begins a connection, a SYN, and nothing else; such a client tries again a second later, and is
+** refused. */
+static bool drop_syns(int fd) {
+  enum { FLAGS = 13, SYN = 2, WHOLE = 0x7fffffff }; /* of a TCP header */
+  struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS),
+                               BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, SYN, 0, 1),
+                               BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, WHOLE)};
+  struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
+  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) == 0;
+}
+#else
+static bool drop_syns(int fd) {
+  (void)fd;
+  return false;
+}
+#endif
+
+bool listener_keep_out(Listener *l) {
+  struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+  socklen_t len = sizeof sa;
+  if (l->path) {
+    remove_file(l);
+    mem_free(l->path);
+    l->path = NULL;
+    return true;
+  }
+  return getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family != AF_UNIX && drop_syns(l->fd);
 }
 
 /* Accepting */

@@ -52,6 +52,10 @@ Listener *listener_adopt(Loop *loop, int fd, int *status);
 /* Takes a client that waits; false, with errno, when there is none. */
 bool listener_accept(const Listener *l, Accepted *a);
 
+/* Keeps new clients out, but not those who have begun to connect. Whether there may be such: then it should be open
+** for a moment yet. False where that can't be told apart. */
+bool listener_keep_out(Listener *l);
+
 /* Gives a connection the options that it hasn't got from its listener. */
 void listener_set_options(const ListenOptions *options, const Accepted *a);
 

@@ -27,8 +27,8 @@ void asy_peer_made(lua_State *L, const Stream *s);
 /* Raises the OSError that the connection has met. */
 int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *syscall) ASY_NORETURN;
 
-/* Whether the value at idx is an error that asy_peer_oserror raised for the connection of the handler with that
-** number, or a group of nothing else. */
+/* Whether the value at idx is an error that was noted for the connection of the handler with that number, or a group
+** of nothing else. */
 bool asy_peer_broke(lua_State *L, int idx, uint64_t handler);
 
 /* Pushes the table of an address, the peer's or our own; false, and nothing pushed, when it isn't known. */

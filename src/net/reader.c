@@ -252,6 +252,7 @@ static int at_end(lua_State *L, Stream *s, lua_Integer expected) {
   lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
   asy_input_take(L, s, buffer_length(&s->in.buffer)); /* finalisers may have taken some */
   lua_setfield(L, -2, "partial");
+  if (s->in.cut) asy_peer_made(L, s);
   return lua_error(L);
 }
 
@@ -396,6 +397,7 @@ static const WaitKind LINE = READING("readline", line_resumed);
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
   if (s->in.error) return asy_reader_raise(L, s);
+  if (s->in.cut) return at_end(L, s, 0); /* what is left may be half a line */
   if (buffer_length(&s->in.buffer)) return asy_input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);
   return 1;

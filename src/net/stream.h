@@ -91,8 +91,10 @@ struct Stream {
     size_t read_size; /* what the next read offers to the kernel */
     Task *reader;     /* who waits for data, or for the connection; until it has run again */
     bool reading;     /* libuv reads */
+    bool begun;       /* something has come */
     bool eof;         /* no more comes: the peer has ended, or this side was closed */
     bool peer_ended;  /* ... it was the peer */
+    bool cut;         /* ... or it was made to end, and the peer goes on */
     int file;         /* a regular file, which never makes one wait, is read there; -1: the handle */
     off_t file_at;    /* its offset after the last read */
     bool on_demand;   /* read only while somebody waits: what lies in a terminal is whoever's that asks next */
@@ -133,6 +135,8 @@ struct Stream {
     ListNode link;         /* in the server's clients */
     Task *handler;         /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
     uint32_t slot;         /* ... that has no use for it is connected all the same */
+    uint32_t since;        /* when it was accepted, in ms on the loop's clock */
+    bool aborted;          /* it has been counted among those that were ended by force */
   } client;
   Backing *backing;  /* NULL: it is a socket, or carried */
   const Carrier *carrier; /* NULL: libuv carries its bytes */
