@@ -319,6 +319,72 @@ function TestSystemdSocket:test_tells_when_it_was_handed_none()
   end
 end
 
+TestGraceful = {}
+
+--- A client who asks, waits for the answer, and asks again, until the server ends. Each answer has to be whole and the
+-- right one, and the end a clean one.
+local function asks_one_by_one(port, answered)
+  local asyncio = t.asyncio
+  local reader, writer <close> = asyncio.open_connection("127.0.0.1", port)
+  for i = 1, math.huge do
+    if not pcall(writer.send, writer, "request ", i, "\n") then return end
+    local line = reader:readline()
+    if not line then return end
+    t.assertEquals(line, "REQUEST " .. i .. "\n")
+    answered()
+  end
+end
+
+--- One who asks all at once.
+local function asks_ahead(port, answered, n)
+  local reader, writer <close> = t.asyncio.open_connection("127.0.0.1", port)
+  for i = 1, n do writer:write("request ", i, "\n") end
+  writer:drain()
+  for i = 1, n do
+    t.assertEquals(reader:readline(), "REQUEST " .. i .. "\n")
+    answered()
+  end
+  t.assertNil(reader:readline())
+end
+
+--- So many connections with so many requests in all; SIGTERM when a fifth has been answered.
+local function terminated_under_load(behaviour, connections, requests)
+  local asyncio = t.asyncio
+  local server <close> = serve "tcp/graceful.lua"
+  local n = 0
+  t.real(function()
+    local function answered()
+      n = n + 1
+      if n == requests // 5 then os.execute("kill -TERM " .. server.pid) end
+    end
+    local group <close> = asyncio.TaskGroup()
+    for _ = 1, connections do
+      group:create_task(behaviour, tonumber(server.port), answered, requests // connections)
+    end
+  end)
+  server:expect(("Shutting down\nServed %d connections, aborted 0\n%%[status 0%%]"):format(connections))
+  return n
+end
+
+function TestGraceful:test_loses_no_answer_when_it_is_terminated_under_load()
+  local requests = t.count(10000)
+  t.assertEquals(terminated_under_load(asks_ahead, 50, requests), requests // 50 * 50)
+end
+
+function TestGraceful:test_ends_each_connection_cleanly_after_its_last_answer()
+  t.assertTrue(terminated_under_load(asks_one_by_one, 50, t.count(5000)) >= t.count(1000))
+end
+
+function TestGraceful:test_answers_who_has_asked_and_ends_at_ctrl_c()
+  needs_nc()
+  local server <close> = serve "tcp/graceful.lua"
+  local ann <close> = person(server)
+  ann:type "hello"
+  ann:expect "^HELLO\n"
+  local output, status = server:interrupt()
+  t.assertEquals({ output, status }, { "Served 1 connections, aborted 0\n", 0 })
+end
+
 TestChat = {}
 
 function TestChat:test_sends_every_line_to_all_others()

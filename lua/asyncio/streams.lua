@@ -472,8 +472,8 @@ end
 -- @tparam function handler
 -- @tparam string path on Linux one that begins with a zero byte is an abstract name
 -- @tparam[opt] table opts `limit` (65536), `backlog` (128), `start_serving` (true), `close_timeout` (30),
--- `max_connections`, `stop_grace` (0), `read_timeout`, `write_timeout`, `cleanup_socket` (true: closing removes
--- the file)
+-- `max_connections`, `stop_grace` (0), `read_timeout`, `write_timeout`, `cleanup_socket` (true: closing
+-- removes the file)
 -- @treturn Server
 function streams.start_unix_server(handler, path, opts)
   check_handler(handler, "start_unix_server")
