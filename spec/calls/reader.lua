@@ -1,8 +1,16 @@
 -- Reading streams: what a cancelled call has not given is there for the next one, and no byte comes twice.
 local asyncio = require "asyncio"
 
---- Both ends of a connection: our reader, the writer at the other end, and what drops all of it.
-local function pair(limit)
+--- Both ends of a connection, in memory on the virtual clock: our reader, the writer at the other end, what drops all
+-- of it, and our writer.
+local function pair(c, limit)
+  if c.clock == "virtual" then
+    local reader, writer, _, far = asyncio.stream_pair { limit = limit }
+    return reader, far, function()
+      writer:abort()
+      far:abort()
+    end, writer
+  end
   local accepted, over = asyncio.Queue(), asyncio.Event()
   local server = asyncio.start_server(function(_, writer)
     accepted:put_nowait(writer)
@@ -39,9 +47,9 @@ local function lines(c, n, separator)
   return table.concat(list, separator) .. separator
 end
 
-return {
-  { "StreamReader:lines, separator", "real", function(c)
-    local reader, far, drop = pair(c.one_of { 70, 65536 })
+local cases = {
+  { "StreamReader:lines, separator", function(c)
+    local reader, far, drop = pair(c, c.one_of { 70, 65536 })
     local text, got = lines(c, 30, "\r\n"), {}
     local feeder = feed(c, far, text)
     return function()
@@ -56,8 +64,8 @@ return {
     end
   end },
 
-  { "StreamReader:blocks", "real", function(c)
-    local reader, far, drop = pair(c.one_of { 16, 65536 })
+  { "StreamReader:blocks", function(c)
+    local reader, far, drop = pair(c, c.one_of { 16, 65536 })
     local text, got = lines(c, 30, "\n"), {}
     local feeder = feed(c, far, text)
     return function()
@@ -72,8 +80,8 @@ return {
     end
   end },
 
-  { "StreamReader:peek", "real", function(c)
-    local reader, far, drop = pair(c.one_of { 16, 65536 })
+  { "StreamReader:peek", function(c)
+    local reader, far, drop = pair(c, c.one_of { 16, 65536 })
     local text, got = lines(c, 30, "\n"), 0
     local feeder = feed(c, far, text)
     return function()
@@ -97,8 +105,8 @@ return {
     end
   end },
 
-  { "StreamReader:wait_eof", "real", function(c)
-    local reader, far, drop, writer = pair(c.one_of { 16, 65536 })
+  { "StreamReader:wait_eof", function(c)
+    local reader, far, drop, writer = pair(c, c.one_of { 16, 65536 })
     local text, got, sent = lines(c, 30, "\n"), {}, false
     local closes = c.random(5) == 1
     local feeder = asyncio.create_task(function()
@@ -135,3 +143,10 @@ return {
     end
   end },
 }
+
+local both = {}
+for _, case in ipairs(cases) do
+  both[#both + 1] = { case[1], "real", case[2] }
+  both[#both + 1] = { case[1] .. ", in memory", "virtual", case[2] }
+end
+return both

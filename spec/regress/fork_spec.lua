@@ -109,6 +109,36 @@ end
 
 -- connections and servers
 
+--- The kernel's set of descriptors whose end is waited for is the child's, too.
+function TestForkedChild:test_leaves_the_end_that_the_parent_waits_for_to_it()
+  for _, ending in ipairs { "os.exit(0, true)", "reader, writer = nil collectgarbage() collectgarbage()" } do
+    assert_prints("false\tthe stream is the parent's: this process was forked from it\n0\ntold\nhello\n", [[
+      asyncio.run(function()
+        local server <close> = asyncio.start_server(function(reader, writer)
+          writer:send(("x"):rep(1000), "hello")
+          reader:read(1)
+        end, "127.0.0.1", 0)
+        local reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port, { limit = 8 })
+        local task = asyncio.create_task(reader.wait_eof, reader)
+        asyncio.sleep(0)
+        at_rest()
+        print(child(function()
+          local ok, err = pcall(reader.wait_eof, reader)
+          print(ok, err.message)
+          ]] .. ending .. [[
+        end))
+        asyncio.sleep(0.01)
+        assert(not task:done())
+        writer:write "x"
+        asyncio.wait_for(task, 10)
+        print "told"
+        print(reader:read():sub(-5))
+        writer:close()
+      end)
+    ]])
+  end
+end
+
 local function leaves_the_parent_alone(ending)
   assert_prints("0 hello\n hello\nnew hello\n", ([[
     asyncio.run(function()

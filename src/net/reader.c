@@ -470,7 +470,7 @@ static int reader_lines(lua_State *L) {
 
 /// Whether the stream has ended and all of it has been read.
 // The end is noticed while nobody reads, too (unless more than twice the limit lies unread): so a handler that works for
-// its client sees that it has left. A connection that broke raises at the next read or write.
+// its client sees that it has left. `wait_eof` waits for that, whatever lies unread. A connection that broke raises at the next read or write.
 // @function StreamReader:at_eof
 // @treturn boolean
 static int reader_at_eof(lua_State *L) {
