@@ -556,6 +556,23 @@ function TestNicknames:test_lists_the_others_in_the_room()
   ann:expect "^Here are: nobody else\n"
 end
 
+TestServerInMemory = {}
+
+function TestServerInMemory:test_lets_minutes_pass_in_milliseconds()
+  local name = os.tmpname()
+  local output, status = shell("timeout %d %s %stesting/server_in_memory.lua 2>%s", PATIENCE, lua, examples, name)
+  local complaints = t.unhurried(content(name))
+  os.remove(name)
+  t.assertEquals({ complaints, status }, { "", 0 })
+  local minutes, n = 0, 0
+  for passed, ms in output:gmatch "ok %- [^\n]+: ([%d.]+) minutes in ([%d.]+) ms\n" do
+    minutes, n = minutes + tonumber(passed), n + 1
+    if not t.slow then t.assertTrue(tonumber(ms) < 1000, ms) end
+  end
+  t.assertEquals(n, 4)
+  t.assertTrue(minutes >= 9, output)
+end
+
 TestTour = {}
 
 function TestTour:test_ends_well_and_soon_and_shows_what_it_promises()

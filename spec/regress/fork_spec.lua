@@ -429,4 +429,28 @@ function TestForkedChild:test_is_the_last_which_removes_the_module()
   if folder then os.execute(("rm -r '%s'"):format(folder)) end
 end
 
+function TestForkedChildsWords:test_streams_in_memory_are_the_parents_too()
+  assert_prints(("ClosedError: the stream is the parent's: this process was forked from it\n"):rep(4) .. "0\nfed\n", [[
+    asyncio.run(function()
+      local reader, writer, other_reader, other_writer = asyncio.stream_pair()
+      local fed = asyncio.StreamReader()
+      other_writer:write(("x"):rep(1000000))
+      asyncio.sleep(0)
+      writer:write "under way"
+      print(child(function()
+        for _, call in ipairs { reader.readline, fed.readline } do
+          print((select(2, pcall(call, call == reader.readline and reader or fed))))
+        end
+        print((select(2, pcall(writer.write, writer, "x"))))
+        print((select(2, pcall(fed.feed, fed, "x"))))
+      end))
+      fed:feed "fed"
+      print(fed:read(3))
+      assert(other_reader:read(100) == "under way" and #reader:readexactly(1000000) == 1000000)
+      writer:close()
+      other_writer:close()
+    end)
+  ]])
+end
+
 t.finish()
