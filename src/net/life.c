@@ -374,6 +374,8 @@ Stream *asy_stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_
 
 Stream *asy_stream_new_carried(lua_State *L, Loop *loop, size_t limit, const Carrier *carrier) {
   Stream *s = new_block(L, loop, UV_UNKNOWN_HANDLE, limit);
+  WriterBox *box = lua_touserdata(L, -1);
+  if (asy_is_dying(L)) s->handle.box = (void **)&box->stream; /* made without waiting, also where no loop runs on */
   s->carrier = carrier;
   return s;
 }
