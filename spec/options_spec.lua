@@ -65,6 +65,7 @@ local function each_table(fn)
       end
     end
   end
+  for _ in pairs(asyncio) do end -- what is loaded later has tables too
   local all, nested = core.option_tables(), {}
   for _, options in ipairs(all) do
     for _, spec in ipairs(options) do

@@ -8,7 +8,9 @@
 package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
 local house = require "house"
 
-local INTERNAL = { check = true, command = true, completion = true, console = true, show = true, terminal = true }
+local INTERNAL = {
+  check = true, command = true, completion = true, console = true, show = true, sockets = true, terminal = true,
+}
 
 -- Blocks: lists of lines without their comment marks
 

@@ -91,10 +91,6 @@ local asyncio = {
   Channel = core.Channel,
 
   -- streams
-  open_connection = streams.open_connection,
-  start_server = streams.start_server,
-  open_unix_connection = streams.open_unix_connection,
-  start_unix_server = streams.start_unix_server,
   copy = core.copy,
   wait_readable = core.wait_readable,
   wait_writable = core.wait_writable,
@@ -123,6 +119,12 @@ local LATER = {
   -- tasks
   race = "asyncio.racing",
   map = "asyncio.racing",
+
+  -- streams
+  open_connection = "asyncio.connecting",
+  open_unix_connection = "asyncio.connecting",
+  start_server = "asyncio.serving",
+  start_unix_server = "asyncio.serving",
 }
 
 local function load_part(module, name)

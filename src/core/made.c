@@ -15,7 +15,8 @@ static const char made_key = 0; /* registry: an error with the traceback of wher
 
 /* Lua finds public functions in the modules that they are from, or in asyncio itself, as it happens. */
 void asy_name_publicly(lua_State *L) {
-  static const char *const MODULES[] = {"core", "runner", "streams", "tasks", "threads", "timeouts", NULL};
+  static const char *const MODULES[] = {"core",   "runner",     "streams", "tasks", "threads", "timeouts",
+                                        "racing", "connecting", "serving", NULL};
   char name[40];
   for (int i = 0; MODULES[i] && strstr(lua_tostring(L, -1), "'asyncio."); i++) {
     snprintf(name, sizeof name, "function 'asyncio.%s.", MODULES[i]);

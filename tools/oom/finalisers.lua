@@ -9,6 +9,7 @@ local root = os.getenv "OOM_ROOT" or "."
 package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
 local asyncio = require "asyncio"
 local testing = require "asyncio.testing"
+for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
 
 local sleep, await, create_task = asyncio.sleep, asyncio.await, asyncio.create_task
 local kind_of -- object → the name of its class

@@ -6,6 +6,7 @@ package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.
 local asyncio = require "asyncio"
 local testing = require "asyncio.testing"
 require "asyncio.console"
+for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
 
 local parts, names = {}, { "load" } -- host.c knows that one: all is loaded, in a state of its own
 local begins = {} -- parts in which threads' allocations count only after host.begin()
