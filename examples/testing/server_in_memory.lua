@@ -1,5 +1,5 @@
--- An HTTP-like server and its tests: client and server are joined in memory, and time is virtual. So minutes pass in
--- milliseconds, always in the same way, and no port is needed. Start it without arguments.
+-- An HTTP-like server and its tests: client and server are joined in memory, and time is virtual. So
+-- minutes pass in milliseconds, always in the same way, and no port is needed. Start it without arguments.
 local asyncio = require "asyncio"
 local testing = require "asyncio.testing"
 
