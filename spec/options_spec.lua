@@ -44,6 +44,7 @@ local CALLS = {
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
   getaddrinfo = function(opts) asyncio.get_running_loop():getaddrinfo("127.0.0.1", 80, opts) end,
   getnameinfo = function(opts) asyncio.get_running_loop():getnameinfo({ host = "127.0.0.1", port = 80 }, opts) end,
+  open_fd = function(opts) asyncio.open_fd(1 << 20, opts) end,
   copy = function(opts) on_writer(function(writer, reader) asyncio.copy(reader, writer, opts) end) end,
   set_write_buffer_limits = function(opts) on_writer(function(w) w:set_write_buffer_limits(opts) end) end,
   shutdown = function(opts) in_pool(function(pool) pool:shutdown(opts) end) end,

@@ -50,11 +50,13 @@ void asy_open_socket(lua_State *L); /* net/socket.c */
 void asy_open_reader(lua_State *L); /* net/reader.c */
 void asy_open_writer(lua_State *L); /* net/writer.c */
 void asy_open_copy(lua_State *L); /* net/copy.c */
+void asy_open_detach(lua_State *L); /* net/detach.c */
 void asy_open_connect(lua_State *L); /* net/connect.c */
 void asy_open_feed(lua_State *L); /* net/feed.c */
 void asy_open_pair(lua_State *L); /* net/pair.c */
 
 void asy_open_standard(lua_State *L); /* os/standard.c */
+void asy_open_openfd(lua_State *L); /* os/openfd.c */
 
 void asy_open_handler(lua_State *L); /* net/handler.c */
 void asy_open_shutdown(lua_State *L); /* net/shutdown.c */

@@ -417,6 +417,13 @@ function asyncio.stdout() end
 ---@return asyncio.StreamWriter
 function asyncio.stderr() end
 
+---A descriptor as a stream. A number is the stream's from now on, a file of `io` stays its user's.
+---@param fd integer | file*
+---@param opts? { limit?: integer, read_timeout?: number, write_timeout?: number }
+---@return asyncio.StreamReader? reader nil where it can only be written
+---@return asyncio.StreamWriter
+function asyncio.open_fd(fd, opts) end
+
 ---Copies what a reader gives to a writer, until its end; neither is ended or closed. How many bytes.
 ---@param reader asyncio.StreamReader
 ---@param writer asyncio.StreamWriter
@@ -1005,6 +1012,11 @@ function StreamWriter:wait_closed() end
 function StreamWriter:is_closing() end
 
 function StreamWriter:abort() end
+
+---Gives up the descriptor, once what has been written is sent: it is the caller's, and the stream is closed.
+---@return integer fd
+---@return string unread
+function StreamWriter:detach() end
 
 ---@param name "peername" | "sockname" | "peercred" | "socket"
 ---@param default? any

@@ -92,6 +92,7 @@ local asyncio = {
 
   -- streams
   copy = core.copy,
+  open_fd = streams.open_fd,
   wait_readable = core.wait_readable,
   wait_writable = core.wait_writable,
   stream_pair = core.stream_pair,

@@ -1,12 +1,35 @@
---- The standard streams.
+--- The standard streams, and those of other descriptors.
 -- @module asyncio.streams
 local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local streams = {}
 
-local STDIN_OPTIONS = check.options { "stdin", 1, { "limit", "integer", 1, math.maxinteger // 4 } }
+local LIMIT = { "limit", "integer", 1, math.maxinteger // 4 }
+local OPEN_FD_OPTIONS = check.options {
+  "open_fd", 2, LIMIT, { "read_timeout", "positive" }, { "write_timeout", "positive" },
+}
+local STDIN_OPTIONS = check.options { "stdin", 1, LIMIT }
 local STDOUT_OPTIONS, STDERR_OPTIONS = check.options { "stdout", 1 }, check.options { "stderr", 1 }
+
+--- A descriptor as a stream: a pipe, a FIFO, a terminal, a regular file, a device, a socket.
+-- Its flags (blocking or not) stay as they are, since others may share them: pipes and terminals are opened
+-- once more, and for sockets and devices threads copy (a socket that nobody shares is quicker by
+-- `open_connection{fd=}`). It may be read ahead. A number is the stream's from now on, and closed with it; a
+-- file of `io` stays its user's, and the stream has a copy of its descriptor: what `io` has read ahead of a
+-- pipe is not there. Where it raises, the number is still the caller's: OSError EBADF for what isn't open.
+--
+-- The writer closes the stream. That of a descriptor that can only be read refuses `write` with EBADF. Of a
+-- regular file that is open for both, reads and writes share one position.
+-- @tparam integer|file fd not 0, 1 or 2
+-- @tparam[opt] table opts `limit` (65536), `read_timeout`, `write_timeout`
+-- @treturn ?StreamReader nil where it can only be written
+-- @treturn StreamWriter
+-- @usage
+-- local pipe <close> = io.popen "echo hello"
+-- local reader, writer <close> = asyncio.open_fd(pipe)
+-- print((reader:readline():gsub("\n", ""))) --> hello
+function streams.open_fd(fd, opts) return core.open_fd(fd, OPEN_FD_OPTIONS(opts)) end
 
 --- The process's standard input as a stream: one for each loop, whoever asks.
 -- It reads in blocks, while somebody waits. What is left of a block is there in the next loop, too; `io.read`

@@ -1,4 +1,5 @@
--- Copies: what was taken from one stream has been written to the other, in order, and the rest is still there.
+-- Copies: what was taken from one stream has been written to the other, in order, and the rest is still there. And a
+-- writer's descriptor: it is given with all that came, or not at all.
 local asyncio = require "asyncio"
 
 --- Both ends of a connection, and what closes it.
@@ -67,6 +68,27 @@ return {
       assert(table.concat(got) .. rest == all, "bytes were lost, or came twice")
       close()
       close_sink()
+    end
+  end },
+
+  { "StreamWriter:detach", "real", function(c)
+    local reader, writer, far_reader, far_writer, close = connection()
+    local there, back = text(c), text(c)
+    local feeder = asyncio.create_task(send, c, far_writer, back)
+    local eater = asyncio.create_task(function() return far_reader:read() end)
+    local fd, unread
+    writer:write(there)
+    return function() fd, unread = writer:detach() end, function(task)
+      assert(task:cancelled() == not fd, "a descriptor was lost")
+      local now_reader, now_writer = reader, writer
+      if fd then now_reader, now_writer = asyncio.open_fd(fd) end
+      now_writer:write_eof()
+      assert((unread or "") .. now_reader:read() == back, "bytes were lost, or came twice")
+      assert(asyncio.await(eater) == there, "output was lost")
+      asyncio.await(feeder)
+      now_writer:close()
+      now_writer:wait_closed()
+      close()
     end
   end },
 

@@ -25,19 +25,9 @@ typedef struct Copy {
 
 /* Waiting */
 
-/* Nobody takes from the input any more: it goes on as if nobody had. */
-static void let_go(Stream *in) {
-  in->in.reader = NULL;
-  in->in.direct = false;
-  if (in->in.on_demand)
-    input_pause(in);
-  else if (buffer_length(&in->in.buffer) <= in->in.limit)
-    input_resume(in);
-}
-
 static Abort copy_abort(lua_State *L, Task *t) {
   const Copy *c = t->on;
-  if (c && c->from->stream && c->from->stream->in.reader == t) let_go(c->from->stream);
+  if (c && c->from->stream && c->from->stream->in.reader == t) input_let_go(c->from->stream);
   return asy_waitq_abort(L, t);
 }
 
@@ -74,13 +64,8 @@ static int wait_for_input(lua_State *L, Task *t, Copy *c) {
 
 /* stack: copy; for how long it has waited so (limit.h) */
 static int wait_for_output(lua_State *L, Task *t, Copy *c) {
-  Stream *in = c->from->stream;
   asy_limit_write(L, c->to->stream);
-  limit_read_not(in);
-  input_pause(in);
-  in->in.want = SIZE_MAX;
-  in->in.want_byte = -1;
-  in->in.reader = t;
+  input_hold(c->from->stream, t);
   list_append(&c->to->stream->out.drainers.line, &t->waiter.link);
   return asy_park_on(L, t, &COPY_DRAIN, c, 1);
 }
@@ -119,7 +104,7 @@ static int go_on(lua_State *L, Task *t, Copy *c) {
     asy_writer_claim(L, out);
     return wait_for_input(L, t, c);
   }
-  let_go(in);
+  input_let_go(in);
   lua_pushinteger(L, c->moved);
   return 1;
 }

@@ -48,7 +48,7 @@ void input_pause(Stream *s) {
 
 /* No more comes: UV_EOF, or an error. */
 static void note_end(Stream *s, int status) {
-  int error = s->backing ? s->backing->error(s->backing) : 0;
+  int error = s->backing ? s->backing->error(s->backing, true) : 0;
   if (error) status = error; /* the pipe from its thread has just ended */
   if (status == UV_EOF)
     s->in.eof = s->in.peer_ended = true;
@@ -159,6 +159,28 @@ void input_resume(Stream *s) {
   else if (!s->in.reading && !s->in.eof && !s->in.error && s->handle.open)
     input_start(s);
 }
+
+/* Holding */
+
+void input_hold(Stream *s, Task *t) {
+  limit_read_not(s);
+  input_pause(s);
+  s->in.want = SIZE_MAX;
+  s->in.want_byte = -1;
+  s->in.direct = false;
+  s->in.reader = t;
+}
+
+void input_let_go(Stream *s) {
+  s->in.reader = NULL;
+  s->in.direct = false;
+  if (s->in.on_demand)
+    input_pause(s);
+  else if (buffer_length(&s->in.buffer) <= s->in.limit)
+    input_resume(s);
+}
+
+/* Taking */
 
 void input_free_if_empty(Stream *s) {
   if (!s->in.buffer.data || s->in.buffer.start != s->in.buffer.end) return;

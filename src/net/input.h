@@ -43,6 +43,10 @@ static inline void input_wake(Stream *s, int code) {
 /* Reads of a regular file, in a turn of its own. */
 void input_read_file(Stream *s);
 
+/* The task is the reader, but of nothing: what comes stays with the kernel. And: it no longer is. */
+void input_hold(Stream *s, Task *t);
+void input_let_go(Stream *s);
+
 /* Whether a reader that is content with any byte may take them from the kernel itself. */
 static inline bool input_can_be_direct(const Stream *s) {
   return !s->in.on_demand && s->in.file < 0 && !s->carrier;

@@ -195,7 +195,7 @@ static void begin_drain(Stream *s) {
 ** forget what it has still to send. So while it has something to send the peer is listened to; a thread is only
 ** waited for, as long as it takes. */
 static bool drain(Stream *s) {
-  bool over = stream_aborted(s) || s->in.peer_ended || s->in.error || s->out.error;
+  bool over = stream_aborted(s) || s->out.error || (!s->backing && (s->in.peer_ended || s->in.error));
   int left = over ? 0 : unacknowledged(s);
   if (!left) return false;
   uint64_t now = loop_now(s->handle.loop);

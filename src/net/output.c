@@ -161,7 +161,7 @@ static void out_trim(lua_State *L, Loop *loop, Out *out) {
 /* Sending */
 
 void output_look(Stream *s) {
-  int error = s->backing ? s->backing->error(s->backing) : 0;
+  int error = s->backing ? s->backing->error(s->backing, false) : 0;
   if (error) s->out.error = error; /* not EPIPE, which is what the pipe to its thread says */
 }
 
@@ -267,6 +267,7 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 }
 
 void output_send_eof(Stream *s) {
+  if (s->backing) s->backing->ending(s->backing);
   if (s->carrier) {
     s->carrier->shut(s);
     mem_free(s->out.ending);

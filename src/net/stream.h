@@ -52,7 +52,10 @@ struct Limits;
 typedef struct Backing {
   const char *name;                                  /* what errors call it */
   bool (*is_unwritten)(const struct Backing *b);     /* whether what was sent is on its way still */
-  int (*error)(const struct Backing *b);             /* the libuv status that was met there, or 0 */
+  int (*error)(const struct Backing *b, bool input); /* the libuv status that was met there, or 0 */
+  void (*ending)(struct Backing *b);                 /* the end of the output is about to be sent */
+  bool (*can_give)(const struct Backing *b);         /* whether `give` can be called */
+  int (*give)(struct Backing *b);                    /* the descriptor, which is the caller's then */
   void (*gone)(struct Backing *b);                   /* the handle is closed; may be told twice */
 } Backing;
 
@@ -116,6 +119,8 @@ struct Stream {
     bool lost;             /* some of what was written will never be sent, and the peer is to see it: a reset */
     bool eof_wanted;       /* write_eof was called: no more is taken */
     bool one_way;          /* no socket: has one half only, or none that can be closed by itself */
+    bool endless;          /* ... and write_eof has nothing to close */
+    bool none;             /* what it stands on can only be read */
     bool held;             /* what goes before it, by another stream, hasn't left yet */
     bool told;             /* somebody knows of `error` */
   } out;

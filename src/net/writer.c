@@ -33,6 +33,7 @@ int asy_writer_raise(lua_State *L, Stream *s, int status) {
 void asy_writer_claim(lua_State *L, Stream *s) {
   if (stream_closing(s) || !s->handle.open) asy_stream_closed(L, s);
   if (s->out.error) asy_writer_raise(L, s, s->out.error);
+  if (s->out.none) asy_peer_oserror(L, s, UV_EBADF, "write");
   if (s->out.eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
   if (s->in.error == UV_ECONNRESET) asy_writer_raise(L, s, s->in.error);
 }
@@ -139,7 +140,7 @@ static int writer_send(lua_State *L) {
 }
 
 /* A terminal has no end that could be sent. */
-static bool can_end(const Stream *s) { return s->uv.handle.type != UV_TTY; }
+static bool can_end(const Stream *s) { return s->uv.handle.type != UV_TTY && !s->out.endless; }
 
 /// Closes the sending half, after what has been written: the peer reads the end of the stream.
 // Standard output, which has no other half, is closed.
@@ -148,7 +149,7 @@ static int writer_write_eof(lua_State *L) {
   Stream *s = check_writer(L);
   if (s->out.eof_wanted) return 0;
   asy_writer_claim(L, s);
-  if (!can_end(s)) return asy_error(L, ASY_ERROR, "a terminal has no half to close");
+  if (!can_end(s)) return asy_error(L, ASY_ERROR, "%s has no half to close", s->out.endless ? "it" : "a terminal");
   if (s->out.one_way) {
     s->out.eof_wanted = true;
     asy_stream_close(L, s, 0);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -17,14 +18,26 @@
 /* What it is */
 
 /* The same pipe or terminal through a description of our own; -1 when that can't be had. */
-static int opened_anew(int fd, bool input) {
+static int opened_anew(int fd, FdMode mode) {
   char path[64];
+  int access = mode == FD_BOTH ? O_RDWR : mode == FD_READS ? O_RDONLY : O_WRONLY;
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  return open(path, (input ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  return open(path, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-static bool can_be_opened_anew(int fd, bool input) {
-  int own = opened_anew(fd, input);
+/* The side of a pseudoterminal that makes it: opening that makes another. */
+static bool is_master(int fd) {
+#if defined(TIOCGPTN)
+  unsigned number;
+  return ioctl(fd, TIOCGPTN, &number) == 0;
+#else
+  (void)fd;
+  return false; /* nothing can be opened anew there */
+#endif
+}
+
+static bool can_be_opened_anew(int fd, FdMode mode) {
+  int own = is_master(fd) ? -1 : opened_anew(fd, mode);
   return own >= 0 && close(own) == 0;
 }
 
@@ -34,10 +47,10 @@ static bool is_regular(int fd) {
   return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-static FdKind kind_of(int fd, bool input) {
+static FdKind kind_of(int fd, FdMode mode) {
   uv_handle_type type = uv_guess_handle(fd);
-  if (type == UV_FILE && (!input || is_regular(fd))) return FD_FILE;
-  if (type == UV_TTY && can_be_opened_anew(fd, input)) return FD_TTY;
+  if (type == UV_FILE && (mode == FD_WRITES || is_regular(fd))) return FD_FILE;
+  if (type == UV_TTY && can_be_opened_anew(fd, mode)) return FD_TTY;
   return type == UV_NAMED_PIPE ? FD_PIPE : FD_OTHER;
 }
 
@@ -52,14 +65,38 @@ static bool misses_the_end(int own, int fd) {
 
 static const FdStream *from_backing(const Backing *b) { return asy_container(b, FdStream, backing); }
 
-static bool is_unwritten(const Backing *b) {
-  const FdStream *f = from_backing(b);
-  return f->pump && !f->input && pump_busy(f->pump);
+static const Pump *pump_of(const FdStream *f, FdMode direction) {
+  if (direction == FD_READS) return f->mode & FD_READS ? f->pump : NULL;
+  return f->mode & FD_READS ? f->back : f->pump;
 }
 
-static int thread_error(const Backing *b) {
+static bool is_unwritten(const Backing *b) {
+  const Pump *p = pump_of(from_backing(b), FD_WRITES);
+  return p && pump_busy(p);
+}
+
+static int thread_error(const Backing *b, bool input) {
+  const Pump *p = pump_of(from_backing(b), input ? FD_READS : FD_WRITES);
+  return p ? pump_error(p) : 0;
+}
+
+static void ending(Backing *b) {
+  FdStream *f = asy_container(b, FdStream, backing);
+  if (f->back) pump_end_wanted(f->back);
+}
+
+/* Its owner's */
+
+static bool can_give(const Backing *b) {
   const FdStream *f = from_backing(b);
-  return f->pump ? pump_error(f->pump) : 0;
+  return f->own >= 0 && !f->pump;
+}
+
+static int give(Backing *b) {
+  FdStream *f = asy_container(b, FdStream, backing);
+  int fd = f->own;
+  f->own = -1;
+  return fd;
 }
 
 /* Those that wait for it go on, or wait for whom this waits for. */
@@ -77,49 +114,71 @@ static void on_gone(Backing *b) {
   FdStream *f = asy_container(b, FdStream, backing);
   release_followers(f);
   if (f->pump) pump_unref(f->pump);
-  f->pump = NULL;
+  if (f->back) pump_unref(f->back);
+  f->pump = f->back = NULL;
+  if (f->own >= 0) close(f->own);
+  f->own = -1;
 }
 
 /* Making */
 
-Stream *asy_fdstream_new(lua_State *L, Loop *loop, int fd, bool input, size_t limit, const char *name) {
-  FdKind kind = kind_of(fd, input);
+static bool is_socket(int fd) {
+  struct stat st;
+  return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+Stream *asy_fdstream_new(lua_State *L, Loop *loop, int fd, FdMode mode, size_t limit, const char *name) {
+  FdKind kind = kind_of(fd, mode);
   Stream *s = kind == FD_TTY ? asy_stream_new_tty(L, loop, limit) : asy_stream_new(L, loop, UV_NAMED_PIPE, limit);
   FdStream *f = mem_calloc(1, sizeof *f);
   if (!f) asy_nomemory(L);
-  f->backing = (Backing){.name = name, .is_unwritten = is_unwritten, .error = thread_error, .gone = on_gone};
+  f->backing = (Backing){.name = name ? name : f->text, .is_unwritten = is_unwritten, .error = thread_error,
+                         .ending = ending, .can_give = can_give, .give = give, .gone = on_gone};
+  snprintf(f->text, sizeof f->text, "descriptor %d", fd);
   f->stream = s;
   f->kind = kind;
-  f->input = input;
+  f->mode = mode;
+  f->own = -1;
   list_init(&f->followers);
   list_init(&f->behind);
   s->backing = &f->backing;
-  s->out.one_way = true;
+  bool has_halves = mode == FD_BOTH && kind != FD_FILE && kind != FD_TTY && is_socket(fd);
+  s->out.one_way = !has_halves;
+  s->out.endless = mode & FD_READS && !has_halves;
+  s->out.none = mode == FD_READS;
   return s;
 }
 
-static int open_file(Stream *s, int fd, bool input) {
-  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* shares the offset, as others that read or write there need */
-  if (copy < 0) return -errno;
-  *(input ? &s->in.file : &s->out.file) = copy;
+/* Copies share the offset, as others that read or write there need. */
+static int open_file(Stream *s, int fd, FdMode mode) {
+  if (mode & FD_READS && (s->in.file = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) return -errno;
+  if (mode & FD_WRITES && (s->out.file = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0) return -errno;
+  s->in.on_demand = mode == FD_BOTH; /* what is read ahead moves where is written */
   return 0;
 }
 
-static int open_tty(Stream *s, int fd, bool input) {
-  int own = opened_anew(fd, input);
+static int open_tty(Stream *s, int fd, FdMode mode) {
+  int own = opened_anew(fd, mode);
   return own < 0 ? -errno : stream_open_tty(s, own);
 }
 
+/* Starts what copies for it, unless that runs already. */
+static int start_pumps(FdStream *f, int fd, Pump *pump) {
+  if (f->mode == FD_BOTH) return pump_start_both(&f->pump, &f->back, fd);
+  if (!pump) return pump_start(&f->pump, fd, f->mode == FD_READS);
+  f->pump = pump_ref(pump);
+  return 0;
+}
+
 static int open_pipe(FdStream *f, int fd, Pump *pump) {
-  int own = f->kind == FD_PIPE && !pump ? opened_anew(fd, f->input) : -1;
-  if (own >= 0 && f->input && misses_the_end(own, fd)) {
+  int own = f->kind == FD_PIPE && !pump ? opened_anew(fd, f->mode) : -1;
+  if (own >= 0 && f->mode == FD_READS && misses_the_end(own, fd)) {
     close(own);
     own = -1;
   }
   if (own < 0) {
-    int status = pump ? 0 : pump_start(&f->pump, fd, f->input);
+    int status = start_pumps(f, fd, pump);
     if (status) return status;
-    if (pump) f->pump = pump_ref(pump);
     if ((own = pump_end(f->pump)) < 0) return own;
   }
   int status = uv_pipe_open(&f->stream->uv.pipe, own);
@@ -130,8 +189,8 @@ static int open_pipe(FdStream *f, int fd, Pump *pump) {
 int fdstream_open(Stream *s, int fd, Pump *pump) {
   FdStream *f = fdstream_of(s);
   switch (f->kind) {
-    case FD_FILE: return open_file(s, fd, f->input);
-    case FD_TTY: return open_tty(s, fd, f->input);
+    case FD_FILE: return open_file(s, fd, f->mode);
+    case FD_TTY: return open_tty(s, fd, f->mode);
     default: return open_pipe(f, fd, pump);
   }
 }

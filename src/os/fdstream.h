@@ -1,10 +1,9 @@
 /*
-** fdstream.h - a descriptor that others may share as a stream of one direction: a pipe, a FIFO, a terminal, a file, a
-** socket.
+** fdstream.h - a descriptor that others may share as a stream: a pipe, a FIFO, a terminal, a file, a socket.
 **
 ** Flags are the description's, which print, the parent shell and other programs have too: none is changed. A pipe or a
 ** terminal is opened anew, so that it has a description of our own; a regular file never makes one wait, and is read
-** and written where it is; what is left is copied through a pipe by a thread (pump.h).
+** and written where it is; what is left is copied through a pipe by a thread, or through a socket by two (pump.h).
 */
 #ifndef ASY_FDSTREAM_H
 #define ASY_FDSTREAM_H
@@ -15,20 +14,24 @@
 ASY_HIDDEN
 
 typedef enum FdKind { FD_FILE, FD_TTY, FD_PIPE, FD_OTHER } FdKind;
+typedef enum FdMode { FD_READS = 1, FD_WRITES = 2, FD_BOTH = 3 } FdMode;
 
 typedef struct FdStream {
   Backing backing;    /* first */
   Stream *stream;
   FdKind kind;
-  bool input;
+  FdMode mode;
   Pump *pump;         /* or NULL */
+  Pump *back;         /* that of the output, where it has both */
+  int own;            /* the descriptor, where it is the stream's to close; else -1 */
+  char text[24];      /* its name, if it has no other */
   ListNode followers; /* those that must not send before this has */
   ListNode behind;    /* in the followers of another */
 } FdStream;
 
 /* Pushes a writer for a stream that isn't open yet (a reader can be pushed for it), with all the memory that it needs.
-** name: what errors call it; it stays. */
-Stream *asy_fdstream_new(lua_State *L, Loop *loop, int fd, bool input, size_t limit, const char *name);
+** name: what errors call it; it stays. NULL: by its number. */
+Stream *asy_fdstream_new(lua_State *L, Loop *loop, int fd, FdMode mode, size_t limit, const char *name);
 
 /* Opens it on that descriptor, which stays the caller's. pump: one to copy for it that runs already, or NULL.
 ** 0, or a libuv status. */

@@ -9,6 +9,10 @@
 #include <unistd.h>
 
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
 
 #include "base/alloc.h"
 #include "base/detached.h"
@@ -46,6 +50,7 @@ static int copy_all(Pump *p) {
     atomic_store(&p->idle, false); /* before anything leaves the pipe */
     ssize_t n = read(p->from, bytes, sizeof bytes);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n < 0 && p->both && !p->input && errno == ECONNRESET) return 0; /* closed with something unread */
     if (n <= 0) return n < 0 ? errno : 0;
     int status = write_all(p->to, bytes, n);
     if (status) return status;
@@ -60,6 +65,7 @@ static void *thread_main(void *arg) {
   Pump *p = arg;
   int status = copy_all(p);
   atomic_store(&p->error, status && !(p->input && status == EPIPE) ? uv_translate_sys_error(status) : 0);
+  if (p->both && (p->input || atomic_load(&p->ends))) shutdown(p->to, SHUT_WR);
   close(p->from); /* what reads our pipe finds the error there */
   close(p->to);
   atomic_store(&p->done, true);
@@ -86,23 +92,38 @@ int pump_end(const Pump *p) {
   return fd < 0 ? -errno : fd;
 }
 
-bool pump_busy(const Pump *p) {
+/* Bytes that the thread hasn't read. */
+static int unread(const Pump *p) {
   int n = 0;
+  if (!p->both) return ioctl(p->end, FIONREAD, &n) ? 0 : n;
+#if defined(SIOCOUTQ)
+  if (ioctl(p->end, SIOCOUTQ, &n)) return 0;
+#elif defined(SO_NWRITE)
+  socklen_t len = sizeof n;
+  if (getsockopt(p->end, SOL_SOCKET, SO_NWRITE, &n, &len)) return 0;
+#endif
+  return n;
+}
+
+bool pump_busy(const Pump *p) {
   if (atomic_load(&p->done)) return false;
-  if (ioctl(p->end, FIONREAD, &n) == 0 && n > 0) return true;
+  if (unread(p) > 0) return true;
   return !atomic_load(&p->idle); /* asked last: what has left the pipe is being written */
 }
 
 int pump_error(const Pump *p) { return atomic_load(&p->error); }
 
+void pump_end_wanted(Pump *p) { atomic_store(&p->ends, true); }
+
 /* In a detached thread that blocks all signals; it closes both of its ends. */
-static int start(Pump **pump, int from, int to, int end, bool input) {
+static int start(Pump **pump, int from, int to, int end, bool input, bool both) {
   Pump *p = mem_calloc(1, sizeof *p);
   if (!p) return UV_ENOMEM;
   p->from = from;
   p->to = to;
   p->end = end;
   p->input = input;
+  p->both = both;
   p->users = 1;
   list_init(&p->link);
   atomic_store(&p->refs, 2);
@@ -124,10 +145,49 @@ int pump_start(Pump **pump, int fd, bool input) {
   }
   fcntl(ends[0], F_SETFD, FD_CLOEXEC);
   fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-  status = input ? start(pump, copy, ends[1], ends[0], true) : start(pump, ends[0], copy, ends[1], false);
+  status = input ? start(pump, copy, ends[1], ends[0], true, false)
+                 : start(pump, ends[0], copy, ends[1], false, false);
   if (!status) return 0;
   close(copy);
   close(ends[0]);
   close(ends[1]);
+  return status;
+}
+
+static void close_all(const int *fds, int n) {
+  for (int i = 0; i < n; i++)
+    if (fds[i] >= 0) close(fds[i]);
+}
+
+/* Of each its own copy: fd, fd, the threads' end, ours. 0, or a libuv status. */
+static int copy_ends(int fd, const int ends[2], int copies[4]) {
+  const int of[] = {fd, fd, ends[1], ends[0]};
+  for (int i = 0; i < 4; i++) {
+    if ((copies[i] = fcntl(of[i], F_DUPFD_CLOEXEC, 3)) >= 0) continue;
+    int status = -errno;
+    close_all(copies, i);
+    return status;
+  }
+  return 0;
+}
+
+int pump_start_both(Pump **in, Pump **out, int fd) {
+  int ends[2], copies[4];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return -errno;
+  fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+  fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+  int status = copy_ends(fd, ends, copies);
+  if (status) {
+    close_all(ends, 2);
+    return status;
+  }
+  status = start(in, copies[0], ends[1], ends[0], true, true);
+  if (status) {
+    close_all(ends, 2);
+    close_all(copies, 4);
+    return status;
+  }
+  status = start(out, copies[2], copies[1], copies[3], false, true);
+  if (status) close_all(copies + 1, 3); /* the other one's is closed with the stream */
   return status;
 }

@@ -18,13 +18,21 @@ typedef struct Pump {
   atomic_bool idle; /* it has written all that it has read */
   atomic_bool done;
   atomic_int error; /* the libuv status that ended it, or 0 */
+  atomic_bool ends; /* when its input ends, so does the socket that it writes to */
   bool input;
+  bool both;        /* one of two: the pipe is a socket */
   int from, to;     /* the thread's */
   int end;          /* our end of the pipe: streams get copies of it */
 } Pump;
 
 /* Starts one that copies from fd, or to it; 0, or a libuv status. It has one user. */
 int pump_start(Pump **pump, int fd, bool input);
+
+/* Starts two, one for each direction, with a socket of ours in place of the pipe: all output goes through `out`. */
+int pump_start_both(Pump **in, Pump **out, int fd);
+
+/* Output will end, and its socket with it, as is not meant by a mere close: others may have that. */
+void pump_end_wanted(Pump *p);
 
 Pump *pump_ref(Pump *p);
 

@@ -120,7 +120,7 @@ static bool is_busy(const Stream *s) {
 ** Pushes a new one, but if there is one by then that. */
 static void push_new(lua_State *L, Loop *loop, int fd, size_t limit) {
   Ahead *a = loop->rt->ahead;
-  Stream *s = asy_fdstream_new(L, loop, fd, fd == 0, limit, NAMES[fd]);
+  Stream *s = asy_fdstream_new(L, loop, fd, fd == 0 ? FD_READS : FD_WRITES, limit, NAMES[fd]);
   stream_disown(s); /* the process closes it */
   if (fd == 0) asy_stream_push_reader(L, 4);
   if (push_present(L, fd)) return; /* a finaliser's */

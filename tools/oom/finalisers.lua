@@ -708,6 +708,24 @@ simple("stream", { with_streams }, {
     o.writer:write_eof()
     return asyncio.copy(o.reader, o.writer2 or o.writer, { max_bytes = 0 }), o.reader:read()
   end,
+  detach = function(o)
+    local reader, writer = asyncio.open_connection("127.0.0.1", o.port)
+    o.keep("writer2", writer)
+    writer:write "echo"
+    pcall(reader.readexactly, reader, 1)
+    local holder = { fd = false }
+    local ok, err = pcall(function() holder.fd = writer:detach() end)
+    if not ok then error(err, 0) end
+    local opened, _, again = pcall(asyncio.open_fd, holder.fd)
+    if not opened then host.close(holder.fd) else again:abort() end
+  end,
+  open_fd = function(o)
+    local file <close> = io.tmpfile()
+    local reader, writer <close> = asyncio.open_fd(file)
+    o.keep("writer2", writer)
+    writer:write "some"
+    return tostring(reader)
+  end,
   copying = function(o)
     local _, writer = asyncio.open_connection("127.0.0.1", o.port)
     o.keep("writer2", writer)

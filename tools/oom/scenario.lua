@@ -716,6 +716,36 @@ part("copies", function()
   assert(total == size, "it was cut short")
 end)
 
+part("detaching", function()
+  local server <close> = asyncio.start_server(function(reader, writer)
+    writer:write "hello"
+    reader:read()
+    writer:write "bye"
+  end, "127.0.0.1", 0, { close_timeout = 0.5 })
+  local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+  reader:readexactly(1)
+  local owner <close> = setmetatable({ fd = false }, { __close = function(self)
+    if self.fd then host.close(self.fd) end
+  end })
+  local unread
+  owner.fd, unread = writer:detach()
+  local again_reader, again <close> = asyncio.open_fd(owner.fd)
+  owner.fd = false
+  if unread ~= ("ello"):sub(1, #unread) then host.wrong "what was unread has changed" end
+  again:write_eof()
+  again_reader:read()
+end)
+
+part("files", function()
+  local name = os.tmpname()
+  local _ <close> = setmetatable({}, { __close = function() os.remove(name) end })
+  local file <close> = io.open(name, "w+")
+  if not file then return end
+  local reader, writer <close> = asyncio.open_fd(file)
+  writer:send "line\n"
+  if file:seek "set" == 0 then reader:readline() end
+end)
+
 part("failing handlers", function()
   local server = asyncio.start_server(function(reader, writer)
     writer:write("hello", ("x"):rep(100000))
