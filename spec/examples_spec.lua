@@ -385,6 +385,70 @@ function TestGraceful:test_answers_who_has_asked_and_ends_at_ctrl_c()
   t.assertEquals({ output, status }, { "Served 1 connections, aborted 0\n", 0 })
 end
 
+TestProxy = {}
+
+--- One before a server.
+local function proxy_to(port)
+  local server = start("%s %stcp/proxy.lua 127.0.0.1 0 127.0.0.1 %s", lua, examples, port)
+  server.port = server:expect "Listening on 127%.0%.0%.1:(%d+)\n"
+  return server
+end
+
+function TestProxy:test_passes_on_both_ways_and_ends_each_half_by_itself()
+  needs_nc()
+  local echo <close> = serve(ECHO)
+  local proxy <close> = proxy_to(echo.port)
+  t.assertEquals(nc(proxy, "Hello\nWorld\n"), "HELLO\nWORLD\n") -- what comes after nc's end, too
+  t.assertEquals(nc(proxy, ""), "")
+  local output, status = proxy:interrupt()
+  t.assertEquals({ output, status }, { "2 connections (0 broken, 0 refused), 12 bytes there, 12 back\n", 0 })
+end
+
+function TestProxy:test_passes_on_much_unchanged_for_many_at_once()
+  local echo <close> = serve(ECHO)
+  local proxy <close> = proxy_to(echo.port)
+  local asyncio, text = t.asyncio, ("0123456789abcde\n"):rep(t.count(60000))
+  t.real(function()
+    local group <close> = asyncio.TaskGroup()
+    for _ = 1, 5 do
+      group:create_task(function()
+        local reader, writer <close> = asyncio.open_connection("127.0.0.1", tonumber(proxy.port))
+        local sending = asyncio.create_task(function()
+          writer:send(text)
+          writer:write_eof()
+        end)
+        t.assertTrue(reader:read() == text:upper())
+        asyncio.await(sending)
+      end)
+    end
+  end)
+end
+
+function TestProxy:test_tells_the_client_that_nobody_is_there()
+  needs_nc()
+  local gone = serve(ECHO)
+  local port = gone.port
+  gone:interrupt()
+  gone:__close()
+  local proxy <close> = proxy_to(port)
+  t.assertStrMatches(nc(proxy, "Hello\n"), "proxy: .*connection refused.*\n")
+  local output = proxy:interrupt()
+  t.assertStrContains(output, "1 connections (0 broken, 1 refused), 0 bytes there, 0 back\n")
+end
+
+function TestProxy:test_ends_towards_the_client_when_the_server_does()
+  local echo = serve(ECHO)
+  local proxy <close> = proxy_to(echo.port)
+  t.real(function()
+    local reader, writer <close> = t.asyncio.open_connection("127.0.0.1", tonumber(proxy.port))
+    writer:write "hello\n"
+    t.assertEquals(reader:readline(), "HELLO\n")
+    echo:interrupt()
+    t.assertNil(reader:readline())
+  end)
+  echo:__close()
+end
+
 TestChat = {}
 
 function TestChat:test_sends_every_line_to_all_others()
