@@ -436,6 +436,21 @@ function TestProxy:test_tells_the_client_that_nobody_is_there()
   t.assertStrContains(output, "1 connections (0 broken, 1 refused), 0 bytes there, 0 back\n")
 end
 
+function TestProxy:test_tells_of_a_connection_that_broke_and_goes_on()
+  program.needs_luasocket()
+  needs_nc()
+  local echo <close> = serve(ECHO)
+  local proxy <close> = proxy_to(echo.port)
+  local socket = assert(require("socket").connect("127.0.0.1", tonumber(proxy.port)))
+  assert(socket:send "hello\n")
+  assert(socket:receive "*l")
+  socket:setoption("linger", { on = true, timeout = 0 })
+  socket:close()
+  proxy:expect "A connection broke: %[ECONNRESET%]"
+  t.assertEquals(nc(proxy, "Hello\n"), "HELLO\n")
+  t.assertStrContains(proxy:interrupt(), "2 connections (1 broken, 0 refused), ")
+end
+
 function TestProxy:test_ends_towards_the_client_when_the_server_does()
   local echo = serve(ECHO)
   local proxy <close> = proxy_to(echo.port)

@@ -1,16 +1,16 @@
--- proxy.lua [HOST [PORT [TO_HOST [TO_PORT]]]] - passes each connection on to TO_HOST:TO_PORT (127.0.0.1 12345), and
--- tells what went through it. Each half ends by itself: who has said all still gets the answer.
--- Try it with the echo server of the lecture behind it: `nc 127.0.0.1 12346`.
+-- proxy.lua [HOST [PORT [TO_HOST [TO_PORT]]]] - passes each connection on to TO_HOST:TO_PORT
+-- (127.0.0.1 12345), and tells what went through it. Each half ends by itself: who has said all still gets the
+-- answer. Try it with the echo server of the lecture behind it: `nc 127.0.0.1 12346`.
 local asyncio = require "asyncio"
 
-local BLOCK = 1 << 20 -- bytes between two looks at the figures
+local BLOCK = 1 << 20 -- bytes after which the figures are brought up to date
 
 local to = { host = arg[3] or "127.0.0.1", port = tonumber(arg[4] or 12345), connect_timeout = 10 }
 local stats = { there = 0, back = 0, broken = 0, refused = 0 }
 
 io.stdout:setvbuf "line"
 
--- One direction, up to its end. The bytes never become Lua strings, and a side that is slow slows the other down.
+-- One direction, up to its end. The bytes never become Lua strings, and a side that is slow slows the other.
 local function pass(reader, writer, direction)
   repeat
     local n = asyncio.copy(reader, writer, { max_bytes = BLOCK })
