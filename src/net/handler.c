@@ -32,10 +32,17 @@ Loop *asy_server_loop(lua_State *L, const Server *sv) { return loop_find(ASY_RUN
 
 /* Leaving */
 
+void server_wake_closers(Server *sv) {
+  for (Task *t; (t = waitq_first(&sv->closers));) {
+    timer_cancel(&sv->loop->timers, &t->timer);
+    task_wake(t, 0);
+  }
+}
+
 void server_check_idle(Server *sv) {
   if (!server_idle(sv)) return;
   timer_cancel(&sv->loop->timers, &sv->patience);
-  waitq_wake_all(&sv->closers, 0);
+  server_wake_closers(sv);
   server_wake(sv); /* lets go of the server */
 }
 

@@ -74,6 +74,9 @@ static inline void server_wake(Server *sv) {
   if (sv->slot && !list_linked(&sv->spawn.link)) loop_ready(sv->loop, &sv->spawn);
 }
 
+/* Wakes all who stand in `closers`; none of them has a timer any more. */
+void server_wake_closers(Server *sv);
+
 /* If it is idle, tells those who wait for that. */
 void server_check_idle(Server *sv);
 

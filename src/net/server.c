@@ -31,7 +31,7 @@ static void spawn_run(lua_State *L, Loop *loop, Ready *self) {
   asy_shutdown_report(L, sv);
   asy_accept_serve(L, sv);
   if (server_idle(sv)) {
-    waitq_wake_all(&sv->closers, 0);
+    server_wake_closers(sv);
     let_go(L, sv);
   }
   lua_settop(L, top);

@@ -98,7 +98,7 @@ static void close_server(Server *sv) {
   if (server_idle(sv))
     server_check_idle(sv);
   else
-    waitq_wake_all(&sv->closers, 0); /* serve_forever */
+    server_wake_closers(sv); /* serve_forever */
 }
 
 /// Stops accepting. Connections that are open go on.
@@ -233,7 +233,7 @@ enum { DEADLINE = 2, /* when its grace ends, on the loop's clock; false: it is o
 
 /* A shutdown ends before the server does: who serves for ever waits for nothing any more. */
 static void given_up(Server *sv) {
-  if (!is_shutting_down(sv, false)) waitq_wake_all(&sv->closers, 0);
+  if (!is_shutting_down(sv, false)) server_wake_closers(sv);
 }
 
 static int raise_request(lua_State *L, Task *t) {

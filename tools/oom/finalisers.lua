@@ -699,6 +699,27 @@ simple("stream", { with_streams }, {
     pcall(await, task)
   end,
   server_closed = function(o) o.server:close() o.server:close_clients() end,
+  server_shut_down = function(o)
+    o.writer:write "half"
+    sleep(0)
+    local task = create_task(o.server.shutdown, o.server, 0.01)
+    sleep(0)
+    task:cancel()
+    pcall(await, task)
+    return o.server:shutdown(0.01)
+  end,
+  server_stopped = function(o)
+    local server = asyncio.start_server(function(reader) reader:readline() end, "127.0.0.1", 0,
+      { max_connections = 1, stop_grace = 0.01 })
+    o.keep("server2", server)
+    local task = create_task(server.serve_forever, server)
+    local address = server:sockets()[1]
+    if not address then return pcall(await, task) end -- a finaliser has closed it
+    local _, writer = asyncio.open_connection("127.0.0.1", address.port)
+    o.keep("writer2", writer)
+    task:cancel()
+    pcall(await, task)
+  end,
   send = function(o) o.writer:send("small", ("x"):rep(3000)) end,
   writelines = function(o) o.writer:writelines { "a", 1, ("x"):rep(3000) } end,
   numbers = function(o) o.writer:write(1, 2.5) end,

@@ -478,6 +478,52 @@ part("echo", function()
 end)
 
 --- Who tries again has all lines, and what was left at the end.
+--- A server that has room for two, and three clients, who have asked, and asked in part, or nothing.
+local function with_asked(opts, fn)
+  local function answer(reader, writer)
+    for line in reader:lines() do writer:send(line, "\n") end
+  end
+  local server <close> = asyncio.start_server(answer, "127.0.0.1", 0, opts)
+  local port, tasks = server:sockets()[1].port, {}
+  local _ <close> = setmetatable({}, { __close = function()
+    for _, task in ipairs(tasks) do task:cancel() end
+    server:abort_clients()
+  end })
+  for i, text in ipairs { "one\n", "one\ntwo", "" } do
+    tasks[i] = create_task(function()
+      local reader, writer <close> = asyncio.open_connection("127.0.0.1", port)
+      writer:send(text)
+      while reader:readline() do end
+    end)
+  end
+  sleep(0.005)
+  fn(server)
+  pcall(server.shutdown, server, 0)
+end
+
+part("shutting down", function()
+  with_asked({ max_connections = 2 }, function(server)
+    local forever = create_task(server.serve_forever, server)
+    local given_up = create_task(server.shutdown, server, 0.02)
+    sleep(0)
+    given_up:cancel()
+    local n = server:shutdown(0.02)
+    assert(n == server:stats().aborted and not server:is_serving())
+    await(forever)
+  end)
+end)
+
+part("stopping", function()
+  with_asked({ max_connections = 2, stop_grace = 0.02 }, function(server)
+    local forever = create_task(server.serve_forever, server)
+    sleep(0)
+    forever:cancel()
+    sleep(0.001)
+    forever:cancel()
+    asyncio.wait { forever }
+  end)
+end)
+
 part("lines", function()
   local server <close> = asyncio.start_server(function(_, writer)
     writer:write "line 1\nline 2\nline 3\nline 4\nthe rest"
