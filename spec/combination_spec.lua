@@ -63,6 +63,8 @@ local run = {
   end,
   shield = function(_, inner) return await(asyncio.shield(spawn(inner))) end,
   gather = function(_, inner) return (asyncio.gather(inner, function() sleep(1) end)) end,
+  race = function(_, inner) return asyncio.race(inner) end,
+  map = function(_, inner) return asyncio.map(inner, { "value" })[1] end,
   wait = function(_, inner)
     local task = spawn(inner)
     asyncio.wait { task }
@@ -232,6 +234,18 @@ function model.gather(node, now, queue)
   end
   local time = math.max(ends, math.min(sibling, queue[1].time))
   return time, nil, take(queue, time)
+end
+
+-- In a task that gets them; they are raised here once it has ended, whichever way.
+function model.map(node, now, queue)
+  local ends, value, raised = child(node, now, queue)
+  if came_before(queue, ends) then return ends, nil, take(queue, ends) end
+  return ends, value, raised
+end
+
+function model.race(node, now, queue)
+  local ends, value, raised = model.map(node, now, queue)
+  return ends, value, raised and not is_request(raised) and ("group(%s)"):format(raised) or raised
 end
 
 -- In a task that gets none.
