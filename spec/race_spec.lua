@@ -194,6 +194,31 @@ function TestRace:test_one_that_goes_on_is_reported_after_five_seconds()
   end)
 end
 
+function TestRace:test_what_a_shield_protects_goes_on()
+  t.run(function()
+    local task = create_task(sleep, 5, "later")
+    t.assertEquals(race(after(1, "won"), asyncio.shield(task)), "won")
+    t.assertFalse(task:done())
+    t.assertEquals(asyncio.await(task), "later")
+  end)
+end
+
+function TestRace:test_a_plain_future_that_loses_is_cancelled()
+  t.run(function()
+    local future = asyncio.get_running_loop():create_future()
+    t.assertEquals(race(future, after(1, "won")), "won")
+    t.assertTrue(future:cancelled())
+  end)
+end
+
+function TestRace:test_a_race_in_a_race_ends_both()
+  t.run(function()
+    local log = {}
+    t.assertEquals(race(after(1, "won"), function() return race(slow_to_end(log), slow_to_end(log)) end), "won")
+    t.assertEquals(log, { "ended", "ended" })
+  end)
+end
+
 function TestRace:test_a_deadline_ends_it()
   t.run(function()
     local log = {}

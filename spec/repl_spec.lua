@@ -267,7 +267,7 @@ end
 function TestReplEditing:test_completes_globals_fields_and_methods()
   session({ "> ", "asyncio.Priori\t", "asyncio.PriorityQueue", "(3):maxsize()\r", "\n3\n> ",
     "queue = asyncio.Queue(4)\r", "> ", "que\t", "queue", ":maxs\t", ":maxsize", "()\r", "\n4\n> ",
-    "('x'):re\t", "('x'):re", CTRL_C, "\n> ",
+    "('x'):re\t", "('x'):re", CTRL_C, "\n> ", "asyncio.rac\t", "asyncio.race", CTRL_C, "\n> ",
     "trap = setmetatable({}, {__index = function() error 'called' end})\r", "> ",
     "trap.x\t", "trap.x", " == rawget(trap, 'x')\r", "called", "", "> " })
 end

@@ -247,6 +247,58 @@ function TestClose:test_a_group_whose_task_fails_ends_it()
   end)
 end
 
+function TestClose:test_a_handlers_task_ends_with_its_handler()
+  t.real(function()
+    local ended
+    local server <close> = asyncio.start_server(function(reader)
+      local _ <close> = create_task(function()
+        local _ <close> = guard(function() ended = true end)
+        sleep(3600)
+      end)
+      reader:read()
+    end, "127.0.0.1", 0)
+    local _, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    t.until_blocked()
+    writer:close()
+    server:close()
+    server:wait_closed()
+    t.assertTrue(ended)
+  end)
+end
+
+function TestClose:test_one_that_a_shield_protects_ends_all_the_same()
+  t.run(function()
+    local log = {}
+    do
+      local task <close> = cleaner(log)
+      local waiter = create_task(asyncio.await, asyncio.shield(task))
+      sleep(1)
+      waiter:cancel()
+      asyncio.wait { waiter }
+      t.assertFalse(task:done())
+    end
+    t.assertEquals(log, { "clean" })
+  end)
+end
+
+function TestClose:test_it_is_no_scope_that_must_be_closed()
+  t.run(function()
+    asyncio.await(create_task(function() create_task(sleep, 1) end))
+    sleep(2)
+  end)
+end
+
+function TestClose:test_debug_mode_reports_one_that_swallows_its_cancellation()
+  t.run(function(reports)
+    asyncio.get_running_loop():set_debug(true)
+    do
+      local _ <close> = stubborn(1)
+      sleep(1)
+    end
+    t.take_report(reports, "caught its cancellation and waits again")
+  end)
+end
+
 function TestClose:test_where_nothing_can_wait_it_is_only_cancelled()
   t.run(function()
     local log, task = {}, nil

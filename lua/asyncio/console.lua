@@ -176,6 +176,7 @@ function console.run(first)
   function runner.interruptible() return running_input(self) end
   function runner.on_interrupt() give_line_up(self) end
   _G.asyncio = asyncio
+  pairs(asyncio) -- loads what is loaded when it is used: Tab shows it
   loop:set_exception_handler(function(_, context) on_report(self, loop, context) end)
   local task
   repeat -- a second Ctrl-C breaks what doesn't await, and leaves the run: the loop then goes on
