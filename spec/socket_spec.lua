@@ -446,6 +446,22 @@ function TestConnectTimeout:test_the_lookup_counts_too()
   end)
 end
 
+function TestKeepalive:test_what_becomes_of_the_table_after_the_call_does_not_count()
+  t.real(function()
+    local server <close> = peers.serve(shout)
+    local loop, port = asyncio.get_running_loop(), peers.port(server)
+    local figures = { idle = 5, count = 3 }
+    local ok, err = with_lookup(function(_, _, _, opts)
+      figures.idle, figures.count = 77, "none"
+      return loop:getaddrinfo("127.0.0.1", port, opts)
+    end, function()
+      local _, writer <close> = asyncio.open_connection("any.example", port, { keepalive = figures })
+      t.assertEquals(probes(writer), { true, 5, 10, 3 })
+    end)
+    t.assertTrue(ok, err)
+  end)
+end
+
 function TestConnectTimeout:test_who_connects_in_time_has_no_limit_afterwards()
   t.run(function()
     local server <close> = peers.serve(shout)

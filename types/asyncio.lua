@@ -490,6 +490,7 @@ function Error:subclass(name) end
 ---@overload fun(message?: string | table): asyncio.KeyboardInterrupt
 
 ---@class asyncio.TimeoutError : asyncio.Error
+---@field phase? "lookup" | "connect" | "read" | "write" of a stream: what took too long
 ---@class asyncio.InvalidStateError : asyncio.Error
 ---@class asyncio.QueueEmpty : asyncio.Error
 ---@class asyncio.QueueFull : asyncio.Error

@@ -386,7 +386,7 @@ static int error_new_id(lua_State *L) {
 // sentence for people.
 //
 // - `Error`: the root. Below it:
-// - `TimeoutError`: the time is up
+// - `TimeoutError`: the time is up; `phase`, of a stream: `"lookup"`, `"connect"`, `"read"` or `"write"`
 // - `InvalidStateError`: a future has a result already, or none yet
 // - `QueueEmpty`, `QueueFull`, `QueueShutDown`
 // - `IncompleteReadError`: the stream ended before `readexactly` or `readuntil` had it all;

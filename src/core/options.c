@@ -206,6 +206,20 @@ static bool is_known(lua_State *L, const Options *o, int key) {
   return false;
 }
 
+static void check_table(lua_State *L, int idx, const Check *c, int to);
+
+/* The options of an option. stack: ..., table; taken: it is replaced by one that nobody else can change */
+static void check_inner(lua_State *L, const Check *c, const OptSpec *s, bool taken) {
+  int idx = lua_gettop(L);
+  Check inner = {.options = s->inner, .name = c->name, .arg = c->arg};
+  luaL_checkstack(L, 3, NULL);
+  inner.prefix = lua_pushfstring(L, "%s%s.", c->prefix, s->key);
+  if (taken) lua_createtable(L, 0, s->inner->n);
+  check_table(L, idx, &inner, taken ? idx + 2 : 0);
+  if (taken) lua_replace(L, idx);
+  lua_settop(L, idx);
+}
+
 /* The options of a table at idx; to: where those that are there are copied to, or 0. */
 static void check_table(lua_State *L, int idx, const Check *c, int to) {
   luaL_checkstack(L, 12, NULL);
@@ -215,12 +229,7 @@ static void check_table(lua_State *L, int idx, const Check *c, int to) {
     const OptSpec *s = &c->options->specs[i];
     bool absent = lua_getfield(L, idx, s->key) == LUA_TNIL;
     if (absent ? s->required : !fits(L, -1, s)) fail_value(L, c, s, -1, false);
-    if (s->inner && lua_istable(L, -1)) {
-      Check inner = {.options = s->inner, .name = c->name, .arg = c->arg};
-      inner.prefix = lua_pushfstring(L, "%s%s.", c->prefix, s->key);
-      check_table(L, lua_gettop(L) - 1, &inner, 0);
-      lua_pop(L, 1);
-    }
+    if (s->inner && lua_istable(L, -1)) check_inner(L, c, s, to != 0);
     if (to && !absent)
       lua_setfield(L, to, s->key);
     else
