@@ -65,14 +65,42 @@ local function end_of(...)
   end
 end
 
+local function cut_reads(c)
+  local _, writer, peer_reader, peer_writer = pair(c)
+  local _, send = sender(c, writer)
+  local feeder, got = asyncio.create_task(send), {}
+  return function() take(c, peer_reader, got) end, function()
+    take(c, peer_reader, got)
+    asyncio.await(feeder)
+    same(got, #TEXT)
+    end_of(writer, peer_writer)
+  end
+end
+
+--- What was read is written at once, so who is cancelled has nothing in its hands.
+local function echo(c, reader, writer)
+  while true do
+    local piece = reader:read(c.random(1, 300))
+    if not piece then break end
+    writer:send(piece)
+    if c.random(4) == 1 then c.pass() end
+  end
+  writer:write_eof()
+end
+
 return {
-  { "StreamReader:read of a pair", "virtual", function(c)
-    local _, writer, peer_reader, peer_writer = pair(c)
+  { "StreamReader:read of a pair", "virtual", cut_reads },
+  { "StreamReader:read of a pair in real time", "real", cut_reads },
+
+  { "both directions of a pair", "virtual", function(c)
+    local reader, writer, peer_reader, peer_writer = pair(c)
     local _, send = sender(c, writer)
     local feeder, got = asyncio.create_task(send), {}
-    return function() take(c, peer_reader, got) end, function()
-      take(c, peer_reader, got)
+    local answers = asyncio.create_task(take, c, reader, got)
+    return function() echo(c, peer_reader, peer_writer) end, function()
+      echo(c, peer_reader, peer_writer)
       asyncio.await(feeder)
+      asyncio.await(answers)
       same(got, #TEXT)
       end_of(writer, peer_writer)
     end
