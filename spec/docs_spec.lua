@@ -29,6 +29,7 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
+  "Pool", "Lease",
 }
 
 --- Class → its methods by name; those that begin with "_" are ours.

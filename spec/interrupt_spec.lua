@@ -462,6 +462,46 @@ function TestInterruptOfRunningCode:test_leaves_later_tasks_and_runs_undisturbed
   ]])
 end
 
+-- asyncio.shielded
+
+function TestInterrupt:test_the_first_waits_until_a_shielded_block_has_been_left()
+  assert_prints("inside\nrun raised KeyboardInterrupt\n", [[
+    run(function()
+      do
+        local _ <close> = asyncio.shielded()
+        interrupt()
+        asyncio.sleep(0.5)
+        print "inside"
+      end
+      asyncio.sleep(1000)
+    end)
+  ]])
+end
+
+function TestInterrupt:test_the_second_breaks_a_shielded_block()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      local _ <close> = asyncio.shielded()
+      interrupt_twice()
+      asyncio.sleep(1000)
+      print "never"
+    end)
+  ]])
+end
+
+function TestInterrupt:test_one_at_the_end_of_run_gives_a_shielded_task_up()
+  assert_prints("run raised KeyboardInterrupt\n", [[
+    run(function()
+      asyncio.create_task(function()
+        local _ <close> = asyncio.shielded()
+        asyncio.get_running_loop():call_later(0.1, interrupt)
+        asyncio.sleep(1000)
+      end)
+      asyncio.sleep(0)
+    end)
+  ]])
+end
+
 function TestInterruptOfRunningCode:test_the_third_one_ends_the_process()
   local out, _, code = run [[
     run(function()

@@ -25,6 +25,7 @@ local CALLS = {
   Semaphore = asyncio.Semaphore, BoundedSemaphore = asyncio.BoundedSemaphore,
   Queue = asyncio.Queue, LifoQueue = asyncio.LifoQueue, PriorityQueue = asyncio.PriorityQueue,
   Channel = asyncio.Channel, ThreadPoolExecutor = asyncio.ThreadPoolExecutor, Runner = asyncio.Runner,
+  Pool = asyncio.Pool, await_callback = asyncio.await_callback,
   create_task = asyncio.create_task, gather = asyncio.gather, race = asyncio.race,
   map = function(opts) asyncio.map(nothing, { 1 }, opts) end,
   stdin = asyncio.stdin, stdout = asyncio.stdout, stderr = asyncio.stderr,
@@ -85,7 +86,9 @@ end
 local function required(options, but)
   local opts = {}
   for _, spec in ipairs(options) do
-    if spec.required and spec ~= but then opts[spec.key] = spec.kind == "integer" and spec.least or "127.0.0.1" end
+    if spec.required and spec ~= but then
+      opts[spec.key] = spec.kind == "integer" and spec.least or spec.kind == "callable" and nothing or "127.0.0.1"
+    end
   end
   return opts
 end

@@ -28,12 +28,14 @@ void asy_open_future(lua_State *L); /* core/future.c */
 void asy_open_park(lua_State *L); /* core/park.c */
 void asy_open_task(lua_State *L); /* core/spawn.c */
 void asy_open_task_class(lua_State *L); /* core/taskclass.c */
+void asy_open_shield_class(lua_State *L); /* core/shieldclass.c */
 void asy_open_coro(lua_State *L); /* core/coro.c */
 void asy_open_await(lua_State *L); /* core/await.c */
 void asy_open_ring(lua_State *L); /* core/ring.c */
 void asy_open_several(lua_State *L); /* core/several.c */
 void asy_open_stop(lua_State *L); /* core/stop.c */
 void asy_open_completed(lua_State *L); /* core/completed.c */
+void asy_open_answer(lua_State *L); /* core/answer.c */
 
 void asy_open_lock(lua_State *L); /* sync/lock.c */
 void asy_open_event(lua_State *L); /* sync/event.c */
@@ -41,6 +43,7 @@ void asy_open_condition(lua_State *L); /* sync/condition.c */
 void asy_open_semaphore(lua_State *L); /* sync/semaphore.c */
 void asy_open_barrier(lua_State *L); /* sync/barrier.c */
 void asy_open_queue(lua_State *L); /* sync/queue.c */
+void asy_open_pool(lua_State *L); /* sync/pool.c */
 
 void asy_open_address(lua_State *L); /* net/address.c */
 void asy_open_resolve(lua_State *L); /* net/resolve.c */

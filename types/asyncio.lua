@@ -182,6 +182,25 @@ function asyncio.timeout(delay) end
 ---@return asyncio.Timeout
 function asyncio.timeout_at(when) end
 
+---Calls a function when the block is left: `local _ <close> = asyncio.defer(fn)`. It may wait, and hides no
+---error.
+---@param fn function
+---@param ... any its arguments
+---@return asyncio.Deferred
+function asyncio.defer(fn, ...) end
+
+---A block in which cancellations from outside wait: `local _ <close> = asyncio.shielded()`.
+---@param seconds? number so long at most
+---@return asyncio.Shielded
+function asyncio.shielded(seconds) end
+
+---Calls a function that takes a callback as its last argument (`{fn, args..., at=n}`: its n-th), and waits
+---for that.
+---@param fn function | table
+---@param ... any its arguments, before the callback
+---@return any ... what the callback was called with
+function asyncio.await_callback(fn, ...) end
+
 ---Waits for something for so long, then cancels it and raises TimeoutError. A function runs in the
 ---caller's own task.
 ---@param aw asyncio.Awaitable | function
@@ -792,6 +811,46 @@ function TaskGroup:create_task(fn, ...) end
 function TaskGroup:start(fn, ...) end
 
 function TaskGroup:cancel() end
+
+---@class asyncio.Deferred
+
+---@class asyncio.Shielded
+
+---@class asyncio.PoolOptions
+---@field create fun(): any makes one; it may wait
+---@field check? fun(value: any): boolean false: it is good no more
+---@field destroy? fun(value: any) it may wait
+---@field max? integer 10
+---@field max_idle? integer how many are kept; `max`
+---@field idle_timeout? number seconds
+
+---Keeps what is dear to make, and lends it.
+---@param opts asyncio.PoolOptions
+---@return asyncio.Pool
+function asyncio.Pool(opts) end
+
+---@class asyncio.Pool
+local Pool = {}
+
+---Waits for one: `local lease <close> = pool:acquire()`.
+---@return asyncio.Lease
+function Pool:acquire() end
+
+---@return { idle: integer, in_use: integer, waiting: integer, created: integer, destroyed: integer }
+function Pool:stats() end
+
+---Lends no more; what is idle is destroyed, and each lease as it comes back.
+function Pool:shutdown() end
+
+---@class asyncio.Lease
+---@field value any
+local Lease = {}
+
+---Gives it back before the block is left.
+function Lease:release() end
+
+---Destroys it: it is good no more.
+function Lease:discard() end
 
 ---@class asyncio.Timeout
 local Timeout = {}

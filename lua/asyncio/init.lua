@@ -117,9 +117,17 @@ asyncio.coroutine = require "asyncio.coroutine"
 
 -- What few programs use is loaded when it is first used.
 local LATER = {
+  -- awaiting
+  await_callback = "asyncio.callbacks",
+
   -- tasks
   race = "asyncio.racing",
   map = "asyncio.racing",
+  defer = "asyncio.scopes",
+  shielded = "asyncio.scopes",
+
+  -- coordination
+  Pool = "asyncio.pool",
 
   -- streams
   open_connection = "asyncio.connecting",

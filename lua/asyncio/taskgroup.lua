@@ -33,9 +33,10 @@ local OPTIONS = check.options { "TaskGroup", 1 }
 -- @treturn TaskGroup
 local function new(...)
   if ... ~= nil then OPTIONS(...) end
-  local parent = core.current_task()
+  local parent, mark = core.scope_owner()
   if not parent then check.raise "a task group can only be used inside a task" end
   local group = { parent = parent, tasks = {}, n = 0, started = 0, errors = { n = 0 }, tracebacks = {} }
+  if mark > 0 then group.mark = mark end -- it may be shielded
   setmetatable(group, TaskGroup)
   parent:_enter(group, 2)
   return group
@@ -111,7 +112,7 @@ local function on_done(group, task)
         else
           group.request = core.CancelledError "a task of the group failed"
           group.request.scope = true -- what takes its place comes from where it was raised
-          group.parent:_request(group.request)
+          group.parent:_request(group.request, group.mark)
         end
       end
     end

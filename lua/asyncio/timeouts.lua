@@ -41,7 +41,7 @@ local function expire(scope)
   if scope.closed then return scope.handle:cancel() end -- by a finaliser
   scope.request = core.CancelledError("the time is up")
   scope.request.scope = true -- the TimeoutError comes from where this is raised
-  scope.task:_request(scope.request)
+  scope.task:_request(scope.request, scope.mark)
 end
 
 -- The new handle is made first: a finaliser that runs meanwhile may reschedule the scope, with the last word.
@@ -59,12 +59,13 @@ local function arm(scope)
 end
 
 local function open(loop, began, deadline)
-  local task = core.current_task()
+  local task, mark = core.scope_owner()
   if not task then check.raise "a timeout can only be used inside a task" end
   local scope = setmetatable({ -- all that it may need, so that the table is made once
     loop = loop, task = task, began = began, deadline = deadline, handle = false, waiter = false,
     stillborn = false, closed = false,
   }, Timeout)
+  if mark > 0 then scope.mark = mark end -- it may be shielded
   arm(scope)
   return scope
 end

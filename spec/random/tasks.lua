@@ -133,6 +133,35 @@ return {
     env:block(s[1])
     return scope:expired()
   end },
+  { "shielded", 4, bodies = { "task" }, run = function(env, s)
+    local shield <close> = asyncio.shielded(s.c % 4 == 0 and env:delay(s.b) or nil)
+    env:block(s[1])
+    return #tostring(shield) > 0
+  end },
+  { "a forgotten shield", 1, run = function(env, s)
+    env:add("shield", asyncio.shielded(s.c % 2 == 0 and env:delay(s.b) or nil))
+  end },
+  { "a shield that another task leaves", 1, on = "shield", quick = true, run = function(_, _, shield)
+    local _ <close> = shield
+  end },
+  { "defer", 3, bodies = { "task", "task" }, run = function(env, s)
+    local _ <close> = asyncio.defer(env:body(s[2], 0), s.a)
+    env:block(s[1])
+  end },
+  { "a forgotten defer", 1, bodies = { "task" }, run = function(env, s) asyncio.defer(env:body(s[1], s.c)) end },
+  { "await_callback", 3, run = function(env, s)
+    return asyncio.await_callback(function(callback)
+      env:add("answer", callback)
+      if s.a % 3 == 0 then
+        callback(s.b)
+      elseif s.a % 3 == 1 then
+        return asyncio.get_running_loop():call_later(env:delay(s.b), callback, s.c)
+      else
+        asyncio.get_running_loop():call_later(env:delay(s.b), callback, s.c)
+      end
+    end)
+  end },
+  { "a callback again", 1, on = "answer", quick = true, run = function(_, s, callback) return callback(s.a) end },
   { "timeout_at", 1, bodies = { "task" }, run = function(env, s)
     local scope <close> = asyncio.timeout_at(asyncio.get_running_loop():time() + env:delay(s.b))
     env:block(s[1])

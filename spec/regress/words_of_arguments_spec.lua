@@ -41,6 +41,7 @@ local function objects(fn)
     local limit <close> = asyncio.timeout(60)
     local group <close> = asyncio.TaskGroup()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
+    local lease <close> = asyncio.Pool { create = function() return "value" end }:acquire()
     local variable = asyncio.ContextVar "variable"
     local runner <close> = asyncio.Runner()
     fn {
@@ -49,6 +50,7 @@ local function objects(fn)
       Lock = asyncio.Lock(), Event = asyncio.Event(), Condition = asyncio.Condition(), Barrier = asyncio.Barrier(2),
       Semaphore = asyncio.Semaphore(), Queue = asyncio.Queue(), Channel = asyncio.Channel(), Remote = loop:remote(),
       Server = server, StreamReader = reader, StreamWriter = writer, Timeout = limit, TaskGroup = group,
+      Pool = asyncio.Pool { create = print }, Lease = lease,
       ThreadPoolExecutor = pool, ContextVar = variable, ContextToken = nil, Runner = runner,
       ExceptionGroup = asyncio.ExceptionGroup("message", {}),
     }
@@ -116,6 +118,12 @@ local WRONG = {
   { "asyncio.sleep()", "sleep" },
   { "asyncio.timeout('1')", "timeout" },
   { "asyncio.timeout_at {}", "timeout_at" },
+  { "asyncio.defer(5)", "defer", "function expected, got number" },
+  { "asyncio.shielded('1')", "shielded", "number of seconds or nil expected, got string" },
+  { "asyncio.await_callback(5)", "await_callback", "function expected, got number" },
+  { "asyncio.await_callback { 5 }", "await_callback", "a table with a function at 1 expected, got number" },
+  { "asyncio.Pool()", "Pool", "table of options expected, got nil" },
+  { "asyncio.Pool { max = 5 }", "Pool", "'create'" },
   { "asyncio.move_on_after('1', print)", "move_on_after" },
   { "asyncio.create_task()", "create_task", "got no value" },
   { "asyncio.create_task(nil)", "create_task", "got nil" },

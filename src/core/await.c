@@ -3,6 +3,7 @@
 */
 #include "core/task.h"
 
+#include "core/cancel.h"
 #include "core/coro.h"
 #include "core/error.h"
 #include "core/ring.h"
@@ -17,7 +18,7 @@ static int await_finish(lua_State *L, Task *t) {
   Future *f = t->on;
   f->looked = true;
   if (f->state == FUTURE_ERROR) asy_trace_pass(L, f, 1);
-  if (f->state == FUTURE_CANCELLED && t->requests) return asy_task_raise(L, t);
+  if (f->state == FUTURE_CANCELLED && asy_cancel_due(L, t)) return asy_task_raise(L, t);
   return asy_future_results(L, f, 1);
 }
 

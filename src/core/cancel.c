@@ -1,6 +1,8 @@
 /*
 ** cancel.c - the whole of cancellation: requests queue in extras.requests, each its own error object; `requests`
 ** counts them. And, in debug mode, what becomes of those that are swallowed.
+**
+** Which are due is shielded.c's: what holds some of them back. Those that are held stand in the queue like all others.
 */
 #include "core/cancel.h"
 
@@ -28,6 +30,11 @@ static void note_raised(lua_State *L, Task *t) {
   t->told = false;
 }
 
+/* What becomes of a request's place when the one at `gone` is taken out; 0: it was that. */
+static uint32_t place_without(uint32_t place, uint32_t gone) {
+  return place == gone ? 0 : place - (place > gone);
+}
+
 void asy_cancel_take(lua_State *L, Task *t) {
   asy_assert(t->requests > 0 && t->own_request <= t->requests);
   luaL_checkstack(L, 6, NULL);
@@ -36,14 +43,17 @@ void asy_cancel_take(lua_State *L, Task *t) {
   asy_future_extras(L, -1, true);
   lua_getfield(L, -1, "requests");
   int list = lua_gettop(L);
-  lua_rawgeti(L, list, 1);
-  for (lua_Integer i = 1; i <= t->requests; i++) {
+  uint32_t at = asy_shield_due(L, t);
+  if (!at) at = 1; /* none is due any more: a stranger has shielded the task meanwhile */
+  lua_rawgeti(L, list, at);
+  for (lua_Integer i = at; i <= t->requests; i++) {
     lua_rawgeti(L, list, i + 1);
     lua_rawseti(L, list, i);
   }
   t->requests--;
-  if (t->own_request) t->own_request--;
-  if (t->forwarded && --t->forwarded == 0) t->loop->rt->last_taken = t->loop->rt->last_walk;
+  if (t->own_request) t->own_request = place_without(t->own_request, at);
+  if (t->forwarded && (t->forwarded = place_without(t->forwarded, at)) == 0)
+    t->loop->rt->last_taken = t->loop->rt->last_walk;
   lua_replace(L, top + 1);
   lua_settop(L, top + 1);
 }
@@ -170,7 +180,7 @@ static int arrive(lua_State *L) {
   } else if (t->walk > t->loop->rt->last_taken)
     return 0;
   if (t == t->loop->rt->current) t->own_request = t->forwarded;
-  deliver(L, t, walk);
+  if (!t->shield) deliver(L, t, walk);
   return 0;
 }
 
@@ -187,6 +197,11 @@ static bool go_on(lua_State *L, Walk *walk) {
   }
   if (failed) walk->rt->last_taken = walk->rt->last_walk;
   return failed > 0;
+}
+
+void asy_cancel_release(lua_State *L, Task *t) {
+  if (t->phase == TASK_PARKED && !t->in_cancel && asy_cancel_due(L, t) && asy_cancel_tell(L, t))
+    task_wake(t, ASY_WOKEN_CANCELLED);
 }
 
 bool asy_cancel_tell(lua_State *L, Task *t) {
@@ -226,14 +241,14 @@ void asy_cancel_ask(lua_State *L, Task *t) {
   if (go_on(L, &walk)) lua_error(L);
 }
 
-/* stack: ..., task, request → ..., task; queues the request and delivers it */
-static void request(lua_State *L, Task *t, int msg, bool own) {
+/* stack: ..., task, request → ..., task; queues the request, and delivers it if it is due. mark: see shielded.c */
+static void request(lua_State *L, Task *t, int msg, bool own, uint64_t mark) {
   if (!queue_request(L, t)) return;
   Runtime *rt = t->loop->rt;
   Walk walk = {.rt = rt, .number = ++rt->last_walk, .msg = msg};
   if (own && t == rt->current) t->own_request = t->requests;
   list_init(&walk.todo);
-  deliver(L, t, &walk);
+  if (mark >= t->shield) deliver(L, t, &walk);
   if (go_on(L, &walk)) lua_error(L);
 }
 
@@ -242,13 +257,14 @@ void asy_task_cancel(lua_State *L, Task *t, int msg) {
   luaL_checkstack(L, 20, NULL);
   asy_task_push(L, t);
   asy_cancelled_push(L, msg);
-  request(L, t, msg, true);
+  request(L, t, msg, true, 0);
   lua_pop(L, 1);
 }
 
-void asy_task_request(lua_State *L, Task *t) {
+void asy_task_request(lua_State *L, Task *t, uint64_t mark) {
   luaL_checkstack(L, 20, NULL);
-  request(L, t, 0, false);
+  if (mark) asy_shield_mark(L, mark);
+  request(L, t, 0, false, mark);
 }
 
 void asy_task_requeue(lua_State *L, Task *t) {
@@ -272,12 +288,14 @@ bool asy_task_withdraw(lua_State *L, Task *t, int idx) {
   bool committed = t->in_cancel || (t->phase == TASK_WOKEN && t->code == ASY_WOKEN_CANCELLED);
   uint32_t kept = 0, own = 0, forwarded = 0;
   if (!t->requests) return false;
+  uint32_t first = committed ? asy_shield_due(L, t) : 0;
+  if (committed && !first) first = 1;
   asy_task_push(L, t);
   asy_future_extras(L, -1, true);
   lua_getfield(L, -1, "requests");
   for (uint32_t i = 1; i <= t->requests; i++) {
     lua_rawgeti(L, -1, i);
-    if ((i > 1 || !committed) && (!idx || lua_rawequal(L, -1, idx))) {
+    if (i != first && (!idx || lua_rawequal(L, -1, idx))) {
       found = true;
       lua_pop(L, 1);
     } else {

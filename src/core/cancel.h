@@ -4,11 +4,11 @@
 #ifndef ASY_CANCEL_H
 #define ASY_CANCEL_H
 
-#include "core/task.h"
+#include "core/shielded.h"
 
 ASY_HIDDEN
 
-/* Pushes the first undelivered request and takes it off the queue. */
+/* Pushes the first request that is due and takes it off the queue. */
 void asy_cancel_take(lua_State *L, Task *t);
 
 /* Tells what a parked task waits for of a request; whether that lets it go at once. It may also have woken it.
@@ -17,6 +17,14 @@ bool asy_cancel_tell(lua_State *L, Task *t);
 
 /* A request to a task that hasn't ended, as if one that awaits it were cancelled: none where one is on its way. */
 void asy_cancel_ask(lua_State *L, Task *t);
+
+/* Some requests are due that weren't: a shield is gone. A parked task is told. */
+void asy_cancel_release(lua_State *L, Task *t);
+
+/* Whether one is due. */
+static inline bool asy_cancel_due(lua_State *L, Task *t) {
+  return t->requests && (!t->shield || asy_shield_due(L, t));
+}
 
 /* It lets go of what it waits for, which is not told; whether it is let go. */
 bool asy_cancel_drop(lua_State *L, Task *t);

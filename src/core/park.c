@@ -44,7 +44,8 @@ static int park(lua_State *L, Task *t) {
   t->parked = L;
   t->asked = false;
   t->phase = TASK_PARKED;
-  if ((t->requests || t->broken) && (t->broken ? asy_cancel_drop(L, t) : asy_cancel_tell(L, t))) {
+  if ((t->requests || t->broken) &&
+      (t->broken ? asy_cancel_drop(L, t) : asy_cancel_due(L, t) && asy_cancel_tell(L, t))) {
     t->phase = TASK_RUNNING;
     t->parked = NULL;
     return asy_task_raise(L, t);
@@ -137,7 +138,15 @@ int asy_spend(lua_State *L) {
   return t && task_spent(t) ? asy_give_way(L, t, NULL) : 0;
 }
 
-static const luaL_Reg functions[] = {{"sleep", task_sleep}, {"spend", asy_spend}, {NULL, NULL}};
+/* The same for a function that needs a task which can wait, whether it has to or not: raises elsewhere. */
+static int spend_in_task(lua_State *L) {
+  Task *t = asy_current(L);
+  lua_settop(L, 1);
+  return task_spent(t) ? asy_give_way(L, t, NULL) : 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"sleep", task_sleep}, {"spend", asy_spend}, {"spend_in_task", spend_in_task}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_park(lua_State *L) { asy_setfuncs(L, functions); }

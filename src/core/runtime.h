@@ -36,6 +36,10 @@ typedef enum Kind {
   ASY_CHANNEL,
   ASY_REMOTE,
   ASY_COMPLETION,
+  ASY_ANSWER,
+  ASY_POOL,
+  ASY_ITEM,
+  ASY_LEASE,
   ASY_NKINDS
 } Kind;
 

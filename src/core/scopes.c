@@ -16,7 +16,8 @@ static int forget_scope(lua_State *L) {
                                  .source = lua_tostring(L, -1)});
   lua_getfield(L, 2, "_forget");
   lua_pushvalue(L, 2);
-  lua_call(L, 1, 0);
+  lua_pushvalue(L, 5);
+  lua_call(L, 2, 0);
   return 0;
 }
 

@@ -3,6 +3,7 @@
 */
 #include "core/several.h"
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/ring.h"
 #include "core/trace.h"
@@ -152,7 +153,7 @@ static int gathered(lua_State *L, const Several *s) {
 static int gather_finish(lua_State *L, Task *t) {
   Several *s = t->on;
   several_detach(t);
-  if (t->asked && t->requests) return asy_task_raise(L, t);
+  if (t->asked && asy_cancel_due(L, t)) return asy_task_raise(L, t);
   if (t->asked) { /* its request was taken back */
     asy_cancelled_push(L, 0);
     return lua_error(L);

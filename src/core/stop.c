@@ -103,7 +103,7 @@ static int outcome(lua_State *L) {
 /* A request that came meanwhile is raised now; where an error leaves the block, it waits, as that goes on. */
 static int stop_finish(lua_State *L, Task *t) {
   leave(t);
-  if (t->asked && t->requests && !lua_toboolean(L, 2)) return asy_task_raise(L, t);
+  if (t->asked && asy_cancel_due(L, t) && !lua_toboolean(L, 2)) return asy_task_raise(L, t);
   return outcome(L);
 }
 
@@ -272,7 +272,7 @@ static int contest_finish(lua_State *L, Task *t) {
   bool race = s->until == UNTIL_RESULT;
   int first = deciding(s);
   several_detach(t);
-  if (t->asked && t->requests) return asy_task_raise(L, t);
+  if (t->asked && asy_cancel_due(L, t)) return asy_task_raise(L, t);
   if (t->asked) { /* its request was taken back */
     asy_cancelled_push(L, 0);
     return lua_error(L);

@@ -92,6 +92,8 @@ typedef struct Task {
   uint32_t own_request;  /* the place among them of the last it made itself; 0: none */
   uint32_t forwarded;    /* the place of the one that came by way of a task that awaits it; 0: none */
   uint32_t cancelling;   /* requests minus uncancel() */
+  uint64_t shield;       /* the innermost open shield's number, 0: none; how many were opened (shielded.c) */
+  uint64_t shields;
   uint32_t scopes;       /* open ones of the Lua layer, in extras.scopes */
   uint8_t phase;         /* TaskPhase */
   bool failed;           /* how its function ended, until it is settled */
@@ -162,8 +164,9 @@ static inline void task_wake(Task *t, int code) {
 /* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. Allocates: see asy_subtable. */
 void asy_task_cancel(lua_State *L, Task *t, int msg);
 
-/* The same with an error object that the caller knows: stack: ..., task, request → ..., task */
-void asy_task_request(lua_State *L, Task *t);
+/* The same with an error object that the caller knows, a scope's; mark: how many shields the task had opened when that
+** was made. stack: ..., task, request → ..., task */
+void asy_task_request(lua_State *L, Task *t, uint64_t mark);
 
 /* Raises KeyboardInterrupt in all its Lua code from now on, until it has ended; what it waits for is dropped. */
 void asy_task_break(lua_State *L, Task *t);

@@ -8,6 +8,7 @@
 #include "core/body.h"
 #include "core/options.h"
 #include "core/ring.h"
+#include "core/shielded.h"
 #include "core/trace.h"
 #include "open.h"
 
@@ -173,13 +174,14 @@ static int task_break(lua_State *L) {
   return 0;
 }
 
-/* For scopes: a request whose error object they know. → whether the task can still get it */
+/* For scopes: a request whose error object they know, and their mark. → whether the task can still get it */
 static int task_request(lua_State *L) {
   Task *t = check_task(L);
   bool live = t->phase != TASK_ENDED;
   luaL_checkany(L, 2);
+  uint64_t mark = (uint64_t)luaL_optinteger(L, 3, 0);
   lua_settop(L, 2);
-  if (live) asy_task_request(L, t);
+  if (live) asy_task_request(L, t, mark);
   lua_pushboolean(L, live);
   return 1;
 }
@@ -189,6 +191,7 @@ static int task_request(lua_State *L) {
 static int task_withdraw(lua_State *L) {
   Task *t = check_task(L);
   bool found = t->phase != TASK_ENDED && asy_task_withdraw(L, t, 2);
+  if (t->shields) asy_shield_unmark(L, 1, 2);
   if (t->cancelling) t->cancelling--;
   lua_pushboolean(L, found);
   lua_pushboolean(L, t->told);

@@ -361,7 +361,7 @@ static Abort stop_abort(lua_State *L, Task *t) {
 static int stop_finish(lua_State *L, Task *t) {
   Server *sv = t->on;
   timer_cancel(&t->loop->timers, &t->timer);
-  if (t->code != BROKEN_OFF || !(t->requests || t->broken)) return wait_for_end(L, t, &STOP);
+  if (t->code != BROKEN_OFF || !(asy_cancel_due(L, t) || t->broken)) return wait_for_end(L, t, &STOP);
   sv->broken_off = true;
   given_up(sv);
   abort_rest(L, sv);
@@ -405,7 +405,7 @@ static int closed_finish(lua_State *L, Task *t) { return wait_closed(L, t->kind)
 
 static int leave_finish(lua_State *L, Task *t) {
   Server *sv = t->on;
-  if (t->requests && wants_stop(sv, t)) return stop(L, sv, t, true);
+  if (asy_cancel_due(L, t) && wants_stop(sv, t)) return stop(L, sv, t, true);
   return wait_closed(L, t->kind);
 }
 
@@ -435,7 +435,7 @@ static int serve_forever(lua_State *L, Server *sv);
 
 static int forever_finish(lua_State *L, Task *t) {
   Server *sv = t->on;
-  if (t->requests && wants_stop(sv, t)) return stop(L, sv, t, true);
+  if (asy_cancel_due(L, t) && wants_stop(sv, t)) return stop(L, sv, t, true);
   return serve_forever(L, sv);
 }
 

@@ -7,6 +7,7 @@
 */
 #include "open.h"
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/options.h"
 #include "sync/lock.h"
@@ -36,7 +37,7 @@ static int retaken(lua_State *L, Task *t) {
   lua_CFunction again = t->again; /* wait_for's: the predicate is asked anew */
   waitq_took(t);
   asy_lock_note_place(L, t->on);
-  if (t->code == CANCELLED && t->requests) return asy_task_raise(L, t);
+  if (t->code == CANCELLED && asy_cancel_due(L, t)) return asy_task_raise(L, t);
   if (again) return again(L);
   lua_pushboolean(L, 1);
   return 1;

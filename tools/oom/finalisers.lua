@@ -151,6 +151,8 @@ function actions.scope()
     local limit = asyncio.timeout(3600) -- forgotten
     limit:reschedule(limit:when() + 1)
     local _ <close> = asyncio.TaskGroup()
+    local _ <close> = asyncio.shielded()
+    local _ <close> = asyncio.defer(nothing)
   end)
 end
 
@@ -531,6 +533,61 @@ simple("signal", {}, {
   remove = function(o)
     o.loop:add_signal_handler("SIGUSR1", nothing)
     o.loop:remove_signal_handler "SIGUSR1"
+  end,
+})
+
+simple("scopes", {}, {
+  shielded = function(o)
+    local task = create_task(function()
+      do
+        local _ <close> = asyncio.shielded(3600)
+        sleep(0.001)
+      end
+      sleep(0)
+    end)
+    sleep(0)
+    task:cancel()
+    o.lock:locked()
+    return pcall(await, task)
+  end,
+  shielded_timeout = function()
+    return pcall(function()
+      local _ <close> = asyncio.timeout(0.001)
+      local _ <close> = asyncio.shielded(0.002)
+      asyncio.move_on_after(0, sleep, 1)
+      sleep(0.003)
+    end)
+  end,
+  defer = function()
+    local n = 0
+    pcall(function()
+      local _ <close> = asyncio.defer(function() n = n + 1 end)
+      local _ <close> = asyncio.defer(sleep, 0)
+      error "of the block"
+    end)
+  end,
+  await_callback = function(o)
+    pcall(asyncio.await_callback, { o.loop.call_later, o.loop, 0, 1, 2, at = 3 })
+    local callback
+    local task = create_task(asyncio.await_callback, function(cb) callback = cb end)
+    sleep(0)
+    if callback then callback {} end
+    return pcall(await, task)
+  end,
+  pool = function()
+    local pool = asyncio.Pool { create = function() return {} end, max = 1, destroy = nothing }
+    local function use() local _ <close> = pool:acquire() sleep(0) end
+    local one, two = create_task(use), create_task(use)
+    pcall(await, one)
+    pcall(await, two)
+    local lease = pool:acquire()
+    local waiter = create_task(use)
+    sleep(0)
+    lease:discard()
+    pcall(await, waiter)
+    pool:shutdown()
+    local s = pool:stats()
+    assert(s.created - s.destroyed == s.idle + s.in_use)
   end,
 })
 

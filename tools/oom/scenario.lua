@@ -277,6 +277,93 @@ part("timeouts", function(loop)
   pcall(await, asyncio.shield(create_task(error, "bad")))
 end)
 
+part("shields", function()
+  local task = create_task(function()
+    do
+      local _ <close> = asyncio.shielded()
+      sleep(0.001)
+      asyncio.move_on_after(0, sleep, 5)
+      do
+        local _ <close> = asyncio.shielded(0.001)
+        sleep(0.002)
+      end
+      pcall(function()
+        local group <close> = asyncio.TaskGroup()
+        group:create_task(error, "of the group")
+        sleep(5)
+      end)
+    end
+    pcall(sleep, 5)
+    pcall(sleep, 5)
+    asyncio.shielded() -- forgotten
+  end)
+  sleep(0)
+  task:cancel "one"
+  task:cancel "two"
+  pcall(await, task)
+  pcall(function()
+    local _ <close> = asyncio.timeout(0.001)
+    local _ <close> = asyncio.shielded()
+    sleep(0.002)
+  end)
+end)
+
+part("deferred", function()
+  local n = 0
+  local function count() n = n + 1 end
+  local ok = pcall(function()
+    local _ <close> = asyncio.defer(count)
+    local _ <close> = asyncio.defer(function() sleep(0) error "of fn" end)
+    error "of the block"
+  end)
+  assert(not ok)
+  pcall(await, create_task(function()
+    local _ <close> = asyncio.defer(sleep, 0)
+    asyncio.defer(count, 1, 2, 3) -- forgotten
+  end))
+end)
+
+part("awaited callbacks", function(loop)
+  local function call(delay, callback, ...) return loop:call_later(delay, callback, ...) end
+  pcall(asyncio.await_callback, call, 0)
+  pcall(asyncio.await_callback, { call, 0, nil, 1, n = 4, at = 2 })
+  pcall(asyncio.await_callback, function(callback) callback(1, nil, 3) callback(4) end)
+  local task = create_task(asyncio.await_callback, call, 60)
+  sleep(0)
+  task:cancel()
+  pcall(await, task)
+end)
+
+part("a pool", function()
+  local made, gone = 0, 0
+  local pool <close> = asyncio.Pool {
+    max = 2, idle_timeout = 60,
+    create = function()
+      sleep(0)
+      made = made + 1
+      return {}
+    end,
+    check = function() return made % 3 > 0 end,
+    destroy = function()
+      gone = gone + 1
+      sleep(0)
+    end,
+  }
+  local tasks = {}
+  for i = 1, 6 do
+    tasks[i] = create_task(function()
+      local lease <close> = pool:acquire()
+      sleep(0)
+      if i == 2 then lease:discard() end
+      if i == 3 then error "left by an error" end
+    end)
+  end
+  tasks[6]:cancel()
+  for i = 1, 6 do pcall(await, tasks[i]) end
+  local stats = pool:stats()
+  assert(stats.created <= made and stats.destroyed <= stats.created)
+end)
+
 part("taskgroup", function()
   local function work(n) sleep(0.0005 * n) return n end
   do
