@@ -82,6 +82,41 @@ function ours.timer(n)
   for i = 1, n do await(tasks[i]) end
 end
 
+--- So many times acquired and given back, by that many tasks that hold it over a turn; by one that doesn't.
+local function shared(acquire, n, tasks)
+  if not tasks then
+    for _ = 1, n do
+      local _ <close> = acquire()
+    end
+    return
+  end
+  local list = {}
+  for i = 1, tasks do
+    list[i] = create_task(function()
+      for _ = 1, n // tasks do
+        local _ <close> = acquire()
+        sleep(0)
+      end
+    end)
+  end
+  for i = 1, tasks do await(list[i]) end
+end
+
+local function semaphore()
+  local it = asyncio.Semaphore(10)
+  return function() return it:acquire() end
+end
+
+local function pool()
+  local it = asyncio.Pool { create = function() return {} end, max = 10 }
+  return function() return it:acquire() end
+end
+
+function plain.semaphore(n) shared(semaphore(), n) end
+function ours.pool(n) shared(pool(), n) end
+function plain.shared_semaphore(n) shared(semaphore(), n, 100) end
+function ours.shared_pool(n) shared(pool(), n, 100) end
+
 local QUESTIONS = {
   { "switch", "switch", "one task gives way" },
   { "switch_among_1000", "switch", "1,000 tasks give way in turn" },
@@ -92,6 +127,8 @@ local QUESTIONS = {
   { "lock", "switch", "a lock is taken, held over a turn and released, by 100 tasks" },
   { "future", "switch", "a future is made, set from a callback and awaited" },
   { "timer", "task", "a task sleeps" },
+  { "pool", "semaphore", "a lease is acquired and given back; beside a semaphore of ours" },
+  { "shared_pool", "shared_semaphore", "the same by 100 tasks for 10 places, held over a turn; likewise" },
 }
 
 --- The line of one question, asked on a loop of its own.

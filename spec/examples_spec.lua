@@ -687,4 +687,16 @@ function TestTour:test_measures_that_tasks_run_at_the_same_time()
   t.assertTrue(ended - began < 0.9 * in_sequence, ("%g s"):format(ended - began))
 end
 
+TestPool = {}
+
+function TestPool:test_every_request_is_answered_over_few_connections()
+  local output, status = shell("timeout %d %s %spool/client.lua 2>&1", PATIENCE, lua, examples)
+  local answers, tries = output:match "^(%d+) answers, (%d+) tries\n"
+  t.assertEquals({ status, answers }, { 0, "60" }, output)
+  t.assertTrue(tonumber(tries) > 60, "no request was tried anew")
+  local made, gone, idle = output:match "\n(%d+) connections made, (%d+) thrown away, (%d+) idle\n$"
+  t.assertEquals(tonumber(made) - tonumber(gone), tonumber(idle))
+  t.assertTrue(tonumber(made) < tonumber(tries))
+end
+
 t.finish()
