@@ -425,6 +425,46 @@ function TestForkedChildsWords:test_tell_the_other_tasks_nothing()
   ]])
 end
 
+function TestForkedChildsWords:test_a_hosts_turn_ends_there_and_goes_on_in_the_parent()
+  local refused = "ClosedError: the event loop is the parent's: this process was forked from it\n"
+  assert_prints(refused:rep(2) .. "0\nslept\n", [[
+    local pid
+    local loop = asyncio.new_event_loop()
+    local task = loop:create_task(function()
+      pid = forky.fork()
+      asyncio.sleep(0.01)
+      return "slept"
+    end)
+    local ok, err = pcall(loop.run_once, loop)
+    if pid == 0 then
+      print((tostring(err):match "^[^\n]*"))
+      print((tostring(select(2, pcall(loop.backend_fd, loop))):match "^[^\n]*"))
+    else
+      print(forky.wait(pid))
+      while loop:run_once(1) do end
+      print(task:result())
+    end
+  ]])
+end
+
+function TestForkedChildsWords:test_a_stop_signal_does_there_what_it_did_before_the_run()
+  assert_prints("killed true\nSIGTERM\n", [[
+    local runner <close> = asyncio.Runner { stop_signals = { "SIGTERM" } }
+    local ok, err = pcall(runner.run, runner, function()
+      local pid = forky.fork()
+      if pid == 0 then
+        os.execute "kill -TERM $PPID"
+        print "the child lives on"
+        os.exit(0)
+      end
+      print("killed " .. tostring(forky.wait(pid) ~= 0))
+      os.execute "kill -TERM $PPID"
+      asyncio.sleep(10)
+    end)
+    print(err.signal)
+  ]])
+end
+
 function TestForkedChild:test_is_the_last_which_removes_the_module()
   if folder then os.execute(("rm -r '%s'"):format(folder)) end
 end
