@@ -1,6 +1,6 @@
--- proxy.lua [HOST [PORT [TO_HOST [TO_PORT]]]] - passes each connection on to TO_HOST:TO_PORT
--- (127.0.0.1 12345), and tells what went through it. Each half ends by itself: who has said all still gets the
--- answer. Try it with the echo server of the lecture behind it: `nc 127.0.0.1 12346`.
+-- proxy.lua [HOST [PORT [TO_HOST [TO_PORT]]]] - passes each connection on to TO_HOST:TO_PORT, and tells what
+-- went through it. Each half ends by itself: who has said all still gets the answer.
+-- Try it with the echo server of the lecture behind it, on port 12345: `nc 127.0.0.1 12346`.
 local asyncio = require "asyncio"
 
 local BLOCK = 1 << 20 -- bytes after which the figures are brought up to date
