@@ -39,13 +39,14 @@ local function methods(object)
   return methods_of[meta]
 end
 
---- What would wait for ever where nothing runs, or for what nobody sends.
+--- What would wait for ever where nothing runs, or for what nobody sends; and the like.
 local function waits_for_ever(kind, object, name)
   local runs = name:find "^run" or name == "getaddrinfo" or name == "getnameinfo"
   return kind == "loop" and runs and not object:is_closed()
     or kind == "loop" and name == "default_exception_handler" -- it prints
     or kind == "executor" and name == "shutdown"
     or kind == "socket" or kind == "coro" and name == "await"
+    or name == "detach" -- whose descriptor nobody would close
 end
 
 --- Arguments that make sense, mostly.

@@ -114,13 +114,6 @@ return {
       return asyncio.copy(reader, env:pick("writer", s.b), { max_bytes = s.b % 3 > 0 and s.b % 1000 or nil })
     end)
   end },
-  { "detach", 2, on = "writer", run = function(env, s, writer)
-    local fd = env:briefly(s.c, function() return (writer:detach()) end)
-    if not fd then return end
-    local reader, again = asyncio.open_fd(fd)
-    env:add("reader", reader)
-    env:add("writer", again)
-  end },
   { "open_fd", 2, run = function(env, s)
     local file <close> = s.b % 2 == 0 and io.tmpfile() or io.open("/dev/null", "w")
     local reader, writer = asyncio.open_fd(file)
