@@ -426,7 +426,7 @@ static int task__tostring(lua_State *L) {
 }
 
 /// A function that runs in the loop, and the future of its results: it has the methods of `Future`, too.
-// `create_task` makes it.
+// `create_task` makes it. As a `<close>` variable it ends with its block, see `Task:stop`.
 // @type Task
 // @usage
 // local task = asyncio.create_task(function()
