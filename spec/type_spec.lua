@@ -18,6 +18,7 @@ local MAKERS = {
     local runner <close> = asyncio.Runner()
     return runner
   end,
+  Pool = function() return asyncio.Pool { create = function() return {} end } end,
   ThreadPoolExecutor = function()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     return pool
@@ -26,8 +27,8 @@ local MAKERS = {
 
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
-  "Remote", "Address", "ContextToken", "ExceptionGroup" }
-local INTERNAL = { "AsCompleted", "Cancel", "Interrupt", "Lost", "Message", "Signal" }
+  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease" }
+local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Item", "Interrupt", "Lost", "Message", "Signal" }
 
 TestType = {}
 
@@ -48,12 +49,17 @@ function TestType:test_is_the_class_of_what_others_make()
   t.real(function()
     local loop = asyncio.get_running_loop()
     local limit <close> = asyncio.timeout(60)
+    local pool <close> = asyncio.Pool { create = function() return {} end }
+    local lease <close> = pool:acquire()
+    local deferred <close> = asyncio.defer(function() end)
+    local shielded <close> = asyncio.shielded()
     local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
     local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     for name, object in pairs {
       Loop = loop, Task = asyncio.current_task(), Future = loop:create_future(), Timeout = limit, Server = server,
       StreamReader = reader, StreamWriter = writer, Handle = loop:call_soon(function() end), Remote = loop:remote(),
-      Address = server:sockets()[1], ContextToken = asyncio.ContextVar "var":set(1),
+      Address = server:sockets()[1], Lease = lease, Deferred = deferred, Shielded = shielded,
+      ContextToken = asyncio.ContextVar "var":set(1),
     } do
       t.assertEquals(asyncio.type(object), name)
     end
