@@ -21,18 +21,12 @@ end
 
 --- Calls a function of luv that takes a callback(err, result...), and waits for that.
 local function await(fn, ...)
-  local future, args = asyncio.get_running_loop():create_future(), table.pack(...)
-  args[args.n + 1] = function(err, ...)
-    if future:done() then return end -- cancelled meanwhile
-    if err then
-      future:set_exception(err)
-    else
-      future:set_result(...)
-    end
-  end
-  fn(table.unpack(args, 1, args.n + 1))
-  wake:send() -- the driver may wait already
-  return asyncio.await(future)
+  local results = table.pack(asyncio.await_callback(function(...)
+    fn(...)
+    wake:send() -- the driver may wait already
+  end, ...))
+  if results[1] then error(results[1], 0) end
+  return table.unpack(results, 2, results.n)
 end
 
 asyncio.run(function()
