@@ -305,8 +305,8 @@ function TestUnclosed:test_streams_and_servers_that_are_open_at_the_end_are_repo
     reader, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     asyncio.stdout():write ""
   ]]
-  t.assertStrMatches(errors, "asyncio: a server was not closed\nstarted at:\nstack traceback:\n.*streams%.lua.*"
-    .. "asyncio: a stream was not closed, peer 127.0.0.1:%d+\nopened at:\nstack traceback:\n.*streams%.lua.*")
+  t.assertStrMatches(errors, "asyncio: a server was not closed\nstarted at:\nstack traceback:\n.*serving%.lua.*"
+    .. "asyncio: a stream was not closed, peer 127.0.0.1:%d+\nopened at:\nstack traceback:\n.*connecting%.lua.*")
   t.assertEquals(select(2, errors:gsub("asyncio: ", "")), 2)
 end
 

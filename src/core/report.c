@@ -170,6 +170,14 @@ bool asy_report(lua_State *L, Loop *loop, Report r) {
   return status != LUA_ERRMEM;
 }
 
+/* Whether it is one of the Lua layer's files in which streams and servers are opened. */
+static bool opens_streams(const char *source) {
+  static const char *const FILES[] = {"asyncio/streams.lua", "asyncio/connecting.lua", "asyncio/serving.lua"};
+  for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
+    if (strstr(source, FILES[i])) return true;
+  return false;
+}
+
 /* Pushes the innermost lines of Lua that aren't ours: a traceback takes its time for the names of functions. */
 static void push_lines(lua_State *L) {
   lua_Debug ar;
@@ -177,7 +185,7 @@ static void push_lines(lua_State *L) {
   lua_pushliteral(L, "");
   for (int level = 1; n < 3 && level < 20 && lua_getstack(L, level, &ar); level++) {
     lua_getinfo(L, "Sl", &ar);
-    if (ar.currentline <= 0 || strstr(ar.short_src, "asyncio/streams.lua")) continue;
+    if (ar.currentline <= 0 || opens_streams(ar.short_src)) continue;
     lua_pushfstring(L, n++ ? ", from %s:%d" : "%s:%d", ar.short_src, ar.currentline);
     lua_concat(L, 2);
   }
