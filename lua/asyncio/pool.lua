@@ -180,6 +180,12 @@ local function look_for_forgotten()
   if collectgarbage "count" < LARGE_HEAP then collectgarbage() else collectgarbage "step" end
 end
 
+--- Frees the places of calls that ran out of memory before they could do so.
+local function reclaim(pool)
+  local places, _, _, _, handed = core.pool_counts(pool.face)
+  for _ = 1, places - (pool.created - pool.destroyed) - pool.making - handed do free_place(pool) end
+end
+
 local watch
 
 --- While they are served all is well. Once in vain is enough: what waits only for what never comes must not
@@ -189,6 +195,7 @@ local function look(pool, served)
   core.watch_pool(pool.face, false)
   local _, waiting, _, now_served = core.pool_counts(pool.face)
   if waiting == 0 then return end
+  reclaim(pool)
   if served == now_served then look_for_forgotten() else watch(pool) end
 end
 
@@ -212,7 +219,7 @@ local function bind(pool)
   take_oldest(pool, #pool.idle)
   core.bind_pool(pool.face, loop)
   pool.loop, pool.debug, pool.timer, pool.watching = loop, loop:get_debug(), false, false
-  pool.destroyed = pool.created
+  pool.destroyed, pool.making = pool.created, 0
   core.tune_pool(pool.face, not (pool.check or pool.debug), pool.idle_timeout and 0 or pool.max_idle)
 end
 
@@ -221,16 +228,16 @@ local function lend(pool, item)
   return core.lend_item(item)
 end
 
---- What is made gets its Item at once, while an error still frees the place.
-local function make(pool)
-  local value = pool.create()
-  if value == nil then check.raise "the pool's create has returned nil" end
-  return core.new_item(value, pool.face, { value = value, loop = pool.loop, since = 0 })
-end
-
---- Makes one; the place is there.
+--- Makes one; the place is there. What is made gets its Item at once, while an error still frees the place.
 local function make_in_place(pool)
-  local ok, item = xpcall(make, core.note_traceback, pool)
+  local begun = false
+  local ok, item = xpcall(function()
+    begun, pool.making = true, pool.making + 1
+    local value = pool.create()
+    if value == nil then check.raise "the pool's create has returned nil" end
+    return core.new_item(value, pool.face, { value = value, loop = pool.loop, since = 0 })
+  end, core.note_traceback)
+  if begun then pool.making = pool.making - 1 end
   if not ok then
     free_place(pool)
     error(item, 0)
@@ -256,6 +263,7 @@ end
 local function take(pool)
   local got = core.take_of_pool(pool.face)
   if got ~= nil then return got end
+  reclaim(pool)
   watch(pool)
   return core.wait_for_pool(pool.face)
 end
@@ -327,6 +335,7 @@ end
 
 local function wait_for_leases(pool)
   look_for_forgotten()
+  reclaim(pool)
   local _ <close> = scopes.defer(function(handle) handle:cancel() end,
     pool.loop:call_later(OVERDUE, report_waiting, pool))
   while core.pool_counts(pool.face) > 0 do
@@ -368,7 +377,7 @@ local function new(opts)
     create = opts.create, check = opts.check or false, destroy = opts.destroy or false,
     max_idle = opts.max_idle or max, idle_timeout = opts.idle_timeout or false,
     loop = false, debug = false, timer = false, watching = false, closed = false, closers = {},
-    created = 0, destroyed = 0,
+    created = 0, destroyed = 0, making = 0,
   }
   pool.face, pool.idle = core.new_pool(pool, acquire, give_back, recover, max)
   return pool.face

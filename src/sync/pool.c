@@ -351,7 +351,15 @@ static int pool_close(lua_State *L) {
   return 0;
 }
 
-/* pool → places taken, tasks that wait, how many are idle and nobody's, how often something was handed over */
+/* How many tasks have been handed a place and have not run yet. */
+static int count_handed(const Pool *p) {
+  int n = 0;
+  list_each(node, &p->q.handed) n += asy_container(node, Task, waiter.link)->code == HANDED_PLACE;
+  return n;
+}
+
+/* pool → places taken, tasks that wait, how many are idle and nobody's, how often something was handed over, how many
+** places have been and are nobody's yet */
 static int pool_counts(lua_State *L) {
   const Pool *p = check_pool(L, 1);
   lua_settop(L, 1);
@@ -359,7 +367,8 @@ static int pool_counts(lua_State *L) {
   lua_pushinteger(L, waitq_length(&p->q));
   lua_pushinteger(L, count_free(L, p));
   lua_pushinteger(L, p->served);
-  return 4;
+  lua_pushinteger(L, count_handed(p));
+  return 5;
 }
 
 /* stack: pool → pool, the newest that is idle, or false for a place that was free; false: there is neither */
