@@ -159,6 +159,7 @@ end
 
 -- No object's text is only its type and an address.
 function TestToString:test_of_every_class_says_something()
+  pairs(asyncio) -- loads what is loaded when it is used
   for name, meta in pairs(debug.getregistry()) do
     local ours = type(name) == "string" and name:find "^asyncio%.%u" and type(meta) == "table"
     if ours and meta.methods and next(meta.methods) and name ~= "asyncio.Editor" then -- the REPL's, no user's
