@@ -851,11 +851,12 @@ function TestStopGrace:test_of_a_unix_server()
   end)
 end
 
---- A server with stop_grace, a client of its own, and what Ctrl-C makes of it: so many times, 0.2 s apart.
-local function interrupted(times)
+--- A server with stop_grace, a client of its own, and what a stop signal makes of it: so many times, 0.2 s apart.
+local function interrupted(times, signal)
   return t.lua(([[
     local asyncio = require "asyncio"
-    local ok, err = pcall(asyncio.run, function()
+    local runner = asyncio.Runner { stop_signals = { "SIGTERM" } }
+    local ok, err = pcall(runner.run, runner, function()
       local server <close> = asyncio.start_server(function(reader, writer)
         for line in reader:lines() do
           asyncio.sleep(1)
@@ -867,24 +868,27 @@ local function interrupted(times)
         writer:send "one\n"
         asyncio.sleep(0.2)
         for _ = 1, %d do
-          os.execute "(sleep 0.01; kill -INT $PPID) &" -- not now: os.execute is deaf to it
+          os.execute "(sleep 0.01; kill -%s $PPID) &" -- not now: os.execute is deaf to it
           asyncio.sleep(0.2)
         end
         print(pcall(reader.readline, reader))
       end)
       server:serve_forever()
     end)
+    runner:close()
     print(asyncio.isinstance(err, asyncio.KeyboardInterrupt))
-  ]]):format(times))
+  ]]):format(times, signal))
 end
 
-function TestStopGrace:test_is_what_ctrl_c_gives()
-  local out, err, code = interrupted(1)
-  t.assertEquals({ out, err, code }, { "true\tdone: one\n\ntrue\n", "", 0 })
+function TestStopGrace:test_is_what_ctrl_c_and_stop_signals_give()
+  for _, signal in ipairs { "INT", "TERM" } do
+    local out, err, code = interrupted(1, signal)
+    t.assertEquals({ out, err, code }, { "true\tdone: one\n\ntrue\n", "", 0 })
+  end
 end
 
 function TestStopGrace:test_is_broken_off_by_a_second_ctrl_c()
-  local out, _, code = interrupted(2)
+  local out, _, code = interrupted(2, "INT")
   t.assertNotStrContains(out, "done: one")
   t.assertStrMatches(out, ".*true\n")
   t.assertEquals(code, 0)
