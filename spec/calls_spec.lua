@@ -10,7 +10,7 @@ TestCalls = {}
 for _, subject in ipairs(engine.subjects()) do
   for _, case in ipairs(require("calls." .. subject)) do
     TestCalls[("test_%s_loses_nothing"):format(case[1]:gsub("[^%w]+", "_"))] = function()
-      local ways, err = engine.run(case, t.count(200), first)
+      local ways, err = engine.run(case, t.count(100), first)
       t.assertTrue(ways ~= nil, err)
     end
   end

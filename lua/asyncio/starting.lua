@@ -55,16 +55,16 @@ return function(parts)
     end
     local function ended()
       if is_ready then return parts.on_done(group, task) end
-      parts.remove(group, task)
-      parts.tell_if_idle(group)
+      parts.forget(group, task)
       never_started(ready, task)
     end
-    local function prepare()
+    task = create_with(started, fn, ...)
+    local ok, err = pcall(function()
       ready:_shields(task) -- for who looks whether tasks wait for each other
       ready:_on_cancel(function() return pass_on(ready, task) end)
-    end
-    task = create_with(started, fn, ...)
-    parts.adopt(group, task, ended, prepare)
+      parts.adopt(group, task, ended)
+    end)
+    if not ok or group.aborting then parts.disown(task, ok, err) end
     return started_by(task, core.await(ready))
   end
 end

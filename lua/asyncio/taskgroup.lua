@@ -89,17 +89,20 @@ local function cancel_children(group)
   if failure then error(failure, 0) end
 end
 
-local function remove(group, task)
-  group.tasks[task] = nil
-  group.n = group.n - 1
-end
-
 local function tell_if_idle(group)
   if group.n == 0 and group.idle and not group.idle:done() then group.idle:set_result() end
 end
 
+--- What it ended with is nothing to the group.
+local function forget(group, task)
+  group.tasks[task] = nil
+  group.n = group.n - 1
+  tell_if_idle(group)
+end
+
 local function on_done(group, task)
-  remove(group, task)
+  group.tasks[task] = nil
+  group.n = group.n - 1
   if group.closed then return end -- nobody will raise its error: it is left to be reported
   if not task:cancelled() then
     local err, failed = task:exception()
@@ -117,28 +120,25 @@ local function on_done(group, task)
       end
     end
   end
-  tell_if_idle(group)
+  if group.n == 0 and group.idle then tell_if_idle(group) end
 end
 
 -- What may fail comes first: a task that is counted is told of.
-local function adopt(group, task, ended, prepare)
-  if prepare then prepare() end
+local function adopt(group, task, ended)
   group.tasks[task] = group.started + 1
   task:_on_done(function() ended(group, task) end)
   group.started, group.n = group.started + 1, group.n + 1
 end
 
-local function check_open(group)
+local function fail_if_ended(group)
   if group.closed then error(core.InvalidStateError "the task group has ended", 3) end
   if group.aborting then error(core.InvalidStateError "the task group is being cancelled", 3) end
 end
 
--- No task without its group: memory may run out, and a finaliser cancel the group meanwhile.
-local function adopt_or_cancel(group, task, ended, prepare)
-  local ok, err = pcall(adopt, group, task, ended, prepare)
-  if ok and not group.aborting then return end
+-- No task without its group: memory has run out, or a finaliser has cancelled the group meanwhile.
+local function disown(task, adopted, err)
   task:cancel()
-  if ok then error(core.InvalidStateError "the task group is being cancelled", 3) end
+  if adopted then error(core.InvalidStateError "the task group is being cancelled", 3) end
   error(err, 0)
 end
 
@@ -149,9 +149,10 @@ end
 -- @treturn Task
 function TaskGroup:create_task(fn, ...)
   check_self(self, TaskGroup, "create_task")
-  check_open(self)
+  if self.closed or self.aborting then fail_if_ended(self) end
   local task = core.create_task(fn, ...)
-  adopt_or_cancel(self, task, on_done)
+  local ok, err = pcall(adopt, self, task, on_done)
+  if not ok or self.aborting then disown(task, ok, err) end
   return task
 end
 
@@ -179,9 +180,9 @@ local function given(...) return ... end
 -- group:cancel()
 function TaskGroup:start(fn, ...)
   check_self(self, TaskGroup, "start")
-  check_open(self)
+  fail_if_ended(self)
   start = start or require "asyncio.starting" {
-    adopt = adopt_or_cancel, on_done = on_done, remove = remove, tell_if_idle = tell_if_idle,
+    adopt = adopt, disown = disown, on_done = on_done, forget = forget,
   }
   return given(start(self, fn, ...)) -- no tail call: errors of arguments tell of this function
 end
