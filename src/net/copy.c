@@ -147,7 +147,7 @@ static lua_Integer get_max(lua_State *L) {
 // @function copy
 // @tparam StreamReader reader
 // @tparam StreamWriter writer
-// @tparam[opt] table opts `max_bytes`: returns after so many at the latest; what comes behind them stays unread
+// @tparam[opt] table opts `max_bytes`: returns after so many, or at the end; what comes behind them stays unread
 // @treturn integer how many bytes it has moved
 // @usage
 // local function echo(reader, writer) asyncio.copy(reader, writer) end
