@@ -295,8 +295,9 @@ function TestSystemdSocket:test_is_started_by_systemds_own_program_where_there_i
   local path, server, script = os.tmpname(), nil, nil
   os.remove(path)
   if os.execute "command -v systemd-socket-activate >/dev/null" then
-    server = start("systemd-socket-activate -E LUA_PATH -E LUA_CPATH -l %s %s %stcp/systemd_socket.lua %d", path,
-      program.plain_lua, examples, IDLE)
+    local variables = "-E LUA_PATH -E LUA_CPATH -E ASAN_OPTIONS -E LSAN_OPTIONS" -- it passes no others on
+    server = start("systemd-socket-activate %s -l %s %s %stcp/systemd_socket.lua %d", variables, path, lua, examples,
+      IDLE)
     server:expect "Listening on "
   else
     server, script = launch(path)
