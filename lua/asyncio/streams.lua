@@ -20,7 +20,13 @@ local STDOUT_OPTIONS, STDERR_OPTIONS = check.options { "stdout", 1 }, check.opti
 -- pipe is not there. Where it raises, the number is still the caller's: OSError EBADF for what isn't open.
 --
 -- The writer closes the stream. That of a descriptor that can only be read refuses `write` with EBADF. Of a
--- regular file that is open for both, reads and writes share one position.
+-- regular file that is open for both, reads and writes share one position. `get_extra_info` tells of the
+-- descriptor that was given; of what is no socket nothing.
+--
+-- A reader or peer that takes nothing is given up like that of any connection, not waited for like that of a
+-- standard stream: `<close>` waits for `write_timeout`, 30 s at most, the end of a run for `flush_timeout`.
+-- What has not been taken then is lost, also what a thread has; the peer of a TCP socket sees a reset. After
+-- `abort`, too, a thread waits no more: it writes what is taken at once.
 -- @tparam integer|file fd not 0, 1 or 2
 -- @tparam[opt] table opts `limit` (65536), `read_timeout`, `write_timeout`
 -- @treturn ?StreamReader nil where it can only be written

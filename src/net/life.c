@@ -65,15 +65,17 @@ static void on_close(Handle *h) {
   if (h->loop->open && (s->out.flight || s->out.waiting.nrefs)) stream_tidy_later(s);
 }
 
+static bool is_standard(const Stream *s) { return s->backing && s->backing->standard; }
+
 void stream_lose_pending(Stream *s) {
-  if (!s->out.error && output_pending(s)) s->out.lost = true;
+  if (!s->out.error && (output_pending(s) || (!is_standard(s) && output_is_on_its_way(s)))) s->out.lost = true;
 }
 
 /* The kernel forgets what it has of us, and resets the connection: what came must not pass for all of it.
 ** A unix socket knows no such end. */
 static void end_by_reset(const Stream *s, int fd) {
   struct linger now = {.l_onoff = 1, .l_linger = 0};
-  if (s->uv.handle.type == UV_TCP) setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  if (s->uv.handle.type == UV_TCP || s->backing) setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
 /* What the kernel holds unread would make it reset the connection, and the peer lose what was just sent. */
@@ -93,7 +95,7 @@ static void close_handle(Stream *s) {
     stream_tidy_later(s);
   } else if (s->handle.open && !s->out.one_way && !s->handle.loop->copied && uv_fileno(&s->uv.handle, &fd) == 0) {
     if (s->out.lost)
-      end_by_reset(s, fd);
+      end_by_reset(s, s->backing ? s->backing->fd : fd);
     else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error) {
       if (s->in.cut) shutdown(fd, SHUT_WR); /* a peer that speaks at this moment is to see the end before the reset */
       take_unread(fd);
@@ -191,18 +193,32 @@ static void begin_drain(Stream *s) {
   input_start_with(s, on_drain_read);
 }
 
+/* How long nothing may move; a thread, for which nobody waits in <close>, may take as long as it does. */
+static uint64_t drain_limit(const Stream *s) {
+  uint64_t most = s->backing && !s->life.linger_ns ? TIMER_NEVER : DRAIN_LIMIT;
+  return s->life.linger_ns && s->life.linger_ns < most ? s->life.linger_ns : most;
+}
+
+/* Whether something has left since the last look. A thread says only how much it has written in all. */
+static bool drain_moves(Stream *s, size_t left) {
+  size_t before = s->life.left;
+  s->life.left = s->backing ? s->backing->written(s->backing) : left;
+  return s->backing ? s->life.left != before : left < before;
+}
+
 /* A peer that says more than is read makes the kernel reset the connection when it is closed, and
 ** forget what it has still to send. So while it has something to send the peer is listened to; a thread is only
-** waited for, as long as it takes. */
+** waited for. What the kernel has by the end of that it goes on sending; what the thread has is lost. */
 static bool drain(Stream *s) {
   bool over = stream_aborted(s) || s->out.error || (!s->backing && (s->in.peer_ended || s->in.error));
   int left = over ? 0 : unacknowledged(s);
   if (!left) return false;
   uint64_t now = loop_now(s->handle.loop);
   if (s->life.state != LIFE_DRAINING) begin_drain(s);
-  if ((size_t)left < s->life.left || s->backing) s->life.drain_end = now + DRAIN_LIMIT;
-  s->life.left = (size_t)left;
-  return now < s->life.drain_end && timer_set(&s->handle.loop->timers, &s->life.timer, now + DRAIN_PAUSE);
+  if (drain_moves(s, (size_t)left)) s->life.moved_at = now;
+  if (now - s->life.moved_at < drain_limit(s) && timer_set(&s->handle.loop->timers, &s->life.timer, now + DRAIN_PAUSE)) return true;
+  if (s->backing) stream_lose_pending(s);
+  return false;
 }
 
 /* The output is with the kernel: closes, unless that would throw it away there. */
@@ -302,6 +318,9 @@ static void forget_streams(Loop *loop) {
 void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
   if (!s->handle.open) return;
   if (s->handle.loop->copied) return asy_stream_abort(L, s);
+  if (is_standard(s)) linger_ns = 0;
+  if (linger_ns && !s->life.linger_ns) s->life.moved_at = loop_now(s->handle.loop);
+  if (linger_ns) s->life.linger_ns = linger_ns;
   if (!stream_closing(s)) {
     mark_closing(s);
     input_pause(s);
@@ -311,8 +330,7 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns) {
     asy_stream_flush(L, s);
     if (!s->handle.open) return;
   }
-  if (!linger_ns || s->backing || s->life.timer.place || s->life.state == LIFE_DRAINING) return;
-  s->life.linger_ns = linger_ns;
+  if (!linger_ns || s->life.timer.place || s->life.state == LIFE_DRAINING) return;
   arm_linger(s);
 }
 
@@ -496,10 +514,13 @@ static void report_unsent(Handle *h, void *arg) {
   Stream *s = from_handle(h);
   lua_State *L = arg;
   char name[ASY_ADDRESS_TEXT];
-  if (!is_unsent(s)) return;
+  if (!is_unsent(s) && !output_is_on_its_way(s)) return;
   stream_name(s, name);
-  lua_pushfstring(L, "%I bytes for %s are thrown away: %s", (LUAI_UACINT)output_pending(s), *name ? name : "a peer",
-                  lua_tostring(L, 2));
+  if (is_unsent(s))
+    lua_pushfstring(L, "%I bytes for %s are thrown away: %s", (LUAI_UACINT)output_pending(s), *name ? name : "a peer",
+                    lua_tostring(L, 2));
+  else
+    lua_pushfstring(L, "output for %s is thrown away: %s", name, lua_tostring(L, 2)); /* it is with a thread */
   asy_report(L, h->loop, (Report){.message = lua_tostring(L, -1)});
   lua_pop(L, 1);
 }
@@ -514,10 +535,10 @@ static int loop_report_unsent(lua_State *L) {
 
 static void count_unsent(Handle *h, void *arg) {
   const Stream *s = from_handle(h);
-  if (is_unsent(s) || output_is_on_its_way(s)) ++((int *)arg)[s->backing != NULL];
+  if (is_unsent(s) || output_is_on_its_way(s)) ++((int *)arg)[is_standard(s)];
 }
 
-/* _unsent() → how many connections have output that the kernel hasn't taken yet, how many streams on descriptors */
+/* _unsent() → how many connections have output that the kernel hasn't taken yet, how many standard streams */
 static int loop_unsent(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
   int n[] = {0, 0};

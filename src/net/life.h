@@ -31,8 +31,8 @@ void asy_stream_push_reader_with(lua_State *L, int writer, int values);
 /* Sends what can be sent now; what the end of the output was waiting for is done then. */
 void asy_stream_flush(lua_State *L, Stream *s);
 
-/* Sends what is written, then closes. linger_ns: abort after so long without progress; 0, or no
-** socket: never. */
+/* Sends what is written, then closes. linger_ns: abort after so long without progress; 0, or a
+** standard stream: never. */
 void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 
 /* Closes at once; what is not sent is dropped. */

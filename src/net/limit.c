@@ -65,17 +65,16 @@ static uint64_t look_at_reader(Limits *l, uint64_t now) {
   return l->read_since + l->read_ns;
 }
 
-/* What is with libuv, and with our kernel: to a slow peer that sends a lot before it takes more. */
+/* What is with libuv, and with our kernel: to a slow peer that sends a lot before it takes more. Where a thread writes,
+** less what that has written: it is another number when some has gone. */
 static size_t output_left(const Stream *s) {
   int fd;
   size_t n = s->out.flight && !s->out.flight->landed ? uv_stream_get_write_queue_size(&s->uv.stream) : 0;
+  if (s->backing) n -= s->backing->written(s->backing);
   return has_descriptor(s, &fd) ? n + (size_t)socket_unsent(fd) : n;
 }
 
-static bool has_moved(const Limits *l) {
-  const Stream *s = l->stream;
-  return output_left(s) != l->left || (s->backing && s->life.state == LIFE_DRAINING); /* a thread doesn't say how far it is */
-}
+static bool has_moved(const Limits *l) { return output_left(l->stream) != l->left; }
 
 static bool nobody_waits(const Stream *s) { return waitq_empty(&s->out.drainers) && waitq_empty(&s->life.closers); }
 

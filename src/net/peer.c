@@ -18,11 +18,24 @@ void peer_note(Stream *s, const struct sockaddr *sa) {
   if (sa->sa_family == AF_INET6) memcpy(&s->peer, sa, sizeof s->peer.in6);
 }
 
+/* What the user knows as the connection's: libuv may have a copy, or the end of a pipe to a thread. */
+static bool get_descriptor(const Stream *s, int *fd) {
+  if (!s->handle.open) return false;
+  if (!s->backing) return uv_fileno(&s->uv.handle, fd) == 0;
+  *fd = s->backing->fd;
+  return *fd >= 0;
+}
+
+bool peer_socket(const Stream *s, int *fd) {
+  int type;
+  socklen_t n = sizeof type;
+  return get_descriptor(s, fd) && (!s->backing || getsockopt(*fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0);
+}
+
 /* Asks the kernel. */
 static bool get_name(const Stream *s, bool peer, struct sockaddr_storage *sa, socklen_t *n) {
   int fd;
-  return s->handle.open && uv_fileno(&s->uv.handle, &fd) == 0 &&
-         (peer ? getpeername : getsockname)(fd, (struct sockaddr *)sa, n) == 0;
+  return get_descriptor(s, &fd) && (peer ? getpeername : getsockname)(fd, (struct sockaddr *)sa, n) == 0;
 }
 
 void peer_text(const Stream *s, char *text) {
@@ -176,7 +189,7 @@ bool asy_peer_push_credentials(lua_State *L, const Stream *s) {
   lua_Integer pid = 0, uid = 0, gid = 0;
   int fd;
   bool is_unix = get_name(s, false, &sa, &n) && sa.ss_family == AF_UNIX;
-  if (!is_unix || uv_fileno(&s->uv.handle, &fd) || !get_credentials(fd, &pid, &uid, &gid)) return false;
+  if (!is_unix || !get_descriptor(s, &fd) || !get_credentials(fd, &pid, &uid, &gid)) return false;
   lua_createtable(L, 0, 3);
   if (pid) set_number(L, "pid", pid);
   set_number(L, "uid", uid);

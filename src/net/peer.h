@@ -31,6 +31,9 @@ int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *sysc
 ** of nothing else. */
 bool asy_peer_broke(lua_State *L, int idx, uint64_t handler);
 
+/* The socket of the connection: of a stream on a descriptor that descriptor, if it is one. C only. */
+bool peer_socket(const Stream *s, int *fd);
+
 /* Pushes the table of an address, the peer's or our own; false, and nothing pushed, when it isn't known. */
 bool asy_peer_push(lua_State *L, const Stream *s, bool peer);
 

@@ -51,7 +51,10 @@ struct Limits;
 ** only. It is part of a block, which is freed with the stream. */
 typedef struct Backing {
   const char *name;                                  /* what errors call it */
+  int fd;                                            /* that descriptor; -1: it isn't ours (any more) */
+  bool standard;                                     /* the process's: who takes its output has as long as he likes */
   bool (*is_unwritten)(const struct Backing *b);     /* whether what was sent is on its way still */
+  size_t (*written)(const struct Backing *b);        /* how far that is: another number whenever some has gone */
   int (*error)(const struct Backing *b, bool input); /* the libuv status that was met there, or 0 */
   void (*ending)(struct Backing *b);                 /* the end of the output is about to be sent */
   bool (*can_give)(const struct Backing *b);         /* whether `give` can be called */
@@ -129,7 +132,7 @@ struct Stream {
     Ready tidy;         /* on the ready list: what a callback left to do */
     Timer timer;        /* closing: aborts when nothing moves any more; draining: looks how far it is */
     uint64_t linger_ns; /* closing: how long nothing may move */
-    uint64_t drain_end; /* draining: when the peer is given up, unless something moves */
+    uint64_t moved_at;  /* draining: when something moved last */
     size_t left;        /* what was still to go when `timer` was set: moving is that it gets less */
     Waitq closers;      /* who waits for the end */
     void (*on_gone)(Stream *s); /* told that the handle is closed: who opened it; C only. Or NULL */

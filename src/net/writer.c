@@ -252,7 +252,7 @@ static int close_finish(lua_State *L, Task *t) {
   return early ? asy_waitq_park(L, t, &s->life.closers, &CLOSING, s) : scope_left(L, s);
 }
 
-/* local writer <close>: closes and waits; a peer that takes nothing for 30 s is given up. */
+/* local writer <close>: closes and waits; a peer that takes nothing for 30 s is given up, but no standard stream's. */
 static int writer__close(lua_State *L) {
   Stream *s = check_writer(L);
   Task *t = asy_current_or_null(L);
@@ -316,7 +316,8 @@ static void push_socket(lua_State *L, int fd) {
 
 /// What is known of the connection: `"peername"`, `"sockname"` (addresses); `"socket"`: a table with
 // the field `fd` and the method `getfd`, for other libraries; `"peercred"`, of a unix socket: `{pid=, uid=, gid=}` of
-// the process at the other end when it connected, or began to listen (`pid` where the system tells it).
+// the process at the other end when it connected, or began to listen (`pid` where the system tells it). Of a stream of
+// `open_fd` or a standard stream it is that of the descriptor itself, where that is a socket.
 // @function StreamWriter:get_extra_info
 // @tparam string name
 // @param[opt] default returned when it isn't known
@@ -325,7 +326,7 @@ static int writer_get_extra_info(lua_State *L) {
   const char *name = luaL_checkstring(L, 2);
   int fd;
   lua_settop(L, 3);
-  if (!strcmp(name, "socket") && s->handle.open && uv_fileno(&s->uv.handle, &fd) == 0) {
+  if (!strcmp(name, "socket") && peer_socket(s, &fd)) {
     push_socket(L, fd);
     return 1;
   }

@@ -75,6 +75,11 @@ static bool is_unwritten(const Backing *b) {
   return p && pump_busy(p);
 }
 
+static size_t written(const Backing *b) {
+  const Pump *p = pump_of(from_backing(b), FD_WRITES);
+  return p ? pump_written(p) : 0;
+}
+
 static int thread_error(const Backing *b, bool input) {
   const Pump *p = pump_of(from_backing(b), input ? FD_READS : FD_WRITES);
   return p ? pump_error(p) : 0;
@@ -88,14 +93,12 @@ static void ending(Backing *b) {
 /* Its owner's */
 
 static bool can_give(const Backing *b) {
-  const FdStream *f = from_backing(b);
-  return f->own >= 0 && !f->pump;
+  return !b->standard && b->fd >= 0 && !from_backing(b)->pump;
 }
 
 static int give(Backing *b) {
-  FdStream *f = asy_container(b, FdStream, backing);
-  int fd = f->own;
-  f->own = -1;
+  int fd = b->fd;
+  b->fd = -1;
   return fd;
 }
 
@@ -110,14 +113,17 @@ static void release_followers(FdStream *f) {
   list_remove(&f->behind);
 }
 
+/* What the thread has still, after an abort say, it writes as far as the descriptor takes it at once. */
 static void on_gone(Backing *b) {
   FdStream *f = asy_container(b, FdStream, backing);
   release_followers(f);
+  Pump *out = f->mode & FD_READS ? f->back : f->pump;
+  if (out && !b->standard) pump_hurry(out);
   if (f->pump) pump_unref(f->pump);
   if (f->back) pump_unref(f->back);
   f->pump = f->back = NULL;
-  if (f->own >= 0) close(f->own);
-  f->own = -1;
+  if (!b->standard && b->fd >= 0) close(b->fd);
+  b->fd = -1;
 }
 
 /* Making */
@@ -132,13 +138,13 @@ Stream *asy_fdstream_new(lua_State *L, Loop *loop, int fd, FdMode mode, size_t l
   Stream *s = kind == FD_TTY ? asy_stream_new_tty(L, loop, limit) : asy_stream_new(L, loop, UV_NAMED_PIPE, limit);
   FdStream *f = mem_calloc(1, sizeof *f);
   if (!f) asy_nomemory(L);
-  f->backing = (Backing){.name = name ? name : f->text, .is_unwritten = is_unwritten, .error = thread_error,
+  f->backing = (Backing){.name = name ? name : f->text, .fd = name ? fd : -1, .standard = name != NULL,
+                         .is_unwritten = is_unwritten, .written = written, .error = thread_error,
                          .ending = ending, .can_give = can_give, .give = give, .gone = on_gone};
   snprintf(f->text, sizeof f->text, "descriptor %d", fd);
   f->stream = s;
   f->kind = kind;
   f->mode = mode;
-  f->own = -1;
   list_init(&f->followers);
   list_init(&f->behind);
   s->backing = &f->backing;
@@ -165,7 +171,7 @@ static int open_tty(Stream *s, int fd, FdMode mode) {
 /* Starts what copies for it, unless that runs already. */
 static int start_pumps(FdStream *f, int fd, Pump *pump) {
   if (f->mode == FD_BOTH) return pump_start_both(&f->pump, &f->back, fd);
-  if (!pump) return pump_start(&f->pump, fd, f->mode == FD_READS);
+  if (!pump) return pump_start(&f->pump, fd, f->mode == FD_READS, f->backing.standard);
   f->pump = pump_ref(pump);
   return 0;
 }

@@ -23,7 +23,6 @@ typedef struct FdStream {
   FdMode mode;
   Pump *pump;         /* or NULL */
   Pump *back;         /* that of the output, where it has both */
-  int own;            /* the descriptor, where it is the stream's to close; else -1 */
   char text[24];      /* its name, if it has no other */
   ListNode followers; /* those that must not send before this has */
   ListNode behind;    /* in the followers of another */

@@ -71,7 +71,7 @@ static int stream_open_fd(lua_State *L) {
     if (file && own >= 0) close(own);
     return fail(L, s, status, s->backing->name);
   }
-  fdstream_of(s)->own = own;
+  s->backing->fd = own;
   if (mode & FD_READS && !s->in.on_demand) input_start(s);
   return 2;
 }

@@ -19,14 +19,18 @@ typedef struct Pump {
   atomic_bool done;
   atomic_int error; /* the libuv status that ended it, or 0 */
   atomic_bool ends; /* when its input ends, so does the socket that it writes to */
+  atomic_size_t written;  /* bytes; it wraps */
+  atomic_bool hurry;      /* it is not to wait for the descriptor any more */
   bool input;
+  bool whole;         /* never told to hurry: it may block in a write */
+  bool to_socket;
   bool both;        /* one of two: the pipe is a socket */
   int from, to;     /* the thread's */
   int end;          /* our end of the pipe: streams get copies of it */
 } Pump;
 
-/* Starts one that copies from fd, or to it; 0, or a libuv status. It has one user. */
-int pump_start(Pump **pump, int fd, bool input);
+/* Starts one that copies from fd, or to it; 0, or a libuv status. It has one user. patient: pump_hurry is never called. */
+int pump_start(Pump **pump, int fd, bool input, bool patient);
 
 /* Starts two, one for each direction, with a socket of ours in place of the pipe: all output goes through `out`. */
 int pump_start_both(Pump **in, Pump **out, int fd);
@@ -36,7 +40,10 @@ void pump_end_wanted(Pump *p);
 
 Pump *pump_ref(Pump *p);
 
-/* The last user closes our end. What it has of output is written all the same. */
+/* Of the output that it has it writes no more than the descriptor takes at once, and ends: before the last pump_unref. */
+void pump_hurry(Pump *p);
+
+/* The last user closes our end. What it has of output is written all the same, unless it is to hurry. */
 void pump_unref(Pump *p);
 
 /* A copy of our end of the pipe, or a negative status. */
@@ -44,6 +51,9 @@ int pump_end(const Pump *p);
 
 /* Whether there is output that it hasn't written yet. */
 bool pump_busy(const Pump *p);
+
+/* How many bytes it has written; the number wraps. */
+size_t pump_written(const Pump *p);
 
 /* The libuv status that ended it; 0: none has. */
 int pump_error(const Pump *p);
