@@ -33,6 +33,33 @@ function TestSignal:test_takes_the_place_of_what_the_signal_does_by_default()
   end)
 end
 
+function TestSignal:test_has_a_task_do_what_waits()
+  t.real(function()
+    local loop = asyncio.get_running_loop()
+    local server = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
+    loop:add_signal_handler("SIGTERM", asyncio.create_task, server.shutdown, server, 5)
+    kill "TERM"
+    server:serve_forever()
+    t.assertFalse(server:is_serving())
+    loop:remove_signal_handler "SIGTERM"
+  end)
+end
+
+function TestSignal:test_that_would_wait_itself_is_told_how()
+  t.real(function()
+    local loop = asyncio.get_running_loop()
+    local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
+    local reports = t.reports_of(loop)
+    loop:add_signal_handler("SIGTERM", server.shutdown, server, 5)
+    kill "TERM"
+    t.wait_until(function() return reports[1] end)
+    t.assertStrContains(tostring(reports[1].exception),
+      "cannot wait outside of a task: call it from a function that asyncio.run or asyncio.create_task runs; " ..
+      "a callback can be asyncio.create_task itself, with the function as its first argument")
+    loop:remove_signal_handler "SIGTERM"
+  end)
+end
+
 function TestSignal:test_by_its_number()
   t.real(function()
     local loop, called = asyncio.get_running_loop(), false

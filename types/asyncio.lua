@@ -700,7 +700,7 @@ function Loop:add_writer(fd, fn, ...) end
 function Loop:remove_writer(fd) end
 
 ---@param signal string | integer a name like "SIGTERM", or a number
----@param fn function must not await
+---@param fn function must not await; `asyncio.create_task`, followed by the function, for one that does
 ---@param ... any
 function Loop:add_signal_handler(signal, fn, ...) end
 

@@ -108,6 +108,10 @@ int asy_impasse(lua_State *L, Impasse why, lua_State *top) {
   if (why == ASY_NO_TASK && asy_runtime(L)->forked)
     lua_pushfstring(L, "%s cannot wait in this process, which was forked from the one that has the event loop: "
                        "asyncio.run starts one of its own", call);
+  else if (why == ASY_NO_TASK && asy_runtime(L)->running)
+    lua_pushfstring(L, "%s cannot wait outside of a task: call it from a function that asyncio.run or "
+                       "asyncio.create_task runs; a callback can be asyncio.create_task itself, with the function as "
+                       "its first argument", call);
   else if (why == ASY_NO_TASK)
     lua_pushfstring(L, "%s cannot wait outside of a task: call it from a function that "
                        "asyncio.run or asyncio.create_task runs", call);

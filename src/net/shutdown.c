@@ -309,7 +309,9 @@ static const WaitKind SHUTDOWN = {.name = "shutdown", .finish = shutdown_finish,
 //
 // What is left after `grace` is aborted: handlers are cancelled, and waited for. Cancelled meanwhile it raises; the
 // server stays closed, what is left goes on, and it may be called again. `serve_forever` returns when it ends. A
-// handler cannot shut its own server down.
+// handler cannot shut its own server down. It waits, so a signal's handler lets a task do it:
+// `loop:add_signal_handler("SIGTERM", asyncio.create_task, server.shutdown, server, 5)` (`stop_grace` of `start_server`
+// does so for Ctrl-C and the `stop_signals` of a Runner by itself).
 //
 // New clients are refused. Those who have connected and are not accepted yet are served, too, and those who have
 // come in the last 0.05 s and said nothing yet are heard for so long more (a quarter of `grace` at most): who has

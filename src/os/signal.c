@@ -452,8 +452,15 @@ static bool is_caught(const Loop *loop, int signum) {
 // ends the process.
 // @function Loop:add_signal_handler
 // @param signal a name like "SIGTERM", or a number
-// @tparam function fn must not await
+// @tparam function fn must not await; `asyncio.create_task`, followed by the function, for one that does
 // @param ... its arguments
+// @usage
+// local loop = asyncio.get_running_loop()
+// local server = asyncio.start_server(function(reader, writer) writer:send(reader:readline() or "") end, "127.0.0.1", 0)
+// loop:add_signal_handler("SIGTERM", asyncio.create_task, server.shutdown, server, 5)
+// os.execute "kill -TERM $PPID" -- as a service manager would
+// server:serve_forever()
+// print(loop:remove_signal_handler "SIGTERM") --> true
 static int loop_add_signal_handler(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
   int signum = check_signal(L, 2);
