@@ -97,6 +97,7 @@ build = {
         "src/core/stop.c",
         "src/core/taskclass.c",
         "src/core/trace.c",
+        "src/core/transit.c",
         "src/core/turn.c",
         "src/core/waitq.c",
         "src/core/watch.c",

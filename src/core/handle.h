@@ -30,6 +30,8 @@ typedef struct Handle {
                 /* ... Lua lacks the memory to call one, a pointer to the userdata would outlive it */
   ListNode link; /* in the loop's handles, until that closes */
   uint64_t walk; /* the last handles_each that came by */
+  size_t transit;    /* of its output on its way, at the last look (transit.c) ... */
+  uint64_t patience; /* ... and how long that may still be waited for, ns */
 } Handle;
 
 /* Zeroes nothing: the block is the caller's, calloc'ed. The handle counts as closed at first. */

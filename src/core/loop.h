@@ -107,6 +107,8 @@ typedef struct Loop {
   Inbox *inbox;
   ForkWatch fork;
   volatile sig_atomic_t *writing; /* process_writing of the thread that runs or closes it */
+  uint64_t moved;    /* counts: streams have read, or sent */
+  uint64_t looked;   /* `moved` when nothing was on its way that is to be waited for (transit.c) */
   int jobs;          /* that threads do for it: a virtual clock waits for them */
   uv_loop_t uv;
   uv_async_t wakeup; /* inbox and Ctrl-C */

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/handle.h"
+#include "core/transit.h"
 
 static void on_tick(uv_timer_t *tick) {
   Loop *loop = asy_container(tick, Loop, tick);
@@ -79,17 +80,51 @@ static void poll_really(Loop *loop) {
     poll_until(loop, uv_hrtime() + (loop->limit > now ? loop->limit - now : 0));
 }
 
+/* Gives real time to what is on its way from one of our handles to another. False: nothing is, or nothing comes. */
+static bool await_transit(Loop *loop) {
+  uint64_t patience = transit_patience(loop), moved = loop->moved;
+  if (!patience) return false;
+  uint64_t start = uv_hrtime(), end = start + patience, now = start;
+  uint64_t limit = loop->clock.is_virtual ? end : next_moment(loop);
+  if (limit > end) limit = end;
+  while (now < limit && list_empty(&loop->ready) && loop->moved == moved) {
+    poll_until(loop, limit);
+    now = uv_hrtime();
+  }
+  return transit_waited(loop, now - start, now >= end && list_empty(&loop->ready) && loop->moved == moved);
+}
+
+/* Polls until nothing comes any more. False: there is something to do. */
+static bool poll_settled(Loop *loop) {
+  do {
+    uint64_t moved = loop->moved;
+    loop_poll_now(loop);
+    if (!list_empty(&loop->ready)) return false;
+    if (moved == loop->moved && !await_transit(loop)) return true;
+  } while (loop->clock.is_virtual || next_moment(loop) > uv_hrtime());
+  return false;
+}
+
+/* On to the next timer, which what has just come may have moved. */
+static void jump(Loop *loop) {
+  uint64_t next = next_moment(loop);
+  if (next != TIMER_NEVER && next > loop->clock.virtual_now) loop->clock.virtual_now = next;
+}
+
 /* The virtual clock: when nothing can go on, it is as late as the next timer. What threads do takes
-** real time; what other processes do, too, but only when there is no timer. */
+** real time, and what the kernel carries from one stream to another; what other processes do, too, but only when there
+** is no timer. */
 static void poll_virtually(lua_State *L, Loop *loop) {
   uint64_t next = next_moment(loop);
+  if (!loop->jobs && next != TIMER_NEVER && next > loop->clock.virtual_now) {
+    if (poll_settled(loop)) jump(loop);
+    return;
+  }
   loop_poll_now(loop);
   if (!list_empty(&loop->ready)) return;
-  if (!loop->jobs && next != TIMER_NEVER) {
-    if (next > loop->clock.virtual_now) loop->clock.virtual_now = next;
-  } else if (loop->jobs || handles_outside(loop))
+  if (loop->jobs || (next == TIMER_NEVER && handles_outside(loop)))
     poll_really(loop);
-  else { /* nobody's line */
+  else if (next == TIMER_NEVER) { /* nobody's line */
     asy_error_push(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
     lua_error(L);
   }
@@ -97,8 +132,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
 
 /* Every task is blocked once a poll has found nothing either. */
 static void poll_idle(Loop *loop) {
-  loop_poll_now(loop);
-  if (list_empty(&loop->ready)) waiter_wake_all(&loop->idle, 0);
+  if (poll_settled(loop)) waiter_wake_all(&loop->idle, 0);
 }
 
 /* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without

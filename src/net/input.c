@@ -23,6 +23,7 @@
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
   Stream *s = asy_container(h, Stream, uv);
   (void)suggested;
+  s->handle.loop->moved++;
   if (s->in.direct && s->in.reader) {
     *buf = uv_buf_init(NULL, 0);
     return;
@@ -145,6 +146,7 @@ void input_start_with(Stream *s, uv_read_cb callback) {
     s->carrier->wanted(s);
     return;
   }
+  s->handle.loop->moved++;
   int status = uv_read_start(&s->uv.stream, on_alloc, callback);
   s->in.reading = status == 0;
   if (status && !s->in.error) s->in.error = status;
@@ -246,6 +248,7 @@ void input_fill(Stream *s) {
     note_end(s, UV_ENOMEM);
     return;
   }
+  s->handle.loop->moved++;
   do n = read(fd, s->in.buffer.data, s->in.buffer.size);
   while (n < 0 && errno == EINTR);
   if (n > 0) {

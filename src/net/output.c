@@ -184,6 +184,7 @@ static void on_write(uv_write_t *req, int status) {
   Flight *flight = asy_container(req, Flight, req);
   Stream *s = flight->stream;
   flight->landed = true;
+  s->handle.loop->moved++;
   if (status && status != UV_ECANCELED && !s->out.error) s->out.error = status;
   stream_tidy_later(s);
 }
@@ -234,6 +235,7 @@ static int write_file(int fd, const uv_buf_t *buf) {
 static int write_stream(Stream *s, const uv_buf_t *bufs, unsigned n) {
   if (s->carrier) return s->carrier->send(s, bufs, n);
   volatile sig_atomic_t *writing = process_writing();
+  s->handle.loop->moved++;
   *writing = 1;
   int sent = uv_try_write(&s->uv.stream, bufs, n);
   *writing = 0;
