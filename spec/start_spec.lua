@@ -153,6 +153,55 @@ function TestStart:test_cancelling_who_waits_cancels_the_task_and_is_raised_when
   end)
 end
 
+local function swallow() pcall(sleep_long) end
+
+function TestStart:test_cancelling_who_waits_is_raised_also_when_the_task_catches_it_and_returns()
+  t.run(function()
+    in_group(function(group)
+      local starter = asyncio.create_task(group.start, group, swallow)
+      asyncio.sleep(1)
+      starter:cancel "enough"
+      t.assertEquals(t.assert_raises(asyncio.CancelledError, asyncio.await, starter).message, "enough")
+      t.assertTrue(starter:cancelled())
+      t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function() group:start(swallow) end, 1)
+    end)
+  end)
+end
+
+function TestStart:test_who_waits_and_is_cancelled_gets_an_error_of_the_task_first()
+  t.run(function()
+    in_group(function(group)
+      local got
+      local starter = asyncio.create_task(function()
+        got = t.error_of(group.start, group, function()
+          pcall(sleep_long)
+          error("bad", 0)
+        end)
+        sleep_long()
+      end)
+      asyncio.sleep(1)
+      starter:cancel()
+      asyncio.wait { starter }
+      t.assertEquals({ got, starter:cancelled() }, { "bad", true })
+    end)
+  end)
+end
+
+function TestStart:test_a_request_that_a_shield_holds_back_does_not_hide_that_one_never_started()
+  t.run(function()
+    in_group(function(group)
+      local starter = asyncio.create_task(function()
+        local _ <close> = asyncio.shielded()
+        group:start(function() asyncio.sleep(2) end)
+      end)
+      asyncio.sleep(1)
+      starter:cancel()
+      local err = t.error_of(asyncio.await, starter)
+      t.assertStrContains(tostring(err), "the task ended without a call of started")
+    end)
+  end)
+end
+
 function TestStart:test_one_that_started_all_the_same_is_given_and_the_cancellation_waits()
   t.run(function()
     local got

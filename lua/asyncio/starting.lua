@@ -28,6 +28,7 @@ end
 local function started_by(task, ok, ...)
   if ok then return ... end
   task:result() -- raises its error
+  if core.current_task():_undelivered() > 0 then core.sleep(0) end -- who waited was cancelled: that is raised
   error(core.Error "the task ended without a call of started", 0)
 end
 
