@@ -55,14 +55,20 @@ local function in_order(group)
   return list
 end
 
+local function why_overdue(n, shielded)
+  if n == 1 then return shielded and "it is shielded" or "it catches that, or cleans up" end
+  return shielded and "one catches that, is shielded, or cleans up" or "one catches that, or cleans up"
+end
+
 local function report_overdue(group)
-  local list = {}
+  local list, shielded = {}, false
   for i, task in ipairs(in_order(group)) do
     list[i] = ("'%s':\n%s"):format(task:get_name(), task:traceback())
+    shielded = shielded or task:_is_shielded()
   end
   group.parent:get_loop():call_exception_handler {
-    message = ("a task group waits for %d task%s, %d s after cancelling: %s, or cleans up"):format(#list,
-      #list == 1 and "" or "s", OVERDUE, #list == 1 and "it catches that" or "one catches that"),
+    message = ("a task group waits for %d task%s, %d s after cancelling: %s"):format(#list,
+      #list == 1 and "" or "s", OVERDUE, why_overdue(#list, shielded)),
     task = group.parent,
     source_traceback = table.concat(list, "\n"),
   }
@@ -164,8 +170,8 @@ local function given(...) return ... end
 -- `fn` gets a function as its first argument, before the others: with what it passes to that, `start`
 -- returns, and the task goes on in the group. An error that it raises before goes to the caller of `start`
 -- alone, and the group goes on; one that ends without a word is an Error. Cancelling who waits here cancels
--- the task, and is raised when that has ended. Cancelling the group cancels also what hasn't started yet. A
--- second call of the function raises InvalidStateError. Also `group:start{fn, args…, name=}`.
+-- the task, and is raised when that has ended, unless with an error of its own. Cancelling the
+-- group cancels also what hasn't started yet. A second call of the function raises InvalidStateError. Also `group:start{fn, args…, name=}`.
 -- @param fn as for `asyncio.create_task`
 -- @param ... its further arguments
 -- @return what it gives to `started`

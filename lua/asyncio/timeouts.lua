@@ -25,9 +25,10 @@ local OVERDUE = 5 -- seconds after which a block that goes on is reported
 
 local function overdue(scope)
   scope.handle = false
+  local held = scope.task:_is_shielded() and scope.task:_undelivered() > 0
+  local why = held and "it is shielded" or "it catches cancellations, or cleans up"
   scope.loop:call_exception_handler {
-    message = ("a block goes on, %d s after its time was up: it catches cancellations, or cleans up")
-      :format(OVERDUE),
+    message = ("a block goes on, %d s after its time was up: %s"):format(OVERDUE, why),
     task = scope.task,
     source_traceback = scope.task:traceback(),
   }

@@ -195,6 +195,30 @@ function TestOverdue:test_so_is_one_that_was_left_by_an_error_or_cancelled_in_it
   end)
 end
 
+local function shielded(seconds)
+  local _ <close> = asyncio.shielded()
+  asyncio.sleep(seconds)
+end
+
+function TestOverdue:test_says_so_where_a_shield_is_the_reason()
+  t.run(function(reports)
+    asyncio.move_on_after(0.5, shielded, 10)
+    t.take_report(reports, "a block goes on, 5 s after its time was up: it is shielded")
+    pcall(function()
+      local group <close> = asyncio.TaskGroup()
+      group:create_task(shielded, 10)
+      asyncio.sleep(0)
+      group:cancel()
+    end)
+    t.take_report(reports, "a task group waits for 1 task, 5 s after cancelling: it is shielded")
+    local task = asyncio.create_task(shielded, 10)
+    asyncio.sleep(0)
+    task:stop()
+    t.take_report(reports, "goes on, 5 s after it was cancelled: it is shielded")
+    t.assertEquals(#reports, 0)
+  end)
+end
+
 function TestOverdue:test_nothing_is_that_ends_in_time()
   t.run(function()
     local function slow() pcall(asyncio.sleep, 1000) asyncio.sleep(4) end

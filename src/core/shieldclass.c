@@ -33,6 +33,13 @@ static int task_undelivered(lua_State *L) {
   return 1;
 }
 
+/* → whether a shield of it is open */
+static int task_is_shielded(lua_State *L) {
+  const Task *t = check_task(L);
+  lua_pushboolean(L, t->phase != TASK_ENDED && t->shield);
+  return 1;
+}
+
 /* → the task that runs, and the mark of a scope that it makes; nothing outside of one */
 static int scope_owner(lua_State *L) {
   Task *t = ASY_RUNTIME(L)->current;
@@ -44,6 +51,7 @@ static int scope_owner(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"_shield", task_shield},
                                    {"_unshield", task_unshield},
+                                   {"_is_shielded", task_is_shielded},
                                    {"_undelivered", task_undelivered},
                                    {NULL, NULL}};
 

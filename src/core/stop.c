@@ -38,8 +38,10 @@ static int report_pending(lua_State *L) {
     lua_pushvalue(L, 3);
     lua_call(L, 1, 1);
     asy_report(L, lua_touserdata(L, 1),
-               (Report){.message = "a task that is waited for goes on, 5 s after it was cancelled: it catches that, or "
-                                   "cleans up",
+               (Report){.message = t->shield ? "a task that is waited for goes on, 5 s after it was cancelled: it is "
+                                               "shielded"
+                                             : "a task that is waited for goes on, 5 s after it was cancelled: it "
+                                               "catches that, or cleans up",
                         .key = "task", .object = 3, .source = lua_tostring(L, 4)});
   }
   return 0;
