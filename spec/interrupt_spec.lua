@@ -1341,6 +1341,43 @@ function TestStopSignals:test_the_second_run_of_a_Runner_has_them_too()
   ]])
 end
 
+--- Two that wait when the process goes on, so that both come before its loop turns.
+local AT_ONCE = [[
+  local stat <close> = io.open "/proc/self/stat"
+  local pid = stat:read "n"
+  local function at_once(...)
+    local kills = { "sleep 0.1" }
+    for _, signal in ipairs { "STOP", ... } do table.insert(kills, ("kill -%s %d"):format(signal, pid)) end
+    os.execute(("(%s; kill -CONT %d) >/dev/null 2>&1 &"):format(table.concat(kills, "; "), pid))
+  end
+]]
+
+function TestStopSignals:test_two_before_the_loop_turns_are_two()
+  assert_stoppable_prints("run raised KeyboardInterrupt SIGTERM\ninterrupted by SIGTERM\n", AT_ONCE .. [[
+    run_stoppable(function()
+      at_once("INT", "TERM")
+      while true do pcall(asyncio.sleep, 1000) end
+    end)
+  ]])
+end
+
+function TestStopSignals:test_two_before_the_loop_turns_have_each_its_handler_called()
+  assert_stoppable_prints("INT\nTERM\nrun returned\n", AT_ONCE .. [[
+    run_stoppable(function()
+      local loop, left, done = asyncio.get_running_loop(), 2, asyncio.Event()
+      for _, name in ipairs { "INT", "TERM" } do
+        loop:add_signal_handler("SIG" .. name, function()
+          print(name)
+          left = left - 1
+          if left == 0 then done:set() end
+        end)
+      end
+      at_once("INT", "TERM")
+      done:wait()
+    end)
+  ]])
+end
+
 function TestStopSignals:test_what_is_none_or_cannot_be_caught_is_refused()
   local function refused(signal, words)
     local err = t.error_of(t.asyncio.Runner, { stop_signals = { "SIGTERM", signal } })
@@ -1356,8 +1393,24 @@ function TestStopSignals:test_what_is_none_or_cannot_be_caught_is_refused()
   refused(true, none .. "boolean")
   local unfit = "a signal that a program can catch expected, got "
   for _, signal in ipairs { "SIGKILL", "SIGSTOP" } do refused(signal, unfit .. '"' .. signal .. '"') end
-  for _, number in ipairs { 9, 11 } do refused(number, unfit .. number) end
+  for _, number in ipairs { 9, 11, 32, 33 } do refused(number, unfit .. number) end -- libc has 32 and 33
   t.assertStrContains(t.error_of(t.asyncio.Runner, { stop_signals = "SIGTERM" }), "list expected, got string")
+end
+
+function TestStopSignals:test_a_table_that_is_no_list_is_refused()
+  local function refused(list, words)
+    local err = t.error_of(t.asyncio.Runner, { stop_signals = list })
+    t.assertStrContains(err, "bad argument #1 to 'Runner' ('stop_signals': list of signals expected")
+    t.assertStrContains(err, "got a table with " .. words .. ")")
+  end
+  refused({ SIGTERM = true }, 'the key "SIGTERM"')
+  refused({ "SIGTERM", n = 1 }, 'the key "n"')
+  refused({ [0] = "SIGTERM" }, "the key 0")
+  refused({ [1.5] = "SIGTERM" }, "the key 1.5")
+  refused({ [true] = "SIGTERM" }, "the key boolean")
+  refused({ "SIGTERM", nil, "SIGHUP" }, "nothing at 2")
+  refused({ nil, "SIGHUP" }, "nothing at 1")
+  t.asyncio.Runner { stop_signals = {} }:close()
 end
 
 function TestStopSignals:test_the_list_is_taken_when_the_runner_is_made()

@@ -37,10 +37,24 @@ local OPTIONS = check.options {
 
 local SIGNAL = 'signal expected, a name like "SIGTERM" or a number'
 local UNFIT = "a signal that a program can catch expected"
+local NO_LIST = 'list of signals expected, as { "SIGTERM", "SIGHUP" }, got a table with '
+
+--- What is wrong with a list whose elements `ipairs` doesn't all find; nil: nothing.
+local function flaw(list)
+  for key in pairs(list) do
+    if math.type(key) ~= "integer" or key < 1 then
+      local words = type(key) == "string" and '"' .. key .. '"' or type(key) == "number" and key
+      return "the key " .. (words or core.kind_of(key))
+    elseif key > 1 and list[key - 1] == nil then
+      return ("nothing at %d"):format(key - 1)
+    end
+  end
+end
 
 --- The numbers of stop signals.
 local function check_signals(list)
-  local numbers = {}
+  local numbers, wrong = {}, flaw(list)
+  if wrong then check.error(1, "Runner", "'stop_signals': " .. NO_LIST .. wrong) end
   for i, signal in ipairs(list) do
     local number, unfit = core.signal_number(signal)
     if not number or unfit then

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,7 +35,7 @@
 typedef struct Caught {
   int signum;
   struct sigaction old;
-  volatile sig_atomic_t came; /* and the loop has not turned since */
+  atomic_uint came; /* how often, since the loop turned */
 } Caught;
 
 typedef struct Interrupt {
@@ -45,7 +46,8 @@ typedef struct Interrupt {
   const Task *task;  /* what the function cancels, or NULL */
   bool asked;        /* the function has been called ... */
   int by;            /* ... for this signal */
-  volatile sig_atomic_t unseen;     /* signals since the loop turned */
+  volatile sig_atomic_t unseen;     /* signals since the loop turned ... */
+  volatile sig_atomic_t first;      /* ... and which of them came first */
   volatile sig_atomic_t unanswered; /* those that nothing has come of */
   int n;
   Caught caught[];
@@ -94,11 +96,12 @@ static Caught *find(Interrupt *it, int signum) {
 
 static void count(Interrupt *it, int signum) {
   Caught *caught = find(it, signum);
-  if (caught) caught->came = 1;
+  if (caught) atomic_fetch_add(&caught->came, 1);
   it->loop->rt->interrupted_by = signum;
   if (has_answered(it)) it->unanswered = 0, it->asked = false;
   it->unanswered++;
   if (++it->unseen == 1) {
+    it->first = signum;
     atomic_store(&it->loop->interrupted, 1);
     uv_async_send(&it->loop->wakeup);
   }
@@ -136,28 +139,31 @@ static bool call_handler(lua_State *L, Loop *loop, int signum) {
   return found;
 }
 
-/* The loop has turned: handlers of the user's, where there are some, else the Interrupt's function. */
+/* A signal came: a handler of the user's, where there is one, else the Interrupt's function is called. Once for each
+** time that it came, so that a second finds what the first has done. stack: ..., Interrupt, handlers or nil */
+static void tell_of(lua_State *L, Loop *loop, Interrupt *it, Caught *caught) {
+  for (unsigned n = atomic_exchange(&caught->came, 0); n > 0; n--)
+    if (call_handler(L, loop, caught->signum))
+      it->unanswered = 0;
+    else {
+      it->by = caught->signum;
+      it->asked = true;
+      lua_getiuservalue(L, -2, INTERRUPT_UV_FN);
+      asy_callback_call(L, loop, -1);
+      lua_pop(L, 1);
+    }
+}
+
+/* The loop has turned. */
 static void interrupt_run(lua_State *L, Loop *loop, Ready *self) {
   Interrupt *it = asy_container(self, Interrupt, ready);
   int top = lua_gettop(L);
-  bool ours = false;
   it->unseen = 0;
+  Caught *first = find(it, it->first);
   push_interrupt(L, loop);
   push_handlers(L, loop);
-  for (int i = 0; i < it->n; i++) {
-    Caught *caught = &it->caught[i];
-    if (!caught->came) continue;
-    caught->came = 0;
-    if (call_handler(L, loop, caught->signum))
-      it->unanswered = 0;
-    else
-      it->by = caught->signum, ours = true;
-  }
-  if (ours) {
-    it->asked = true;
-    lua_getiuservalue(L, top + 1, INTERRUPT_UV_FN);
-    asy_callback_call(L, loop, -1);
-  }
+  if (first) tell_of(L, loop, it, first);
+  for (int i = 0; i < it->n; i++) tell_of(L, loop, it, &it->caught[i]);
   lua_settop(L, top);
 }
 
@@ -165,8 +171,8 @@ static void interrupt_run(lua_State *L, Loop *loop, Ready *self) {
 static int begin_anew(Interrupt *it) {
   int untold = 0;
   for (int i = 0; i < it->n; i++) {
-    if (it->caught[i].came && it->unseen == 1 && it->unanswered == 1) untold = it->caught[i].signum;
-    it->caught[i].came = 0;
+    if (atomic_exchange(&it->caught[i].came, 0) && it->unseen == 1 && it->unanswered == 1)
+      untold = it->caught[i].signum;
   }
   it->unseen = it->unanswered = 0;
   it->asked = false;
@@ -401,12 +407,18 @@ static int check_signal(lua_State *L, int idx) {
   return signum;
 }
 
+/* Whether sigaction takes it: libc keeps some of the real-time ones to itself. */
+static bool is_ours(int signum) {
+  struct sigaction old;
+  return sigaction(signum, NULL, &old) == 0;
+}
+
 /* signal_number(x) → the number of a signal, nil when it is none; whether it stops a process that cannot help it, or
-** tells of a mistake, so that it is not for a run to take */
+** tells of a mistake, or is libc's, so that it is not for a run to take */
 static int get_signal_number(lua_State *L) {
   static const int UNFIT[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
   int signum = to_signal(L, 1);
-  bool unfit = false;
+  bool unfit = signum && !is_ours(signum);
   for (size_t i = 0; i < sizeof UNFIT / sizeof *UNFIT; i++) unfit |= signum == UNFIT[i];
   if (signum) lua_pushinteger(L, signum); else lua_pushnil(L);
   lua_pushboolean(L, unfit);
