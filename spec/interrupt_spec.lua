@@ -602,6 +602,51 @@ function TestInterruptThatIsSwallowed:test_breaks_cleaning_up_that_waits()
   ]])
 end
 
+--- A child that a broken main leaves behind is cancelled once, and cleans up; `start` starts it.
+local function assert_child_cleans_up(start)
+  assert_prints("child cleaned up 1 true\nrun raised KeyboardInterrupt\n", ([[
+    local function child()
+      local _ <close> = on_close(function()
+        local whole = pcall(asyncio.sleep, 0.05)
+        print("child cleaned up", asyncio.current_task():cancelling(), whole)
+      end)
+      asyncio.sleep(1000)
+    end
+    run(function()
+      %s
+    end)
+  ]]):format(start))
+end
+
+function TestInterruptThatIsSwallowed:test_leaves_the_children_of_its_group_their_cleaning_up()
+  assert_child_cleans_up [[
+    local group <close> = asyncio.TaskGroup()
+    group:create_task(child)
+    local _ <close> = asyncio.shielded()
+    interrupt_twice()
+    asyncio.sleep(1000)
+  ]]
+end
+
+function TestInterruptThatIsSwallowed:test_leaves_a_task_that_is_a_close_variable_its_cleaning_up()
+  assert_child_cleans_up [[
+    local task <close> = asyncio.create_task(child)
+    local _ <close> = asyncio.shielded()
+    interrupt_twice()
+    asyncio.sleep(1000)
+  ]]
+end
+
+function TestInterruptThatIsSwallowed:test_leaves_the_handlers_of_a_server_their_cleaning_up()
+  assert_child_cleans_up [[
+    local server <close> = asyncio.start_server(child, { host = "127.0.0.1", port = 0, stop_grace = 60 })
+    local address = server:sockets()[1]
+    local reader, writer = asyncio.open_connection(address.host, address.port)
+    asyncio.get_running_loop():call_later(0.1, interrupt_twice)
+    server:serve_forever()
+  ]]
+end
+
 function TestInterruptThatIsSwallowed:test_of_a_main_that_calls_uncancel_is_the_first_again()
   assert_prints("caught\ncaught\ncaught\nrun returned 3\n", [[
     run(function()

@@ -264,7 +264,9 @@ local function cancel_all(self, loop)
   local tasks = core.all_tasks(loop)
   for _ = 1, CANCEL_ROUNDS do
     if #tasks == 0 then return end
-    for _, task in ipairs(tasks) do pcall(task.cancel, task) end -- one that can't be told stops no other
+    -- One whose request is still on its way needs no other, which would cut its cleaning up. One that can't
+    -- be told stops no other.
+    for _, task in ipairs(tasks) do pcall(task._ask, task) end
     tasks = wait_for_end(loop, tasks, self.opts.cancel_timeout or CANCEL_PAUSE)
   end
   for _, task in ipairs(tasks) do

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/cancel.h"
 #include "core/error.h"
 #include "core/report.h"
 #include "core/trace.h"
@@ -197,7 +198,7 @@ bool handler_is_of(const Task *t, const Server *sv) {
 
 void asy_handler_cancel(lua_State *L, Stream *s) {
   Task *t = s->client.handler;
-  if (t && t != t->loop->rt->current) asy_task_cancel(L, t, 0);
+  if (t && t != t->loop->rt->current) asy_cancel_ask(L, t);
 }
 
 void asy_handler_push_line(lua_State *L, Stream *s) {
