@@ -489,17 +489,39 @@ function TestInterrupt:test_the_second_breaks_a_shielded_block()
   ]])
 end
 
-function TestInterrupt:test_one_at_the_end_of_run_gives_a_shielded_task_up()
-  assert_prints("run raised KeyboardInterrupt\n", [[
+--- Whether a block that is shielded when run ends, and the rest of its task, are run; `sent` sends a Ctrl-C or more.
+local function assert_shielded_at_the_end(out, sent, main)
+  assert_prints(out, ([[
     run(function()
       asyncio.create_task(function()
-        local _ <close> = asyncio.shielded()
-        asyncio.get_running_loop():call_later(0.1, interrupt)
+        local _ <close> = on_close(function()
+          print("cleaned up", asyncio.current_task():cancelling(), pcall(asyncio.sleep, 0))
+        end)
+        do
+          local _ <close> = asyncio.shielded()
+          asyncio.get_running_loop():call_later(0.1, %s)
+          asyncio.sleep(0.6)
+          print "whole"
+        end
         asyncio.sleep(1000)
       end)
       asyncio.sleep(0)
+      %s
     end)
-  ]])
+  ]]):format(sent, main or ""))
+end
+
+function TestInterrupt:test_the_first_at_the_end_of_run_waits_for_what_is_shielded()
+  assert_shielded_at_the_end("whole\ncleaned up 1 true\nrun raised KeyboardInterrupt\n", "interrupt")
+end
+
+function TestInterrupt:test_the_second_at_the_end_of_run_gives_a_shielded_task_up()
+  assert_shielded_at_the_end("run raised KeyboardInterrupt\n", "interrupt_twice")
+end
+
+function TestInterrupt:test_one_at_the_end_of_run_is_the_second_where_main_had_the_first()
+  assert_shielded_at_the_end("run raised KeyboardInterrupt\n", "interrupt",
+    "interrupt() pcall(asyncio.sleep, 0.5) error(asyncio.CancelledError())")
 end
 
 function TestInterruptOfRunningCode:test_the_third_one_ends_the_process()

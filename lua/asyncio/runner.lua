@@ -11,7 +11,7 @@ local CANCEL_ROUNDS = 3 -- how often a task that goes on all the same is cancell
 local CANCEL_PAUSE = 1  -- seconds that each time it has to end
 local FLUSH_TIMEOUT = 1 -- seconds that peers have to take what was written
 local FLUSH_PAUSE = 0.002 -- seconds between two looks at what has left, at first ...
-local LONGEST_PAUSE = 0.05 -- ... and later
+local LONGEST_PAUSE = 0.05 -- ... and later, and at who is shielded
 local RUNNING = "an event loop is already running in this Lua state: call main() itself, or create_task(main)"
 
 local hosts = setmetatable({}, { __mode = "k" }) -- main tasks of scripts, and the REPL's inputs
@@ -196,6 +196,7 @@ end
 
 local function finish(self, task, ok, ...)
   core.release_cancel(self.loop)
+  self.warned = self.whole and self.interrupted and not (task.get_name and task:cancelling() == 0)
   if not self.whole then release(self) end
   if ok then return ... end
   local err = ...
@@ -260,6 +261,28 @@ local function wait_for_end(loop, tasks, seconds)
   return core.all_tasks(loop)
 end
 
+--- Ctrl-C has come once: what is shielded may end, but nothing else is waited for then.
+local function raise_held(self)
+  if self.held then error(self.held, 0) end
+end
+
+local function is_shielded(loop)
+  for _, task in ipairs(core.all_tasks(loop)) do
+    if task:_is_shielded() then return true end
+  end
+  return false
+end
+
+--- The request that waited for the end of a shield is delivered first.
+local function hold(self, loop, err)
+  self.held = err
+  local function look()
+    if is_shielded(loop) then return loop:_call_later(LONGEST_PAUSE, look) end
+    loop:call_soon(raise_held, self)
+  end
+  look()
+end
+
 local function cancel_all(self, loop)
   local tasks = core.all_tasks(loop)
   for _ = 1, CANCEL_ROUNDS do
@@ -298,16 +321,24 @@ local function flush(self, loop)
 end
 
 local function clean_up(self, loop)
+  self.cancels = true
   cancel_all(self, loop)
+  self.cancels = false
+  raise_held(self)
   threads.shutdown_default(loop, self.opts.executor_timeout)
   flush(self, loop)
 end
 
---- Cleans up; Ctrl-C ends what is waited for meanwhile.
+--- Cleans up; Ctrl-C ends what is waited for meanwhile. The first of all waits for shielded blocks.
 local function clean_up_interruptibly(self, loop)
+  local warned = self.warned
   catch(self, nil, function()
     local signal, words = cause(self)
-    error(core.KeyboardInterrupt { message = words .. " as the run cleaned up", signal = signal }, 0)
+    local err = core.KeyboardInterrupt { message = words .. " as the run cleaned up", signal = signal }
+    local may_wait = self.cancels and not (warned or self.untold) and is_shielded(loop)
+    warned = true
+    if not may_wait then error(err, 0) end
+    hold(self, loop, err)
   end)
   local untold = self.untold and self.failed == nil -- Ctrl-C came as main ended
   local ok, err = pcall(clean_up, self, loop)
@@ -318,7 +349,8 @@ local function clean_up_interruptibly(self, loop)
 end
 
 --- Cancels what is left and waits for it, shuts the default executor down and waits for its jobs, sends
--- what was written, closes the loop. Ctrl-C ends the waiting, and is raised as KeyboardInterrupt.
+-- what was written, closes the loop. Ctrl-C ends the waiting, the first once no task is shielded any more,
+-- and is raised as KeyboardInterrupt.
 function Runner:close()
   check.self(self, Runner, "close")
   if self.closed then return end
@@ -379,7 +411,8 @@ end
 -- At the end, however it comes, all other tasks are cancelled and waited for, what was written is
 -- sent, and the loop is closed. An error leaves as it is; to one that is a string the task's
 -- traceback is appended, and the `tostring` of an `Error` has it from then on. Ctrl-C is as for
--- `Runner:run`; while the rest is waited for it ends the waiting, and leaves as KeyboardInterrupt.
+-- `Runner:run`; while the rest is waited for it ends the waiting (the first of all waits for shielded
+-- blocks), and leaves as KeyboardInterrupt.
 -- In the main task of a script (`asyncio script.lua`) or of the REPL there is a loop already: main runs
 -- there, as if called, and nothing ends.
 -- @param main a function, or a coroutine that has not started

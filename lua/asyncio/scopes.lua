@@ -126,8 +126,8 @@ end
 --- A block in which cancellations wait: `local _ <close> = asyncio.shielded()`.
 -- `task:cancel()`, timeouts and groups around it, and the first Ctrl-C are delivered once it has been left:
 -- at the next suspension, one after the other. Scopes that are made inside work as ever. What waits counts in
--- `Task:cancelling`. A second Ctrl-C breaks it. The end of `run` waits for it as for any task that cleans up:
--- it asks three times, `cancel_timeout` (1 s) apart, then the task is abandoned, and reported.
+-- `Task:cancelling`. A second Ctrl-C breaks it. The end of `run` waits for it as for any task that cleans up,
+-- three times `cancel_timeout` (1 s); then the task is abandoned, and reported.
 -- @tparam ?number seconds so long at most: then what waits is delivered inside; nil: until the block is left
 -- @return what is to be closed
 -- @usage
