@@ -171,7 +171,8 @@ local function given(...) return ... end
 -- returns, and the task goes on in the group. An error that it raises before goes to the caller of `start`
 -- alone, and the group goes on; one that ends without a word is an Error. Cancelling who waits here cancels
 -- the task, and is raised when that has ended, unless with an error of its own. Cancelling the
--- group cancels also what hasn't started yet. A second call of the function raises InvalidStateError. Also `group:start{fn, args…, name=}`.
+-- group cancels also what hasn't started yet. A second call of the function raises
+-- InvalidStateError. Also `group:start{fn, args…, name=}`.
 -- @param fn as for `asyncio.create_task`
 -- @param ... its further arguments
 -- @return what it gives to `started`
