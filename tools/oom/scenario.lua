@@ -869,6 +869,26 @@ part("detaching", function()
   again_reader:read()
 end)
 
+part("a descriptor whose peer takes nothing", function()
+  local name = os.tmpname()
+  os.remove(name)
+  local _ <close> = setmetatable({}, { __close = function() os.remove(name) end })
+  local _ <close> = asyncio.start_unix_server(function(reader) reader:wait_eof() end, name,
+    { close_timeout = 0.1, limit = 1 })
+  local _, writer <close> = asyncio.open_unix_connection(name)
+  local owner <close> = setmetatable({ fd = false }, { __close = function(self)
+    if self.fd then host.close(self.fd) end
+  end })
+  owner.fd = writer:detach()
+  local _, again <close> = asyncio.open_fd(owner.fd, { write_timeout = 0.02 })
+  local fd = owner.fd
+  owner.fd = false
+  if again:get_extra_info("socket").fd ~= fd then host.wrong "it is another's socket" end
+  again:get_extra_info "peercred"
+  again:get_extra_info "sockname"
+  again:write(("x"):rep(1000000))
+end)
+
 part("files", function()
   local name = os.tmpname()
   local _ <close> = setmetatable({}, { __close = function() os.remove(name) end })
