@@ -115,6 +115,134 @@ function TestBroken:test_connections_are_reported_in_debug_mode()
   end)
 end
 
+TestServerCloses = {}
+
+--- What a handler does with its connection after the server has closed that.
+local USES = {
+  write = function(_, writer) writer:send "x" end,
+  read = function(reader) reader:readexactly(10) end,
+  by_another_task = function(_, writer) asyncio.gather(function() writer:send "x" end) end,
+  in_a_group = function(_, writer)
+    local group <close> = asyncio.TaskGroup()
+    group:create_task(writer.send, writer, "x")
+  end,
+}
+
+--- Serves with a handler that sleeps, and uses its connection then; what became of it.
+local function closed_meanwhile(close, use, fn)
+  local stats
+  t.run(function(reports)
+    local server <close> = peers.serve(function(reader, writer)
+      asyncio.sleep(1)
+      use(reader, writer)
+    end)
+    local _, writer <close> = peers.connect(server)
+    writer:send "abc"
+    asyncio.sleep(0.5)
+    server[close](server)
+    asyncio.sleep(1)
+    stats = server:stats()
+    if fn then fn(reports) end
+  end)
+  return { failed = stats.failed, reset = stats.reset, aborted = stats.aborted }
+end
+
+function TestServerCloses:test_a_connection_whose_handler_goes_on_to_use_it_which_is_no_failure()
+  for name, use in pairs(USES) do
+    t.assertEquals(closed_meanwhile("close_clients", use), { failed = 0, reset = 1, aborted = 0 }, name)
+    t.assertEquals(closed_meanwhile("abort_clients", use), { failed = 0, reset = 0, aborted = 1 }, name)
+  end
+end
+
+function TestServerCloses:test_a_connection_in_the_middle_of_a_read_or_a_drain()
+  for _, close in ipairs { "close_clients", "abort_clients" } do
+    t.run(function()
+      local server <close> = peers.serve(function(reader) reader:readexactly(10) end)
+      local _, writer <close> = peers.connect(server)
+      writer:send "abc"
+      asyncio.sleep(0.5)
+      server[close](server)
+      asyncio.sleep(1)
+      t.assertEquals(server:stats().failed, 0)
+    end)
+  end
+  t.run(function()
+    local server <close> = peers.serve(function(_, writer)
+      while true do writer:send(("x"):rep(1000000)) end
+    end)
+    local _, writer <close> = peers.connect(server)
+    asyncio.sleep(0.5)
+    server:abort_clients()
+    asyncio.sleep(1)
+    t.assertEquals({ server:stats().failed, server:stats().aborted }, { 0, 1 })
+    writer:abort()
+  end)
+end
+
+function TestServerCloses:test_a_connection_that_is_reported_in_debug_mode()
+  closed_meanwhile("close_clients", function(_, writer)
+    asyncio.get_running_loop():set_debug(true)
+    writer:send "x"
+  end, function(reports)
+    local report = t.take_report(reports, "^a handler ended because its server had closed its connection$")
+    t.assert_isinstance(report.exception, asyncio.ClosedError)
+    t.assertStrContains(report.traceback, "send")
+    asyncio.get_running_loop():set_debug(false)
+  end)
+end
+
+function TestServerCloses:test_a_connection_that_its_handler_has_closed_before()
+  t.run(function(reports)
+    local server <close> = peers.serve(function(_, writer)
+      writer:close()
+      asyncio.sleep(1)
+      writer:send "x"
+    end)
+    local _, writer <close> = peers.connect(server)
+    asyncio.sleep(0.5)
+    server:close_clients()
+    asyncio.sleep(1)
+    t.assertEquals({ server:stats().failed, server:stats().reset }, { 1, 0 })
+    t.assert_isinstance(t.take_report(reports, "handler failed").exception, asyncio.ClosedError)
+    writer:abort()
+  end)
+end
+
+function TestServerCloses:test_a_connection_as_its_handler_asks_it_to()
+  t.run(function(reports)
+    local server
+    server = peers.serve(function(_, writer)
+      server:close_clients()
+      writer:send "x"
+    end)
+    local writer = select(2, peers.connect(server))
+    asyncio.sleep(1)
+    t.assertEquals({ server:stats().failed, server:stats().reset }, { 1, 0 })
+    t.assert_isinstance(t.take_report(reports, "handler failed").exception, asyncio.ClosedError)
+    writer:abort()
+    server:close()
+  end)
+end
+
+function TestServerCloses:test_a_connection_and_another_of_the_handlers_is_closed_too()
+  t.run(function(reports)
+    local other <close> = peers.serve(nothing)
+    local server <close> = peers.serve(function()
+      local _, writer = peers.connect(other)
+      writer:close()
+      asyncio.sleep(1)
+      writer:send "x"
+    end)
+    local _, writer <close> = peers.connect(server)
+    asyncio.sleep(0.5)
+    server:abort_clients()
+    asyncio.sleep(1)
+    t.assertEquals({ server:stats().failed, server:stats().aborted }, { 1, 1 })
+    t.take_report(reports, "handler failed")
+    writer:abort()
+  end)
+end
+
 TestNotOwn = {}
 
 function TestNotOwn:test_a_connection_that_the_handler_has_made_is_reported()

@@ -65,20 +65,23 @@ static void client_left(Stream *s) {
 /* A handler's end, and its name */
 
 /* A handler has failed. That its own connection broke is no failure of the program: clients come and go; nor is that
-** its input came to an end by a shutdown. sv: NULL when it has been collected. stack: task */
+** its input came to an end by a shutdown, or that its server closed it. sv: NULL when it has been collected.
+** stack: task */
 static void handler_failed(lua_State *L, Task *t, const Stream *s, Server *sv) {
   int task = lua_gettop(L);
   lua_getiuservalue(L, task, FUTURE_UV_VALUE);
-  if (s->client.aborted && asy_isinstance(L, -1, ASY_CLOSED)) { /* it was cancelled, and met the abort first */
+  bool broke = asy_peer_broke(L, -1, t->number), closed = broke && s->client.closed;
+  bool cut = broke && !closed && s->in.cut && !s->in.error;
+  if (broke && s->client.aborted) { /* it has been counted */
     lua_settop(L, task);
     return;
   }
-  bool broke = asy_peer_broke(L, -1, t->number), cut = broke && s->in.cut && !s->in.error;
   if (sv) ++*(cut ? &sv->cut : broke ? &sv->reset : &sv->failed);
   if (!broke || t->loop->debug) {
     const char *traceback = asy_trace_push(L, task, false);
     asy_report(L, t->loop, (Report){.message = cut     ? "a handler ended because its server was shut down in the "
                                                          "middle of a message"
+                                               : closed ? "a handler ended because its server had closed its connection"
                                                : broke ? "a handler ended because its connection broke"
                                                        : "a connection's handler failed",
                                     .key = "task", .traceback = traceback, .exception = task + 1, .object = task});

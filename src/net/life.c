@@ -439,8 +439,8 @@ Task *asy_stream_waiting_task(lua_State *L, const Stream *s) {
 
 int asy_stream_closed(lua_State *L, const Stream *s) {
   bool copied = s->handle.loop && s->handle.loop->copied;
-  asy_error(L, ASY_CLOSED, copied ? "the stream is the parent's: this process was forked from it"
-                                  : "the stream is closed");
+  asy_peer_closed(L, s, copied ? "the stream is the parent's: this process was forked from it"
+                               : "the stream is closed");
 }
 
 /* Never closed */

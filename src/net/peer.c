@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "core/error.h"
+#include "core/made.h"
 #include "open.h"
 
 void peer_note(Stream *s, const struct sockaddr *sa) {
@@ -91,6 +92,16 @@ int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *sysc
   stream_name(s, name);
   asy_oserror_push(L, status, syscall, *name ? name : NULL);
   if (status != UV_ENOMEM) asy_peer_made(L, s);
+  lua_error(L);
+#if defined(__GNUC__)
+  __builtin_unreachable();
+#endif
+}
+
+int asy_peer_closed(lua_State *L, const Stream *s, const char *text) {
+  asy_error_push(L, ASY_CLOSED, "%s", text);
+  asy_made_note(L, 0);
+  if (stream_ended_by_server(s)) asy_peer_made(L, s);
   lua_error(L);
 #if defined(__GNUC__)
   __builtin_unreachable();

@@ -27,6 +27,9 @@ void asy_peer_made(lua_State *L, const Stream *s);
 /* Raises the OSError that the connection has met. */
 int asy_peer_oserror(lua_State *L, const Stream *s, int status, const char *syscall) ASY_NORETURN;
 
+/* Raises the ClosedError of a connection; where the server has closed it, that is no failure of the handler either. */
+int asy_peer_closed(lua_State *L, const Stream *s, const char *text) ASY_NORETURN;
+
 /* Whether the value at idx is an error that was noted for the connection of the handler with that number, or a group
 ** of nothing else. */
 bool asy_peer_broke(lua_State *L, int idx, uint64_t handler);

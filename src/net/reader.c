@@ -252,7 +252,7 @@ static int at_end(lua_State *L, Stream *s, lua_Integer expected) {
   lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
   asy_input_take(L, s, buffer_length(&s->in.buffer)); /* finalisers may have taken some */
   lua_setfield(L, -2, "partial");
-  if (s->in.cut) asy_peer_made(L, s);
+  if (s->in.cut || stream_ended_by_server(s)) asy_peer_made(L, s);
   return lua_error(L);
 }
 

@@ -202,10 +202,10 @@ static int server_sockets(lua_State *L) {
 
 /// What has become of its connections: how many there are (those that are being closed included), how many have come,
 // and of how many the handler `failed`, or ended because its own connection broke or ran into its `read_timeout` or
-// `write_timeout` (`reset`), or was in the middle of a message when the server was shut down (`cut`); such ends are no
-// failures, and reported in debug mode only. `aborted`: how many the server has ended by force (`abort_clients`, a
-// block left by an error, a shutdown whose grace was over). `paused`: whether accepting pauses now, since there are
-// `max_connections`, or no file descriptors.
+// `write_timeout`, or was closed by `close_clients` (`reset`), or was in the middle of a message when the server was
+// shut down (`cut`); such ends are no failures, and reported in debug mode only. `aborted`: how many the server has
+// ended by force (`abort_clients`, a block left by an error, a shutdown whose grace was over). `paused`: whether
+// accepting pauses now, since there are `max_connections`, or no file descriptors.
 // @function Server:stats
 // @treturn table `connections`, `accepted`, `failed`, `reset`, `cut`, `aborted`, `paused`
 // @usage

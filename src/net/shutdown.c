@@ -116,7 +116,11 @@ static void each_client(lua_State *L, Server *sv, void (*fn)(lua_State *, Stream
   }
 }
 
-static void close_client(lua_State *L, Stream *s) { asy_stream_close(L, s, s->client.server->linger_ns); }
+static void close_client(lua_State *L, Stream *s) {
+  const Task *t = s->client.handler;
+  if (!stream_closing(s) && t && t != t->loop->rt->current) s->client.closed = true; /* unawares */
+  asy_stream_close(L, s, s->client.server->linger_ns);
+}
 
 static void abort_client(lua_State *L, Stream *s) {
   if (!s->client.aborted) s->client.server->aborted++;
@@ -124,7 +128,8 @@ static void abort_client(lua_State *L, Stream *s) {
   asy_stream_abort(L, s);
 }
 
-/// Closes every connection, after what is written has been sent.
+/// Closes every connection, after what is written has been sent. A handler that fails by it, since it goes on writing or
+// was in the middle of a message, is counted (`reset` of `Server:stats`), not reported; nor is one after `abort_clients`.
 // @function Server:close_clients
 static int server_close_clients(lua_State *L) {
   Server *sv = asy_server_check(L);

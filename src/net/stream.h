@@ -145,6 +145,7 @@ struct Stream {
     uint32_t slot;         /* ... that has no use for it is connected all the same */
     uint32_t since;        /* when it was accepted, in ms on the loop's clock */
     bool aborted;          /* it has been counted among those that were ended by force */
+    bool closed;           /* the server has closed it, before its handler did */
   } client;
   Backing *backing;  /* NULL: it is a socket, or carried */
   const Carrier *carrier; /* NULL: libuv carries its bytes */
@@ -192,6 +193,9 @@ static inline bool stream_closing(const Stream *s) { return s->life.state >= LIF
 static inline bool stream_aborted(const Stream *s) {
   return s->life.state == LIFE_BROKEN || s->life.state == LIFE_ABORTED;
 }
+
+/* Whether the server has closed it: what its handler does with it then is no failure of the program. */
+static inline bool stream_ended_by_server(const Stream *s) { return s->client.closed || s->client.aborted; }
 
 /* Has `tidy` run: C callbacks leave to it what needs Lua. */
 static inline void stream_tidy_later(Stream *s) {

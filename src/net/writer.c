@@ -83,7 +83,7 @@ static int wait_for_room(lua_State *L, Stream *s);
 static int drained(lua_State *L, Task *t) {
   Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
   if (s->out.error) return asy_writer_raise(L, s, s->out.error);
-  if (stream_aborted(s)) return asy_error(L, ASY_CLOSED, "the stream was aborted");
+  if (stream_aborted(s)) return asy_peer_closed(L, s, "the stream was aborted");
   return t->code == LIMIT_LOOK && output_pending(s) > s->out.low ? wait_for_room(L, s) : 0;
 }
 
