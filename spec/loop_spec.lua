@@ -538,6 +538,22 @@ function TestExceptionHandler:test_nil_restores_the_default_one_which_writes_to_
   end
 end
 
+function TestExceptionHandler:test_may_hand_on_to_the_default_one_what_is_reported_as_the_loop_closes()
+  local _, err, code = t.lua [[
+    local asyncio = require "asyncio"
+    local held
+    asyncio.run(function()
+      local loop = asyncio.get_running_loop()
+      loop:set_exception_handler(function(_, context) loop:default_exception_handler(context) end)
+      held = asyncio.create_task(error, "lost", 0)
+      asyncio.sleep(0)
+    end)
+  ]]
+  t.assertEquals(code, 0)
+  t.assertStrContains(err, "asyncio: the error of a task was never looked at")
+  t.assertNotStrContains(err, "handler failed")
+end
+
 function TestExceptionHandler:test_one_that_fails_is_reported_itself_and_the_loop_goes_on()
   local out, err, code = t.lua [[
     local asyncio = require "asyncio"

@@ -247,11 +247,12 @@ static int report_text(lua_State *L) {
   return 1;
 }
 
-/// Writes a context to stderr: what happens when no handler is set.
+/// Writes a context to stderr: what happens when no handler is set. It does so for a loop that is closed, too: what
+// nobody looked at is reported then, and a handler may hand it on.
 // @function Loop:default_exception_handler
 // @tparam table context
 static int loop_default_exception_handler(lua_State *L) {
-  asy_checkopenloop(L, 1);
+  asy_checkloop(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   write_context(L);
