@@ -185,6 +185,22 @@ both_ways("reports_lost_errors_and_goes_on", function(environment)
     "lost", "", "> ", "2 * 3\r", "\n6\n" }, environment)
 end)
 
+both_ways("tells_soon_of_a_task_that_fails_and_that_only_the_last_result_holds", function(environment)
+  local output = session({ "> ", "asyncio.create_task(function() asyncio.sleep(0.1) error 'lost' end)\r",
+    "asyncio.Task", "", "never looked at", "", "lost", "", "> ",
+    "_:exception()\r", ": lost\ttrue\n> ", -- it is told, and at hand
+    "asyncio.create_task(function() error 'during' end)\r", "\nasyncio.Task", "", "never looked at", "", "during", "",
+    "> ", "2 * 3\r", "\n6\n> " }, environment)
+  t.assertEquals(select(2, output:gsub("never looked at", "")), 2)
+end)
+
+both_ways("leaves_a_failed_task_alone_that_others_hold_or_that_somebody_looked_at", function(environment)
+  local output = session({ "> ", "held = asyncio.create_task(function() error 'kept' end)\r", "> ", "held\r",
+    "asyncio.Task", "", "> ", "_ == held, pcall(asyncio.await, _)\r", "\ntrue\tfalse\t", "", "kept", "", "> ",
+    "held\r", "asyncio.Task", "", "> ", "collectgarbage() print(_ == held)\r", "\ntrue\n> " }, environment)
+  t.assertNotStrContains(output, "never looked at")
+end)
+
 both_ways("uses_the_prompts_that_are_set", function(environment)
   session({ "> ", "_PROMPT = 'one: '; _PROMPT2 = 'two: '\r", "\none: ", "do\r", "\ntwo: ",
     "end\r", "end\none: " }, environment)
@@ -421,6 +437,24 @@ function TestRepl:test_reads_inputs_from_a_pipe_without_a_word_of_its_own()
   local output, errors, code = piped("", "x = 1\n=x\nfor i = 1, 2 do\nprint(i)\nend\nasyncio.sleep(0.01, 'slept')",
     LUA .. " -l asyncio.repl")
   t.assertEquals({ output, errors, code }, { "1\n1\n2\nslept\n", "", 0 })
+end
+
+-- the last result must not hold the failure back, however long ago that was
+function TestRepl:test_tells_after_an_input_of_a_task_that_failed_during_it()
+  local output, errors, code = piped("-i", "asyncio.create_task(function() error 'boo' end)\nasyncio.sleep(1.5)\n"
+    .. "print(_:exception())\n")
+  t.assertStrMatches(output, "asyncio.Task [^\n]*\nstdin:1: boo\ttrue\n")
+  t.assertStrMatches(errors, "asyncio: the error of a task was never looked at\n  task: [^\n]*\n"
+    .. "  exception: stdin:1: boo\nstack traceback:\n.*")
+  t.assertNotStrContains(errors, "handler failed")
+  t.assertEquals(code, 0)
+end
+
+function TestRepl:test_tells_at_its_end_what_is_held_and_failed()
+  local _, errors, code = piped("-i", "held = asyncio.create_task(function() error 'boo' end)\nasyncio.sleep(0.1)\n")
+  t.assertStrMatches(errors, "asyncio: the error of a task was never looked at\n.*")
+  t.assertNotStrContains(errors, "handler failed")
+  t.assertEquals(code, 0)
 end
 
 -- scripts

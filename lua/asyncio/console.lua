@@ -63,10 +63,44 @@ local function shown(value)
   return type(value) == "table" and not speaks and show.table(value) or value
 end
 
---- Prints the results of an input; the first one stays at hand as `_`.
+-- `_` may be all that holds a failed task: while the prompt waits it must not, or nobody would be told.
+
+--- Has `_` hold a failure that nobody looked at weakly. Whether it is one.
+local function put_aside(self)
+  local value = rawget(_G, "_")
+  if not core.isfuture(value) or not select(2, value:_failed()) then return false end
+  self.aside, self.address = setmetatable({ value }, { __mode = "v" }), ("%p"):format(value)
+  rawset(_G, "_", nil)
+  return true
+end
+
+local function put_back(self, value)
+  self.aside = nil
+  if rawget(_G, "_") == nil then rawset(_G, "_", value) end
+end
+
+--- Before the prompt: what failed during the input is reported now, however long ago that was.
+local function release_result(self)
+  if not put_aside(self) or not collectgarbage "isrunning" then return end
+  asyncio.sleep(0) -- this turn may hold it yet
+  collectgarbage()
+  asyncio.sleep(0)
+end
+
+--- The first result of an input stays at hand as `_`.
+local function keep_result(self, value)
+  if value == nil or rawequal(value, rawget(_G, "_")) then return end
+  rawset(_G, "_", value)
+  if core.isfuture(value) then -- one of a loop that is closed calls nobody
+    pcall(value.add_done_callback, value, function()
+      if self.reading then put_aside(self) end
+    end)
+  end
+end
+
+--- Prints the results of an input.
 local function print_results(n, ...)
   if n == 0 then return end
-  if ... ~= nil then rawset(_G, "_", (...)) end
   local values = { ... }
   for i = 1, n do values[i] = shown(values[i]) end
   local ok, err = pcall(print, table.unpack(values, 1, n))
@@ -93,6 +127,7 @@ local function run_task(self, task)
   self.runner:_watch(task)
   asyncio.wait { task }
   self.input = nil
+  self.runner:_watch(self.main) -- it let nobody forget the input, and what that gave
   local cancelled = task:cancelled()
   local err, failed = nil, false
   if not cancelled then err, failed = task:exception() end
@@ -107,9 +142,12 @@ end
 --- Runs an input and shows its results.
 local function run_input(self, chunk)
   self.inputs = self.inputs + 1
+  local aside = self.aside and self.aside[1]
+  if aside then put_back(self, aside) end
   local task = asyncio.create_task { chunk, name = "input " .. self.inputs }
   if not run_task(self, task) then return end
   local results = table.pack(task:result())
+  keep_result(self, results[1])
   print_results(results.n, table.unpack(results, 1, results.n))
 end
 
@@ -133,6 +171,7 @@ local function main(self)
     return
   end
   while true do
+    release_result(self)
     local chunk, message = read_input(self)
     if chunk then
       run_input(self, chunk)
@@ -158,14 +197,18 @@ local function give_line_up(self)
   self.main:cancel()
 end
 
---- What is reported is written above the prompt.
+--- What is reported is written above the prompt. From then on `_` may hold it again.
 local function on_report(self, loop, context)
+  local failed = context.task or context.future
+  if self.aside and core.isfuture(failed) and ("%p"):format(failed) == self.address then
+    put_back(self, failed)
+  end
   if not self.terminal then return loop:default_exception_handler(context) end
   self.terminal:aside(loop.default_exception_handler, loop, context)
 end
 
 --- Runs a REPL until the user leaves it. `asyncio` is a global in it, `_` the first result of the last input
--- that had one. Raises where a loop runs already.
+-- that had one; it keeps no failure of a task from being reported. Raises where a loop runs already.
 -- @tparam[opt] function first what is run before the first prompt, in a task of its own
 -- @treturn boolean false: `first` failed, and has been told; then there is no prompt
 function console.run(first)

@@ -604,10 +604,12 @@ static int loop_create_future(lua_State *L) {
   return 1;
 }
 
-/* Whether it ended with an error; that is no look at it. */
+/* Whether it ended with an error, and whether nobody has looked at that; this is no look at it. */
 static int future_failed(lua_State *L) {
-  lua_pushboolean(L, check_future(L)->state == FUTURE_ERROR);
-  return 1;
+  const Future *f = check_future(L);
+  lua_pushboolean(L, f->state == FUTURE_ERROR);
+  lua_pushboolean(L, f->state == FUTURE_ERROR && !f->looked);
+  return 2;
 }
 
 /// Whether something is a Future or a Task.
