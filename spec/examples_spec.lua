@@ -276,9 +276,9 @@ os.execvp(sys.argv[2], sys.argv[2:])
 local IDLE = t.slow and 20 or 2 -- seconds
 
 --- The example, launched with a socket at the host or path.
-local function launch(where)
+local function launch(where, idle)
   local script = program.file_with(LAUNCHER)
-  return start("python3 %s %s %s %stcp/systemd_socket.lua %d", script, where, lua, examples, IDLE), script
+  return start("python3 %s %s %s %stcp/systemd_socket.lua %d", script, where, lua, examples, idle or IDLE), script
 end
 
 function TestSystemdSocket:test_serves_on_the_socket_and_ends_when_idle()
@@ -309,6 +309,25 @@ function TestSystemdSocket:test_is_started_by_systemds_own_program_where_there_i
   server:expect "%[status 0%]\n"
   os.remove(path)
   if script then os.remove(script) end
+end
+
+--- It is stopped until both are there: the question, and the signal.
+function TestSystemdSocket:test_answers_what_it_was_asked_when_it_is_terminated()
+  local asyncio = t.asyncio
+  local server <close>, script = launch("127.0.0.1", 3600)
+  local port = tonumber(server:expect "serving on 127%.0%.0%.1:(%d+)\n")
+  t.real(function()
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", port)
+    writer:send "one\n"
+    t.assertEquals(reader:readline(), "ONE\n")
+    os.execute("kill -STOP " .. server.pid)
+    writer:send "two\nthree\n"
+    asyncio.sleep(0) -- it has left
+    os.execute(("kill -TERM %s; kill -CONT %s"):format(server.pid, server.pid))
+    t.assertEquals({ reader:readline(), reader:readline(), reader:readline() }, { "TWO\n", "THREE\n" })
+  end)
+  server:expect "stopped: served 1 client\n%[status 0%]\n"
+  os.remove(script)
 end
 
 function TestSystemdSocket:test_tells_when_it_was_handed_none()

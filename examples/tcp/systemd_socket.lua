@@ -1,6 +1,7 @@
 -- systemd_socket.lua [SECONDS] - a server that systemd starts at the first connection, with its sockets open.
 -- It answers each line in upper case, gives up clients that are silent for a minute, and ends after five
--- minutes (or so many seconds) without any: systemd goes on listening. Try it without a unit:
+-- minutes (or so many seconds) without any: systemd goes on listening. So it does when the program is stopped
+-- (SIGTERM): it answers what it was asked, and who comes later waits for the next. Try it without a unit:
 --
 --     systemd-socket-activate -l 12345 lua5.4 systemd_socket.lua     and then     nc 127.0.0.1 12345
 --
@@ -14,6 +15,7 @@
 local asyncio = require "asyncio"
 
 local FIRST = 3 -- the descriptor of the first socket; so says sd_listen_fds(3)
+local GRACE = 10 -- seconds that what is asked already has to be answered
 local IDLE = tonumber(arg[1]) or 300 -- seconds without a client
 
 -- The descriptors that were handed to this process. LISTEN_PID is whose they are: a program that we would
@@ -56,13 +58,22 @@ if #sockets == 0 then
   os.exit(1)
 end
 
-asyncio.run(function()
-  local servers = {}
+local function main()
+  local servers, group <close> = {}, asyncio.TaskGroup()
   for i, fd in ipairs(sockets) do -- TCP or unix, as the unit says; they are the servers' from now on
-    servers[i] = asyncio.start_server(shout, { fd = fd, read_timeout = 60, write_timeout = 60 })
+    servers[i] = asyncio.start_server(shout, {
+      fd = fd, read_timeout = 60, write_timeout = 60, stop_grace = GRACE,
+    })
     io.stderr:write("serving on ", tostring(servers[i]:sockets()[1]), "\n")
+    group:create_task(servers[i].serve_forever, servers[i])
   end
   wait_until_idle(IDLE)
   for _, server in ipairs(servers) do server:close() end
-  io.stderr:write("idle: served ", came, came == 1 and " client\n" or " clients\n")
+end
+
+local ok, err = pcall(function()
+  local runner <close> = asyncio.Runner { stop_signals = { "SIGTERM" } } -- cancels main, hence serve_forever
+  runner:run(main)
 end)
+if not ok and not asyncio.isinstance(err, asyncio.KeyboardInterrupt) then error(err, 0) end
+io.stderr:write(ok and "idle" or "stopped", ": served ", came, came == 1 and " client\n" or " clients\n")
