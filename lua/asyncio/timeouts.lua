@@ -80,8 +80,8 @@ local function entered(scope)
 end
 
 --- A block that may take so long: `local _ <close> = asyncio.timeout(2)`.
--- What still waits then is cancelled, and TimeoutError leaves the block, which says after how long, and
--- where the limit was made.
+-- What still waits then is cancelled, and TimeoutError leaves the block, which says after how long in all,
+-- whether the limit had been rescheduled or extended, and where it was made.
 -- @tparam ?number delay seconds; nil: no limit yet, see `Timeout:reschedule`
 -- @treturn Timeout
 -- @usage
@@ -125,6 +125,7 @@ function Timeout:reschedule(when)
   check.self(self, Timeout, "reschedule")
   check.seconds(when, 1, "reschedule")
   check_open(self)
+  self.changed = "rescheduled" -- few are: that the table grows is their matter
   self.deadline = when
   arm(self)
 end
@@ -149,6 +150,7 @@ function Timeout:extend(seconds)
   if not self.deadline then
     error(core.InvalidStateError "the timeout has no deadline: reschedule(when) sets one", 2)
   end
+  self.changed = "extended"
   self.deadline = self.deadline + seconds
   arm(self)
 end
@@ -181,7 +183,8 @@ local function time_is_up(scope, made_at)
   local after = math.max(scope.deadline - scope.began, 0)
   local place = made_at and "timeout at " .. made_at or scope.place and "wait_for at " .. scope.place
   place = place and " (" .. place .. ")" or ""
-  return core.TimeoutError(("the time is up after %s s%s"):format(rounded(after), place))
+  local changed = scope.changed and ", as " .. scope.changed or ""
+  return core.TimeoutError(("the time is up after %s s%s%s"):format(rounded(after), changed, place))
 end
 
 function Timeout:__close(err)
