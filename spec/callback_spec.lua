@@ -46,10 +46,22 @@ function TestAwaitCallback:test_the_callback_is_the_nth_argument_if_it_is_said()
     t.assertEquals(given { fn, "a", "b" }, { 3, 3, n = 2 })
     t.assertEquals(given { fn, "a", "b", at = 1 }, { 1, 3, n = 2 })
     t.assertEquals(given { fn, "a", "b", at = 2 }, { 2, 3, n = 2 })
-    t.assertEquals(given { fn, "a", at = 4 }, { 4, 4, n = 2 })
+    t.assertEquals(given { fn, "a", n = 2, at = 4 }, { 4, 4, n = 2 })
     t.assertEquals(given { fn, nil, nil, n = 3 }, { 3, 3, n = 2 })
     t.assertEquals(given { fn, nil, nil, n = 3, at = 1 }, { 1, 3, n = 2 })
     t.assertEquals(given { setmetatable({}, { __call = function(_, ...) return fn(...) end }) }, { 1, 1, n = 2 })
+  end)
+end
+
+function TestAwaitCallback:test_the_callback_has_a_place_beside_the_arguments()
+  t.run(function()
+    local called = false
+    local function fn() called = true end
+    local function refused(list) return t.error_of(await_callback, list) end
+    t.assertStrContains(refused { fn, at = 7 }, "bad argument #1 to 'await_callback' ('at': 1 at most for 0 arguments, "
+      .. "got 7; 'n' says how many values there are)")
+    t.assertStrContains(refused { fn, "a", at = 3 }, "('at': 2 at most for 1 argument, got 3;")
+    t.assertFalse(called)
   end)
 end
 

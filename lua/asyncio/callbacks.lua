@@ -9,6 +9,14 @@ local OPTIONS = check.options {
   "await_callback", 1, form = "list", { "at", "integer", 1, 250 }, { "n", "integer", 1, 250 },
 }
 
+--- A callback beyond the arguments would have fn be called with nils that nobody has written.
+local function check_place(list)
+  local at, n = list.at, #list
+  if not at or list.n or at <= n then return end
+  local text = "'at': %d at most for %d argument%s, got %d; 'n' says how many values there are"
+  check.error(1, "await_callback", text:format(n, n - 1, n == 2 and "" or "s", at))
+end
+
 --- Calls fn with the callback as its last argument.
 local function call_last(callback, fn, ...)
   local n = select("#", ...)
@@ -59,8 +67,9 @@ local function settle(handle, ok, ...)
 end
 
 --- Calls a function that takes a callback, and waits until that is called: any driver with callbacks can be
--- awaited. The callback is fn's last argument; with `await_callback{fn, args…, at=n}` its n-th (`n` says how
--- many values there are, fn among them, where trailing nils count). Called at once, nothing waits. Of several
+-- awaited. The callback is fn's last argument; with `await_callback{fn, args…, at=n}` its n-th, one more
+-- than there are arguments at most (`n` says how many values there are, fn among them, where trailing nils
+-- count, or are to stand before the callback). Called at once, nothing waits. Of several
 -- calls the first counts; those after it, and after a cancellation, are ignored, and reported in debug mode.
 -- Where fn returned something with a method `cancel`, or else `close`, a cancellation calls that, which may
 -- wait; an error there is reported. An error of fn is raised. The callback may be called from wherever Lua
@@ -80,6 +89,7 @@ function callbacks.await_callback(fn, ...)
     check.fail(1, "await_callback", "a table with a function at 1", first)
   end
   check.callable(first, 1, "await_callback", "await_callback(f, x)", "await_callback(f(x))")
+  if listed then check_place(fn) end
   core.spend_in_task() -- now: what has come is not thrown away
   local answer = core.new_answer()
   local handle
