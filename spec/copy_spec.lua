@@ -556,6 +556,134 @@ function TestInMemory:test_a_socket_is_copied_into_a_pair()
   end)
 end
 
+TestTurns = {}
+
+local function await_turn(task)
+  for _ = 1, 100 do
+    if tostring(task):find("copy, give way", 1, true) then return end
+    asyncio.sleep(0) -- the virtual clock stands while the copy goes on
+  end
+  error "it never gave way"
+end
+
+--- A stream that is its own input, with so many bytes in it; copied until it is cancelled. fn(task, reader).
+local function round_about(bytes, fn)
+  t.run(function()
+    local reader, other, other_reader, writer = asyncio.stream_pair()
+    writer:write(bytes)
+    local task = start { asyncio.copy, reader, writer, name = "copier" }
+    asyncio.sleep(0)
+    fn(task, reader)
+    task:cancel()
+    t.assert_raises(asyncio.CancelledError, asyncio.await, task)
+    writer:write_eof()
+    t.assertEquals(reader:read(), bytes)
+    for _, each in ipairs { other, writer } do each:close() end
+    t.assertNil(other_reader:read(1))
+  end)
+end
+
+-- It held the loop for ever: no deadline, no cancellation and no Ctrl-C came through.
+function TestTurns:test_a_copy_of_a_stream_to_itself_gives_way_and_can_be_cancelled()
+  for _, size in ipairs { 1, 100000 } do
+    round_about(("x"):rep(size), function(task)
+      for _ = 1, 100 do asyncio.sleep(0) end
+      t.assertFalse(task:done())
+    end)
+  end
+end
+
+function TestTurns:test_its_time_is_up_like_any_other_s()
+  t.real(function()
+    local _, writer, reader, other = asyncio.stream_pair()
+    writer:write "round and round"
+    t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function() asyncio.copy(reader, writer) end, 0.01)
+    other:close()
+    writer:close()
+  end)
+end
+
+function TestTurns:test_who_has_given_way_is_still_the_reader()
+  round_about("round and round", function(task, reader)
+    local refused
+    for _ = 1, 20 do
+      refused = t.assert_raises(asyncio.BusyError, reader.read, reader, 1)
+      asyncio.sleep(0)
+    end
+    t.assertStrContains(tostring(refused), "'copier'")
+    await_turn(task)
+  end)
+end
+
+function TestTurns:test_two_that_feed_each_other_give_way()
+  t.run(function()
+    local one_reader, one, other_reader, other = asyncio.stream_pair()
+    one:write "to"
+    other:write "fro"
+    local tasks = { start(asyncio.copy, one_reader, one), start(asyncio.copy, other_reader, other) }
+    for _ = 1, 100 do asyncio.sleep(0) end
+    for _, task in ipairs(tasks) do
+      t.assertFalse(task:done())
+      task:cancel()
+    end
+    asyncio.wait(tasks)
+    one:write_eof()
+    other:write_eof()
+    t.assertEquals(#one_reader:read() + #other_reader:read(), 5)
+    one:close()
+    other:close()
+  end)
+end
+
+--- An end of its input while it stands in line for its turn.
+function TestTurns:test_that_has_given_way_ends_with_its_stream()
+  for _, how in ipairs { "close", "abort" } do
+    t.run(function()
+      local reader, other, _, writer = asyncio.stream_pair()
+      writer:write "round and round"
+      local task = start(asyncio.copy, reader, writer)
+      await_turn(task)
+      writer[how](writer)
+      other:close()
+      t.assert_raises(asyncio.ClosedError, asyncio.await, task)
+    end)
+  end
+end
+
+function TestTurns:test_the_loop_s_close_finds_one_that_has_given_way()
+  local loop, task = asyncio.new_event_loop(), nil
+  loop:run_until_complete(function()
+    local reader, _, _, writer = asyncio.stream_pair()
+    writer:write "round and round"
+    task = start(asyncio.copy, reader, writer)
+    await_turn(task)
+  end)
+  loop:close()
+  collectgarbage()
+  t.assertStrContains(tostring(task), "abandoned")
+end
+
+function TestTurns:test_many_bytes_that_lie_there_are_moved_over_several_turns()
+  t.real(function()
+    local reader = asyncio.StreamReader()
+    reader:feed(("x"):rep(64 << 20))
+    reader:feed_eof()
+    local file = assert(io.tmpfile())
+    local _, writer = asyncio.open_fd(file)
+    local turns, task = 0, start(asyncio.copy, reader, writer)
+    while not task:done() do
+      turns = turns + 1
+      asyncio.sleep(0)
+    end
+    t.assertEquals(asyncio.await(task), 64 << 20)
+    t.assertTrue(turns > 5, turns)
+    writer:close()
+    writer:wait_closed()
+    t.assertEquals(file:seek "end", 64 << 20)
+    file:close()
+  end)
+end
+
 TestOthers = {}
 
 function TestOthers:test_unix_sockets_are_copied_likewise()

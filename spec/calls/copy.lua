@@ -108,6 +108,19 @@ return {
     end
   end },
 
+  { "copy to itself", "virtual", function(c)
+    local reader, other, _, writer = asyncio.stream_pair { limit = 1 << 20 } -- room for all of it
+    local all = text(c)
+    writer:write(all)
+    return function() asyncio.copy(reader, writer, { max_bytes = c.one_of { 10, 1 << 20, 4 << 20 } }) end, function()
+      writer:write_eof()
+      local rest = reader:read()
+      assert(#rest == #all and (all .. all):find(rest, 1, true), "bytes were lost, or came twice")
+      writer:abort()
+      other:abort()
+    end
+  end },
+
   { "copy of an echo", "real", function(c)
     local reader, writer, far_reader, far_writer, close = connection()
     local all = text(c)

@@ -4,6 +4,7 @@
 ** The bytes never are Lua's: the input's buffer itself becomes the output's, and the kernel has it in the same step.
 ** What is taken is written at once, so a copy that is cancelled has lost nothing. While it runs it stands as the
 ** input's reader, also where it waits for the output's peer: then nothing is read, and the input's peer waits too.
+** In memory what is written may be the input again: so each round counts against the task's budget.
 */
 #include <stdio.h>
 
@@ -18,7 +19,12 @@
 #include "net/writer.h"
 #include "open.h"
 
+#define MOST_MOVED ((size_t)1 << 20) /* in a round: a reader that is fed may hold any number of bytes */
+#define ROUND_BYTES 65536            /* so many more count as one more round */
+
 typedef struct Copy {
+  Ready turn; /* it has given way */
+  Task *task;
   const WriterBox *from, *to; /* the streams': its user values, a reader and a writer, keep them */
   lua_Integer left, moved;
 } Copy;
@@ -26,7 +32,8 @@ typedef struct Copy {
 /* Waiting */
 
 static Abort copy_abort(lua_State *L, Task *t) {
-  const Copy *c = t->on;
+  Copy *c = t->on;
+  if (c) list_remove(&c->turn.link);
   if (c && c->from->stream && c->from->stream->in.reader == t) input_let_go(c->from->stream);
   return asy_waitq_abort(L, t);
 }
@@ -70,6 +77,28 @@ static int wait_for_output(lua_State *L, Task *t, Copy *c) {
   return asy_park_on(L, t, &COPY_DRAIN, c, 1);
 }
 
+static void turn_run(lua_State *L, Loop *loop, Ready *self) {
+  const Copy *c = asy_container(self, Copy, turn);
+  (void)L;
+  (void)loop;
+  if (c->task->phase == TASK_PARKED) task_wake(c->task, 0);
+}
+
+static int turn_finish(lua_State *L, Task *t) {
+  list_remove(&((Copy *)t->on)->turn.link); /* where the input has woken it first */
+  return look_again(L, t);
+}
+
+static const WaitKind COPY_TURN = {.name = "copy, give way", .finish = turn_finish, .abort = copy_abort,
+                                   .giveback = copy_giveback, .describe = describe};
+
+/* stack: copy. The input wakes its reader, too: so it is not the task that stands in line for its turn. */
+static int wait_for_turn(lua_State *L, Task *t, Copy *c) {
+  input_hold(c->from->stream, t);
+  loop_ready(t->loop, &c->turn);
+  return asy_park_on(L, t, &COPY_TURN, c, 1);
+}
+
 /* Moving */
 
 /* Whether the output's peer must take some first. */
@@ -78,8 +107,14 @@ static bool must_drain(lua_State *L, Stream *out) {
   return out->handle.open && output_pending(out) > out->out.high;
 }
 
-static void move(lua_State *L, Copy *c, size_t n) {
+static size_t next_bytes(const Copy *c, size_t there) {
+  size_t n = (lua_Unsigned)c->left < there ? (size_t)c->left : there;
+  return n < MOST_MOVED ? n : MOST_MOVED;
+}
+
+static void move(lua_State *L, Task *t, Copy *c, size_t n) {
   Stream *in = c->from->stream, *out = c->to->stream;
+  t->budget -= (int)(n / ROUND_BYTES);
   asy_writer_claim(L, out);
   if (!output_take(out, &in->in.buffer, n)) asy_nomemory(L);
   in->in.searched = 0;
@@ -96,7 +131,8 @@ static int go_on(lua_State *L, Task *t, Copy *c) {
     if (must_drain(L, out)) return wait_for_output(L, t, c);
     if (!c->left) break;
     if (n) {
-      move(L, c, (lua_Unsigned)c->left < n ? (size_t)c->left : n);
+      if (task_spent(t)) return wait_for_turn(L, t, c);
+      move(L, t, c, next_bytes(c, n));
       continue;
     }
     if (in->in.error) return asy_reader_raise(L, in);
@@ -104,6 +140,7 @@ static int go_on(lua_State *L, Task *t, Copy *c) {
     asy_writer_claim(L, out);
     return wait_for_input(L, t, c);
   }
+  input_free_if_empty(in);
   input_let_go(in);
   lua_pushinteger(L, c->moved);
   return 1;
@@ -170,7 +207,8 @@ static int stream_copy(lua_State *L) {
   if (task_spent(t)) return asy_give_way(L, t, stream_copy);
   lua_Integer max = get_max(L);
   Copy *c = lua_newuserdatauv(L, sizeof *c, 2);
-  *c = (Copy){reader->writer, writer, max, 0};
+  *c = (Copy){.turn = {.run = turn_run}, .task = t, .from = reader->writer, .to = writer, .left = max};
+  list_init(&c->turn.link);
   lua_insert(L, 1);
   lua_setiuservalue(L, 1, 2);
   lua_setiuservalue(L, 1, 1);
