@@ -1,5 +1,6 @@
 -- Pool: what is dear to make is lent, and used again.
 local t = require "helper"
+local program = require "program"
 local asyncio = t.asyncio
 local sleep, create_task, await, Pool = asyncio.sleep, asyncio.create_task, asyncio.await, asyncio.Pool
 
@@ -410,14 +411,16 @@ function TestAcquire:test_a_pool_may_be_used_in_one_loop_after_the_other()
   asyncio.run(function()
     fill(pool, 1)
     kept = pool:acquire()
+    asyncio.get_running_loop():set_exception_handler(function() end)
   end)
+  t.assertEquals(log, { 1 })
   asyncio.run(function()
     local lease <close> = pool:acquire()
     t.assertEquals(lease.value, 2)
     kept:release() -- of a loop that is closed: nobody's
     assert_stats(pool, 0, 1, 0, 2, 1)
   end)
-  t.assertEquals(log, {})
+  t.assertEquals(log, { 1, 2 })
 end
 
 TestCheck = {}
@@ -646,7 +649,7 @@ function TestIdle:test_the_timer_holds_up_no_end()
     pool, log = pool_of { idle_timeout = 1000 }
     fill(pool, 2)
   end)
-  t.assertEquals(log, {})
+  t.assertEquals(log, { 2, 1 })
 end
 
 TestShutdown = {}
@@ -826,6 +829,169 @@ function TestShutdown:test_outside_of_a_loop_it_works_too()
   end
   t.assertEquals(log, {})
   t.assertEquals(tostring(pool), "asyncio.Pool: shut down, 0 idle, 0 in use, 0 waiting")
+end
+
+TestEndOfRun = {}
+
+--- Runs it with a pool, whose log it gives, and what was reported.
+local function run_with_pool(fn, opts)
+  local reports, pool, log = {}, pool_of(opts)
+  asyncio.run(function()
+    asyncio.get_running_loop():set_exception_handler(function(_, context)
+      reports[#reports + 1] = tostring(context.message):match "^[^(]*%a"
+    end)
+    fn(pool)
+  end)
+  return log, reports, pool
+end
+
+local FORGOTTEN = { "a pool's lease was never given back" }
+
+local LAST_MOMENT = {
+  in_a_callback = function(pool)
+    local lease = pool:acquire()
+    asyncio.get_running_loop():call_soon(lease.discard, lease)
+    sleep(0)
+  end,
+  in_a_standard_coroutine = function(pool)
+    local lease = pool:acquire()
+    coroutine.wrap(pcall)(function()
+      local _ <close> = lease
+      error "mine"
+    end)
+  end,
+  of_the_last_turn = function(pool)
+    local lease = pool:acquire()
+    asyncio.get_running_loop():call_soon(lease.discard, lease)
+  end,
+  after_the_idle_timeout = function(pool)
+    fill(pool, 1)
+    sleep(0.02)
+  end,
+}
+
+for name, fn in pairs(LAST_MOMENT) do
+  TestEndOfRun["test_what_is_given_up_in_the_last_moment_is_destroyed_" .. name] = function()
+    local log, _, pool = run_with_pool(fn, { idle_timeout = 0.01 })
+    t.assertEquals(log, { 1 })
+    assert_stats(pool, 0, 0, 0, 1, 1)
+  end
+end
+
+function TestEndOfRun:test_a_cancelled_task_that_destroys_runs_its_destroy_to_the_end()
+  t.run(function()
+    local pool, log = pool_of()
+    local lease = pool:acquire()
+    asyncio.get_running_loop():call_soon(function()
+      lease:discard()
+      for _, task in ipairs(asyncio.all_tasks()) do
+        if task:get_name() == "pool" then task:cancel() end
+      end
+    end)
+    sleep(1)
+    t.assertEquals(log, { 1 })
+  end)
+end
+
+function TestEndOfRun:test_a_forgotten_lease_that_was_collected_just_before_is_destroyed()
+  local log, reports = run_with_pool(function(pool)
+    await(create_task(function() pool:acquire() end))
+    t.collect()
+  end)
+  t.assertEquals({ log, reports }, { { 1 }, FORGOTTEN })
+end
+
+function TestEndOfRun:test_leases_that_are_out_are_reported_and_destroyed()
+  local kept
+  local log, reports, pool = run_with_pool(function(pool)
+    pool:acquire():release()
+    kept = pool:acquire()
+    pool:acquire()
+  end)
+  t.assertEquals({ log, reports }, { { 1, 2 }, { FORGOTTEN[1], FORGOTTEN[1] } })
+  kept:release() -- too late
+  t.collect()
+  t.assertEquals(log, { 1, 2 })
+  assert_stats(pool, 0, 0, 0, 2, 2)
+end
+
+function TestEndOfRun:test_a_pool_that_is_garbage_then_has_its_leases_reported_too()
+  local kept
+  local _, reports = run_with_pool(function()
+    kept = Pool { create = function() return {} end }:acquire()
+  end)
+  t.assertEquals({ reports, type(kept) }, { FORGOTTEN, "userdata" })
+end
+
+function TestEndOfRun:test_what_is_idle_is_destroyed_and_its_destroy_may_wait()
+  local log = {}
+  local _, reports = run_with_pool(function(pool) fill(pool, 2) end, { destroy = function(value)
+    sleep(0.01)
+    log[#log + 1] = value
+  end })
+  table.sort(log)
+  t.assertEquals({ log, reports }, { { 1, 2 }, {} })
+end
+
+function TestEndOfRun:test_a_destroy_that_takes_too_long_is_cancelled()
+  local seconds
+  local function virtual_loop()
+    local loop = asyncio.new_event_loop()
+    require "asyncio.core".testing.set_virtual(loop)
+    return loop
+  end
+  local runner = asyncio.Runner { loop_factory = virtual_loop }
+  runner:run(function()
+    fill(pool_of { destroy = function()
+      local began = asyncio.time()
+      local _ <close> = asyncio.defer(function() seconds = asyncio.time() - began end)
+      sleep(3600)
+    end }, 1)
+  end)
+  runner:close()
+  t.assertAlmostEquals(seconds, 5, 0.001)
+end
+
+function TestEndOfRun:test_a_test_that_leaves_a_lease_fails()
+  local test = require "asyncio.testing".async(function() pool_of():acquire() end, { clock = "virtual" })
+  t.assertStrContains(tostring(t.error_of(test)), FORGOTTEN[1])
+end
+
+function TestEndOfRun:test_a_loop_that_is_closed_by_hand_has_them_destroyed_where_nothing_can_wait()
+  local loop, messages, lease = asyncio.new_event_loop(), {}, nil
+  local pool, log = pool_of()
+  loop:set_exception_handler(function(_, context) messages[#messages + 1] = context.message:match "^[^(]*%a" end)
+  loop:run_until_complete(loop:create_task(function()
+    fill(pool, 2)
+    lease = pool:acquire()
+    local other = pool:acquire()
+    loop:call_soon(other.discard, other)
+    sleep(0)
+  end))
+  loop:close()
+  table.sort(log)
+  t.assertEquals({ log, messages }, { { 1, 2 }, FORGOTTEN })
+  lease:release()
+  assert_stats(pool, 0, 0, 0, 2, 2)
+end
+
+function TestEndOfRun:test_a_state_that_is_closed_by_os_exit_accuses_nobody()
+  local file = program.file_with [[
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      local pool <close> = asyncio.Pool { create = function() return {} end, destroy = print }
+      asyncio.create_task(function()
+        local lease <close> = pool:acquire()
+        asyncio.sleep(5)
+      end)
+      local lease <close> = pool:acquire()
+      asyncio.sleep(0)
+      os.exit(0, true)
+    end)
+  ]]
+  local out = program.shell("%s %s 2>&1", program.lua, file)
+  os.remove(file)
+  t.assertEquals(out, "")
 end
 
 TestOptions = {}

@@ -10,11 +10,14 @@ local scopes = require "asyncio.scopes"
 local get_running_loop, record_of = core.get_running_loop, core.item_record
 
 local MAX = 10           -- how many there are, unless it is said
+local FIRST_SHIELD = 1   -- the number of a task's first
 local PATIENCE = 5       -- seconds for which cancellations wait for `destroy`
 local OVERDUE = 5        -- seconds after which a pool that waits for leases is reported
 local SLACK = 1e-6       -- seconds: the clock counts nanoseconds, and a sum of seconds may be one more
 local LEASH = 1          -- seconds that somebody waits in vain before forgotten leases are looked for ...
 local LARGE_HEAP = 51200 -- ... by a whole collection, in heaps of so many KiB at most
+
+local WEAK = { __mode = "k" }
 
 local OPTIONS = check.options {
   "Pool", 1, { "create", "callable", required = true }, { "check", "callable" }, { "destroy", "callable" },
@@ -57,7 +60,7 @@ end
 -- Destroying
 
 local function report(pool, message, err, traceback, place)
-  if not pool.loop or pool.loop:is_closed() then return end
+  if not pool.loop or pool.loop:is_closed() and not pool.ending then return end
   pool.loop:call_exception_handler {
     message = message, exception = err, traceback = traceback, source_traceback = place,
   }
@@ -70,13 +73,16 @@ end
 --- The item has gone, but for its place.
 local function bury(pool, item)
   core.bury_item(item)
+  pool.items[item] = nil
   if record_of(item).loop == pool.loop then pool.destroyed = pool.destroyed + 1 end
 end
 
 --- In a task: what it is asked meanwhile waits, so long at most.
 local function destroy_patiently(pool, item)
   local _ <close> = scopes.shielded(PATIENCE)
-  pool.destroy(record_of(item).value)
+  local record = record_of(item)
+  if record.alone then core.current_task():_unshield(FIRST_SHIELD) end
+  pool.destroy(record.value)
 end
 
 --- Without its errors, but for Ctrl-C.
@@ -86,6 +92,8 @@ end
 
 -- Here and below pcall, since what needs memory before it begins might leave the place taken for ever.
 local function destroy_in_task(pool, item)
+  local record = record_of(item)
+  record.doomed, record.begun = true, true
   local ok, err = core.catch(destroy_quietly, pool, item)
   bury(pool, item)
   if not ok then error(err, 0) end
@@ -105,16 +113,30 @@ local function destroy_and_free(pool, item)
   if not ok then error(err, 0) end
 end
 
+--- In a task of its own, which is shielded from its birth: cancelled before its first step, as the end of a
+-- run does it, it runs all the same.
 local function start_to_destroy(pool, item)
-  return pool.loop:create_task { destroy_and_free, pool, item, name = "pool" }
+  local record = record_of(item)
+  local task = pool.loop:create_task { destroy_and_free, pool, item, name = "pool" }
+  record.doomed, record.alone = true, pcall(task._shield, task)
+  return task
 end
 
---- Where nothing can wait: a task does it, or what needs none is done here.
-local function destroy_elsewhere(pool, item)
-  if pool.destroy and not pool.loop:is_closed() and pcall(start_to_destroy, pool, item) then return end
-  if pool.destroy then pcall(pool.destroy, record_of(item).value) end
+local function destroy_here(pool, item)
+  local record = record_of(item)
+  record.begun = true
+  if pool.destroy then pcall(pool.destroy, record.value) end
   bury(pool, item)
   free_place(pool, item)
+end
+
+--- Where nothing can wait: a task does it, which is returned, or what needs none is done here.
+local function destroy_elsewhere(pool, item)
+  if pool.destroy and not pool.loop:is_closed() then
+    local ok, task = pcall(start_to_destroy, pool, item)
+    if ok then return task end
+  end
+  destroy_here(pool, item)
 end
 
 --- Destroys it and frees its place. In a task returns once that is done; raises none of its errors.
@@ -165,13 +187,44 @@ local function give_back(pool, item, broken)
   if not pool.timer and pool.idle[1] then arm(pool) end
 end
 
---- A lease was forgotten, and is garbage.
-local function recover(pool, item)
-  local record = record_of(item)
-  if record.loop ~= pool.loop or pool.loop:is_closed() then return end
+local function report_forgotten(pool, item)
   pcall(report, pool, "a pool's lease was never given back (local lease <close> = pool:acquire())", nil, nil,
-    record.place)
+    record_of(item).place)
+end
+
+--- A lease was forgotten, and is garbage. told: it is reported
+local function recover(pool, item, told)
+  if record_of(item).loop ~= pool.loop or pool.loop:is_closed() then return end
+  if told then report_forgotten(pool, item) end
   destroy_elsewhere(pool, item)
+end
+
+--- What there is beside the idle ones, in the order in which it was made.
+local function others(pool)
+  local items = {}
+  for item in pairs(pool.items) do items[#items + 1] = item end
+  table.sort(items, function(a, b) return record_of(a).number < record_of(b).number end)
+  return items
+end
+
+--- The loop is about to be closed, or nearly is: what the pool has in it is destroyed, leases that are still
+-- out are reported. Adds the tasks that do it to the list.
+local function end_in_loop(pool, tasks)
+  if pool.timer then pool.timer:cancel() end
+  pool.timer, pool.ending = false, true
+  while count(pool) > 0 do
+    tasks[#tasks + 1] = destroy_elsewhere(pool, core.take_of_pool(pool.face))
+  end
+  for _, item in ipairs(others(pool)) do
+    local record = record_of(item)
+    if record.doomed then -- a task has it
+      if pool.loop:is_closed() and not record.begun then destroy_here(pool, item) end
+    elseif core.bury_item(item) then
+      report_forgotten(pool, item)
+      tasks[#tasks + 1] = destroy_elsewhere(pool, item)
+    end
+  end
+  pool.ending = false
 end
 
 -- Waiting
@@ -235,7 +288,10 @@ local function make_in_place(pool)
     begun, pool.making = true, pool.making + 1
     local value = pool.create()
     if value == nil then check.raise "the pool's create has returned nil" end
-    return core.new_item(value, pool.face, { value = value, loop = pool.loop, since = 0 })
+    return core.new_item(value, pool.face, {
+      value = value, loop = pool.loop, since = 0, number = pool.created, doomed = false, begun = false,
+      alone = false,
+    })
   end, core.note_traceback)
   if begun then pool.making = pool.making - 1 end
   if not ok then
@@ -243,6 +299,7 @@ local function make_in_place(pool)
     error(item, 0)
   end
   pool.created = pool.created + 1
+  pcall(rawset, pool.items, item, true) -- unless memory has run out
   if not pool.closed then return item end
   destroy(pool, item) -- shut down meanwhile
   raise_closed()
@@ -365,7 +422,8 @@ end
 -- @tparam table opts `create`: a function that makes one, it may wait; `check`: called with a value that was
 -- used before, false (or an error) means that it is good no more; `destroy`: called with a value that is done
 -- with. It runs where the lease is left, and may wait: cancellations wait for it, 5 s at most; its errors are
--- reported; `max` (10): how many there are at most; `max_idle` (`max`): how many are kept; `idle_timeout` (no
+-- reported; at the end of a run it is called with what is idle, and with what was never given back, too;
+-- `max` (10): how many there are at most; `max_idle` (`max`): how many are kept; `idle_timeout` (no
 -- limit): seconds after which one that nobody wants is destroyed
 -- @treturn Pool
 -- @function Pool
@@ -377,9 +435,9 @@ local function new(opts)
     create = opts.create, check = opts.check or false, destroy = opts.destroy or false,
     max_idle = opts.max_idle or max, idle_timeout = opts.idle_timeout or false,
     loop = false, debug = false, timer = false, watching = false, closed = false, closers = {},
-    created = 0, destroyed = 0, making = 0,
+    created = 0, destroyed = 0, making = 0, ending = false, items = setmetatable({}, WEAK),
   }
-  pool.face, pool.idle = core.new_pool(pool, acquire, give_back, recover, max)
+  pool.face, pool.idle = core.new_pool(pool, acquire, give_back, recover, end_in_loop, max)
   return pool.face
 end
 

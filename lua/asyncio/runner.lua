@@ -9,6 +9,7 @@ local isinstance = core.isinstance
 
 local CANCEL_ROUNDS = 3 -- how often a task that goes on all the same is cancelled at the end
 local CANCEL_PAUSE = 1  -- seconds that each time it has to end
+local POOL_PATIENCE = 5 -- seconds that pools have to destroy what they still have, before that is cancelled
 local FLUSH_TIMEOUT = 1 -- seconds that peers have to take what was written
 local FLUSH_PAUSE = 0.002 -- seconds between two looks at what has left, at first ...
 local LONGEST_PAUSE = 0.05 -- ... and later, and at who is shielded
@@ -84,7 +85,7 @@ end
 local function new_runner(opts)
   opts = OPTIONS(opts)
   local signals = opts.stop_signals and check_signals(opts.stop_signals)
-  return setmetatable({ opts = opts, signals = signals }, Runner)
+  return setmetatable({ opts = opts, signals = signals, abandoned = {} }, Runner)
 end
 
 --- What a loop_factory gave.
@@ -242,7 +243,7 @@ end
 -- What follows waits by callbacks and futures that nobody else has: a task would be among `all_tasks`, and a
 -- program that ends by cancelling all of them would break off its own end.
 
---- Waits for the tasks, so long at most; those that are left.
+--- Waits for the tasks, so long at most.
 local function wait_for_end(loop, tasks, seconds)
   local left, all_done = 0, loop:create_future()
   local function settle()
@@ -258,7 +259,15 @@ local function wait_for_end(loop, tasks, seconds)
   local handle = loop:_call_later(seconds, settle)
   loop:run_until_complete(all_done)
   handle:cancel()
-  return core.all_tasks(loop)
+end
+
+--- All that have not been given up.
+local function tasks_left(self, loop)
+  local left = {}
+  for _, task in ipairs(core.all_tasks(loop)) do
+    if not self.abandoned[task] then left[#left + 1] = task end
+  end
+  return left
 end
 
 --- Ctrl-C has come once: what is shielded may end, but nothing else is waited for then.
@@ -284,21 +293,31 @@ local function hold(self, loop, err)
 end
 
 local function cancel_all(self, loop)
-  local tasks = core.all_tasks(loop)
+  local tasks = tasks_left(self, loop)
   for _ = 1, CANCEL_ROUNDS do
     if #tasks == 0 then return end
     -- One whose request is still on its way needs no other, which would cut its cleaning up. One that can't
     -- be told stops no other.
     for _, task in ipairs(tasks) do pcall(task._ask, task) end
-    tasks = wait_for_end(loop, tasks, self.opts.cancel_timeout or CANCEL_PAUSE)
+    wait_for_end(loop, tasks, self.opts.cancel_timeout or CANCEL_PAUSE)
+    tasks = tasks_left(self, loop)
   end
   for _, task in ipairs(tasks) do
+    self.abandoned[task] = true
     loop:call_exception_handler {
       message = "a task went on after it had been cancelled again and again, and is abandoned",
       task = task,
       source_traceback = task:traceback(),
     }
   end
+end
+
+--- What pools still have is destroyed.
+local function end_pools(self, loop)
+  local tasks = core.end_pools(loop)
+  if #tasks == 0 then return end
+  wait_for_end(loop, tasks, POOL_PATIENCE)
+  cancel_all(self, loop)
 end
 
 --- Lets what was written leave. Peers have so long; who reads standard output, a pager say, is waited for.
@@ -323,6 +342,7 @@ end
 local function clean_up(self, loop)
   self.cancels = true
   cancel_all(self, loop)
+  end_pools(self, loop)
   self.cancels = false
   raise_held(self)
   threads.shutdown_default(loop, self.opts.executor_timeout)

@@ -232,7 +232,8 @@ static int loop_get_exception_handler(lua_State *L) {
 // @function Loop:call_exception_handler
 // @tparam table context with a `message`
 static int loop_call_exception_handler(lua_State *L) {
-  Loop *loop = asy_checkopenloop(L, 1);
+  Loop *loop = asy_checkloop(L, 1);
+  if (loop->rt->closing != loop) asy_loop_checkopen(L, loop); /* then it still hears what was left */
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   deliver(L, loop);

@@ -168,7 +168,7 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
     return;
   }
   if (t->phase == TASK_NEW) {
-    if (t->requests) {
+    if (asy_cancel_due(L, t)) {
       task_stillborn(L, loop, t);
       return;
     }

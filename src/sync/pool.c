@@ -23,12 +23,21 @@ typedef struct Pool {
   bool open;        /* it has not been shut down */
   bool lends;       /* an idle one needs no more than to be lent */
   bool watched;     /* pool.lua looks whether they wait in vain */
+  bool gone;        /* it is garbage, and its finaliser has run */
   lua_Integer room; /* so many may lie idle before anything is to be decided */
   lua_Integer reserved, places, most;
   lua_Integer served; /* how often something was handed over */
 } Pool;
 
-enum { POOL_IDLE = 1, POOL_STATE, POOL_ACQUIRE, POOL_GIVE_BACK, POOL_RECOVER, POOL_USER_VALUES = POOL_RECOVER };
+enum {
+  POOL_IDLE = 1,
+  POOL_STATE,
+  POOL_ACQUIRE,
+  POOL_GIVE_BACK,
+  POOL_RECOVER,
+  POOL_END,
+  POOL_USER_VALUES = POOL_END
+};
 enum { HANDED_ITEM = 1, HANDED_PLACE }; /* what a task in the line is woken with; 0: the pool was shut down */
 
 typedef struct Item {
@@ -179,7 +188,7 @@ static const WaitKind WAIT = {.name = "pool", .finish = waited, .abort = asy_wai
 // raised here, and the next in the line tries. Cancelled, it has taken nothing. Raises ClosedError after `shutdown`.
 // Who leaves the block by an error, a cancellation too, does not give it back: it is destroyed, since nobody knows what
 // it still expects. The lease may go to other tasks; one that is forgotten is reported and destroyed when it is
-// collected.
+// collected, or at the end of the run.
 // @function Pool:acquire
 // @treturn Lease
 static int pool_acquire(lua_State *L) {
@@ -221,7 +230,7 @@ static int give_back(lua_State *L, Lease *lease, bool broken) {
   lua_settop(L, 1);
   lua_getiuservalue(L, 1, 1);
   lua_getiuservalue(L, 2, ITEM_POOL);
-  if (p->loop_id != item->loop_id) { /* the loop is closed; it counts no more */
+  if (p->loop_id != item->loop_id || !item->out) { /* the loop is closed, or about to be: it counts no more */
     item->out = false;
     lease->item = NULL;
     return 0;
@@ -278,7 +287,7 @@ static int lease__tostring(lua_State *L) {
   return 1;
 }
 
-/* Its lease was forgotten. */
+/* Its lease was forgotten; not so in a state that is being closed: os.exit lets nobody give anything back. */
 static int item__gc(lua_State *L) {
   Item *item = asy_test(L, ASY_RUNTIME(L), 1, ASY_ITEM);
   if (!item || !item->out) return 0;
@@ -288,34 +297,37 @@ static int item__gc(lua_State *L) {
   lua_getiuservalue(L, 1, ITEM_POOL);
   push_call(L, 2, POOL_RECOVER);
   lua_pushvalue(L, 1);
-  lua_pcall(L, 2, 0, 0); /* where the state is being closed, its loop may have gone before */
+  lua_pushboolean(L, !asy_is_dying(L));
+  lua_pcall(L, 3, 0, 0); /* where the state is being closed, its loop may have gone before */
   return 0;
 }
 
 static int pool__gc(lua_State *L) {
   Pool *p = asy_test(L, ASY_RUNTIME(L), 1, ASY_POOL);
-  if (p) asy_waitq_destroy(L, &p->q);
+  if (!p) return 0;
+  p->gone = true;
+  asy_waitq_destroy(L, &p->q);
   return 0;
 }
 
 /* For pool.lua */
 
-/* new_pool(state, acquire, give_back, recover, max) → the pool, the list of what is idle */
+/* new_pool(state, acquire, give_back, recover, end, max) → the pool, the list of what is idle */
 static int pool_new(lua_State *L) {
-  lua_Integer most = luaL_checkinteger(L, 5);
-  lua_settop(L, 4);
+  lua_Integer most = luaL_checkinteger(L, 6);
+  lua_settop(L, 5);
   Pool *p = lua_newuserdatauv(L, sizeof *p, POOL_USER_VALUES);
   *p = (Pool){.open = true, .most = most};
   waitq_init(&p->q);
   asy_pushmeta(L, ASY_RUNTIME(L), ASY_POOL);
-  lua_setmetatable(L, 5);
-  for (int i = 1; i <= 4; i++) {
+  lua_setmetatable(L, 6);
+  for (int i = 1; i <= 5; i++) {
     lua_pushvalue(L, i);
-    lua_setiuservalue(L, 5, POOL_STATE + i - 1);
+    lua_setiuservalue(L, 6, POOL_STATE + i - 1);
   }
   lua_createtable(L, 4, 0);
-  lua_pushvalue(L, 6);
-  lua_setiuservalue(L, 5, POOL_IDLE);
+  lua_pushvalue(L, 7);
+  lua_setiuservalue(L, 6, POOL_IDLE);
   return 2;
 }
 
@@ -326,10 +338,24 @@ static int pool_state(lua_State *L) {
   return 1;
 }
 
+/* The loop's field: the set of its pools, weak. A finaliser that has yet to run must not hide one. */
+#define POOLS "pools"
+
 /* pool, loop: it is that loop's from now on, and has nothing */
 static int pool_bind(lua_State *L) {
   Pool *p = check_pool(L, 1);
-  p->loop_id = asy_checkloop(L, 2)->id;
+  Loop *loop = asy_checkloop(L, 2);
+  lua_settop(L, 2);
+  asy_loop_subtable(L, loop, POOLS);
+  if (!lua_getmetatable(L, 3)) {
+    asy_newweak(L, "k");
+    lua_getmetatable(L, 4);
+    lua_setmetatable(L, 3);
+  }
+  lua_pushvalue(L, 1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, 3);
+  p->loop_id = loop->id;
   p->reserved = p->places = 0;
   p->watched = false;
   return 0;
@@ -415,6 +441,43 @@ static int pool_free(lua_State *L) {
   return 1;
 }
 
+/* Pushes a list of the tasks that destroy what the loop's pools had. */
+static void end_pools(lua_State *L, const Loop *loop) {
+  luaL_checkstack(L, 12, NULL);
+  lua_newtable(L);
+  int tasks = lua_gettop(L), pools = tasks + 2;
+  asy_loop_getfield(L, loop, POOLS);
+  lua_newtable(L);
+  if (lua_istable(L, -2))
+    for (lua_pushnil(L); lua_next(L, tasks + 1);) {
+      lua_pushvalue(L, -2);
+      lua_rawseti(L, pools, (lua_Integer)lua_rawlen(L, pools) + 1);
+      lua_pop(L, 1);
+    }
+  for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, pools); i <= n; i++, lua_settop(L, pools)) {
+    lua_rawgeti(L, pools, i);
+    const Pool *p = lua_touserdata(L, -1);
+    if (p->gone || p->loop_id != loop->id) continue;
+    push_call(L, pools + 1, POOL_END);
+    lua_pushvalue(L, tasks);
+    lua_pcall(L, 2, 0, 0); /* out of memory: the next may be smaller */
+  }
+  lua_settop(L, tasks);
+}
+
+/* loop, which is about to be closed → the tasks to wait for */
+static int loop_end_pools(lua_State *L) {
+  end_pools(L, asy_checkopenloop(L, 1));
+  return 1;
+}
+
+/* The loop closes: what the pools still have is destroyed where nothing can wait. */
+static void report_pools(lua_State *L, Loop *loop) {
+  if (asy_is_dying(L)) return;
+  end_pools(L, loop);
+  lua_pop(L, 1);
+}
+
 /* pool, whether it is watched */
 static int pool_watch(lua_State *L) {
   check_pool(L, 1)->watched = lua_toboolean(L, 2);
@@ -436,10 +499,12 @@ static int item_new(lua_State *L) {
   return 1;
 }
 
-/* item: it has been destroyed */
+/* item: it has been destroyed, or will be → whether somebody had it */
 static int item_bury(lua_State *L) {
-  check_item(L)->out = false;
-  return 0;
+  Item *item = check_item(L);
+  lua_pushboolean(L, item->out);
+  item->out = false;
+  return 1;
 }
 
 /* item → its record */
@@ -472,7 +537,7 @@ static const luaL_Reg functions[] = {{"new_pool", pool_new},       {"pool_state"
                                      {"put_in_pool", pool_put},    {"free_in_pool", pool_free},
                                      {"watch_pool", pool_watch},   {"new_item", item_new},
                                      {"item_record", item_record}, {"lend_item", item_lend},
-                                     {"bury_item", item_bury},
+                                     {"bury_item", item_bury},     {"end_pools", loop_end_pools},
                                      {NULL, NULL}};
 
 /// What a pool has lent, until the block is left; `Pool:acquire` gives it.
@@ -491,6 +556,7 @@ static const luaL_Reg functions[] = {{"new_pool", pool_new},       {"pool_state"
 
 /* stack: module */
 void asy_open_pool(lua_State *L) {
+  static const LoopHooks hooks = {.report = report_pools};
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_POOL, "asyncio.Pool", pool_methods, pool_metamethods);
   asy_newclass(L, ASY_ITEM, "asyncio.Item", NULL, item_metamethods);
@@ -502,4 +568,5 @@ void asy_open_pool(lua_State *L) {
   lua_pop(L, 1);
   asy_pushmeta(L, asy_runtime(L), ASY_POOL);
   lua_setfield(L, -2, "pool_class");
+  runtime_on_loop(asy_runtime(L), &hooks);
 }
