@@ -212,7 +212,7 @@ static int copy_ends(int fd, const int ends[2], int copies[4]) {
 }
 
 int pump_start_both(Pump **in, Pump **out, int fd) {
-  int ends[2], copies[4];
+  int ends[2], copies[] = {-1, -1, -1, -1};
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) return -errno;
   fcntl(ends[0], F_SETFD, FD_CLOEXEC);
   fcntl(ends[1], F_SETFD, FD_CLOEXEC);
