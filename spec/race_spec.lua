@@ -489,4 +489,13 @@ function TestMap:test_says_what_it_waits_for()
   end)
 end
 
+TestLongList = {}
+
+function TestLongList:test_a_length_that_no_list_has_is_an_argument_error()
+  t.run(function()
+    local err = t.error_of(t.asyncio.map, print, { n = math.maxinteger })
+    t.assertStrContains(tostring(err), "bad argument #2 to 'map' (its n is no length: 9223372036854775807)")
+  end)
+end
+
 t.finish()

@@ -516,4 +516,13 @@ function TestShielded:test_debug_mode_has_nothing_to_say_of_it()
   end)
 end
 
+TestNegative = {}
+
+function TestNegative:test_less_than_no_time_is_an_argument_error()
+  t.run(function()
+    t.assertStrContains(tostring(t.error_of(t.asyncio.shielded, -1)), "0 or more, expected, got -1")
+    local _ <close> = t.asyncio.shielded(0)
+  end)
+end
+
 t.finish()

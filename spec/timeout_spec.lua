@@ -904,4 +904,18 @@ function TestTimeoutWords:test_one_that_expires_while_its_task_is_ready_tells()
   end)
 end
 
+TestNoTime = {}
+
+function TestNoTime:test_what_was_over_at_once_is_told_without_odd_figures()
+  t.run(function()
+    for _, seconds in ipairs { 1e-9, 3.59e-6, 0, -3 } do
+      local err = t.error_of(function()
+        local _ <close> = t.asyncio.timeout(seconds)
+        t.asyncio.sleep(1)
+      end)
+      t.assertStrContains(tostring(err), "the time is up after 0 s (")
+    end
+  end)
+end
+
 t.finish()

@@ -6,6 +6,8 @@ local tasks = require "asyncio.tasks"
 
 local racing = {}
 
+local LONGEST = 1 << 26 -- a list: one that says more is mistaken, and just to copy it would take seconds
+
 local RACE_LIST = check.options { "race", 1, form = "list", { "n", "integer", 0 } }
 local MAP_OPTIONS = check.options { "map", 3, { "max_concurrent", "integer", 1 } }
 
@@ -87,7 +89,7 @@ function racing.map(fn, list, opts)
   check.callable(fn, 1, "map", "map(f, list)", "map(f(x), list)")
   check.table(list, 2, "map", "list")
   local n, limit = list.n or #list, MAP_OPTIONS(opts).max_concurrent
-  if math.type(n) ~= "integer" or n < 0 then
+  if math.type(n) ~= "integer" or n < 0 or n > LONGEST then
     check.error(2, "map", "its n is no length: " .. core.words(n))
   end
   prepare()

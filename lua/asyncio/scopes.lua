@@ -146,6 +146,9 @@ end
 -- print(log[1], task:cancelled()) --> all of it  true
 function scopes.shielded(seconds)
   check.seconds(seconds, 1, "shielded")
+  if seconds and seconds < 0 then
+    check.error(1, "shielded", ("number of seconds, 0 or more, expected, got %g"):format(seconds))
+  end
   local task = core.current_task()
   if not task then check.raise "a shield can only be used inside a task" end
   local scope = setmetatable({ task = task, number = false, handle = false, closed = false }, Shielded)

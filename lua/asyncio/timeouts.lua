@@ -174,6 +174,7 @@ end
 
 --- Seconds for people: what was computed from clock readings has digits that nobody chose.
 local function rounded(seconds)
+  if seconds < 0.001 then return "0" end
   if seconds < 1 then return ("%.3g"):format(seconds) end
   return (("%.3f"):format(seconds):gsub("%.?0+$", ""))
 end
