@@ -193,4 +193,14 @@ function TestForgotten:test_the_end_of_the_loop_reports_nothing_of_abandoned_tas
   asyncio.run(function() local _ <close> = lock:acquire() end) -- nobody's, now
 end
 
+TestTailCall = {}
+
+function TestTailCall:test_one_that_was_made_in_a_tail_call_is_said_to_be_made_nowhere()
+  t.run(function(reports)
+    t.asyncio.create_task(function() return t.asyncio.timeout(5) end)
+    t.asyncio.sleep(0)
+    t.assertNil(t.take_report(reports, "a scope was never closed").source_traceback)
+  end)
+end
+
 t.finish()

@@ -564,4 +564,12 @@ function TestBackend:test_fd_is_readable_when_a_peer_or_a_thread_has_something_f
   t.assertEquals(task:result(), "line\n")
 end
 
+TestNegative = {}
+
+function TestNegative:test_less_than_no_time_is_an_argument_error_that_says_what_it_got()
+  local loop = t.asyncio.new_event_loop()
+  t.assertStrContains(tostring(t.error_of(loop.run_once, loop, -1)), "0 or more, expected, got -1")
+  loop:close()
+end
+
 t.finish()

@@ -13,7 +13,7 @@ static int forget_scope(lua_State *L) {
   lua_pushfstring(L, "made at %s", lua_tostring(L, 3));
   if (!lua_toboolean(L, 5))
     asy_report(L, loop, (Report){.message = lua_tostring(L, -2), .key = "task", .object = 4,
-                                 .source = lua_tostring(L, -1)});
+                                 .source = lua_rawlen(L, 3) ? lua_tostring(L, -1) : NULL}); /* else: a tail call */
   lua_getfield(L, 2, "_forget");
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 5);
