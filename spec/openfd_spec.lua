@@ -304,9 +304,9 @@ function TestArguments:test_what_is_no_descriptor()
     file:close()
     t.assertEquals(t.assert_raises(asyncio.OSError, asyncio.open_fd, file).code, "EBADF")
     for _, wrong in ipairs { "5", {}, print, 0, 1, 2, 5.5, true } do
-      t.assertStrContains(tostring(t.error_of(asyncio.open_fd, wrong)), "bad argument #1 to 'open_fd'")
+      t.assertStrContains(tostring(t.error_of(asyncio.open_fd, wrong)), "bad argument #1 to 'asyncio.open_fd'")
     end
-    t.assertStrContains(tostring(t.error_of(asyncio.open_fd)), "bad argument #1 to 'open_fd'")
+    t.assertStrContains(tostring(t.error_of(asyncio.open_fd)), "bad argument #1 to 'asyncio.open_fd'")
     t.assertStrContains(tostring(t.error_of(asyncio.open_fd, 9, { limits = 5 })), "did you mean 'limit'?")
   end)
 end

@@ -619,4 +619,30 @@ function TestEdge:test_the_library_may_stand_where_the_program_does()
   t.assertEquals(core.kind_of(0 / 0), "NaN") -- what errors call it
 end
 
+-- They were '?', and open_fd's error stood at a line of the library's own.
+function TestSelf:test_of_methods_that_pcall_calls()
+  t.run(function()
+    local reader, writer, _, other = asyncio.stream_pair()
+    local fed, refused = asyncio.StreamReader(), "bad argument #%d to '%s' (%s expected, got %s)"
+    for _, case in ipairs {
+      { { reader.read, {} }, 1, "read", "asyncio.StreamReader", "table" },
+      { { reader.feed, 1, "x" }, 1, "feed", "asyncio.StreamReader", "number" },
+      { { writer.write, {} }, 1, "write", "asyncio.StreamWriter", "table" },
+      { { writer.detach }, 1, "detach", "asyncio.StreamWriter", "no value" },
+      { { fed.feed, fed, {} }, 2, "feed", "string", "table" },
+      { { writer.write, writer, {} }, 2, "write", "string", "table" },
+      { { writer.writelines, writer }, 2, "writelines", "table", "no value" },
+      { { writer.get_extra_info, writer }, 2, "get_extra_info", "string", "no value" },
+    } do
+      local _, err = pcall(table.unpack(case[1]))
+      t.assertEquals(err, refused:format(table.unpack(case, 2)))
+    end
+    local _, err = pcall(asyncio.open_fd, "x")
+    t.assertStrContains(err, "words_of_arguments_spec.lua:")
+    t.assertStrContains(err, "'asyncio.open_fd' (descriptor")
+    writer:close()
+    other:close()
+  end)
+end
+
 t.finish()

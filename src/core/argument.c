@@ -139,16 +139,21 @@ static const char *public_name(lua_State *L) {
   return NULL;
 }
 
+/* Its name among the methods on top. stack: ..., function at fn, ..., methods */
+static const char *name_among(lua_State *L, int fn) {
+  int methods = lua_gettop(L);
+  if (!lua_istable(L, methods)) return NULL;
+  for (lua_pushnil(L); lua_next(L, methods); lua_pop(L, 1))
+    if (lua_rawequal(L, -1, fn) && lua_type(L, -2) == LUA_TSTRING) return lua_tostring(L, -2);
+  return NULL;
+}
+
 /* The same for a method: its name in the class of the object at 1. stack: ..., function */
 static const char *method_name(lua_State *L) {
   int fn = lua_gettop(L);
   if (!lua_getmetatable(L, 1)) return NULL;
   if (lua_getfield(L, -1, "__index") == LUA_TFUNCTION && lua_getupvalue(L, -1, 2)) lua_replace(L, -2);
-  if (!lua_istable(L, -1)) return NULL;
-  int methods = lua_gettop(L);
-  for (lua_pushnil(L); lua_next(L, methods); lua_pop(L, 1))
-    if (lua_rawequal(L, -1, fn) && lua_type(L, -2) == LUA_TSTRING) return lua_tostring(L, -2);
-  return NULL;
+  return name_among(L, fn);
 }
 
 void asy_argerror(lua_State *L, int arg, const char *text) {
@@ -158,7 +163,7 @@ void asy_argerror(lua_State *L, int arg, const char *text) {
   const char *name = called_name(L, &outer, &passed_on);
   if (passed_on && name && lua_getstack(L, 0, &own) && lua_getinfo(L, "n", &own))
     asy_argerror_of(L, name, arg - (own.name && !strcmp(own.namewhat, "method")), text);
-  if (!name && !passed_on && lua_getstack(L, 0, &own) && lua_getinfo(L, "f", &own)) {
+  if (!name && lua_getinfo(L, "f", &outer)) {
     int fn = lua_gettop(L);
     name = public_name(L);
     if (!name) {
@@ -186,9 +191,20 @@ void asy_typeerror(lua_State *L, int arg, int idx, const char *expected, const c
   asy_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s%s", expected, kind, more));
 }
 
+/* A method that was called without a name, by pcall, on what isn't of its class. stack: ..., function */
+static const char *name_in_class(lua_State *L, const char *cls) {
+  int fn = lua_gettop(L);
+  return luaL_getmetatable(L, cls) == LUA_TTABLE && lua_getfield(L, -1, "methods") ? name_among(L, fn) : NULL;
+}
+
 void asy_badself(lua_State *L, const char *cls) {
   lua_Debug ar;
+  luaL_checkstack(L, 20, NULL);
   const char *kind = asy_kindof(L, 1);
+  if (lua_getstack(L, 0, &ar) && lua_getinfo(L, "nf", &ar) && !ar.name) {
+    const char *name = name_in_class(L, cls);
+    if (name) asy_argerror_of(L, name, 1, lua_pushfstring(L, "%s expected, got %s", cls, kind));
+  }
   if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "n", &ar) || !ar.name || strcmp(ar.namewhat, "field"))
     asy_typeerror(L, 1, 1, cls, "");
   asy_argerror_of(L, ar.name, 1, lua_pushfstring(L, "%s expected, got %s; use a colon: object:%s(...)", cls, kind,

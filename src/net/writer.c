@@ -47,7 +47,7 @@ static int writer_write(lua_State *L) {
   Stream *s = check_writer(L);
   int n = lua_gettop(L);
   for (int i = 2; i <= n; i++)
-    if (lua_type(L, i) != LUA_TSTRING) luaL_checkstring(L, i);
+    if (lua_type(L, i) != LUA_TSTRING && !lua_tostring(L, i)) asy_typeerror(L, i, i, "string", "");
   asy_writer_claim(L, s);
   output_schedule(s);
   for (int i = 2; i <= n; i++) asy_output_write(L, s, i);
@@ -59,7 +59,7 @@ static int writer_write(lua_State *L) {
 // @tparam {string,...} list
 static int writer_writelines(lua_State *L) {
   Stream *s = check_writer(L);
-  luaL_checktype(L, 2, LUA_TTABLE);
+  if (!lua_istable(L, 2)) asy_typeerror(L, 2, 2, "table", "");
   lua_Integer n = luaL_len(L, 2);
   lua_settop(L, 2);
   for (lua_Integer i = 1; i <= n; i++) {
@@ -323,7 +323,8 @@ static void push_socket(lua_State *L, int fd) {
 // @param[opt] default returned when it isn't known
 static int writer_get_extra_info(lua_State *L) {
   Stream *s = check_writer(L);
-  const char *name = luaL_checkstring(L, 2);
+  if (!lua_isstring(L, 2)) asy_typeerror(L, 2, 2, "string", "");
+  const char *name = lua_tostring(L, 2);
   int fd;
   lua_settop(L, 3);
   if (!strcmp(name, "socket") && peer_socket(s, &fd)) {
