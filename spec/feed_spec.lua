@@ -291,16 +291,39 @@ function TestEnd:test_lets_those_go_who_wait_for_room()
   end)
 end
 
-function TestEnd:test_of_the_loop_is_its_end()
+-- It looked like the end, which nobody had fed.
+function TestEnd:test_of_the_loop_is_no_end_of_what_was_fed()
   local reader
   t.run(function()
     reader = asyncio.StreamReader()
     reader:feed "left"
   end)
-  t.assert_raises(asyncio.ClosedError, reader.feed, reader, "x")
-  t.assert_raises(asyncio.ClosedError, reader.feed_eof, reader, "x")
-  t.run(function() t.assertEquals({ reader:read(), reader:read(1) }, { "left" }) end)
+  local refused = {
+    { reader.feed, reader, "x" }, { reader.feed_eof, reader }, { reader.feed_eof, reader, "x" },
+    { reader.drain, reader }, { reader.wait_eof, reader }, { reader.read, reader }, { reader.readline, reader },
+  }
+  for _, call in ipairs(refused) do
+    t.assertStrContains(tostring(t.assert_raises(asyncio.ClosedError, table.unpack(call))), "as its event loop is")
+  end
+  t.assertFalse(reader:at_eof())
+  t.run(function()
+    t.assertEquals({ reader:read(100) }, { "left" })
+    t.assert_raises(asyncio.ClosedError, reader.read, reader, 1)
+    t.assertFalse(reader:at_eof())
+  end)
+end
+
+function TestEnd:test_that_was_fed_outlives_the_loop()
+  local reader
+  t.run(function()
+    reader = asyncio.StreamReader()
+    reader:feed "all"
+    reader:feed_eof()
+  end)
+  reader:feed_eof()
   reader:drain()
+  reader:wait_eof()
+  t.assertEquals({ reader:read(), reader:read(1) }, { "all" })
 end
 
 function TestEnd:test_nobody_need_close_it()

@@ -446,9 +446,26 @@ function TestForgotten:test_debug_mode_tells_where_one_was_opened()
     local runner = asyncio.Runner { debug = true }
     runner:run(function() KEPT = { asyncio.stream_pair() } end)
     runner:close()
-    print(KEPT[1]:read(), pcall(KEPT[2].write, KEPT[2], "x"))]]
-  t.assertStrMatches(out, "\tfalse\t.*the stream is closed\n")
+    print(pcall(KEPT[2].write, KEPT[2], "x"))]]
+  t.assertStrMatches(out, "false\t.*the stream is closed, as its event loop is\n")
   t.assertEquals(select(2, errors:gsub("a stream of a stream_pair was not closed\nopened at:\n", "")), 2)
+end
+
+--- What the peer has done before is an end still: write_eof, close.
+function TestForgotten:test_only_an_end_of_the_peer_s_is_one_after_the_loop()
+  for how, outcome in pairs { write_eof = "kept true nil", close = "kept true nil", none = "kept false ClosedError" } do
+    local reader, keep
+    asyncio.run(function()
+      local writer
+      keep = { asyncio.stream_pair() }
+      reader, writer = keep[1], keep[4]
+      writer:send "kept"
+      if how ~= "none" then writer[how](writer) end
+      asyncio.sleep(0)
+    end)
+    local kept, ok, last = reader:read(100), pcall(reader.read, reader, 1)
+    t.assertStrContains(("%s %s %s"):format(kept, ok, last), outcome)
+  end
 end
 
 function TestForgotten:test_the_loop_may_end_under_them()
@@ -465,13 +482,16 @@ function TestForgotten:test_the_loop_may_end_under_them()
     print(#reader:read(10), writer, KEPT)
     asyncio.run(function()
       local n = 10
-      for piece in function() return reader:read(1000) end do n = n + #piece end
+      print(select(2, pcall(function()
+        for piece in function() return reader:read(1000) end do n = n + #piece end
+      end)))
       print(n)
     end)
     reader, writer, KEPT = nil, nil, nil
     collectgarbage()]]
   t.assertStrMatches(out, "10\tasyncio.StreamWriter: closed, 0 bytes not sent %(.-%)\t" ..
-    "asyncio.StreamWriter: closed, .- bytes not sent %(.-%)\n131073\n")
+    "asyncio.StreamWriter: closed, .- bytes not sent %(.-%)\n" ..
+    "ClosedError: the stream is closed, as its event loop is\n131073\n")
   t.assertEquals(errors, "")
 end
 

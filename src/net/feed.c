@@ -58,7 +58,7 @@ static Stream *check_fed(lua_State *L, const char *method) {
 }
 
 /* Nothing can be fed any more. */
-static bool has_ended(const Stream *s) { return s->in.eof || s->in.error; }
+static bool has_ended(const Stream *s) { return s->in.eof || (s->in.error && !s->in.left); }
 
 static void check_open(lua_State *L, const Stream *s) {
   if (!s->handle.open || s->handle.loop->copied) asy_stream_closed(L, s);
@@ -74,7 +74,8 @@ static void check_open(lua_State *L, const Stream *s) {
 static int reader_feed(lua_State *L) {
   Stream *s = check_fed(L, "feed");
   size_t n;
-  const char *data = luaL_checklstring(L, 2, &n);
+  if (!lua_isstring(L, 2)) asy_typeerror(L, 2, 2, "string", "");
+  const char *data = lua_tolstring(L, 2, &n);
   check_open(L, s);
   if (n && !input_put(s, data, n)) return asy_nomemory(L);
   lua_pushboolean(L, s->in.reading);
@@ -106,6 +107,7 @@ static const WaitKind ROOM = {.name = "drain", .finish = asy_waitq_finish, .abor
 static int reader_drain(lua_State *L) {
   Stream *s = check_fed(L, "drain");
   lua_settop(L, 1);
+  if (s->in.left) asy_stream_closed(L, s);
   if (s->in.reading || has_ended(s) || !s->handle.open) return asy_spend(L);
   return asy_waitq_park(L, asy_stream_waiting_task(L, s), &s->out.drainers, &ROOM, s);
 }

@@ -113,11 +113,17 @@ static void mark_closing(Stream *s) {
 /* The loop closes: those who wait have been taken out of their lines. */
 static void shut(Shutter *shutter) {
   Stream *s = from_handle(asy_container(shutter, Handle, shutter));
+  bool ended = s->in.eof || s->in.error;
+  if (s->carrier) s->uv.carried.left = !stream_closing(s) && !s->out.eof_wanted;
   s->in.reader = NULL;
   s->client.handler = NULL;
   stream_lose_pending(s);
   mark_closing(s);
   close_handle(s);
+  if (ended) return;
+  s->in.left = true;
+  s->in.eof = false;
+  s->in.error = UV_ECANCELED;
 }
 
 /* What is for another stream of this loop nobody will read any more. */
@@ -439,8 +445,9 @@ Task *asy_stream_waiting_task(lua_State *L, const Stream *s) {
 
 int asy_stream_closed(lua_State *L, const Stream *s) {
   bool copied = s->handle.loop && s->handle.loop->copied;
-  asy_peer_closed(L, s, copied ? "the stream is the parent's: this process was forked from it"
-                               : "the stream is closed");
+  asy_peer_closed(L, s, copied       ? "the stream is the parent's: this process was forked from it"
+                        : s->in.left ? "the stream is closed, as its event loop is"
+                                     : "the stream is closed");
 }
 
 /* Never closed */

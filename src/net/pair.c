@@ -64,6 +64,7 @@ static void closed(Stream *s) {
   Stream *other = s->uv.carried.other;
   if (!other) return;
   s->uv.carried.other = other->uv.carried.other = NULL;
+  if (s->uv.carried.left) return;
   end(other, s->out.lost || stream_aborted(s) ? UV_ECONNRESET : UV_EOF);
   if (output_pending(other)) stream_tidy_later(other); /* which fails now */
 }

@@ -93,6 +93,7 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
 
 int asy_reader_raise(lua_State *L, Stream *s) {
   int status = s->in.error;
+  if (s->in.left) asy_stream_closed(L, s);
   if (s->in.raises) asy_feed_raise(L, s);
   if (status == UV_ENOMEM && !s->in.eof) s->in.error = 0; /* the next read may do better */
   asy_peer_oserror(L, s, status, "read");
@@ -515,6 +516,7 @@ static int reader_wait_eof(lua_State *L) {
   Stream *s = check_reader(L);
   if (s->in.eof && s->handle.loop && s->handle.loop->copied) asy_stream_closed(L, s);
   lua_settop(L, 1);
+  if (s->in.left) asy_stream_closed(L, s);
   if (eof_known(s)) return asy_spend(L);
   Task *t = asy_stream_waiting_task(L, s);
   int status = eof_watch(s);
@@ -535,7 +537,8 @@ static int reader__tostring(lua_State *L) {
 }
 
 /// The end of a connection that is read; `open_connection` gives it, and a server's handler gets it.
-// At the end of the stream `read(n)`, `readline`, `readuntil` and `readexactly` return nil.
+// At the end of the stream `read(n)`, `readline`, `readuntil` and `readexactly` return nil. Where its loop has closed
+// before that they give what had come, and raise ClosedError behind it.
 // @type StreamReader
 // @usage
 // local server <close> = asyncio.start_server(function(_, writer)

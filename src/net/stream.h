@@ -100,6 +100,7 @@ struct Stream {
     bool begun;       /* something has come */
     bool eof;         /* no more comes: the peer has ended, or this side was closed */
     bool peer_ended;  /* ... it was the peer */
+    bool left;        /* its loop has closed before the end came, and `error` is set: that there is more nobody knows */
     bool cut;         /* ... or it was made to end, and the peer goes on */
     int file;         /* a regular file, which never makes one wait, is read there; -1: the handle */
     off_t file_at;    /* its offset after the last read */
@@ -160,6 +161,7 @@ struct Stream {
     struct {
       uv_handle_t none; /* of no type: what asks libuv for a descriptor gets an error */
       Stream *other;    /* of a pair in memory: the other end; NULL: it has closed (pair.c) */
+      bool left;        /* the loop closes it, and its user has not: that is no end of what the other reads */
     } carried;
   } uv; /* last: only its kind's part is allocated */
 };
