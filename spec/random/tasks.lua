@@ -51,7 +51,10 @@ return {
   { "task:cancel", 8, on = "task", quick = true, run = function(env, s, task)
     return task:cancel(message(env, s.b))
   end },
-  { "cancel oneself", 1, run = function(env, s) return asyncio.current_task():cancel(message(env, s.b)) end },
+  { "cancel oneself", 1, run = function(env, s)
+    local task = asyncio.current_task() -- none where a forgotten defer is called
+    return task and task:cancel(message(env, s.b))
+  end },
   { "task:uncancel", 3, on = "task", quick = true, run = function(_, _, task) return task:uncancel() end },
   { "task:cancelling", 1, on = "task", quick = true, run = function(_, _, task) return task:cancelling() end },
   { "task:set_name", 2, on = "task", quick = true, run = function(_, s, task)
