@@ -49,8 +49,10 @@ static bool has_prospects(lua_State *L, Loop *loop) {
 static int loop_run_once(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
   lua_Number timeout = lua_isnoneornil(L, 2) ? 0 : asy_checkseconds(L, 2);
-  if (timeout < 0)
-    asy_argerror(L, 2, lua_pushfstring(L, "number of seconds, 0 or more, expected, got %s", luaL_tolstring(L, 2, NULL)));
+  if (timeout < 0) {
+    const char *got = luaL_tolstring(L, 2, NULL);
+    asy_argerror(L, 2, lua_pushfstring(L, "number of seconds, 0 or more, expected, got %s", got));
+  }
   asy_loop_checkopen(L, loop);
   lua_settop(L, 1);
   bool waits = timeout > 0 && has_prospects(L, loop);
