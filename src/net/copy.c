@@ -114,7 +114,7 @@ static size_t next_bytes(const Copy *c, size_t there) {
 
 static void move(lua_State *L, Task *t, Copy *c, size_t n) {
   Stream *in = c->from->stream, *out = c->to->stream;
-  t->budget -= (int16_t)(n / ROUND_BYTES);
+  t->budget = (int16_t)(t->budget - (int)(n / ROUND_BYTES));
   asy_writer_claim(L, out);
   if (!output_take(out, &in->in.buffer, n)) asy_nomemory(L);
   in->in.searched = 0;
