@@ -67,7 +67,7 @@ end
 function TestCollected:test_writer_sends_at_the_end_of_run_too()
   local out, err, code = t.lua [[
     local asyncio = require "asyncio"
-    local SIZE, bytes = 5000000, 0
+    local SIZE, bytes, over = 5000000, 0, asyncio.Event()
     asyncio.run(function()
       local server = asyncio.start_server(function(reader)
         while true do
@@ -76,6 +76,7 @@ function TestCollected:test_writer_sends_at_the_end_of_run_too()
           bytes = bytes + #piece
         end
         print(bytes)
+        over:set()
       end, "127.0.0.1", 0)
       local done = asyncio.shield(asyncio.create_task(function()
         do
@@ -83,7 +84,7 @@ function TestCollected:test_writer_sends_at_the_end_of_run_too()
           writer:write(("x"):rep(SIZE))
         end
         collectgarbage() collectgarbage()
-        while bytes < SIZE do asyncio.sleep(0.001) end
+        over:wait()
       end))
       asyncio.await(done)
     end)
