@@ -28,8 +28,11 @@ t.NO_ERROR = select(2, pcall(error, nil)) -- what Lua makes of error(nil): a tex
 t.cflags = os.getenv "SPEC_LUA_CFLAGS" or "$(pkg-config --cflags lua5.4)"
 t.libs = os.getenv "SPEC_LUA_LIBS" or "$(pkg-config --libs lua5.4)"
 
---- n, or n // 20 where everything is slow.
-function t.count(n) return t.slow and math.max(1, n // 20) or n end
+--- n, or fewer where everything is slow.
+function t.count(n)
+  local part = t.slow and 20 or gc == "incremental" and 4 or 1
+  return math.max(1, n // part)
+end
 
 --- Sets a parameter of the collector ("pause", "stepmul"); what it was.
 function t.gc_parameter(name, value)
