@@ -183,4 +183,22 @@ function peers.program(source, limit)
   end
 end
 
+--- Runs fn(reader, peer, writer) as a test, with a bare socket at the other end that sends `sent` first.
+function peers.fed(sent, fn, opts)
+  return t.real(function()
+    peers.bare(function(reader, writer, peer)
+      if sent ~= "" then assert(peer:send(sent)) end
+      fn(reader, peer, writer)
+    end, opts)
+  end)
+end
+
+--- The same, and the stream ends after what was sent.
+function peers.fed_all(sent, fn, opts)
+  return peers.fed(sent, function(reader, peer, writer)
+    peer:shutdown "send"
+    fn(reader, peer, writer)
+  end, opts)
+end
+
 return peers

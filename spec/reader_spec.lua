@@ -3,24 +3,7 @@ local t = require "helper"
 local peers = require "peers"
 
 local asyncio = t.asyncio
-
---- Runs fn(reader, peer) as a test, with a bare socket at the other end that sends `sent` first.
-local function fed(sent, fn, opts)
-  return t.real(function()
-    peers.bare(function(reader, writer, peer)
-      if sent ~= "" then assert(peer:send(sent)) end
-      fn(reader, peer, writer)
-    end, opts)
-  end)
-end
-
---- The same, and the stream ends after what was sent.
-local function fed_all(sent, fn, opts)
-  return fed(sent, function(reader, peer, writer)
-    peer:shutdown "send"
-    fn(reader, peer, writer)
-  end, opts)
-end
+local fed, fed_all = peers.fed, peers.fed_all
 
 --- Sends a string a byte at a time, each in a turn of its own.
 local function trickle(peer, text)
