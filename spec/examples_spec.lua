@@ -719,4 +719,4 @@ function TestPool:test_every_request_is_answered_over_few_connections()
   t.assertTrue(tonumber(made) < tonumber(tries))
 end
 
-t.finish()
+t.finish { programs = true }

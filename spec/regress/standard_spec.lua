@@ -395,4 +395,4 @@ function TestTerminal:test_goes_on_after_the_end_that_was_typed()
   t.assertEquals({ errors, code }, { "", 0 })
 end
 
-t.finish()
+t.finish { programs = true }
