@@ -372,4 +372,4 @@ function TestSwitch:test_by_the_environment_and_by_Runner()
   t.assertEquals(output "ASYNCIO_DEBUG=", "false\ttrue\tfalse\n")
 end
 
-t.finish { programs = true }
+t.finish()

@@ -158,6 +158,7 @@ static void end_editing(Editor *e) {
 
 static void on_line(char *line) {
   Editor *e = atomic_load(&owner);
+  free(e->line); /* one that there was no memory to take */
   e->line = line;
   e->finished = true;
   end_editing(e); /* or the library would prompt again */
@@ -190,17 +191,21 @@ static char **copy_matches(lua_State *L, int list) {
   return matches;
 }
 
-/* args: editor, where to put the matches (light), line, start, end */
+/* args: start, end, editor, where to put the matches (light) */
 static int complete_protected(lua_State *L) {
-  char ***matches = lua_touserdata(L, 2);
-  lua_getiuservalue(L, 1, 1);
-  lua_replace(L, 2);
-  lua_remove(L, 1); /* completer, line, start, end */
+  const Editor *e = lua_touserdata(L, 3);
+  char ***matches = lua_touserdata(L, 4);
+  lua_getiuservalue(L, 3, 1);
+  lua_insert(L, 1);
+  lua_settop(L, 3);
+  lua_pushstring(L, *e->rl.line);
+  lua_insert(L, 2); /* completer, line, start, end */
   lua_call(L, 3, 1);
   if (lua_istable(L, -1)) *matches = copy_matches(L, 1);
   return 0;
 }
 
+/* Nothing may be raised through the library, which would lose what it holds: what allocates is in there. */
 static char **on_complete(const char *text, int start, int end) {
   Editor *e = atomic_load(&owner);
   char **matches = NULL;
@@ -209,12 +214,11 @@ static char **on_complete(const char *text, int start, int end) {
   *e->rl.completion_over = 1;  /* no names of files */
   *e->rl.append_character = 0; /* no space either; the library sets that anew each time */
   lua_pushcfunction(L, complete_protected);
-  lua_pushvalue(L, e->self);
-  lua_pushlightuserdata(L, &matches);
-  lua_pushstring(L, *e->rl.line);
   lua_pushinteger(L, start + 1);
   lua_pushinteger(L, end);
-  if (lua_pcall(L, 5, 0, 0) != LUA_OK) lua_pop(L, 1);
+  lua_pushvalue(L, e->self);
+  lua_pushlightuserdata(L, &matches);
+  if (lua_pcall(L, 4, 0, 0) != LUA_OK) lua_pop(L, 1);
   return matches;
 }
 

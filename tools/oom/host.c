@@ -54,11 +54,6 @@
 int luaopen_asyncio_core(lua_State *L);
 int luaopen_asyncio_editor(lua_State *L);
 
-/* What libraries lose when an allocation of theirs, or a completion of ours that they have called, fails: not ours to
-** mend. readline's rl_complete_internal forgets its copy of the line. A leak of ours has a frame of ours first. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libreadline\n"; }
-
 #define LIMIT_SECONDS 20 /* what takes longer hangs */
 #define MAX_JOBS 16
 #define LOG_LINES 40     /* shown of what a failed run wrote */
