@@ -29,21 +29,15 @@ local function resident_kb()
   return pages * 4
 end
 
-local function look_at_descriptors()
-  local pipe <close> = assert(io.popen "readlink /proc/$PPID/fd/*")
-  local n, list = -1, {} -- less the pipe's own
-  for line in pipe:lines() do n, list[#list + 1] = n + 1, line end
-  return n, table.concat(list, " ")
-end
-
---- How many are open, and what they are: the pipe through which that is told may have both its ends for a moment.
+--- How many are open, and what they are, but for the pipe through which that is told: our end of it, or for a moment
+-- both.
 local function descriptors()
-  local n, list = look_at_descriptors()
-  for _ = 1, 2 do
-    local fewer, others = look_at_descriptors()
-    if fewer < n then n, list = fewer, others end
+  local pipe <close> = assert(io.popen "readlink /proc/self/fd/1 /proc/$PPID/fd/*")
+  local own, list = pipe:read(), {}
+  for line in pipe:lines() do
+    if line ~= own then list[#list + 1] = line end
   end
-  return n, list
+  return #list, table.concat(list, " ")
 end
 
 local traffic = {}
