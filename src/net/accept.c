@@ -115,6 +115,9 @@ void asy_accept_serve(lua_State *L, Server *sv) {
     asy_handler_start(L, sv, &a);
     lua_settop(L, server + 1);
   }
+  lua_pushvalue(L, server);
+  asy_handler_start_shaken(L, sv);
+  lua_settop(L, server + 1);
   sv->naccepted = sv->nserved = 0;
   if (sv->nlate_served == sv->nlate) free_late(sv);
   asy_context_swap(L, sv->loop->rt); /* the former one stands above the server */

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "core/error.h"
+#include "net/filtered.h"
 #include "net/input.h"
 #include "net/life.h"
 #include "net/limit.h"
@@ -113,6 +114,7 @@ static int writer_detach(lua_State *L) {
   if (!s) return asy_error(L, ASY_CLOSED, "the stream is closed");
   lua_settop(L, 1);
   check_usable(L, s);
+  if (s->filtered) return asy_error(L, ASY_ERROR, "a TLS connection is more than its descriptor: it cannot be detached");
   if (s->carrier) return asy_error(L, ASY_ERROR, "a stream in memory has no descriptor");
   if (s->handle.kept) return asy_error(L, ASY_ERROR, "the descriptor of a standard stream is the process's");
   if (s->backing && !s->backing->can_give(s->backing))

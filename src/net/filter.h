@@ -3,7 +3,7 @@
 **
 ** A Filter is C, knows neither streams nor descriptors nor Lua (but in `ask` and `info`), and may come from another
 ** shared object: it is reached by its FilterOps alone, and FILTER_ABI says which. Raw bytes are the handle's side, plain
-** ones the user's. Here stand its contract, and what a stream does with one (filter.c, shake.c).
+** ones the user's. What a stream does with one stands in filtered.h.
 */
 #ifndef ASY_FILTER_H
 #define ASY_FILTER_H

@@ -14,6 +14,7 @@
 #include "net/life.h"
 #include "net/output.h"
 #include "net/peer.h"
+#include "net/shake.h"
 #include "open.h"
 
 /* The task of a handler: its owner is the Stream. */
@@ -23,7 +24,8 @@ typedef struct Handler {
   char address[]; /* ... stands here */
 } Handler;
 
-static const char serve_key = 0; /* registry: serve_protected, called for each connection */
+/* registry: serve_protected, called for each connection; start_protected, for each whose handshake has succeeded */
+static const char serve_key = 0, start_key = 0;
 
 Server *asy_server_check(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_SERVER, "asyncio.Server");
@@ -50,13 +52,14 @@ void server_check_idle(Server *sv) {
 void client_forget(Stream *s) {
   s->client.server->nclients--;
   list_remove(&s->client.link);
+  if (s->filtered) list_remove(&s->filtered->link);
   s->client.server = NULL;
   s->client.handler = NULL;
 }
 
 static void client_left(Stream *s) {
   Server *sv = s->client.server;
-  if (!sv || s->client.handler || s->handle.open || !s->handle.closed) return;
+  if (!sv || s->client.handler || client_is_shaking(s) || s->handle.open || !s->handle.closed) return;
   client_forget(s);
   if (sv->full || sv->nlate) server_wake(sv); /* there is room for another */
   server_check_idle(sv);
@@ -135,13 +138,42 @@ typedef struct Arrival {
   Stream *stream; /* NULL: none yet */
 } Arrival;
 
-/* stack: server → server, task; a stream for what was accepted, and its handler */
-static void serve(lua_State *L, Server *sv, Arrival *a) {
+/* stack: server, writer → ...; its handler. In a shutdown whose last call is over it finds the end of its input. */
+static void start_handler(lua_State *L, Server *sv, Stream *s) {
+  lua_settop(L, 2);
+  lua_getiuservalue(L, 1, SERVER_UV_HANDLER);
+  asy_stream_push_reader(L, 2);
+  lua_pushvalue(L, 2);
+  Task *t = new_handler(L, sv, &s->peer);
+  t->owner = s;
+  s->client.handler = t;
+  if (sv->over) input_end(s);
+}
+
+/* C only: `spawn` does the rest. */
+static void shaken(Filtered *f) {
+  Server *sv = f->stream->client.server;
+  if (!sv) return;
+  sv->nshaking--;
+  list_append(&sv->shaken, &f->link);
+  server_wake(sv);
+}
+
+/* stack: server, writer, context; shakes hands, for so long at most */
+static void start_shaking(lua_State *L, Server *sv, Stream *s) {
+  static const FilterOrder order = {.server = true};
+  Filtered *f = asy_filter_stream(L, s, 2, 3, &order);
+  if (!timer_set(&sv->loop->timers, &f->timer, loop_now(sv->loop) + sv->shake_ns)) asy_nomemory(L);
+  f->over = shaken;
+  sv->nshaking++;
+}
+
+/* stack: server → server, writer; a stream for what was accepted */
+static Stream *open_stream(lua_State *L, Server *sv, Arrival *a) {
   int fd = a->from.fd;
   bool unix_socket = a->from.peer.any.sa_family == AF_UNIX;
   lua_pushboolean(L, 0);
   a->slot = asy_hold(L, sv->loop); /* for the writer */
-  lua_getiuservalue(L, 1, SERVER_UV_HANDLER);
   Stream *s = a->stream = asy_stream_new(L, sv->loop, unix_socket ? UV_NAMED_PIPE : UV_TCP, sv->stream.limit);
   if (!limits_set(s, &sv->stream)) asy_nomemory(L);
   int status = unix_socket ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
@@ -154,18 +186,23 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   lua_rawseti(L, -2, a->slot);
   lua_pop(L, 1);
   s->client.slot = a->slot;
-  asy_stream_push_reader(L, -1);
-  lua_insert(L, -2); /* handler, reader, writer */
-  Task *t = new_handler(L, sv, &a->from.peer);
-  t->owner = s;
-  s->client.handler = t;
+  return s;
+}
+
+/* stack: server → ... */
+static void serve(lua_State *L, Server *sv, Arrival *a) {
+  Stream *s = open_stream(L, sv, a);
+  if (lua_getiuservalue(L, 1, SERVER_UV_FILTERS) == LUA_TNIL)
+    start_handler(L, sv, s);
+  else
+    start_shaking(L, sv, s);
   s->client.server = sv;
   s->client.since = client_clock(sv);
   s->life.on_gone = client_left;
   list_append(&sv->clients, &s->client.link);
   sv->nclients++;
   input_start(s);
-  if (sv->over) input_end(s);
+  if (sv->over && s->client.handler) input_end(s);
 }
 
 /* args: server, arrival (light) */
@@ -191,6 +228,67 @@ void asy_handler_start(lua_State *L, Server *sv, const Accepted *from) {
   lua_pushvalue(L, -2);
   lua_pushlightuserdata(L, &a);
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) turn_away(L, sv->loop, sv, &a);
+}
+
+/* Whose handshake has ended */
+
+/* args: server, Stream (light); its handler */
+static int start_protected(lua_State *L) {
+  Stream *s = lua_touserdata(L, 2);
+  Server *sv = lua_touserdata(L, 1);
+  asy_held_push(L, sv->loop, s->client.slot);
+  lua_replace(L, 2);
+  start_handler(L, sv, s);
+  return 0;
+}
+
+/* Not reported but in debug mode: whoever may connect may send anything. stack: ..., server */
+static void report_unshaken(lua_State *L, const Server *sv, Stream *s) {
+  int top = lua_gettop(L);
+  char peer[ASY_ADDRESS_TEXT];
+  const Filtered *f = s->filtered;
+  if (!sv->loop->debug) return;
+  stream_name(s, peer);
+  if (f->late)
+    asy_error_push(L, ASY_TIMEOUT, "the handshake took too long: handshake %s", peer);
+  else if (s->in.error == UV_EPROTO)
+    asy_filtered_push_error(L, f, "handshake");
+  else
+    asy_oserror_push(L, s->in.error ? s->in.error : UV_ECONNABORTED, "handshake", peer);
+  asy_report(L, sv->loop, (Report){.message = "a client's handshake failed", .exception = -1});
+  lua_settop(L, top);
+}
+
+/* It has no handler: its peer is told why, and it is closed. stack: ..., server */
+static void end_unserved(lua_State *L, Server *sv, Stream *s) {
+  uint32_t slot = s->client.slot;
+  if (s->handle.open || !s->client.aborted) sv->unshaken++;
+  report_unshaken(L, sv, s);
+  if (s->filtered->late)
+    asy_stream_abort(L, s);
+  else
+    asy_stream_close(L, s, sv->linger_ns);
+  client_left(s);
+  asy_release(L, sv->loop, slot);
+}
+
+void asy_handler_start_shaken(lua_State *L, Server *sv) {
+  int server = lua_gettop(L);
+  while (!list_empty(&sv->shaken)) {
+    Filtered *f = asy_container(sv->shaken.next, Filtered, link);
+    Stream *s = f->stream;
+    list_remove(&f->link);
+    if (f->failed || !s->handle.open || stream_closing(s)) {
+      end_unserved(L, sv, s);
+      continue;
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &start_key);
+    lua_pushvalue(L, server);
+    lua_pushlightuserdata(L, s);
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK) continue;
+    Arrival a = {.taken = true, .slot = s->client.slot, .stream = s};
+    turn_away(L, sv->loop, sv, &a);
+  }
 }
 
 /* What servers ask of them */
@@ -222,4 +320,6 @@ void asy_handler_push_line(lua_State *L, Stream *s) {
 void asy_open_handler(lua_State *L) {
   asy_pushfunction(L, serve_protected);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &serve_key);
+  asy_pushfunction(L, start_protected);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &start_key);
 }

@@ -7,6 +7,7 @@
 #ifndef ASY_HANDLER_H
 #define ASY_HANDLER_H
 
+#include "net/filtered.h"
 #include "net/limit.h"
 #include "net/listener.h"
 #include "net/stream.h"
@@ -29,13 +30,17 @@ typedef struct Server {
   Timer last_call;      /* shutdown: until then those are taken who were on their way */
   char address[ASY_ADDRESS_TEXT]; /* in words: where it listens, or the first such place */
   lua_Integer served, failed, reset; /* connections so far; whose handler failed, or lost its peer */
+  lua_Integer unshaken;     /* whose handshake came to nothing */
   lua_Integer cut, aborted; /* whose handler a shutdown met in the middle of a message; that were ended by force */
   Accepted accepted[SERVER_ACCEPTS];
   int naccepted, nserved; /* of these, first come first served; both 0 once all are */
   Accepted *late;         /* shutdown: taken from the kernel, before that forgets them; or NULL */
   int nlate, nlate_served, late_room; /* of these; likewise */
   int nclients, max_clients;          /* how many there are; at so many accepting pauses */
+  int nshaking, max_shaking;          /* how many shake hands; at so many accepting pauses, too */
+  ListNode shaken;      /* Filtereds whose handshake has ended, in order; their handlers are to be started */
   StreamOptions stream; /* of its connections */
+  uint64_t shake_ns;    /* ssl_handshake_timeout */
   uint64_t linger_ns;   /* close_timeout */
   lua_Number stop_grace; /* seconds for the shutdown that a cancellation makes; 0: it makes none */
   ListenOptions options; /* of its listeners */
@@ -50,9 +55,11 @@ typedef struct Server {
   bool impatient;       /* `patience` has run out, and that is to be reported */
 } Server;
 
-/* User values: the handler, and the context that its tasks begin with. */
+/* User values: the handler, what makes filters for its connections (or nil), and the context that its tasks begin
+** with. */
 #define SERVER_UV_HANDLER 1
-#define SERVER_UV_CONTEXT 2
+#define SERVER_UV_FILTERS 2
+#define SERVER_UV_CONTEXT 3
 
 /* Connections that were accepted and have no handler yet. */
 static inline int server_unserved(const Server *sv) {
@@ -66,7 +73,8 @@ static inline bool server_idle(const Server *sv) {
 
 /* Whether it may have another client. */
 static inline bool server_has_room(const Server *sv) {
-  return sv->nclients + sv->naccepted - sv->nserved < sv->max_clients;
+  int coming = sv->naccepted - sv->nserved;
+  return sv->nclients + coming < sv->max_clients && sv->nshaking + coming < sv->max_shaking;
 }
 
 /* Has `spawn` run, unless the loop has let go of it: then nothing is to be done. */
@@ -79,6 +87,11 @@ void server_wake_closers(Server *sv);
 
 /* If it is idle, tells those who wait for that. */
 void server_check_idle(Server *sv);
+
+/* Whether it has no handler yet: hands are shaken, or that has just ended. */
+static inline bool client_is_shaking(const Stream *s) {
+  return s->filtered && (s->filtered->shaking || list_linked(&s->filtered->link));
+}
 
 /* The clock of its clients' `since`; it wraps. */
 static inline uint32_t client_clock(const Server *sv) { return (uint32_t)(loop_now(sv->loop) / (NS_PER_S / 1000)); }
@@ -97,6 +110,9 @@ void client_forget(Stream *s);
 
 /* Serves a connection that was accepted, or reports why not. stack: ..., server */
 void asy_handler_start(lua_State *L, Server *sv, const Accepted *from);
+
+/* Starts the handlers of those whose handshake has succeeded, ends the others. stack: ..., server */
+void asy_handler_start_shaken(lua_State *L, Server *sv);
 
 /* Whether the task is the handler of one of its connections. */
 bool handler_is_of(const Task *t, const Server *sv);

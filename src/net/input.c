@@ -13,12 +13,16 @@
 #include <sys/socket.h>
 
 #include "net/eof.h"
+#include "net/filtered.h"
 #include "net/limit.h"
 
 #define MOST_TAKEN 65536   /* bytes that the kernel holds, of an input that is made to end */
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
 /* Receiving */
+
+/* Where what comes from the kernel is put. */
+static Buffer *place_of(Stream *s) { return s->filtered ? &s->filtered->raw : &s->in.buffer; }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
   Stream *s = asy_container(h, Stream, uv);
@@ -28,9 +32,10 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
     *buf = uv_buf_init(NULL, 0);
     return;
   }
-  if (!s->in.buffer.data) buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, s->in.read_size);
-  char *room = buffer_reserve(&s->in.buffer, s->in.read_size);
-  size_t n = room ? s->in.buffer.size - s->in.buffer.end : 0;
+  Buffer *place = place_of(s);
+  if (!place->data) buffer_take_block(place, &s->handle.loop->blocks, s->in.read_size);
+  char *room = buffer_reserve(place, s->in.read_size);
+  size_t n = room ? place->size - place->end : 0;
   *buf = uv_buf_init(room, (unsigned)(n < LARGEST_READ ? n : LARGEST_READ));
 }
 
@@ -68,11 +73,12 @@ static int real_end(const Stream *s) {
   return error && error != EPIPE ? -error : UV_EOF;
 }
 
-void input_failed(Stream *s, int status) {
-  bool none_wanted = status == UV_ENOBUFS && s->in.direct; /* on_alloc offered nothing */
-  if (status == UV_EOF) status = real_end(s);
-  if (!none_wanted) note_end(s, status == UV_ENOBUFS ? UV_ENOMEM : status);
-  input_wake(s, 0);
+void input_free_if_empty(Stream *s) {
+  if (!s->in.buffer.data || s->in.buffer.start != s->in.buffer.end) return;
+  if (s->handle.loop)
+    buffer_give_back(&s->in.buffer, &s->handle.loop->blocks);
+  else
+    buffer_free(&s->in.buffer);
 }
 
 static bool satisfied(const Stream *s, const char *fresh, size_t n) {
@@ -90,11 +96,46 @@ static void look_at(Stream *s, const char *fresh, size_t n) {
   if (full && (enough || !s->in.reader)) input_pause(s);
 }
 
+/* Has the filter make of the raw bytes what there is room for. */
+static void filter(Stream *s, size_t room) {
+  Pulled p = filtered_pull(s->filtered, &s->in.buffer, room);
+  input_free_if_empty(s);
+  if (p.fresh)
+    look_at(s, s->in.buffer.data + s->in.buffer.end - p.fresh, p.fresh);
+  else
+    limit_came(s);
+  if (!p.end) return;
+  note_end(s, p.end);
+  input_wake(s, 0);
+}
+
 static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
-  buffer_added(&s->in.buffer, n);
+  buffer_added(place_of(s), n);
   s->in.begun = true;
   adapt_read_size(s, n, offered);
-  look_at(s, fresh, n);
+  if (s->filtered)
+    filter(s, input_room(s));
+  else
+    look_at(s, fresh, n);
+}
+
+/* The handle gives no more. What a filter holds back then comes before that. */
+static void ended(Stream *s, int status) {
+  if (s->filtered && !s->filtered->raw_end) {
+    s->filtered->raw_end = status;
+    filter(s, input_room(s));
+  } else if (!s->filtered)
+    note_end(s, status);
+}
+
+void input_failed(Stream *s, int status) {
+  bool none_wanted = status == UV_ENOBUFS && s->in.direct; /* on_alloc offered nothing */
+  if (status == UV_EOF) status = real_end(s);
+  if (status == UV_ENOBUFS) {
+    if (!none_wanted) note_end(s, UV_ENOMEM);
+  } else
+    ended(s, status);
+  input_wake(s, 0);
 }
 
 /* One byte above twice the limit: then nothing more is read. */
@@ -105,9 +146,13 @@ size_t input_room(const Stream *s) {
 }
 
 bool input_put(Stream *s, const char *bytes, size_t n) {
-  if (!s->in.buffer.data && !buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, BUFFER_BLOCK)) return false;
-  if (!buffer_append(&s->in.buffer, bytes, n)) return false;
-  look_at(s, s->in.buffer.data + s->in.buffer.end - n, n);
+  Buffer *place = place_of(s);
+  if (!place->data && !buffer_take_block(place, &s->handle.loop->blocks, BUFFER_BLOCK)) return false;
+  if (!buffer_append(place, bytes, n)) return false;
+  if (s->filtered)
+    filter(s, input_room(s));
+  else
+    look_at(s, s->in.buffer.data + s->in.buffer.end - n, n);
   return true;
 }
 
@@ -155,11 +200,28 @@ void input_start_with(Stream *s, uv_read_cb callback) {
 
 void input_start(Stream *s) { input_start_with(s, on_read); }
 
+/* What the filter holds back comes first; then, if there is room still, the handle is read. */
+static void resume_filtered(Stream *s) {
+  bool reads = s->in.reading;
+  s->in.reading = true;
+  filter(s, input_room(s));
+  if (!s->in.reading || s->filtered->raw_end)
+    return;
+  if (s->carrier || !reads) input_start(s);
+}
+
 void input_resume(Stream *s) {
-  if (s->in.reading && s->carrier) /* what was enough for the last reader may not be for the next */
+  if (s->in.eof || s->in.error || !s->handle.open) return;
+  if (s->filtered)
+    resume_filtered(s);
+  else if (s->in.reading && s->carrier) /* what was enough for the last reader may not be for the next */
     s->carrier->wanted(s);
-  else if (!s->in.reading && !s->in.eof && !s->in.error && s->handle.open)
+  else if (!s->in.reading)
     input_start(s);
+}
+
+void input_go_on(Stream *s) {
+  if (s->handle.open) filter(s, input_room(s));
 }
 
 /* Holding */
@@ -182,32 +244,23 @@ void input_let_go(Stream *s) {
     input_resume(s);
 }
 
-/* Taking */
-
-void input_free_if_empty(Stream *s) {
-  if (!s->in.buffer.data || s->in.buffer.start != s->in.buffer.end) return;
-  if (s->handle.loop)
-    buffer_give_back(&s->in.buffer, &s->handle.loop->blocks);
-  else
-    buffer_free(&s->in.buffer);
-}
-
 /* Ending */
 
 /* Takes what the kernel holds; it may tell of the real end. */
 static void take_held(Stream *s) {
   int fd;
   if (s->carrier || uv_fileno(&s->uv.handle, &fd)) return;
+  Buffer *place = place_of(s);
   for (size_t left = MOST_TAKEN; left;) {
-    if (!s->in.buffer.data) buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, BUFFER_BLOCK);
-    char *room = buffer_reserve(&s->in.buffer, BUFFER_BLOCK);
-    size_t size = room ? s->in.buffer.size - s->in.buffer.end : 0;
+    if (!place->data) buffer_take_block(place, &s->handle.loop->blocks, BUFFER_BLOCK);
+    char *room = buffer_reserve(place, BUFFER_BLOCK);
+    size_t size = room ? place->size - place->end : 0;
     ssize_t n = room ? recv(fd, room, size < left ? size : left, MSG_DONTWAIT) : -1;
     if (n > 0) {
-      buffer_added(&s->in.buffer, (size_t)n);
+      buffer_added(place, (size_t)n);
       left -= (size_t)n;
     } else if (!room || n == 0 || (errno != EINTR && errno != EAGAIN)) {
-      note_end(s, !room ? UV_ENOMEM : n == 0 ? real_end(s) : uv_translate_sys_error(errno));
+      ended(s, !room ? UV_ENOMEM : n == 0 ? real_end(s) : uv_translate_sys_error(errno));
       return;
     } else if (errno == EAGAIN)
       return;
@@ -217,6 +270,7 @@ static void take_held(Stream *s) {
 void input_end(Stream *s) {
   if (s->in.eof || s->in.error || !s->handle.open) return;
   take_held(s);
+  if (s->filtered) filter(s, SIZE_MAX);
   s->in.cut = !s->in.eof && !s->in.error;
   if (!s->in.error || s->in.error == UV_ENOMEM) s->in.eof = true;
   s->in.direct = false;
@@ -243,19 +297,22 @@ void input_fill(Stream *s) {
   int fd;
   ssize_t n;
   s->in.direct = false;
-  if (!s->in.reading || s->in.buffer.data || uv_fileno(&s->uv.handle, &fd)) return;
-  if (!buffer_take_block(&s->in.buffer, &s->handle.loop->blocks, s->in.read_size)) {
+  Buffer *place = place_of(s);
+  if (s->filtered && place->data) return filter(s, input_room(s));
+  if (!s->in.reading || place->data || uv_fileno(&s->uv.handle, &fd)) return;
+  if (!buffer_take_block(place, &s->handle.loop->blocks, s->in.read_size)) {
     note_end(s, UV_ENOMEM);
     return;
   }
   s->handle.loop->moved++;
-  do n = read(fd, s->in.buffer.data, s->in.buffer.size);
+  do n = read(fd, place->data, place->size);
   while (n < 0 && errno == EINTR);
   if (n > 0) {
-    buffer_added(&s->in.buffer, (size_t)n);
+    buffer_added(place, (size_t)n);
     s->in.begun = true;
-    adapt_read_size(s, (size_t)n, s->in.buffer.size);
+    adapt_read_size(s, (size_t)n, place->size);
+    if (s->filtered) filter(s, input_room(s));
   } else if (n == 0 || errno != EAGAIN)
-    note_end(s, n == 0 ? UV_EOF : -errno);
+    ended(s, n == 0 ? UV_EOF : -errno);
   input_free_if_empty(s);
 }

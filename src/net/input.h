@@ -23,6 +23,9 @@ void input_pause(Stream *s);
 /* Reads again, where more may come. */
 void input_resume(Stream *s);
 
+/* Of a stream with a filter: goes on with what lies there raw. */
+void input_go_on(Stream *s);
+
 /* For a read callback that got no bytes but a status: the input has ended. Wakes the reader. C only. */
 void input_failed(Stream *s, int status);
 

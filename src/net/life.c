@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "core/report.h"
 #include "net/eof.h"
+#include "net/filtered.h"
 #include "net/input.h"
 #include "net/limit.h"
 #include "net/output.h"
@@ -41,6 +42,7 @@ static void destroy(Handle *h) {
   list_remove(&s->client.link); /* of a server that has gone in the same collection */
   output_free(s);
   limits_free(s);
+  filtered_free(s);
   if (s->in.file >= 0) close(s->in.file);
   if (s->out.file >= 0) close(s->out.file);
   if (s->backing) s->backing->gone(s->backing);
@@ -85,18 +87,24 @@ static void take_unread(int fd) {
     if (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) <= 0) return;
 }
 
+/* Whether its kernel has no more to say: a filter's word for the end is not that. */
+static bool peer_is_gone(const Stream *s) {
+  return s->filtered ? s->filtered->raw_end != 0 : s->in.peer_ended || s->in.error;
+}
+
 static void close_handle(Stream *s) {
   int fd;
   timer_cancel(&s->handle.loop->timers, &s->life.timer);
   limits_stop(s);
   eof_unwatch(s);
+  if (s->filtered) filtered_end_shake(s->filtered);
   if (s->handle.open && s->carrier) {
     s->carrier->closed(s);
     stream_tidy_later(s);
   } else if (s->handle.open && !s->out.one_way && !s->handle.loop->copied && uv_fileno(&s->uv.handle, &fd) == 0) {
     if (s->out.lost)
       end_by_reset(s, s->backing ? s->backing->fd : fd);
-    else if (!stream_aborted(s) && !s->in.peer_ended && !s->in.error) {
+    else if (!stream_aborted(s) && !peer_is_gone(s)) {
       if (s->in.cut) shutdown(fd, SHUT_WR); /* a peer that speaks at this moment is to see the end before the reset */
       take_unread(fd);
     }
@@ -194,6 +202,7 @@ static void begin_drain(Stream *s) {
   s->life.left = SIZE_MAX;
   if (s->backing) return;
   buffer_free(&s->in.buffer);
+  if (s->filtered) buffer_free(&s->filtered->raw);
   if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
   input_pause(s);
   input_start_with(s, on_drain_read);
@@ -216,7 +225,7 @@ static bool drain_moves(Stream *s, size_t left) {
 ** forget what it has still to send. So while it has something to send the peer is listened to; a thread is only
 ** waited for. What the kernel has by the end of that it goes on sending; what the thread has is lost. */
 static bool drain(Stream *s) {
-  bool over = stream_aborted(s) || s->out.error || (!s->backing && (s->in.peer_ended || s->in.error));
+  bool over = stream_aborted(s) || s->out.error || (!s->backing && peer_is_gone(s));
   int left = over ? 0 : unacknowledged(s);
   if (!left) return false;
   uint64_t now = loop_now(s->handle.loop);
@@ -269,13 +278,22 @@ static void break_off(Stream *s, int status) {
   stream_tidy_later(s);
 }
 
+static void send_waiting(lua_State *L, Stream *s) {
+  if (s->out.flight || s->out.error || !output_waits(s)) return;
+  int status = asy_output_send(L, s);
+  if (status) break_off(s, status);
+}
+
+/* Whether its end is what comes next: all that was written has been sent, or is sealed. */
+static bool is_over(const Stream *s) {
+  return (stream_closing(s) || s->out.ending) && !stream_aborted(s) && !s->out.flight && !s->out.error && !output_pending(s);
+}
+
 void asy_stream_flush(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   output_look(s);
-  if (!s->out.flight && !s->out.error && !s->out.held && s->out.waiting.bytes) {
-    int status = asy_output_send(L, s);
-    if (status) break_off(s, status);
-  }
+  if (!s->out.held) send_waiting(L, s);
+  if (is_over(s) && s->filtered && filtered_finish(s->filtered)) send_waiting(L, s);
   size_t pending = output_pending(s);
   if (s->out.error || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
   if (pending && !s->out.error) return;
@@ -294,6 +312,10 @@ static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   Stream *s = asy_container(self, Stream, life.tidy);
   asy_output_land(L, loop, s);
   input_read_file(s);
+  if (s->filtered && s->filtered->asks) {
+    asy_filtered_ask(L, s->filtered);
+    input_go_on(s);
+  }
   if (stream_aborted(s) || s->handle.closed) {
     asy_output_drop(L, loop, s);
     if (s->handle.open) close_handle(s);

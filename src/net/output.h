@@ -7,13 +7,14 @@
 #ifndef ASY_OUTPUT_H
 #define ASY_OUTPUT_H
 
-#include "net/stream.h"
+#include "net/filtered.h"
 
 ASY_HIDDEN
 
 /* Bytes written and not with the kernel yet. */
 static inline size_t output_pending(const Stream *s) {
   size_t n = s->out.waiting.bytes - s->out.waiting.sent;
+  if (s->filtered) n += filtered_pending(s->filtered);
   if (s->out.flight && !s->out.flight->landed) n += uv_stream_get_write_queue_size(&s->uv.stream);
   return n;
 }
@@ -39,6 +40,11 @@ void asy_output_write(lua_State *L, Stream *s, int idx);
 /* Adds the first n bytes of a buffer, which loses them: the whole of it becomes ours where it can. False when there is
 ** no memory, and nothing has changed. */
 bool output_take(Stream *s, Buffer *from, size_t n);
+
+/* Whether there is something that could be sent. */
+static inline bool output_waits(const Stream *s) {
+  return s->out.waiting.bytes || (s->filtered && filtered_pending(s->filtered));
+}
 
 /* Sends what can be sent now. 0 (an error of the kernel's is noted); UV_ENOMEM: some of it is lost for
 ** lack of memory, and the stream must not go on with a hole in it. No Flight may be under way. */

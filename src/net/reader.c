@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "net/eof.h"
 #include "net/feed.h"
+#include "net/filtered.h"
 #include "net/input.h"
 #include "net/life.h"
 #include "net/limit.h"
@@ -95,7 +96,9 @@ int asy_reader_raise(lua_State *L, Stream *s) {
   int status = s->in.error;
   if (s->in.left) asy_stream_closed(L, s);
   if (s->in.raises) asy_feed_raise(L, s);
-  if (status == UV_ENOMEM && !s->in.eof) s->in.error = 0; /* the next read may do better */
+  if (s->filtered && s->filtered->failed && status == UV_EPROTO) asy_filtered_raise(L, s, "read");
+  if (status == UV_ENOMEM && !s->in.eof && !(s->filtered && s->filtered->failed))
+    s->in.error = 0; /* the next read may do better */
   asy_peer_oserror(L, s, status, "read");
 }
 
@@ -112,6 +115,18 @@ static int read_resumed(lua_State *L, Task *t) {
 static const WaitKind READ = READING("read", read_resumed);
 static const WaitKind BLOCKS = READING("blocks", read_resumed);
 
+/* The connection has ended, but its peer never said so: what has come goes along. */
+static int raise_with_partial(lua_State *L, Stream *s) {
+  if (!filtered_truncated(s)) return asy_reader_raise(L, s);
+  asy_filtered_push_error(L, s->filtered, "read");
+  lua_pushliteral(L, "");
+  lua_setfield(L, -2, "partial"); /* so that there is room for it when it has been taken */
+  asy_input_take(L, s, buffer_length(&s->in.buffer));
+  lua_setfield(L, -2, "partial");
+  asy_peer_made(L, s);
+  return lua_error(L);
+}
+
 static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kind) {
   size_t length = buffer_length(&s->in.buffer);
   if (n > 0 && length) return asy_input_take(L, s, (size_t)n < length ? (size_t)n : length);
@@ -119,7 +134,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kin
     lua_pushliteral(L, "");
     return 1;
   }
-  if (s->in.error) return asy_reader_raise(L, s);
+  if (s->in.error) return n < 0 ? raise_with_partial(L, s) : asy_reader_raise(L, s);
   if (s->in.eof) {
     if (n < 0) return asy_input_take(L, s, length);
     lua_pushnil(L);
@@ -267,7 +282,7 @@ static const WaitKind EXACTLY = READING("readexactly", exactly_resumed);
 static int read_exactly(lua_State *L, Stream *s) {
   lua_Integer n = lua_tointeger(L, 2);
   if (buffer_length(&s->in.buffer) >= (size_t)n) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return asy_reader_raise(L, s);
+  if (s->in.error) return raise_with_partial(L, s);
   if (s->in.eof) return at_end(L, s, n);
   return wait(L, s, &EXACTLY, (size_t)n, -1);
 }
@@ -347,7 +362,7 @@ static const WaitKind UNTIL = READING("readuntil", until_resumed);
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return asy_reader_raise(L, s);
+  if (s->in.error) return raise_with_partial(L, s);
   if (s->in.eof) return at_end(L, s, 0);
   return wait_for_separator(L, s, &UNTIL);
 }
@@ -397,7 +412,7 @@ static const WaitKind LINE = READING("readline", line_resumed);
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return asy_reader_raise(L, s);
+  if (s->in.error) return raise_with_partial(L, s);
   if (s->in.cut) return at_end(L, s, 0); /* what is left may be half a line */
   if (buffer_length(&s->in.buffer)) return asy_input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);

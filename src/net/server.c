@@ -14,9 +14,12 @@
 #include "core/report.h"
 #include "net/accept.h"
 #include "net/life.h"
+#include "net/shake.h"
 #include "net/shutdown.h"
 #include "net/unclosed.h"
 #include "open.h"
+
+#define HANDSHAKE 15 /* seconds that it may take, unless told */
 
 static void let_go(lua_State *L, Server *sv) {
   uint32_t slot = sv->slot;
@@ -105,6 +108,16 @@ static int add_listener(lua_State *L, Server *sv, int idx, int port, bool only) 
 }
 
 /* stack: handler, addresses, opts, server */
+static void take_filters(lua_State *L, Server *sv) {
+  int most = asy_opt_int(L, 3, "max_handshakes", 0);
+  sv->max_shaking = most ? most : INT_MAX;
+  lua_Number seconds = asy_opt_seconds(L, 3, "ssl_handshake_timeout", HANDSHAKE);
+  sv->shake_ns = seconds < 1e9 ? (uint64_t)(seconds * NS_PER_S) + 1 : TIMER_NEVER / 2;
+  if (lua_getfield(L, 3, "ssl") != LUA_TNIL) asy_filter_source(L, -1);
+  lua_setiuservalue(L, 4, SERVER_UV_FILTERS);
+}
+
+/* stack: handler, addresses, opts, server */
 static void take_options(lua_State *L, Server *sv) {
   sv->stream = asy_stream_options(L, 3);
   sv->options.backlog = asy_opt_int(L, 3, "backlog", 128);
@@ -117,6 +130,7 @@ static void take_options(lua_State *L, Server *sv) {
   sv->stop_grace = asy_opt_seconds(L, 3, "stop_grace", 0);
   int most = asy_opt_int(L, 3, "max_connections", 0);
   sv->max_clients = most ? most : INT_MAX;
+  take_filters(L, sv);
   sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS_PER_S) + 1 : TIMER_NEVER / 2;
 }
 
@@ -135,6 +149,7 @@ static int server_listen(lua_State *L) {
   accept_init(sv);
   shutdown_init(sv);
   list_init(&sv->clients);
+  list_init(&sv->shaken);
   list_init(&sv->spawn.link);
   sv->site = asy_debug_site(L, loop);
   asy_pushmeta(L, loop->rt, ASY_SERVER);
@@ -221,8 +236,9 @@ static int server_stats(lua_State *L) {
     const char *name;
     lua_Integer n;
   } counts[] = {{"connections", server_connections(sv)}, {"accepted", sv->served}, {"failed", sv->failed},
-                {"reset", sv->reset}, {"cut", sv->cut}, {"aborted", sv->aborted}};
-  lua_createtable(L, 0, 7);
+                {"reset", sv->reset}, {"cut", sv->cut}, {"aborted", sv->aborted},
+                {"handshakes", sv->nshaking}, {"handshakes_failed", sv->unshaken}};
+  lua_createtable(L, 0, 9);
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
     lua_pushinteger(L, counts[i].n);
     lua_setfield(L, -2, counts[i].name);
@@ -230,6 +246,18 @@ static int server_stats(lua_State *L) {
   lua_pushboolean(L, !sv->closed && (sv->full || sv->retry.place));
   lua_setfield(L, -2, "paused");
   return 1;
+}
+
+/* _set_filter(context): for connections that come from now on */
+static int server_set_filter(lua_State *L) {
+  asy_server_check(L);
+  asy_filter_source(L, 2);
+  lua_settop(L, 2);
+  if (lua_getiuservalue(L, 1, SERVER_UV_FILTERS) == LUA_TNIL)
+    return asy_error(L, ASY_ERROR, "the server is one without TLS: what its clients expect cannot be changed");
+  lua_settop(L, 2);
+  lua_setiuservalue(L, 1, SERVER_UV_FILTERS);
+  return 0;
 }
 
 static int server__gc(lua_State *L) {
@@ -281,6 +309,7 @@ static int server__tostring(lua_State *L) {
 static const luaL_Reg methods[] = {{"is_serving", server_is_serving},
                                    {"sockets", server_sockets},
                                    {"stats", server_stats},
+                                   {"_set_filter", server_set_filter},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__gc", server__gc},

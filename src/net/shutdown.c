@@ -163,7 +163,13 @@ static void last_call_over(Server *sv) {
   accept_rest(sv);
   accept_close(sv);
   sv->over = true;
-  list_each(node, &sv->clients) input_end(asy_container(node, Stream, client.link));
+  list_each(node, &sv->clients) {
+    Stream *s = asy_container(node, Stream, client.link);
+    if (client_is_shaking(s))
+      filtered_end_shake(s->filtered); /* it has asked for nothing yet */
+    else
+      input_end(s);
+  }
   server_wake(sv); /* serves them, or sees that there are none */
 }
 
@@ -188,7 +194,7 @@ static bool end_inputs(Server *sv) {
   uint32_t now = client_clock(sv);
   list_each(node, &sv->clients) {
     Stream *s = asy_container(node, Stream, client.link);
-    if (s->in.begun || now - s->client.since >= (uint32_t)(LAST_CALL * 1000))
+    if (!client_is_shaking(s) && (s->in.begun || now - s->client.since >= (uint32_t)(LAST_CALL * 1000)))
       input_end(s);
     else
       silent = true;

@@ -46,6 +46,7 @@ typedef struct Flight {
 struct Server;
 typedef struct Stream Stream;
 struct Limits;
+struct Filtered;
 
 /* What a stream stands on that has no socket of its own, but a descriptor that others may share (os/fdstream.h). C
 ** only. It is part of a block, which is freed with the stream. */
@@ -151,6 +152,7 @@ struct Stream {
   Backing *backing;  /* NULL: it is a socket, or carried */
   const Carrier *carrier; /* NULL: libuv carries its bytes */
   struct Limits *limits; /* read_timeout, write_timeout; NULL: none (limit.h) */
+  struct Filtered *filtered; /* what makes other bytes of those that pass; NULL: nothing does (filtered.h) */
   IpAddress peer;    /* family 0: none */
   union {
     uv_handle_t handle;

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "core/error.h"
 #include "core/options.h"
+#include "net/filtered.h"
 #include "net/life.h"
 #include "net/limit.h"
 #include "net/output.h"
@@ -27,6 +28,7 @@ static Stream *check_writer(lua_State *L) {
 
 int asy_writer_raise(lua_State *L, Stream *s, int status) {
   s->out.told = true;
+  if (s->filtered && s->filtered->failed && status == UV_EPROTO) asy_filtered_raise(L, s->filtered->stream, "write");
   asy_peer_oserror(L, s, status, "write");
 }
 
@@ -35,7 +37,8 @@ void asy_writer_claim(lua_State *L, Stream *s) {
   if (s->out.error) asy_writer_raise(L, s, s->out.error);
   if (s->out.none) asy_peer_oserror(L, s, UV_EBADF, "write");
   if (s->out.eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
-  if (s->in.error == UV_ECONNRESET) asy_writer_raise(L, s, s->in.error);
+  if (s->in.error == UV_ECONNRESET || (s->in.error == UV_EPROTO && s->filtered)) asy_writer_raise(L, s, s->in.error);
+  if (s->filtered && s->filtered->shaking) asy_error(L, ASY_BUSY, "the stream is shaking hands (start_tls)");
 }
 
 /// Writes strings; they leave together at the end of the turn. Never waits: see `drain`.
@@ -140,7 +143,13 @@ static int writer_send(lua_State *L) {
 }
 
 /* A terminal has no end that could be sent. */
-static bool can_end(const Stream *s) { return s->uv.handle.type != UV_TTY && !s->out.endless; }
+static bool can_end(const Stream *s) {
+  return s->uv.handle.type != UV_TTY && !s->out.endless && (!s->filtered || filtered_can_half(s->filtered));
+}
+
+static const char *why_endless(const Stream *s) {
+  return s->filtered ? "a TLS 1.2 connection" : s->out.endless ? "it" : "a terminal";
+}
 
 /// Closes the sending half, after what has been written: the peer reads the end of the stream.
 // Standard output, which has no other half, is closed.
@@ -149,7 +158,7 @@ static int writer_write_eof(lua_State *L) {
   Stream *s = check_writer(L);
   if (s->out.eof_wanted) return 0;
   asy_writer_claim(L, s);
-  if (!can_end(s)) return asy_error(L, ASY_ERROR, "%s has no half to close", s->out.endless ? "it" : "a terminal");
+  if (!can_end(s)) return asy_error(L, ASY_ERROR, "%s has no half to close", why_endless(s));
   if (s->out.one_way) {
     s->out.eof_wanted = true;
     asy_stream_close(L, s, 0);
@@ -327,6 +336,7 @@ static int writer_get_extra_info(lua_State *L) {
   const char *name = lua_tostring(L, 2);
   int fd;
   lua_settop(L, 3);
+  if (s->filtered && s->filtered->filter->ops->info(L, s->filtered->filter, name)) return 1;
   if (!strcmp(name, "socket") && peer_socket(s, &fd)) {
     push_socket(L, fd);
     return 1;

@@ -1,0 +1,74 @@
+/*
+** filtered.h - a stream's filter, with what lies on its raw side.
+**
+** Raw input lies here until the filter takes it; what it makes of it goes to the stream's own buffer, as far as there
+** is room for the reader (input.c). Plain output is sealed when it is about to be sent (output.c). What a step has put
+** for the peer leaves with the stream's `tidy`. C only, so libuv's callbacks may call it, but for what asks Lua.
+*/
+#ifndef ASY_FILTERED_H
+#define ASY_FILTERED_H
+
+#include "net/filter.h"
+#include "net/stream.h"
+
+ASY_HIDDEN
+
+typedef struct Filtered {
+  Filter *filter;
+  Stream *stream;
+  Buffer raw;    /* input that has come, and the filter hasn't taken */
+  Out sealed;    /* output that the filter has put; what was written before it began goes first */
+  int raw_end;   /* the status that has ended the raw input; 0: it goes on */
+  bool client;   /* which side it is on */
+  bool shaking;  /* the handshake is under way ... */
+  bool asks;     /* ... and Lua is to be asked something: by `tidy` */
+  bool failed;   /* it is of no use any more */
+  bool finished; /* the end of the output has been put */
+  Timer timer;   /* a server's: so long the handshake may take */
+  bool late;     /* ... and that is over */
+  ListNode link; /* a server's: among those whose handshake has ended */
+  void (*over)(struct Filtered *f); /* told when the handshake has ended, or the stream. Or NULL */
+} Filtered;
+
+/* Gives the stream a filter, which it owns from then on, and moves what lies unread and unsent to the raw side. The
+** handshake begins with the first `filtered_pull`. NULL: no memory, and the filter is the caller's. */
+Filtered *filtered_attach(Stream *s, Filter *filter, bool client);
+void filtered_free(Stream *s);
+
+/* What has come of a pull. */
+typedef struct Pulled {
+  size_t fresh; /* so many bytes were added */
+  int end;      /* the status that ended the input: UV_EPROTO where the filter tells it; or 0 */
+} Pulled;
+
+/* Goes on with the handshake, then adds plain bytes, `room` at most. */
+Pulled filtered_pull(Filtered *f, Buffer *to, size_t room);
+
+/* Lets Lua answer what it has asked. stack: unchanged */
+void asy_filtered_ask(lua_State *L, Filtered *f);
+
+/* Seals plain output, as much as is to be sent in one go. A libuv status; UV_EPROTO: the filter tells why. */
+int filtered_seal(Filtered *f);
+
+/* Puts the end of the output; false: there is nothing to put (any more). */
+bool filtered_finish(Filtered *f);
+
+/* The handshake, if it is under way, comes to nothing. */
+void filtered_end_shake(Filtered *f);
+
+/* Whether it is said that input goes on after the end of the output. */
+static inline bool filtered_can_half(const Filtered *f) { return f->filter->ops->can_half(f->filter); }
+
+/* Bytes that are sealed, and not sent. */
+static inline size_t filtered_pending(const Filtered *f) { return f->sealed.bytes - f->sealed.sent; }
+
+/* Pushes the error that it has met. Raises it, where its peer is to blame. */
+void asy_filtered_push_error(lua_State *L, const Filtered *f, const char *what);
+int asy_filtered_raise(lua_State *L, const Stream *s, const char *what) ASY_NORETURN;
+
+/* Whether the raw input has ended without the peer's word that it should. */
+bool filtered_truncated(const Stream *s);
+
+ASY_HIDDEN_END
+
+#endif
