@@ -168,7 +168,7 @@ static void start_shaking(lua_State *L, Server *sv, Stream *s) {
   sv->nshaking++;
 }
 
-/* stack: server → server, writer; a stream for what was accepted */
+/* stack: server, arrival → server, writer; a stream for what was accepted */
 static Stream *open_stream(lua_State *L, Server *sv, Arrival *a) {
   int fd = a->from.fd;
   bool unix_socket = a->from.peer.any.sa_family == AF_UNIX;
@@ -186,10 +186,11 @@ static Stream *open_stream(lua_State *L, Server *sv, Arrival *a) {
   lua_rawseti(L, -2, a->slot);
   lua_pop(L, 1);
   s->client.slot = a->slot;
+  lua_replace(L, 2);
   return s;
 }
 
-/* stack: server → ... */
+/* stack: server, arrival → ... */
 static void serve(lua_State *L, Server *sv, Arrival *a) {
   Stream *s = open_stream(L, sv, a);
   if (lua_getiuservalue(L, 1, SERVER_UV_FILTERS) == LUA_TNIL)
