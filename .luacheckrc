@@ -3,7 +3,7 @@ self = false -- methods need not use theirs
 max_line_length = 110
 include_files = {
   "lua", "spec/**/*.lua", "examples/**/*.lua", "bench/*.lua", "bench/servers/*.lua", "bin", "types", "tools/**/*.lua",
-  "*.rockspec",
+  "*.rockspec", "src/*/*.rockspec",
 }
 
 files["tools"].max_line_length = 120
@@ -18,3 +18,4 @@ files["spec"] = {
 }
 files["types"].ignore = { "212", "241" } -- declarations only
 files["*.rockspec"].std = "rockspec"
+files["src/*/*.rockspec"].std = "rockspec"

@@ -23,11 +23,16 @@ LUA_LIB := $(shell pkg-config --libs lua5.4 2>/dev/null || echo -llua5.4)
 UV_INC  := -Isrc $(if $(LIBUV_INCDIR),-I$(LIBUV_INCDIR)) $(if $(LIBUV_DIR),-I$(LIBUV_DIR)/include)
 UV_LIB  := $(if $(LIBUV_LIBDIR),-L$(LIBUV_LIBDIR)) $(if $(LIBUV_DIR),-L$(LIBUV_DIR)/lib) -luv
 SHARED  := $(if $(filter Darwin,$(shell uname -s)),-bundle -undefined dynamic_lookup,-shared)
-SRC     := $(wildcard src/*.c src/*/*.c)
+# asyncio.openssl is made where OpenSSL's headers are; `make SSL=` does without.
+SSL     := $(shell pkg-config --exists 'openssl >= 3.0' 2>/dev/null && echo tls)
+SSL     := $(if $(wildcard src/tls/*.c),$(SSL))
+SSL_INC := $(if $(SSL),$(shell pkg-config --cflags openssl 2>/dev/null))
+SSL_LIB := $(if $(SSL),$(shell pkg-config --libs openssl 2>/dev/null || echo -lssl -lcrypto))
+SRC     := $(filter-out $(if $(SSL),,src/tls/%),$(wildcard src/*.c src/*/*.c))
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
 # Folders of src/ that are C modules of their own; all others are asyncio.core (doc/layers.txt).
-APART   := editor
-MODULES := $(BUILD)/asyncio/core.so $(APART:%=$(BUILD)/asyncio/%.so)
+APART   := editor $(SSL)
+MODULES := $(BUILD)/asyncio/core.so $(BUILD)/asyncio/editor.so $(if $(SSL),$(BUILD)/asyncio/openssl.so)
 
 export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
@@ -61,6 +66,8 @@ $(BUILD)/asyncio/core.so: LIBS = $(UV_LIB) -lpthread
 $(BUILD)/asyncio/core.so: $(filter-out $(APART:%=$(BUILD)/%/%),$(OBJ))
 $(BUILD)/asyncio/editor.so: LIBS = $(if $(filter Linux,$(shell uname -s)),-ldl)
 $(BUILD)/asyncio/editor.so: $(filter $(BUILD)/editor/%,$(OBJ))
+$(BUILD)/asyncio/openssl.so: LIBS = $(SSL_LIB)
+$(BUILD)/asyncio/openssl.so: $(filter $(BUILD)/tls/%,$(OBJ))
 $(MODULES):
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SHARED) -o $@.new $^ $(LIBS) $(LDFLAGS)
@@ -68,15 +75,15 @@ $(MODULES):
 
 $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WARN) -fPIC $(LUA_INC) $(UV_INC) -MMD -MP -c -o $@ $<
+	$(CC) $(CFLAGS) $(WARN) -fPIC $(LUA_INC) $(UV_INC) $(SSL_INC) -MMD -MP -c -o $@ $<
 
 -include $(OBJ:.o=.d)
 
 # For the specs about memory that runs out: a program with all of it, whose allocations can fail.
 $(BUILD)/oom/host: tools/oom/host.c $(SRC) $(wildcard src/*/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(LUA_INC) $(UV_INC) -o $@.$$$$ tools/oom/host.c $(SRC) \
-	  $(LUA_LIB) $(UV_LIB) -lpthread -ldl -lm $(LDFLAGS) && mv $@.$$$$ $@ # two spec files may make it at once
+	$(CC) $(CFLAGS) $(WARN) -DASY_FAIL_MALLOC $(if $(SSL),-DHOST_OPENSSL) $(LUA_INC) $(UV_INC) $(SSL_INC) -o $@.$$$$ \
+	  tools/oom/host.c $(SRC) $(LUA_LIB) $(UV_LIB) $(SSL_LIB) -lpthread -ldl -lm $(LDFLAGS) && mv $@.$$$$ $@ # two spec files may make it at once
 
 demo: build
 	@$(LUA) examples/tour.lua

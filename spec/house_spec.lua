@@ -50,6 +50,13 @@ function TestLayers:test_lets_a_folder_include_what_is_below()
     ["src/net/c.c"] = '#include "core/b.h"\n', ["src/asyncio.c"] = '#include "net/c.c"\n' }) }, { "", 0 })
 end
 
+function TestLayers:test_lets_a_header_alone_be_allowed()
+  local layers = LAYERS .. "apart : base/a.h\n"
+  local files = { ["doc/layers.txt"] = layers, ["src/base/a.h"] = "", ["src/base/b.h"] = "",
+    ["src/apart/a.c"] = '#include "base/a.h"\n#include "base/b.h"\n' }
+  t.assertEquals({ try("layers.lua", files) }, { "src/apart/a.c:2: apart may not include base/b.h\n", 1 })
+end
+
 function TestLayers:test_names_the_line_that_includes_what_is_above()
   t.assertEquals({ try("layers.lua", { ["src/core/b.h"] = "", ["src/base/a.c"] = '\n#  include "core/b.h"\n' }) },
     { "src/base/a.c:2: base may not include core/b.h\n", 1 })
@@ -182,6 +189,17 @@ function TestRockspec:test_has_its_lists_written()
   t.assertEquals({ status, written }, { 1, ROCKSPEC })
   files["a.rockspec"] = WRITTEN
   t.assertEquals({ try("rockspec.lua --check", files) }, { "", 0, WRITTEN })
+end
+
+function TestRockspec:test_in_a_folder_has_that_folders_module_and_the_other_then_has_not()
+  local alone = '    ["asyncio.apart"] = {\n      sources = {\n        "src/apart/a.c",\n      },\n'
+    .. '      incdirs = { "src" },\n    },\n'
+  local from, to = WRITTEN:find(alone, 1, true)
+  local files = { ["src/asyncio.c"] = "", ["src/core/a.c"] = "", ["src/apart/a.c"] = "", ["lua/b.lua"] = "",
+    ["a.rockspec"] = ROCKSPEC, ["src/apart/b.rockspec"] = "build = {\n  modules = {\n" .. alone .. "  },\n}\n" }
+  t.assertEquals({ try("rockspec.lua", files) }, { "", 0, WRITTEN:sub(1, from - 1) .. WRITTEN:sub(to + 1) })
+  files["a.rockspec"] = WRITTEN
+  t.assertStrMatches(try("rockspec.lua --check", files), "a%.rockspec: the lists .*\n")
 end
 
 t.finish()

@@ -27,7 +27,7 @@ function house.read(name)
   return file:read "a"
 end
 
---- The table: name (a folder, or a file in src/) → whom it may include; C modules in order, each with its name
+--- The table: name (a folder, or a file in src/) → what it may include; C modules in order, each with its name
 -- and parts.
 function house.layers()
   local rules, modules = {}, {}

@@ -19,7 +19,7 @@ local function check(file, line, name)
   local from, to = house.room(file), name:match "^([^/]+)/"
   if name:find("..", 1, true) then return complain("%s:%d: %s leads upwards", file, line, name) end
   if not exists("src/" .. name) then return complain("%s:%d: there is no src/%s", file, line, name) end
-  if name == "open.h" or to == from or rules[from]["*"] or to and rules[from][to] then return end
+  if name == "open.h" or to == from or rules[from]["*"] or to and rules[from][to] or rules[from][name] then return end
   complain("%s:%d: %s may not include %s", file, line, from, name)
 end
 

@@ -53,6 +53,9 @@
 
 int luaopen_asyncio_core(lua_State *L);
 int luaopen_asyncio_editor(lua_State *L);
+#if defined(HOST_OPENSSL)
+int luaopen_asyncio_openssl(lua_State *L);
+#endif
 
 #define LIMIT_SECONDS 20 /* what takes longer hangs */
 #define MAX_JOBS 16
@@ -367,6 +370,10 @@ static int open_all(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_asyncio_editor);
   lua_setfield(L, -2, "asyncio.editor");
+#if defined(HOST_OPENSSL)
+  lua_pushcfunction(L, luaopen_asyncio_openssl);
+  lua_setfield(L, -2, "asyncio.openssl");
+#endif
   luaL_requiref(L, "host", open_host, 0);
   if (luaL_dofile(L, scenario)) return lua_error(L);
   return 1;

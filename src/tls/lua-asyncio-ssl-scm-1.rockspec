@@ -1,0 +1,27 @@
+rockspec_format = "3.0"
+package = "lua-asyncio-ssl"
+version = "scm-1"
+source = { url = "git+file://." }
+description = {
+  summary = "TLS for lua-asyncio, on OpenSSL 3",
+  detailed = [[
+The C module that asyncio.ssl stands on: with it, lua-asyncio's streams and servers speak TLS 1.2 and 1.3.
+Build it from the same sources as lua-asyncio itself.]],
+  license = "MIT",
+  labels = { "async", "networking", "tls", "ssl", "openssl" },
+}
+supported_platforms = { "unix" }
+dependencies = { "lua >= 5.4, < 5.6", "lua-asyncio" }
+external_dependencies = { OPENSSL = { header = "openssl/ssl.h", library = "ssl" } }
+build = {
+  type = "builtin",
+  modules = {
+    ["asyncio.openssl"] = {
+      sources = {
+      },
+      libraries = { "ssl", "crypto" },
+      incdirs = { "src", "$(OPENSSL_INCDIR)" },
+      libdirs = { "$(OPENSSL_LIBDIR)" },
+    },
+  },
+}
