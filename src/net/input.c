@@ -110,13 +110,13 @@ static void filter(Stream *s, size_t room) {
 }
 
 static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
-  buffer_added(place_of(s), n);
   s->in.begun = true;
   adapt_read_size(s, n, offered);
-  if (s->filtered)
-    filter(s, input_room(s));
-  else
+  buffer_added(place_of(s), n);
+  if (ASY_LIKELY(!s->filtered))
     look_at(s, fresh, n);
+  else
+    filter(s, input_room(s));
 }
 
 /* The handle gives no more. What a filter holds back then comes before that. */
@@ -211,12 +211,13 @@ static void resume_filtered(Stream *s) {
 }
 
 void input_resume(Stream *s) {
+  if (s->in.reading && !s->carrier) return; /* then the filter holds nothing back either */
   if (s->in.eof || s->in.error || !s->handle.open) return;
   if (s->filtered)
     resume_filtered(s);
-  else if (s->in.reading && s->carrier) /* what was enough for the last reader may not be for the next */
+  else if (s->in.reading) /* what was enough for the last reader may not be for the next */
     s->carrier->wanted(s);
-  else if (!s->in.reading)
+  else
     input_start(s);
 }
 

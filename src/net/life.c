@@ -279,7 +279,6 @@ static void break_off(Stream *s, int status) {
 }
 
 static void send_waiting(lua_State *L, Stream *s) {
-  if (s->out.flight || s->out.error || !output_waits(s)) return;
   int status = asy_output_send(L, s);
   if (status) break_off(s, status);
 }
@@ -292,8 +291,8 @@ static bool is_over(const Stream *s) {
 void asy_stream_flush(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   output_look(s);
-  if (!s->out.held) send_waiting(L, s);
-  if (is_over(s) && s->filtered && filtered_finish(s->filtered)) send_waiting(L, s);
+  if (!s->out.flight && !s->out.error && !s->out.held && output_waits(s)) send_waiting(L, s);
+  if (s->filtered && is_over(s) && filtered_finish(s->filtered)) send_waiting(L, s);
   size_t pending = output_pending(s);
   if (s->out.error || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
   if (pending && !s->out.error) return;

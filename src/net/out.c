@@ -25,7 +25,7 @@ void out_free(Out *out) {
 }
 
 void asy_out_clear(lua_State *L, Loop *loop, Out *out) {
-  out_release(L, loop, out);
+  if (out->nrefs) out_release(L, loop, out);
   buffer_give_back(&out->small, &loop->blocks);
   mem_free(out->refs);
   *out = (Out){.refs = NULL};
@@ -68,6 +68,7 @@ static void out_add_small(lua_State *L, Loop *loop, Out *out, const char *bytes,
 void asy_out_add(lua_State *L, Loop *loop, Out *out, int idx) {
   size_t n;
   const char *bytes = lua_tolstring(L, idx, &n);
+  if (!n) return;
   if (n <= SMALL)
     out_add_small(L, loop, out, bytes, n);
   else

@@ -8,7 +8,7 @@
 
 ASY_HIDDEN
 
-/* Adds the string at idx, which isn't empty, or raises. */
+/* Adds the string at idx, or raises. */
 void asy_out_add(lua_State *L, Loop *loop, Out *out, int idx);
 
 /* Adds the first n bytes of a buffer, which loses them: the whole of it becomes ours where it can. False when there is

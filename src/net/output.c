@@ -21,10 +21,6 @@
 
 /* Writing */
 
-void asy_output_write(lua_State *L, Stream *s, int idx) {
-  if (lua_rawlen(L, idx)) asy_out_add(L, s->handle.loop, &s->out.waiting, idx);
-}
-
 bool output_take(Stream *s, Buffer *from, size_t n) { return out_take(s->handle.loop, &s->out.waiting, from, n); }
 
 /* Sending */
@@ -112,7 +108,7 @@ static int write_stream(Stream *s, const uv_buf_t *bufs, unsigned n) {
 }
 
 /* Sends what is collected in `out`. */
-static int send_out(lua_State *L, Stream *s, Out *out) {
+static inline int send_out(lua_State *L, Stream *s, Out *out) {
   uv_buf_t bufs[MAX_PIECES];
   while (out->sent < out->bytes) {
     unsigned n = out_pieces(out, bufs, MAX_PIECES);

@@ -8,6 +8,7 @@
 #define ASY_OUTPUT_H
 
 #include "net/filtered.h"
+#include "net/out.h"
 
 ASY_HIDDEN
 
@@ -35,7 +36,9 @@ static inline void output_schedule(Stream *s) {
 }
 
 /* Adds the string at idx. */
-void asy_output_write(lua_State *L, Stream *s, int idx);
+static inline void asy_output_write(lua_State *L, Stream *s, int idx) {
+  asy_out_add(L, s->handle.loop, &s->out.waiting, idx);
+}
 
 /* Adds the first n bytes of a buffer, which loses them: the whole of it becomes ours where it can. False when there is
 ** no memory, and nothing has changed. */

@@ -221,8 +221,11 @@ static int server_sockets(lua_State *L) {
 // shut down (`cut`); such ends are no failures, and reported in debug mode only. `aborted`: how many the server has
 // ended by force (`abort_clients`, a block left by an error, a shutdown whose grace was over). `paused`: whether
 // accepting pauses now, since there are `max_connections`, or no file descriptors.
+// A server with TLS tells, too, how many shake hands now (`handshakes`), and whose handshake came to nothing
+// (`handshakes_failed`): no handler has seen those.
 // @function Server:stats
-// @treturn table `connections`, `accepted`, `failed`, `reset`, `cut`, `aborted`, `paused`
+// @treturn table `connections`, `accepted`, `failed`, `reset`, `cut`, `aborted`, `paused`; `handshakes`,
+// `handshakes_failed`
 // @usage
 // local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
 // local _, writer = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
@@ -238,8 +241,9 @@ static int server_stats(lua_State *L) {
   } counts[] = {{"connections", server_connections(sv)}, {"accepted", sv->served}, {"failed", sv->failed},
                 {"reset", sv->reset}, {"cut", sv->cut}, {"aborted", sv->aborted},
                 {"handshakes", sv->nshaking}, {"handshakes_failed", sv->unshaken}};
+  bool tls = lua_getiuservalue(L, 1, SERVER_UV_FILTERS) != LUA_TNIL;
   lua_createtable(L, 0, 9);
-  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+  for (size_t i = 0; i < sizeof counts / sizeof *counts - (tls ? 0 : 2); i++) {
     lua_pushinteger(L, counts[i].n);
     lua_setfield(L, -2, counts[i].name);
   }

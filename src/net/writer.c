@@ -37,7 +37,7 @@ void asy_writer_claim(lua_State *L, Stream *s) {
   if (s->out.error) asy_writer_raise(L, s, s->out.error);
   if (s->out.none) asy_peer_oserror(L, s, UV_EBADF, "write");
   if (s->out.eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
-  if (s->in.error == UV_ECONNRESET || (s->in.error == UV_EPROTO && s->filtered)) asy_writer_raise(L, s, s->in.error);
+  if (s->in.error && (s->in.error == UV_ECONNRESET || (s->filtered && s->filtered->failed))) asy_writer_raise(L, s, s->in.error);
   if (s->filtered && s->filtered->shaking) asy_error(L, ASY_BUSY, "the stream is shaking hands (start_tls)");
 }
 
