@@ -299,7 +299,6 @@ void input_fill(Stream *s) {
   ssize_t n;
   s->in.direct = false;
   Buffer *place = place_of(s);
-  if (s->filtered && place->data) return filter(s, input_room(s));
   if (!s->in.reading || place->data || uv_fileno(&s->uv.handle, &fd)) return;
   if (!buffer_take_block(place, &s->handle.loop->blocks, s->in.read_size)) {
     note_end(s, UV_ENOMEM);

@@ -7,7 +7,7 @@
 #ifndef ASY_INPUT_H
 #define ASY_INPUT_H
 
-#include "net/stream.h"
+#include "net/filtered.h"
 
 ASY_HIDDEN
 
@@ -52,7 +52,7 @@ void input_let_go(Stream *s);
 
 /* Whether a reader that is content with any byte may take them from the kernel itself. */
 static inline bool input_can_be_direct(const Stream *s) {
-  return !s->in.on_demand && s->in.file < 0 && !s->carrier;
+  return !s->in.on_demand && s->in.file < 0 && !s->carrier && !(s->filtered && buffer_length(&s->filtered->raw));
 }
 
 /* Reads what libuv has only said is there, in the reader's step. */
