@@ -18,12 +18,13 @@ local FOR_SO_LONG = { { "connect_timeout", "positive" } }
 local CONNECT = {
   sockets.FAMILY, { "local_addr", "table", LOCAL_ADDRESS }, { "happy_eyeballs_delay", "seconds" },
 }
-local OPTIONS = sockets.options("open_connection", 3, nil, sockets.STREAM, sockets.TCP, FOR_SO_LONG, CONNECT)
-local BY_NAME = sockets.options("open_connection", 1, "all", sockets.PLACE, sockets.STREAM, sockets.TCP,
+local OPTIONS = sockets.options("open_connection", 3, nil, sockets.STREAM, sockets.TCP, sockets.TLS,
   FOR_SO_LONG, CONNECT)
-local UNIX_OPTIONS = sockets.options("open_unix_connection", 2, nil, sockets.STREAM, FOR_SO_LONG)
+local BY_NAME = sockets.options("open_connection", 1, "all", sockets.PLACE, sockets.STREAM, sockets.TCP,
+  sockets.TLS, FOR_SO_LONG, CONNECT)
+local UNIX_OPTIONS = sockets.options("open_unix_connection", 2, nil, sockets.STREAM, sockets.TLS, FOR_SO_LONG)
 local UNIX_BY_NAME = sockets.options("open_unix_connection", 1, "all", sockets.UNIX_PLACE, sockets.STREAM,
-  FOR_SO_LONG)
+  sockets.TLS, FOR_SO_LONG)
 
 --- The addresses in the order of RFC 8305: the families in turn, beginning with the first one's.
 local function interleaved(addresses)
@@ -138,31 +139,43 @@ local function race(addresses, host, port, opts, locals)
   return winner:result()
 end
 
-local PHASES = { lookup = "its name was being looked up", connect = "connecting was under way" }
+local PHASES = {
+  lookup = "its name was being looked up", connect = "connecting was under way",
+  handshake = "its handshake was under way",
+}
 
 --- Runs `fn(progress)`, which says in `progress.phase` what it does, for so long at most.
 local function limited(seconds, to, fn)
-  local progress, scope = { phase = "connect" }, nil
-  if not core.current_task() then return fn(progress) end -- it cannot wait, and says so
-  local results = table.pack(xpcall(function()
-    local limit <close> = timeouts.timeout(seconds)
-    scope = limit
-    return fn(progress)
-  end, core.note_traceback))
-  if results[1] then return table.unpack(results, 2, results.n) end
-  local err = results[2]
-  if scope and scope.timed_out ~= nil and rawequal(err, scope.timed_out) then
+  local progress = { phase = "connect" }
+  return timeouts._within(seconds, function()
     local phase = progress.phase
     local text = ("no connection to %s after %.14g s: %s"):format(to, seconds, PHASES[phase])
-    local failure = core.TimeoutError { phase = phase, message = text }
-    core.replace_error(err, failure)
-    error(failure, 0)
-  end
-  error(err, 0)
+    return core.TimeoutError { phase = phase, message = text }
+  end, fn, progress)
+end
+
+--- What the handshake of a connection to there needs; nil: it has none. host: its name, of that argument
+local function tls_order(opts, n, name, to, key, host, host_n, host_prefix)
+  if not sockets.names_tls(opts) then return nil end
+  return require "asyncio.securing".client_order(opts, n, name, to, key, host, host_n, host_prefix)
+end
+
+local function secure(writer, order, progress)
+  progress.phase = "handshake"
+  require "asyncio.securing".secure(writer, order)
+end
+
+--- A connected socket that was made elsewhere.
+local function adopt(opts, name, only_unix)
+  core.get_running_loop()
+  local order = tls_order(opts, 1, name, ("descriptor %d"):format(opts.fd))
+  local reader, writer = core.adopt(opts.fd, opts, sockets.is_unix(opts.fd, 1, name, "connected", only_unix))
+  if order then secure(writer, order, {}) end
+  return reader, writer
 end
 
 --- Looks up and connects.
-local function connect_to(host, port, opts, progress)
+local function connect_by_name(host, port, opts, progress)
   local loop = core.get_running_loop()
   local from, locals = opts.local_addr, nil
   progress.phase = "lookup"
@@ -177,6 +190,13 @@ local function connect_to(host, port, opts, progress)
   return race(interleaved(addresses), host, port, opts, locals)
 end
 
+--- ... and shakes hands: the attempt that has won does.
+local function connect_to(host, port, opts, order, progress)
+  local reader, writer = connect_by_name(host, port, opts, progress)
+  if order then secure(writer, order, progress) else sockets.hosts[writer] = host end
+  return reader, writer
+end
+
 --- Connects to a TCP server; or takes a connected socket that was made elsewhere.
 -- Raises OSError (ConnectionRefusedError, GaiError, ...) when that fails.
 --
@@ -189,17 +209,23 @@ end
 -- being taken, and it raises TimeoutError (its field `phase` is `"read"` or `"write"`). The stream is as
 -- before, and the next call may wait as long again; the time between calls doesn't count. Those that wait for
 -- output are `drain`, `send` and, after `close`, `wait_closed`; `<close>` gives its peer up after
--- `write_timeout`, if that is less than 30 s. A `connect_timeout` is for the lookup and connecting together,
--- whose `phase` is `"lookup"` or `"connect"`.
+-- `write_timeout`, if that is less than 30 s. A `connect_timeout` is for the lookup, connecting and the
+-- handshake together, whose `phase` is `"lookup"`, `"connect"` or `"handshake"`.
 --
 -- `keepalive` is `true` or `{idle = 60, interval = 10, count = 6}`, which is what `true` means: seconds
 -- without traffic before the first probe, seconds between probes, how many without an answer break the
 -- connection.
+--
+-- With `ssl`, `true` or a client's context of `asyncio.ssl`, the connection is one of TLS: it is there when
+-- the handshake has succeeded, otherwise that raises SSLError (SSLCertVerificationError). The peer's
+-- certificate must be for `server_hostname`, which is `host` unless it is given; with `fd` it must be. A
+-- handshake may take `ssl_handshake_timeout`.
 -- @tparam string host a name or a number; or the table
 -- @tparam integer port
 -- @tparam[opt] table opts `limit` (65536), `family` ("any"; "inet", "inet6"),
 -- `local_addr` ({host=, port=}), `happy_eyeballs_delay` (0.25 s), `nodelay` (true), `keepalive` (false),
--- `connect_timeout`, `read_timeout`, `write_timeout` (seconds; none)
+-- `connect_timeout`, `read_timeout`, `write_timeout` (seconds; none), `ssl` (none), `server_hostname` (host),
+-- `ssl_handshake_timeout` (15 s)
 -- @treturn StreamReader
 -- @treturn StreamWriter
 -- @usage
@@ -218,13 +244,14 @@ end
 -- print(err.phase, asyncio.isinstance(err, asyncio.TimeoutError)) --> read  true
 -- server:abort_clients()
 function connecting.open_connection(host, port, opts)
+  local in_table = false
   if sockets.by_name(host, port, opts) then
     opts = BY_NAME(host)
     if opts.fd then
       sockets.check_alone(opts, 1, "open_connection", sockets.PLACE, FOR_SO_LONG, CONNECT)
-      core.get_running_loop()
-      return core.adopt(opts.fd, opts, sockets.is_unix(opts.fd, 1, "open_connection", "connected"))
+      return adopt(opts, "open_connection")
     end
+    in_table = true
     host, port = sockets.take(opts, "host"), sockets.take(opts, "port")
     sockets.check_host(host, 1, "open_connection", "host name", "'host': ")
     port = sockets.check_port(port, 1, "open_connection", "'port': ")
@@ -233,24 +260,30 @@ function connecting.open_connection(host, port, opts)
     port = sockets.check_port(port, 2, "open_connection")
     opts = OPTIONS(opts)
   end
+  local to = sockets.names_tls(opts) and ("%s:%d"):format(host, port)
+  local order = to and tls_order(opts, in_table and 1 or 3, "open_connection", to, to, host, 1,
+    in_table and "'host': " or "")
   core.get_running_loop()
   local reader, writer -- no tail calls: what cannot wait is named as it was called
   if opts.connect_timeout then
     reader, writer = limited(opts.connect_timeout, ("%s:%d"):format(host, port), function(progress)
-      return connect_to(host, port, opts, progress)
+      return connect_to(host, port, opts, order, progress)
     end)
   else
-    reader, writer = connect_to(host, port, opts, {})
+    reader, writer = connect_to(host, port, opts, order, {})
   end
   return reader, writer
 end
 
 --- Connects, when the server's backlog has room.
-local function connect_to_path(address, opts)
+local function connect_to_path(address, opts, order, progress)
   local pause = 0.001
   while true do
     local ok, reader, writer = pcall(core.connect_unix, address, opts)
-    if ok then return reader, writer end
+    if ok then
+      if order then secure(writer, order, progress) end
+      return reader, writer
+    end
     if not core.isinstance(reader, core.OSError) or reader.code ~= "EAGAIN" then error(reader, 0) end
     core.sleep(pause)
     pause = math.min(2 * pause, 0.05)
@@ -260,34 +293,37 @@ end
 --- Connects to a server's unix socket. While the server's backlog is full it waits.
 -- Raises OSError (FileNotFoundError, ConnectionRefusedError, PermissionError, ...) when that fails. The
 -- arguments may be given by name, as those of `open_connection`: `{path=}`, or `fd` for a connected socket
--- that was made elsewhere.
+-- that was made elsewhere. With `ssl` it is one of TLS, likewise; a path has no name, so `server_hostname`
+-- must be given where the context checks it.
 -- @tparam string path on Linux one that begins with a zero byte is an abstract name
--- @tparam[opt] table opts `limit` (65536), `read_timeout`, `write_timeout`, `connect_timeout`: as
--- `open_connection`'s
+-- @tparam[opt] table opts `limit` (65536), `read_timeout`, `write_timeout`, `connect_timeout`, `ssl`,
+-- `server_hostname`, `ssl_handshake_timeout`: as `open_connection`'s
 -- @treturn StreamReader
 -- @treturn StreamWriter
 function connecting.open_unix_connection(path, opts)
-  local address
+  local address, in_table
   if sockets.by_name(path, opts) then
     opts = UNIX_BY_NAME(path)
     if opts.fd then
       sockets.check_alone(opts, 1, "open_unix_connection", sockets.UNIX_PLACE, FOR_SO_LONG)
-      core.get_running_loop()
-      return core.adopt(opts.fd, opts, sockets.is_unix(opts.fd, 1, "open_unix_connection", "connected", true))
+      return adopt(opts, "open_unix_connection", true)
     end
+    in_table = true
     address = sockets.unix_address(sockets.take(opts, "path"), 1, "open_unix_connection", "'path': ")
   else
     address = sockets.unix_address(path, 1, "open_unix_connection")
     opts = UNIX_OPTIONS(opts)
   end
+  local to = core.words(address.path)
+  local order = tls_order(opts, in_table and 1 or 2, "open_unix_connection", to, "unix:" .. address.path)
   core.get_running_loop()
   local reader, writer
   if opts.connect_timeout then
-    reader, writer = limited(opts.connect_timeout, core.words(address.path), function()
-      return connect_to_path(address, opts)
+    reader, writer = limited(opts.connect_timeout, to, function(progress)
+      return connect_to_path(address, opts, order, progress)
     end)
   else
-    reader, writer = connect_to_path(address, opts)
+    reader, writer = connect_to_path(address, opts, order, {})
   end
   return reader, writer
 end

@@ -134,10 +134,14 @@ local LATER = {
   open_unix_connection = "asyncio.connecting",
   start_server = "asyncio.serving",
   start_unix_server = "asyncio.serving",
+
+  -- TLS
+  ssl = "asyncio.ssl",
 }
 
 local function load_part(module, name)
-  local part = LATER[name] and require(LATER[name])[name]
+  local part = LATER[name] and require(LATER[name])
+  if part and LATER[name] ~= "asyncio." .. name then part = part[name] end -- otherwise it is all of it
   if part then rawset(module, name, part) end
   return part
 end

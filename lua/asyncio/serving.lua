@@ -14,12 +14,14 @@ local SERVE = {
 }
 local LISTEN = { sockets.FAMILY, BACKLOG, { "reuse_address", "boolean" }, { "reuse_port", "boolean" } }
 local LISTEN_UNIX = { BACKLOG, { "cleanup_socket", "boolean" } }
-local OPTIONS = sockets.options("start_server", 4, nil, sockets.STREAM, sockets.TCP, SERVE, LISTEN)
-local BY_NAME = sockets.options("start_server", 2, "all", sockets.PLACE, sockets.STREAM, sockets.TCP, SERVE,
+local OPTIONS = sockets.options("start_server", 4, nil, sockets.STREAM, sockets.TCP, sockets.SERVE_TLS, SERVE,
   LISTEN)
-local UNIX_OPTIONS = sockets.options("start_unix_server", 3, nil, sockets.STREAM, SERVE, LISTEN_UNIX)
-local UNIX_BY_NAME = sockets.options("start_unix_server", 2, "all", sockets.UNIX_PLACE, sockets.STREAM, SERVE,
+local BY_NAME = sockets.options("start_server", 2, "all", sockets.PLACE, sockets.STREAM, sockets.TCP,
+  sockets.SERVE_TLS, SERVE, LISTEN)
+local UNIX_OPTIONS = sockets.options("start_unix_server", 3, nil, sockets.STREAM, sockets.SERVE_TLS, SERVE,
   LISTEN_UNIX)
+local UNIX_BY_NAME = sockets.options("start_unix_server", 2, "all", sockets.UNIX_PLACE, sockets.STREAM,
+  sockets.SERVE_TLS, SERVE, LISTEN_UNIX)
 
 local function check_handler(handler, name)
   check.callable(handler, 1, name, name .. "(handler, ...)", name .. "(handler(...), ...)")
@@ -40,9 +42,14 @@ local function listen_addresses(loop, host, port, family)
   return list
 end
 
+local function check_tls(opts, n, name)
+  if sockets.names_tls(opts) then require "asyncio.securing".check_server(opts, n, name) end
+end
+
 --- A server on a socket that was made elsewhere.
 local function serve_adopted(handler, opts, name, only_unix, ...)
   sockets.check_alone(opts, 2, name, ...)
+  check_tls(opts, 2, name)
   core.get_running_loop()
   sockets.is_unix(opts.fd, 2, name, "listening", only_unix)
   return core.listen(handler, {}, opts)
@@ -62,16 +69,22 @@ end
 -- or, in place of host and port, `fd`: the descriptor of a socket that listens already, a service manager's.
 -- It belongs to the server from then on, which closes it, and it no longer blocks, for whoever shares it,
 -- too. When this raises it is still the caller's. A unix socket's file stays.
+--
+-- With `ssl`, a server's context of `asyncio.ssl`, its connections are of TLS. The handler is called after
+-- the handshake, if that has succeeded. One that fails, or takes longer than `ssl_handshake_timeout`, closes
+-- its connection: it is counted (see `Server:stats`), reported in debug mode, and holds up nobody.
 -- @tparam function handler
 -- @param host a name or number, a list of them, or nil: every address of this machine; or the table
 -- @tparam integer port 0: any that is free, see `Server:sockets`
 -- @tparam[opt] table opts `limit` (65536), `family` ("any"; "inet", "inet6"), `backlog` (128),
--- `reuse_address` (true), `reuse_port` (false), `nodelay` (true), `keepalive` (false),
--- `start_serving` (true), `close_timeout` (30 s without progress, then a connection that is being closed is
--- aborted), `max_connections` (no limit; at so many accepting pauses, and goes on when one has ended: who
--- comes meanwhile waits in the backlog), `stop_grace` (0 s; otherwise a cancellation, by Ctrl-C say, of
+-- `reuse_address` (true), `reuse_port` (false), `nodelay` (true), `keepalive` (false), `start_serving`
+-- (true), `close_timeout` (30 s without progress, then a connection that is being closed is aborted),
+-- `max_connections` (no limit; at so many accepting pauses, and goes on when one has ended: who comes
+-- meanwhile waits in the backlog), `stop_grace` (0 s; otherwise a cancellation, by Ctrl-C say, of
 -- `serve_forever` or of the block that has the server is a `Server:shutdown` with so much grace; the next one
--- breaks that off), `read_timeout`, `write_timeout`: as `open_connection`'s, for each connection
+-- breaks that off), `read_timeout`, `write_timeout`: as `open_connection`'s, for each connection, `ssl`
+-- (none), `ssl_handshake_timeout` (15 s), `max_handshakes` (no limit; so many are under way at a time, the
+-- next wait)
 -- @treturn Server
 -- @usage
 -- local function handler(reader, writer)
@@ -89,10 +102,12 @@ function serving.start_server(handler, host, port, opts)
     host, port = sockets.take(opts, "host"), sockets.take(opts, "port")
     check_hosts(host, 2, "start_server", "'host': ")
     port = sockets.check_port(port, 2, "start_server", "'port': ")
+    check_tls(opts, 2, "start_server")
   else
     check_hosts(host, 2, "start_server")
     port = sockets.check_port(port, 3, "start_server")
     opts = OPTIONS(opts)
+    check_tls(opts, 4, "start_server")
   end
   local addresses = listen_addresses(core.get_running_loop(), host, port, opts.family)
   if #addresses == 0 then error(core.GaiError "no address to listen on", 2) end
@@ -106,8 +121,8 @@ end
 -- @tparam function handler
 -- @tparam string path on Linux one that begins with a zero byte is an abstract name
 -- @tparam[opt] table opts `limit` (65536), `backlog` (128), `start_serving` (true), `close_timeout` (30),
--- `max_connections`, `stop_grace` (0), `read_timeout`, `write_timeout`, `cleanup_socket` (true: closing
--- removes the file)
+-- `max_connections`, `stop_grace` (0), `read_timeout`, `write_timeout`, `ssl`, `ssl_handshake_timeout`,
+-- `max_handshakes`, `cleanup_socket` (true: closing removes the file)
 -- @treturn Server
 function serving.start_unix_server(handler, path, opts)
   check_handler(handler, "start_unix_server")
@@ -118,11 +133,23 @@ function serving.start_unix_server(handler, path, opts)
       return serve_adopted(handler, opts, "start_unix_server", true, sockets.UNIX_PLACE, LISTEN_UNIX)
     end
     address = sockets.unix_address(sockets.take(opts, "path"), 2, "start_unix_server", "'path': ")
+    check_tls(opts, 2, "start_unix_server")
   else
     address = sockets.unix_address(path, 2, "start_unix_server")
     opts = UNIX_OPTIONS(opts)
+    check_tls(opts, 3, "start_unix_server")
   end
   return core.listen(handler, { address }, opts)
+end
+
+local Server = core.server_class.methods
+
+--- Another context for the connections that come from now on; those that there are keep theirs.
+-- For a new certificate, say. A server that was started without `ssl` takes none.
+-- @tparam SSLContext context a server's, with a certificate or `sni`
+function Server:set_ssl_context(context)
+  check.self(self, core.server_class, "set_ssl_context")
+  require "asyncio.securing".set_ssl_context(self, context)
 end
 
 return serving

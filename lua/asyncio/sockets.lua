@@ -24,6 +24,21 @@ sockets.PORT, sockets.FAMILY = PORT, { "family", "choice", "inet|inet6|any" }
 sockets.PLACE = { HOST, PORT, FD }
 sockets.UNIX_PLACE = { { "path", "string" }, FD }
 
+-- TLS, of connections and of servers; without it none of securing.lua is loaded.
+sockets.TLS = { { "ssl", "any" }, { "server_hostname", "string" }, { "ssl_handshake_timeout", "positive" } }
+sockets.SERVE_TLS = {
+  { "ssl", "any" }, { "ssl_handshake_timeout", "positive" }, { "max_handshakes", "integer", 1, 0x7fffffff },
+}
+
+--- Writer → the host that it was connected to, whose name start_tls checks.
+sockets.hosts = setmetatable({}, { __mode = "k" })
+
+--- Whether the options say anything of TLS.
+function sockets.names_tls(opts)
+  return opts.ssl ~= nil or opts.server_hostname ~= nil or opts.ssl_handshake_timeout ~= nil
+    or opts.max_handshakes ~= nil
+end
+
 --- A table of options made of lists of them.
 function sockets.options(call, arg, form, ...)
   local spec = { call, arg, form = form }

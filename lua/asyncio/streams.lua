@@ -1,4 +1,4 @@
---- The standard streams, and those of other descriptors.
+--- The standard streams, and those of other descriptors; connections that go on with TLS.
 -- @module asyncio.streams
 local check = require "asyncio.check"
 local core = require "asyncio.core"
@@ -62,5 +62,20 @@ function streams.stdout(...) return core.open_standard(1, STDOUT_OPTIONS(...)) e
 --- The process's standard error as a stream, otherwise as `stdout`.
 -- @treturn StreamWriter
 function streams.stderr(...) return core.open_standard(2, STDERR_OPTIONS(...)) end
+
+local StreamWriter = core.writer_class.methods
+
+--- Goes on with TLS: sends what was written, shakes hands, and reader and writer are the same, encrypted.
+-- What lies unread is taken for the peer's first bytes of TLS, and never read as plain text afterwards. While
+-- it runs other calls raise BusyError, but for `close` and `abort`; where a task reads already, this one
+-- does, and nothing has happened. Raises SSLError (SSLCertVerificationError) when it fails. Failed or
+-- cancelled, the connection is dead.
+-- @tparam SSLContext context a client's, or `true` for the default one; with `server_side` a server's
+-- @tparam[opt] table opts `server_side` (false); `server_hostname`, which the peer's certificate must be for
+-- (the host of `open_connection`, otherwise it has to be given); `ssl_handshake_timeout` (15 s)
+function StreamWriter:start_tls(context, opts)
+  check.self(self, core.writer_class, "start_tls")
+  require "asyncio.securing".start_tls(self, context, opts)
+end
 
 return streams

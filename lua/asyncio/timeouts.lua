@@ -249,6 +249,26 @@ function timeouts.wait_for(aw, timeout)
   return run(aw)
 end
 
+--- Runs a function for so long at most; when its time is up, the error that `late()` makes is raised.
+function timeouts._within(seconds, late, fn, ...)
+  if not core.current_task() then return fn(...) end -- it cannot wait, and says so
+  local scope
+  local function body(...)
+    local limit <close> = timeouts.timeout(seconds)
+    scope = limit
+    return fn(...)
+  end
+  local results = table.pack(xpcall(body, core.note_traceback, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local err = results[2]
+  if scope and scope.timed_out ~= nil and rawequal(err, scope.timed_out) then
+    local failure = late()
+    core.replace_error(err, failure)
+    error(failure, 0)
+  end
+  error(err, 0)
+end
+
 --- Runs a function for so long at most.
 -- @tparam number delay seconds
 -- @tparam function fn runs in the current task

@@ -328,4 +328,6 @@ void asy_open_server(lua_State *L) {
   runtime_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_SERVER, "asyncio.Server", methods, metamethods);
+  asy_pushmeta(L, asy_runtime(L), ASY_SERVER); /* the Lua layer adds to the class */
+  lua_setfield(L, -2, "server_class");
 }

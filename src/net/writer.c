@@ -398,4 +398,6 @@ static const luaL_Reg metamethods[] = {
 void asy_open_writer(lua_State *L) {
   asy_options_note(L, &LIMIT_OPTIONS);
   asy_newclass(L, ASY_WRITER, "asyncio.StreamWriter", methods, metamethods);
+  asy_pushmeta(L, asy_runtime(L), ASY_WRITER); /* the Lua layer adds to the class */
+  lua_setfield(L, -2, "writer_class");
 }

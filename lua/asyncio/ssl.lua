@@ -1,0 +1,346 @@
+--- TLS: what clients and servers are, whom they trust, how they prove themselves.
+--
+-- A context says all that; `open_connection`, `start_server` and `StreamWriter:start_tls` take one, and any
+-- number of connections may have the same. It stands on OpenSSL 3, which is a rock of its own:
+-- `lua-asyncio-ssl`. The classes of errors `SSLError`, `SSLCertVerificationError` and `SSLEOFError` are
+-- fields here, too.
+-- @module asyncio.ssl
+-- @usage
+-- local ssl = require "asyncio.ssl"
+-- for _, name in ipairs { "SSLError", "SSLCertVerificationError", "SSLEOFError" } do
+--   print(asyncio.type(ssl[name] "no answer"), ssl[name] == asyncio[name])
+-- end
+local check = require "asyncio.check"
+local core = require "asyncio.core"
+local securing = require "asyncio.securing"
+local sockets = require "asyncio.sockets"
+
+local ssl = {
+  SSLError = core.SSLError,
+  SSLCertVerificationError = core.SSLCertVerificationError,
+  SSLEOFError = core.SSLEOFError,
+}
+
+local VERSIONS = "TLSv1|TLSv1.1|TLSv1.2|TLSv1.3" -- the least one first
+local LEAST = "TLSv1.2"                          -- unless another is said
+
+local LOCATIONS = { { "cafile", "string" }, { "capath", "string" }, { "cadata", "string" } }
+local PURPOSE = { { "purpose", "choice", "client|server", required = true } }
+local OPTIONS = {
+  { "certfile", "string" }, { "keyfile", "string" }, { "password", "string" },
+  { "verify_mode", "choice", "none|optional|required" }, { "check_hostname", "boolean" },
+  { "minimum_version", "choice", VERSIONS }, { "maximum_version", "choice", VERSIONS },
+  { "ciphers", "string" }, { "ciphersuites", "string" }, { "alpn_protocols", "list" },
+  { "keylog_filename", "string" }, { "num_tickets", "integer", 0, 255 }, { "crlfile", "string" },
+  { "ignore_unexpected_eof", "boolean" }, { "sni", "any" },
+}
+local DEFAULT_OPTIONS = sockets.options("create_default_context", 1, nil, LOCATIONS, OPTIONS)
+local SERVER_OPTIONS = sockets.options("create_server_context", 1, nil, LOCATIONS, OPTIONS)
+local CONTEXT_OPTIONS = sockets.options("SSLContext", 1, nil, PURPOSE, LOCATIONS, OPTIONS)
+local LOCATION_OPTIONS = sockets.options("load_verify_locations", 1, nil, LOCATIONS)
+
+-- The module that stands on OpenSSL
+
+local LACKING = "TLS needs the module asyncio.openssl, which %s: install the rock lua-asyncio-ssl; to build "
+  .. "it, OpenSSL's headers (Debian's package libssl-dev)"
+local FOREIGN = "the module asyncio.openssl is of another release than asyncio.core: build the rock "
+  .. "lua-asyncio-ssl anew"
+
+local openssl, class
+
+local function load_openssl()
+  local ok, module = pcall(require, "asyncio.openssl")
+  if not ok then
+    local path = package.searchpath("asyncio.openssl", package.cpath)
+    local why = path and ("cannot be loaded (%s)"):format(core.words(module)) or "is not installed"
+    check.raise(LACKING:format(why))
+  end
+  if module.abi ~= core.filter_abi then check.raise(FOREIGN) end
+  openssl = module
+end
+
+local FILES = {
+  ENOENT = core.FileNotFoundError, EACCES = core.PermissionError, EPERM = core.PermissionError,
+}
+
+--- What a function of that module gives: true, or nil and what has gone wrong.
+local function ensure(ok, failure)
+  if ok then return end
+  if failure.errno then
+    error((FILES[failure.code] or core.OSError) {
+      message = failure.message, code = failure.code, errno = failure.errno,
+    }, 0)
+  end
+  error(core.SSLError {
+    message = failure.message, reason = failure.reason, library = failure.library, code = failure.reason,
+  }, 0)
+end
+
+-- Checks
+
+local function check_text(text, n, name, prefix, what)
+  if text and text:find("\0", 1, true) then check.error(n, name, prefix .. what .. " with a zero byte") end
+end
+
+local function check_string(value, n, name, what)
+  if type(value) ~= "string" then check.fail(n, name, what, value) end
+  check_text(value, n, name, "", what)
+end
+
+local TEXTS = {
+  cafile = "path", capath = "path", cadata = "text", certfile = "path", keyfile = "path",
+  password = "password", keylog_filename = "path", crlfile = "path", ciphers = "list", ciphersuites = "list",
+}
+
+local function check_texts(opts, name)
+  for key, what in pairs(TEXTS) do check_text(opts[key], 1, name, ("'%s': "):format(key), what) end
+end
+
+--- Those without which they mean nothing, or which mean nothing here.
+local function check_company(opts, purpose, name)
+  for _, key in ipairs { "keyfile", "password" } do
+    if opts[key] and not opts.certfile then
+      check.error(1, name, ("'%s' does not go without 'certfile'"):format(key))
+    end
+  end
+  if purpose == "server" then
+    if opts.check_hostname then
+      check.error(1, name, "'check_hostname' is for clients' contexts: a client has no name")
+    end
+    return
+  end
+  for _, key in ipairs { "sni", "num_tickets" } do
+    if opts[key] ~= nil then check.error(1, name, ("'%s' is for servers"):format(key)) end
+  end
+end
+
+local function check_versions(opts, name)
+  local least, most = opts.minimum_version or LEAST, opts.maximum_version
+  if not most or VERSIONS:find(least .. "%f[|\0]") <= VERSIONS:find(most .. "%f[|\0]") then return end
+  if opts.minimum_version then
+    check.error(1, name, ("'minimum_version' is %s, but 'maximum_version' %s"):format(least, most))
+  end
+  check.error(1, name, ("'maximum_version' is %s: 'minimum_version' has to be said, too"):format(most))
+end
+
+--- The mode, and whether the peer's name is checked.
+local function verification(opts, purpose, name, mode)
+  local checks = opts.check_hostname
+  if checks and not opts.verify_mode then mode = "required" end
+  mode = opts.verify_mode or mode
+  if checks and mode == "none" then
+    check.error(1, name, "'check_hostname' does not go with 'verify_mode' \"none\"")
+  end
+  if purpose == "server" then return mode, false end
+  if checks == nil then checks = mode ~= "none" end
+  return mode, checks
+end
+
+--- A list of protocols as it is sent.
+local function wire_of(list, n, name, prefix)
+  local parts = {}
+  for i, protocol in ipairs(list) do
+    if type(protocol) ~= "string" then check.fail(n, name, prefix .. "list of names", protocol) end
+    if #protocol < 1 or #protocol > 255 then
+      check.error(n, name, ("%sa name has 1 to 255 bytes, number %d has %d"):format(prefix, i, #protocol))
+    end
+    parts[i] = string.pack("s1", protocol)
+  end
+  if #parts ~= #list then check.error(n, name, prefix .. "a list has no holes") end
+  local wire = table.concat(parts)
+  if #wire > 65535 then check.error(n, name, prefix .. "too many protocols") end
+  return wire
+end
+
+--- The contexts by their names in small letters; or a function.
+local function sni_of(sni, name)
+  if sni == nil or type(sni) == "function" then return sni end
+  if check.is_callable(sni) then return function(...) return sni(...) end end
+  if type(sni) ~= "table" then check.fail(1, name, "'sni': table of contexts, or function,", sni) end
+  local contexts = {}
+  for key, context in pairs(sni) do
+    if type(key) ~= "string" then check.fail(1, name, "'sni': names", key) end
+    local wanted = securing.check_name(key, 1, name, "'sni': ")
+    if wanted:find("*", 1, true) then
+      check.error(1, name, "'sni': names only, not " .. key .. ": a function may choose by a pattern")
+    end
+    contexts[wanted:lower()] = securing.check_context(context, "server", 1, name, ("'sni': %s: "):format(key))
+  end
+  return contexts
+end
+
+-- Making
+
+local methods = {}
+
+--- A context that verifies nothing; its class has its methods from the first on.
+local function new(purpose)
+  if not openssl then load_openssl() end
+  local context = openssl.new(purpose)
+  if not class then
+    class = getmetatable(context)
+    for key, method in pairs(methods) do class.__index[key] = method end
+    class.methods = class.__index -- where errors look for names
+  end
+  return context
+end
+
+local function build(name, purpose, opts, mode, default)
+  check_texts(opts, name)
+  check_company(opts, purpose, name)
+  check_versions(opts, name)
+  local verify_mode, check_hostname = verification(opts, purpose, name, mode)
+  local protocols = opts.alpn_protocols and wire_of(opts.alpn_protocols, 1, name, "'alpn_protocols': ")
+  local sni = sni_of(opts.sni, name)
+  local context = new(purpose)
+  ensure(context:_set_versions(opts.minimum_version or LEAST, opts.maximum_version))
+  if opts.ciphers then ensure(context:_set_ciphers(opts.ciphers)) end
+  if opts.ciphersuites then ensure(context:_set_ciphersuites(opts.ciphersuites)) end
+  ensure(context:_set_verify(verify_mode, check_hostname))
+  if opts.cafile or opts.capath or opts.cadata then
+    ensure(context:_load_verify_locations(opts.cafile, opts.capath, opts.cadata))
+  elseif default and verify_mode ~= "none" then
+    ensure(context:_set_default_verify_paths())
+  end
+  if opts.crlfile then ensure(context:_load_crl(opts.crlfile)) end
+  if opts.certfile then ensure(context:_load_cert_chain(opts.certfile, opts.keyfile, opts.password)) end
+  if protocols then ensure(context:_set_alpn(protocols)) end
+  if opts.keylog_filename then ensure(context:_set_keylog(opts.keylog_filename)) end
+  if opts.num_tickets then ensure(context:_set_num_tickets(opts.num_tickets)) end
+  if opts.ignore_unexpected_eof then ensure(context:_set_ignore_eof(true)) end
+  if sni then ensure(context:_set_sni(sni)) end
+  return context
+end
+
+--- A client's context: it verifies its peers, by the system's authorities or those that are given.
+-- The certificate must be for the name (or the IP address) that is connected to: `server_hostname`, which
+-- `open_connection`'s host is unless it is given. TLS 1.2 and 1.3. `ssl = true` means one of these, the same
+-- each time.
+-- @tparam[opt] table opts `cafile`, `capath`, `cadata` (PEM): authorities, in place of the system's; and all
+-- of `SSLContext`'s but `purpose`. `verify_mode` "none" looks at no certificate and no name
+-- @treturn SSLContext
+-- @usage
+-- local ssl = require "asyncio.ssl"
+-- local context = ssl.create_default_context { alpn_protocols = { "h2", "http/1.1" } }
+-- print(asyncio.type(context)) --> SSLContext
+function ssl.create_default_context(opts)
+  return build("create_default_context", "client", DEFAULT_OPTIONS(opts), "required", true)
+end
+
+--- A server's context: it proves itself by a certificate, and wants none of its clients unless told.
+-- @tparam[opt] table opts `certfile`, `keyfile`, `password`: as `SSLContext:load_cert_chain`'s; and all of
+-- `SSLContext`'s but `purpose`. `verify_mode` "optional" or "required" asks clients for certificates that the
+-- authorities of `cafile`, `capath` or `cadata` vouch for; the system's are never taken for that
+-- @treturn SSLContext
+-- @usage
+-- local ssl = require "asyncio.ssl"
+-- local context = ssl.create_server_context { sni = function(name) end } -- no certificate yet
+-- print(pcall(asyncio.start_server, print, "127.0.0.1", 0, { ssl = true })) --> false  ...
+function ssl.create_server_context(opts)
+  return build("create_server_context", "server", SERVER_OPTIONS(opts), "none")
+end
+
+--- A context that verifies nothing and trusts nobody, but for what its options say.
+--
+-- `verify_mode`: whether the peer must have a certificate that is verified ("required"), may have none
+-- ("optional": servers only, for clients it is the same), or isn't asked ("none"). `check_hostname`, a
+-- client's: whether it must be for the name that is connected to; true with every `verify_mode` but "none".
+--
+-- `sni`, a server's: the context for the name that a client asks for, a table `{["a.example"] = context}` or
+-- `function(name)` that gives one; names are in small letters. nil: this one; an error refuses the client
+-- (`unrecognized_name`). The context that is chosen holds entirely. The function may not wait.
+--
+-- `password` is that of an encrypted key; nobody is asked for one. `minimum_version`, `maximum_version`:
+-- "TLSv1.2", "TLSv1.3", or, for what is old and weak, "TLSv1" and "TLSv1.1". `crlfile`: revoked certificates,
+-- PEM; every one of a chain is then looked up. `num_tickets` (2): for how many resumptions a server gives its
+-- client tickets in TLS 1.3. `keylog_filename`: every connection's secrets are added to that file, for
+-- Wireshark. `ignore_unexpected_eof`: an end without the peer's close_notify is a plain end, for protocols
+-- that know the length of what comes.
+--
+-- The first connection or server that has it fixes it: what changes it raises InvalidStateError then.
+-- @tparam table opts `purpose` ("client", "server"), `cafile`, `capath`, `cadata`, `certfile`, `keyfile`,
+-- `password`, `verify_mode` ("none"), `check_hostname`, `minimum_version` ("TLSv1.2"), `maximum_version`
+-- (none), `ciphers` (of TLS 1.2) and `ciphersuites` (of TLS 1.3: OpenSSL's names with ":" between),
+-- `alpn_protocols` (a list), `keylog_filename`, `num_tickets`, `crlfile`, `ignore_unexpected_eof` (false),
+-- `sni`
+-- @treturn SSLContext
+-- @usage
+-- local ssl = require "asyncio.ssl"
+-- local insecure = ssl.SSLContext { purpose = "client" }
+-- local _, err = pcall(ssl.SSLContext, { purpose = "client", verify_mode = "none", check_hostname = true })
+-- print(err:match "%((.*)%)") --> 'check_hostname' does not go with 'verify_mode' "none"
+function ssl.SSLContext(opts)
+  opts = CONTEXT_OPTIONS(opts)
+  return build("SSLContext", opts.purpose, opts, "none")
+end
+
+-- Methods
+
+local function check_changeable(context, name)
+  check.self(context, class, name)
+  if context:_is_fixed() then
+    error(core.InvalidStateError "the context is in use, and does not change any more: make another", 0)
+  end
+end
+
+--- How TLS is spoken and who is trusted; the functions of `asyncio.ssl` make it. It stays in its thread.
+-- @type SSLContext
+-- @usage
+-- local ssl = require "asyncio.ssl"
+-- local context = ssl.SSLContext { purpose = "server" }
+-- context:set_alpn_protocols { "h2", "http/1.1" }
+-- print(pcall(context.load_cert_chain, context, "/no/such/file.pem"))
+
+--- The certificate that it proves itself by, with those between it and the authority's behind it, and its
+-- key.
+-- Each is the path of a file, or PEM text. A key that isn't the certificate's raises SSLError.
+-- @tparam string cert
+-- @tparam[opt] string key as `cert`, where it isn't in there
+-- @tparam[opt] string password of the key
+function methods:load_cert_chain(cert, key, password)
+  check_changeable(self, "load_cert_chain")
+  check_string(cert, 1, "load_cert_chain", "path or PEM text")
+  if key ~= nil then check_string(key, 2, "load_cert_chain", "path or PEM text") end
+  if password ~= nil then check_string(password, 3, "load_cert_chain", "password") end
+  ensure(self:_load_cert_chain(cert, key, password))
+end
+
+--- Authorities that are trusted, besides those that it has.
+-- @tparam table opts `cafile`, `capath` (a folder as `openssl rehash` makes it), `cadata` (PEM text): one at
+-- least
+function methods:load_verify_locations(opts)
+  check_changeable(self, "load_verify_locations")
+  opts = LOCATION_OPTIONS(opts)
+  check_texts(opts, "load_verify_locations")
+  if not next(opts) then
+    check.error(1, "load_verify_locations", "'cafile', 'capath' or 'cadata' expected")
+  end
+  ensure(self:_load_verify_locations(opts.cafile, opts.capath, opts.cadata))
+end
+
+--- The protocols that it speaks, the one that it likes best first (ALPN). A server without any in common
+-- refuses.
+-- @tparam table protocols names, `{"h2", "http/1.1"}`
+function methods:set_alpn_protocols(protocols)
+  check_changeable(self, "set_alpn_protocols")
+  check.table(protocols, 1, "set_alpn_protocols", "list of names")
+  ensure(self:_set_alpn(wire_of(protocols, 1, "set_alpn_protocols", "")))
+end
+
+--- The ciphers of TLS 1.2 and below. Raises SSLError when there is none of that name.
+-- @tparam string ciphers as OpenSSL writes them, "ECDHE+AESGCM:!aNULL"
+function methods:set_ciphers(ciphers)
+  check_changeable(self, "set_ciphers")
+  check_string(ciphers, 1, "set_ciphers", "string")
+  ensure(self:_set_ciphers(ciphers))
+end
+
+--- The ciphers of TLS 1.3. Raises SSLError when there is none of that name.
+-- @tparam string ciphersuites "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+function methods:set_ciphersuites(ciphersuites)
+  check_changeable(self, "set_ciphersuites")
+  check_string(ciphersuites, 1, "set_ciphersuites", "string")
+  ensure(self:_set_ciphersuites(ciphersuites))
+end
+
+return ssl
