@@ -3,6 +3,7 @@
 -- is dead.
 local t = require "helper"
 local asyncio, testing = t.asyncio, t.testing
+local ssl = require "asyncio.ssl"
 
 local ROOT = arg[0]:match "^(.*)/spec/[^/]*$" or "."
 
@@ -29,12 +30,13 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
-  "Pool", "Lease",
+  "Pool", "Lease", "SSLContext",
 }
 
 --- Class → its methods by name; those that begin with "_" are ours.
 local function public_methods()
   local classes = {}
+  ssl.SSLContext { purpose = "client" } -- makes its class
   for _, name in ipairs(CORE_CLASSES) do
     classes[name] = debug.getregistry()["asyncio." .. name].methods
   end
@@ -64,6 +66,9 @@ local function public_functions()
   end
   for name, value in pairs(asyncio.coroutine) do functions["coroutine." .. name] = value end
   for name, value in pairs(testing) do functions["testing." .. name] = value end
+  for name, value in pairs(ssl) do
+    if type(value) == "function" then functions["ssl." .. name] = value end
+  end
   for class, methods in pairs(public_methods()) do
     for name, fn in pairs(methods) do functions[class .. ":" .. name] = fn end
   end
@@ -116,7 +121,7 @@ end
 --- "Queue:get" → its parameters, in the annotations.
 local function annotated_functions()
   local functions = {}
-  local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua"
+  local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua" .. read "types/asyncio/ssl.lua"
   for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end
@@ -347,7 +352,7 @@ local function listed()
   for row in section:gmatch "\n| (`[^|]*) |" do
     for name in row:gmatch "`([^`]+)`" do names[name] = true end
   end
-  names["asyncio.editor"] = nil -- no function of the core's
+  names["asyncio.editor"], names["asyncio.openssl"] = nil, nil -- no functions of the core's
   return names
 end
 
@@ -361,7 +366,8 @@ local function private()
     if not public[value] then names[name] = true end
   end
   for class, meta in pairs(debug.getregistry()) do
-    local methods = type(class) == "string" and class:find "^asyncio%." and type(meta) == "table" and meta.methods
+    local is_core = type(class) == "string" and class:find "^asyncio%." and class ~= "asyncio.SSLContext"
+    local methods = is_core and type(meta) == "table" and meta.methods
     for name in pairs(methods or {}) do
       if type(name) == "string" and name:find "^_" then names[class:sub(9) .. ":" .. name] = true end
     end

@@ -42,6 +42,12 @@ local CALLS = {
   open_unix_connection = function(opts) asyncio.open_unix_connection("/none", opts) end,
   start_server = function(opts) asyncio.start_server(nothing, "127.0.0.1", 0, opts) end,
   start_unix_server = function(opts) asyncio.start_unix_server(nothing, os.tmpname(), opts) end,
+  create_default_context = asyncio.ssl.create_default_context,
+  create_server_context = asyncio.ssl.create_server_context, SSLContext = asyncio.ssl.SSLContext,
+  load_verify_locations = function(opts)
+    asyncio.ssl.SSLContext { purpose = "client" }:load_verify_locations(opts)
+  end,
+  start_tls = function(opts) on_writer(function(w) w:start_tls(true, opts) end) end,
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
   getaddrinfo = function(opts) asyncio.get_running_loop():getaddrinfo("127.0.0.1", 80, opts) end,
   getnameinfo = function(opts) asyncio.get_running_loop():getnameinfo({ host = "127.0.0.1", port = 80 }, opts) end,
@@ -87,7 +93,8 @@ local function required(options, but)
   local opts = {}
   for _, spec in ipairs(options) do
     if spec.required and spec ~= but then
-      opts[spec.key] = spec.kind == "integer" and spec.least or spec.kind == "callable" and nothing or "127.0.0.1"
+      opts[spec.key] = spec.kind == "integer" and spec.least or spec.kind == "callable" and nothing
+        or spec.kind == "choice" and spec.choices:match "^[^|]+" or "127.0.0.1"
     end
   end
   return opts
@@ -320,7 +327,8 @@ function TestDocuments:test_the_manual_tells_of_each_key()
 end
 
 function TestDocuments:test_the_types_tell_of_each_key()
-  local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua"
+  local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua" .. "\n" ..
+    read "types/asyncio/ssl.lua"
   local comments = comments_in(types)
   each_told(function(name, key)
     local block = comments[name] or ""

@@ -4,13 +4,16 @@
 -- lua/asyncio/init.lua, each class on a page of its own.
 --
 -- A block is public when its name is: from `@function NAME`, `@type CLASS`, or the definition below it.
--- "Queue:get" belongs to the class Queue, "testing.async" to the module asyncio.testing.
+-- "Queue:get" belongs to the class Queue, "testing.async" to the module asyncio.testing, as all of testing.lua does.
 package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
 local house = require "house"
 
 local INTERNAL = {
-  check = true, command = true, completion = true, console = true, show = true, sockets = true, terminal = true,
+  check = true, command = true, completion = true, console = true, securing = true, show = true, sockets = true,
+  terminal = true,
 }
+
+local MODULES = { testing = true, ssl = true } -- whose functions are not also asyncio's
 
 -- Blocks: lists of lines without their comment marks
 
@@ -47,7 +50,7 @@ local function name_of(block, file)
   if not holder or method:find "^_" then return nil end
   if dot == ":" then return holder ~= "Executor" and holder:find "^%u" and holder .. ":" .. method or nil end
   if holder ~= file then return nil end
-  return file == "testing" and "testing." .. method or method
+  return MODULES[file] and file .. "." .. method or method
 end
 
 --- All public blocks by their names, and those that describe modules by theirs.
@@ -139,7 +142,7 @@ end
 
 --- The modules beside it: those whose names begin the names of functions.
 local function write_modules(folder, known, modules)
-  for _, module in ipairs { "coroutine", "testing", "repl" } do
+  for _, module in ipairs { "coroutine", "testing", "repl", "ssl" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)
     for _, name in ipairs(house.sorted_keys(known)) do

@@ -8,6 +8,7 @@
 ---@field FIRST_EXCEPTION "FIRST_EXCEPTION"
 ---@field ALL_COMPLETED "ALL_COMPLETED"
 ---@field coroutine asyncio.coroutine
+---@field ssl asyncio.ssl
 ---@field Error asyncio.Error
 ---@field CancelledError asyncio.CancelledError
 ---@field KeyboardInterrupt asyncio.KeyboardInterrupt
@@ -276,12 +277,15 @@ function asyncio.PriorityQueue(maxsize) end
 ---@field limit? integer bytes that a separator is looked for in (65536)
 ---@field read_timeout? number seconds that a call may wait without a byte's coming
 ---@field write_timeout? number seconds that a call may wait without a byte's being taken
----@field connect_timeout? number seconds for the lookup and connecting
+---@field connect_timeout? number seconds for the lookup, connecting and the handshake
 ---@field family? "inet" | "inet6" | "any"
 ---@field local_addr? { host: string, port?: integer }
 ---@field happy_eyeballs_delay? number (0.25)
 ---@field nodelay? boolean (true)
 ---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
+---@field ssl? boolean | asyncio.SSLContext TLS: a client's context, or true for the default one
+---@field server_hostname? string what the peer's certificate must be for (the host)
+---@field ssl_handshake_timeout? number seconds (15)
 
 ---@class asyncio.ConnectByNameOptions
 ---@field host? string
@@ -296,6 +300,9 @@ function asyncio.PriorityQueue(maxsize) end
 ---@field happy_eyeballs_delay? number (0.25)
 ---@field nodelay? boolean (true)
 ---@field keepalive? boolean | { idle?: integer, interval?: integer, count?: integer } (false)
+---@field ssl? boolean | asyncio.SSLContext TLS: a client's context, or true for the default one
+---@field server_hostname? string what the peer's certificate must be for (the host)
+---@field ssl_handshake_timeout? number seconds (15)
 
 ---Connects to a TCP server, or takes a connected socket.
 ---@param host string a name or a number
@@ -320,6 +327,9 @@ function asyncio.open_connection(host, port, opts) end
 ---@field close_timeout? number seconds without progress before a closing connection is aborted (30)
 ---@field max_connections? integer at so many accepting pauses until one has ended (no limit)
 ---@field stop_grace? number seconds for the shutdown that a cancellation makes; 0: it aborts (0)
+---@field ssl? asyncio.SSLContext TLS: a server's context
+---@field ssl_handshake_timeout? number seconds (15)
+---@field max_handshakes? integer so many are under way at a time (no limit)
 
 ---@class asyncio.ServeByNameOptions
 ---@field host? string | string[] nil: every address of this machine
@@ -338,6 +348,9 @@ function asyncio.open_connection(host, port, opts) end
 ---@field close_timeout? number (30)
 ---@field max_connections? integer
 ---@field stop_grace? number (0)
+---@field ssl? asyncio.SSLContext TLS: a server's context
+---@field ssl_handshake_timeout? number seconds (15)
+---@field max_handshakes? integer so many are under way at a time (no limit)
 
 ---Starts a TCP server: the handler runs as a task for each connection.
 ---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
@@ -353,6 +366,9 @@ function asyncio.start_server(handler, host, port, opts) end
 ---@field read_timeout? number seconds that a call may wait without a byte's coming
 ---@field write_timeout? number seconds that a call may wait without a byte's being taken
 ---@field connect_timeout? number seconds that the server's backlog may stay full
+---@field ssl? boolean | asyncio.SSLContext TLS: a client's context, or true for the default one
+---@field server_hostname? string what the peer's certificate must be for (none)
+---@field ssl_handshake_timeout? number seconds (15)
 
 ---@class asyncio.UnixConnectByNameOptions
 ---@field path? string
@@ -361,6 +377,9 @@ function asyncio.start_server(handler, host, port, opts) end
 ---@field read_timeout? number
 ---@field write_timeout? number
 ---@field connect_timeout? number
+---@field ssl? boolean | asyncio.SSLContext TLS: a client's context, or true for the default one
+---@field server_hostname? string what the peer's certificate must be for (none)
+---@field ssl_handshake_timeout? number seconds (15)
 
 ---Connects to a server's unix socket. While the server's backlog is full it waits.
 ---@param path string on Linux one that begins with a zero byte is an abstract name
@@ -380,6 +399,9 @@ function asyncio.open_unix_connection(path, opts) end
 ---@field max_connections? integer at so many accepting pauses until one has ended (no limit)
 ---@field stop_grace? number seconds for the shutdown that a cancellation makes; 0: it aborts (0)
 ---@field cleanup_socket? boolean closing the server removes the file (true)
+---@field ssl? asyncio.SSLContext TLS: a server's context
+---@field ssl_handshake_timeout? number seconds (15)
+---@field max_handshakes? integer so many are under way at a time (no limit)
 
 ---@class asyncio.UnixServeByNameOptions
 ---@field path? string
@@ -393,6 +415,9 @@ function asyncio.open_unix_connection(path, opts) end
 ---@field max_connections? integer
 ---@field stop_grace? number (0)
 ---@field cleanup_socket? boolean (true)
+---@field ssl? asyncio.SSLContext TLS: a server's context
+---@field ssl_handshake_timeout? number seconds (15)
+---@field max_handshakes? integer so many are under way at a time (no limit)
 
 ---Starts a server on a unix socket. The file of a server that is gone is replaced.
 ---@param handler fun(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
@@ -541,7 +566,13 @@ function Error:subclass(name) end
 ---@class asyncio.PermissionError : asyncio.OSError
 ---@class asyncio.GaiError : asyncio.OSError
 ---@class asyncio.SSLError : asyncio.OSError
+---@field reason? string as OpenSSL has it, and Python: "WRONG_VERSION_NUMBER"
+---@field library? string likewise: "SSL"
+
 ---@class asyncio.SSLCertVerificationError : asyncio.SSLError
+---@field verify_code integer OpenSSL's
+---@field verify_message? string
+
 ---@class asyncio.SSLEOFError : asyncio.SSLError
 
 ---@class asyncio.ExceptionGroup : asyncio.Error
@@ -1078,13 +1109,21 @@ function StreamWriter:abort() end
 ---@return string unread
 function StreamWriter:detach() end
 
----@param name "peername" | "sockname" | "peercred" | "socket"
+---With TLS also "peercert" (see `asyncio.PeerCertificate`), "cipher", "tls_version", "alpn_protocol",
+---"server_name", "session_reused" and "ssl_context".
+---@param name string "peername", "sockname", "peercred", "socket"
 ---@param default? any
 ---@return any
 function StreamWriter:get_extra_info(name, default) end
 
 ---@param marks { high?: integer, low?: integer }
 function StreamWriter:set_write_buffer_limits(marks) end
+
+---Goes on with TLS: sends what was written, and shakes hands.
+---@async
+---@param context asyncio.SSLContext | true true: a client's, the default one
+---@param opts? { server_side?: boolean, server_hostname?: string, ssl_handshake_timeout?: number }
+function StreamWriter:start_tls(context, opts) end
 
 ---@class asyncio.ServerStats
 ---@field connections integer how many there are
@@ -1093,6 +1132,8 @@ function StreamWriter:set_write_buffer_limits(marks) end
 ---@field reset integer of how many the handler lost its peer
 ---@field cut integer of how many a shutdown met the handler in the middle of a message
 ---@field aborted integer how many were ended by force
+---@field handshakes integer how many are under way
+---@field handshakes_failed integer how many have come to nothing
 ---@field paused boolean whether accepting pauses now
 
 ---@class asyncio.Server
@@ -1121,6 +1162,10 @@ function Server:is_serving() end
 
 ---@return asyncio.Address[]
 function Server:sockets() end
+
+---Another context for the connections that come from now on.
+---@param context asyncio.SSLContext
+function Server:set_ssl_context(context) end
 
 ---What has become of its connections.
 ---@return asyncio.ServerStats

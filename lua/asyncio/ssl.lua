@@ -109,9 +109,7 @@ local function check_company(opts, purpose, name)
     end
     return
   end
-  for _, key in ipairs { "sni", "num_tickets" } do
-    if opts[key] ~= nil then check.error(1, name, ("'%s' is for servers"):format(key)) end
-  end
+  if opts.sni ~= nil then check.error(1, name, "'sni' is for servers' contexts") end
 end
 
 local function check_versions(opts, name)
@@ -171,7 +169,7 @@ end
 
 -- Making
 
-local methods = {}
+local SSLContext = {} -- its methods
 
 --- A context that verifies nothing; its class has its methods from the first on.
 local function new(purpose)
@@ -179,7 +177,7 @@ local function new(purpose)
   local context = openssl.new(purpose)
   if not class then
     class = getmetatable(context)
-    for key, method in pairs(methods) do class.__index[key] = method end
+    for key, method in pairs(SSLContext) do class.__index[key] = method end
     class.methods = class.__index -- where errors look for names
   end
   return context
@@ -206,7 +204,7 @@ local function build(name, purpose, opts, mode, default)
   if opts.certfile then ensure(context:_load_cert_chain(opts.certfile, opts.keyfile, opts.password)) end
   if protocols then ensure(context:_set_alpn(protocols)) end
   if opts.keylog_filename then ensure(context:_set_keylog(opts.keylog_filename)) end
-  if opts.num_tickets then ensure(context:_set_num_tickets(opts.num_tickets)) end
+  if opts.num_tickets and purpose == "server" then ensure(context:_set_num_tickets(opts.num_tickets)) end
   if opts.ignore_unexpected_eof then ensure(context:_set_ignore_eof(true)) end
   if sni then ensure(context:_set_sni(sni)) end
   return context
@@ -216,8 +214,11 @@ end
 -- The certificate must be for the name (or the IP address) that is connected to: `server_hostname`, which
 -- `open_connection`'s host is unless it is given. TLS 1.2 and 1.3. `ssl = true` means one of these, the same
 -- each time.
--- @tparam[opt] table opts `cafile`, `capath`, `cadata` (PEM): authorities, in place of the system's; and all
--- of `SSLContext`'s but `purpose`. `verify_mode` "none" looks at no certificate and no name
+-- @tparam[opt] table opts `cafile`, `capath`, `cadata` (PEM): authorities, in place of the system's; what its
+-- peer may see of it: `certfile`, `keyfile`, `password`; `verify_mode` ("required"; "none" looks at no
+-- certificate and no name), `check_hostname` (true), `crlfile`, `minimum_version` ("TLSv1.2"),
+-- `maximum_version`, `ciphers`, `ciphersuites`, `alpn_protocols`, `keylog_filename`, `ignore_unexpected_eof`:
+-- as `SSLContext`'s; `num_tickets` and `sni` are for servers
 -- @treturn SSLContext
 -- @usage
 -- local ssl = require "asyncio.ssl"
@@ -228,14 +229,17 @@ function ssl.create_default_context(opts)
 end
 
 --- A server's context: it proves itself by a certificate, and wants none of its clients unless told.
--- @tparam[opt] table opts `certfile`, `keyfile`, `password`: as `SSLContext:load_cert_chain`'s; and all of
--- `SSLContext`'s but `purpose`. `verify_mode` "optional" or "required" asks clients for certificates that the
--- authorities of `cafile`, `capath` or `cadata` vouch for; the system's are never taken for that
+-- @tparam[opt] table opts `certfile`, `keyfile`, `password`: as `SSLContext:load_cert_chain`'s; `verify_mode`
+-- ("none"; "optional", "required": clients are asked for certificates), which `cafile`, `capath` or `cadata`
+-- (PEM) vouch for, never the system's authorities; `sni`, `num_tickets`, `crlfile`, `minimum_version`
+-- ("TLSv1.2"), `maximum_version`, `ciphers`, `ciphersuites`, `alpn_protocols`, `keylog_filename`,
+-- `ignore_unexpected_eof`: as `SSLContext`'s; `check_hostname` is for clients
 -- @treturn SSLContext
 -- @usage
 -- local ssl = require "asyncio.ssl"
--- local context = ssl.create_server_context { sni = function(name) end } -- no certificate yet
--- print(pcall(asyncio.start_server, print, "127.0.0.1", 0, { ssl = true })) --> false  ...
+-- local context = ssl.create_server_context { alpn_protocols = { "h2" } } -- a certificate may come later
+-- local ok, err = pcall(asyncio.start_server, print, "127.0.0.1", 0, { ssl = context })
+-- print(ok, err:match "context with a certificate expected") --> false  context with a certificate expected
 function ssl.create_server_context(opts)
   return build("create_server_context", "server", SERVER_OPTIONS(opts), "none")
 end
@@ -291,13 +295,12 @@ end
 -- context:set_alpn_protocols { "h2", "http/1.1" }
 -- print(pcall(context.load_cert_chain, context, "/no/such/file.pem"))
 
---- The certificate that it proves itself by, with those between it and the authority's behind it, and its
--- key.
+--- The certificate that it proves itself by, those between it and the authority's behind it, and the key.
 -- Each is the path of a file, or PEM text. A key that isn't the certificate's raises SSLError.
 -- @tparam string cert
 -- @tparam[opt] string key as `cert`, where it isn't in there
 -- @tparam[opt] string password of the key
-function methods:load_cert_chain(cert, key, password)
+function SSLContext:load_cert_chain(cert, key, password)
   check_changeable(self, "load_cert_chain")
   check_string(cert, 1, "load_cert_chain", "path or PEM text")
   if key ~= nil then check_string(key, 2, "load_cert_chain", "path or PEM text") end
@@ -308,7 +311,7 @@ end
 --- Authorities that are trusted, besides those that it has.
 -- @tparam table opts `cafile`, `capath` (a folder as `openssl rehash` makes it), `cadata` (PEM text): one at
 -- least
-function methods:load_verify_locations(opts)
+function SSLContext:load_verify_locations(opts)
   check_changeable(self, "load_verify_locations")
   opts = LOCATION_OPTIONS(opts)
   check_texts(opts, "load_verify_locations")
@@ -321,7 +324,7 @@ end
 --- The protocols that it speaks, the one that it likes best first (ALPN). A server without any in common
 -- refuses.
 -- @tparam table protocols names, `{"h2", "http/1.1"}`
-function methods:set_alpn_protocols(protocols)
+function SSLContext:set_alpn_protocols(protocols)
   check_changeable(self, "set_alpn_protocols")
   check.table(protocols, 1, "set_alpn_protocols", "list of names")
   ensure(self:_set_alpn(wire_of(protocols, 1, "set_alpn_protocols", "")))
@@ -329,7 +332,7 @@ end
 
 --- The ciphers of TLS 1.2 and below. Raises SSLError when there is none of that name.
 -- @tparam string ciphers as OpenSSL writes them, "ECDHE+AESGCM:!aNULL"
-function methods:set_ciphers(ciphers)
+function SSLContext:set_ciphers(ciphers)
   check_changeable(self, "set_ciphers")
   check_string(ciphers, 1, "set_ciphers", "string")
   ensure(self:_set_ciphers(ciphers))
@@ -337,7 +340,7 @@ end
 
 --- The ciphers of TLS 1.3. Raises SSLError when there is none of that name.
 -- @tparam string ciphersuites "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-function methods:set_ciphersuites(ciphersuites)
+function SSLContext:set_ciphersuites(ciphersuites)
   check_changeable(self, "set_ciphersuites")
   check_string(ciphersuites, 1, "set_ciphersuites", "string")
   ensure(self:_set_ciphersuites(ciphersuites))

@@ -4,6 +4,7 @@ local core = require "asyncio.core"
 
 local asyncio, testing = t.asyncio, t.testing
 
+local HAS_TLS = package.searchpath("asyncio.openssl", package.cpath) ~= nil
 local HERE = "spec/regress/words_of_arguments_spec.lua"
 
 local function line_of_caller() return debug.getinfo(2, "l").currentline end
@@ -53,6 +54,7 @@ local function objects(fn)
       Pool = asyncio.Pool { create = print }, Lease = lease,
       ThreadPoolExecutor = pool, ContextVar = variable, ContextToken = nil, Runner = runner,
       ExceptionGroup = asyncio.ExceptionGroup("message", {}),
+      SSLContext = HAS_TLS and asyncio.ssl.SSLContext { purpose = "client" } or nil,
     }
   end)
 end
@@ -308,7 +310,65 @@ local WRONG = {
   { "group:start()", "start", "bad argument #1 to 'start' (function or coroutine expected" },
   { "group:start(5)", "start", "expected, got number; write start(f, x), not start(f(x))" },
   { "group:start { nothing, nam = 'x' }", "start", "unknown option 'nam'" },
+  { "writer:start_tls()", "start_tls", "#1 to 'start_tls' (true or a client's context expected" },
+  { "writer:start_tls(true, 5)", "start_tls", "table of options expected, got number" },
+  { "writer:start_tls(5, { server_side = true })", "start_tls", "#1 to 'start_tls' (a server's context expected" },
+  { "writer:start_tls(true, { server_side = true, server_hostname = 'x' })", "start_tls", "bad argument #2" },
+  { "writer:start_tls(true, { ssl_handshake_timeout = 0 })", "start_tls", "'ssl_handshake_timeout': number of" },
+  { "server:set_ssl_context(true)", "set_ssl_context", "a server's context expected" },
+  { "asyncio.open_connection('h', 80, { ssl = 5 })", "open_connection", "#3 to 'open_connection' ('ssl': true or" },
+  { "asyncio.open_connection { host = 'h', port = 80, ssl = {} }", "open_connection", "#1 to" },
+  { "asyncio.open_connection('h', 80, { server_hostname = 'x' })", "open_connection", "does not go without 'ssl'" },
+  { "asyncio.open_unix_connection('/x', { ssl = print })", "open_unix_connection", "got function" },
+  { "asyncio.start_server(nothing, 'h', 0, { ssl = true })", "start_server", "'ssl': a server's context expected" },
+  { "asyncio.start_server(nothing, { port = 0, ssl = 5 })", "start_server", "bad argument #2" },
+  { "asyncio.start_server(nothing, 'h', 0, { max_handshakes = 0, ssl = 5 })", "start_server", "'max_handshakes': " },
+  { "asyncio.start_unix_server(nothing, '/x', { ssl = 5 })", "start_unix_server", "bad argument #3" },
+  { "asyncio.start_unix_server(nothing, '/x', { max_handshakes = 5 })", "start_unix_server", "without 'ssl'" },
+  { "asyncio.ssl.create_default_context(5)", "create_default_context", "table of options expected, got number" },
+  { "asyncio.ssl.create_default_context { cafile = 'x\\0' }", "create_default_context", "'cafile': path with a zero" },
+  { "asyncio.ssl.create_default_context { keyfile = 'x' }", "create_default_context", "without 'certfile'" },
+  { "asyncio.ssl.create_default_context { verify_mode = 'none', check_hostname = true }", "create_default_context",
+    "'check_hostname' does not go with 'verify_mode'" },
+  { "asyncio.ssl.create_default_context { sni = {} }", "create_default_context", "'sni' is for servers" },
+  { "asyncio.ssl.create_default_context { maximum_version = 'TLSv1.1' }", "create_default_context",
+    "'minimum_version' has to be said, too" },
+  { "asyncio.ssl.create_server_context { minimum_version = 'TLSv1.3', maximum_version = 'TLSv1.2' }",
+    "create_server_context", "'minimum_version' is TLSv1.3, but 'maximum_version' TLSv1.2" },
+  { "asyncio.ssl.create_server_context { check_hostname = true }", "create_server_context", "is for clients" },
+  { "asyncio.ssl.create_server_context { alpn_protocols = { 'h2', '' } }", "create_server_context", "number 2 has 0" },
+  { "asyncio.ssl.create_server_context { alpn_protocols = { 5 } }", "create_server_context", "list of names expected" },
+  { "asyncio.ssl.create_server_context { sni = 5 }", "create_server_context", "table of contexts, or function," },
+  { "asyncio.ssl.create_server_context { sni = { x = 5 } }", "create_server_context", "'sni': x: a server's context" },
+  { "asyncio.ssl.create_server_context { sni = { ['*.x'] = 5 } }", "create_server_context", "names only" },
+  { "asyncio.ssl.SSLContext {}", "SSLContext", "'purpose': " },
 }
+
+-- Those of contexts need one.
+local WRONG_OF_CONTEXT = {
+  { "context:load_cert_chain()", "load_cert_chain", "path or PEM text expected, got nil" },
+  { "context:load_cert_chain('x', 5)", "load_cert_chain", "bad argument #2" },
+  { "context:load_cert_chain('x', 'y', 5)", "load_cert_chain", "bad argument #3" },
+  { "context:load_cert_chain('x\\0')", "load_cert_chain", "with a zero byte" },
+  { "context:load_verify_locations {}", "load_verify_locations", "'cafile', 'capath' or 'cadata' expected" },
+  { "context:set_alpn_protocols('h2')", "set_alpn_protocols", "list of names expected, got string" },
+  { "context:set_alpn_protocols { ('x'):rep(256) }", "set_alpn_protocols", "1 to 255 bytes, number 1 has 256" },
+  { "context:set_ciphers(5)", "set_ciphers", "string expected, got number" },
+  { "context:set_ciphersuites()", "set_ciphersuites", "string expected, got nil" },
+  { "asyncio.open_connection('b\u{fc}cher', 80, { ssl = context })", "open_connection", "beginning with xn--" },
+  { "asyncio.open_connection('h', 80, { ssl = context, server_hostname = '' })", "open_connection", "an empty name" },
+  { "asyncio.open_connection('h', 80, { ssl = context, server_hostname = '.' })", "open_connection", "an empty name" },
+  { "asyncio.open_connection('h', 80, { ssl = context, server_hostname = '.x' })", "open_connection", "empty part" },
+  { "asyncio.open_connection('h', 80, { ssl = context, server_hostname = 'a\\0' })", "open_connection", "zero byte" },
+  { "asyncio.open_connection('h', 80, { ssl = context, server_hostname = 'a b' })", "open_connection", "a space" },
+  { "asyncio.open_connection('h', 80, { ssl = context, server_hostname = ('x'):rep(256) })", "open_connection",
+    "255 bytes at most, got 256" },
+  { "asyncio.open_unix_connection('/x', { ssl = checking })", "open_unix_connection", "'server_hostname' expected" },
+  { "asyncio.start_server(nothing, 'h', 0, { ssl = context })", "start_server", "server's context expected" },
+  { "asyncio.start_server(nothing, 'h', 0, { ssl = bare })", "start_server", "a context with a certificate expected" },
+  { "server:set_ssl_context(context)", "set_ssl_context", "got a client's" },
+}
+if HAS_TLS then table.move(WRONG_OF_CONTEXT, 1, #WRONG_OF_CONTEXT, #WRONG + 1, WRONG) end
 
 TestArgument = {}
 
@@ -320,7 +380,12 @@ function TestArgument:test_errors_are_the_callers()
       asyncio = asyncio, testing = testing, loop = loop, task = task, nothing = nothing, group = all.TaskGroup,
       pool = all.ThreadPoolExecutor, reader = all.StreamReader, writer = all.StreamWriter, condition = all.Condition,
       queue = all.Queue, channel = all.Channel, future = all.Future, limit = all.Timeout,
+      server = all.Server, context = all.SSLContext,
     }, { __index = _G })
+    if HAS_TLS then
+      env.checking = asyncio.ssl.SSLContext { purpose = "client", check_hostname = true }
+      env.bare = asyncio.ssl.SSLContext { purpose = "server" }
+    end
     for _, case in ipairs(WRONG) do
       local call = assert(load("local _ = nil\n" .. case[1], "=" .. HERE, "t", env))
       local ok, err = pcall(call)
