@@ -1,0 +1,305 @@
+/*
+** load.c - what a context has from files, or from texts in PEM's form: certificates, keys, authorities, lists of what was
+** revoked.
+*/
+#include "tls/load.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SHOWN 200 /* bytes of a path */
+
+/* Texts */
+
+static bool is_pem(LoadText t) {
+  static const char BEGIN[] = "-----BEGIN ";
+  for (const char *p = t.text; (p = memchr(p, '-', t.n - (size_t)(p - t.text))); p++) {
+    if (t.n - (size_t)(p - t.text) < sizeof BEGIN - 1) return false;
+    if (!memcmp(p, BEGIN, sizeof BEGIN - 1)) return true;
+  }
+  return false;
+}
+
+static bool is_der(LoadText t) { return t.n > 4 && t.text[0] == 0x30 && (t.text[1] & 0x80); }
+
+/* Tells what a failure is of. What may be the contents, taken for a path, is not shown. */
+static bool blame(Failure *f, const char *what, LoadText t) {
+  char why[sizeof f->text];
+  bool path = !is_pem(t) && !is_der(t) && t.n <= SHOWN && !memchr(t.text, '\n', t.n);
+  if (f->kind == FAILURE_NO_MEMORY) return false;
+  memcpy(why, f->text, sizeof why);
+  failure_say(f, "%s%s%s: %s", what, path ? " " : "", path ? t.text : "", why);
+  return false;
+}
+
+static const char *errno_name(int number) {
+  switch (number) {
+  case ENOENT: return "ENOENT";
+  case EACCES: return "EACCES";
+  case EPERM: return "EPERM";
+  case EISDIR: return "EISDIR";
+  case ENOTDIR: return "ENOTDIR";
+  case EMFILE: return "EMFILE";
+  case ENFILE: return "ENFILE";
+  case ELOOP: return "ELOOP";
+  case ENAMETOOLONG: return "ENAMETOOLONG";
+  default: return "EIO";
+  }
+}
+
+static void set_errno(Failure *f, int number) {
+  failure_set(f, number == ENOMEM ? FAILURE_NO_MEMORY : FAILURE_ERROR, errno_name(number), "%s", strerror(number));
+  snprintf(f->library, sizeof f->library, "SYS");
+}
+
+static BIO *open_text(LoadText t, Failure *f) {
+  BIO *bio;
+  ERR_clear_error();
+  if (is_pem(t) || is_der(t)) {
+    if (!(bio = BIO_new_mem_buf(t.text, (int)t.n))) failure_read(f);
+    return bio;
+  }
+  FILE *file = strlen(t.text) == t.n ? fopen(t.text, "re") : NULL;
+  if (!file) {
+    set_errno(f, strlen(t.text) == t.n ? errno : ENOENT);
+    return NULL;
+  }
+  if ((bio = BIO_new_fp(file, BIO_CLOSE))) return bio;
+  fclose(file);
+  failure_read(f);
+  return NULL;
+}
+
+/* Whether reading has ended because there was nothing more. Leaves what failed else in the queue. */
+static bool at_end(void) {
+  unsigned long error = ERR_peek_last_error();
+  if (ERR_SYSTEM_ERROR(error) || ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE)
+    return false;
+  ERR_clear_error();
+  return true;
+}
+
+/* Why there was nothing at all. */
+static void say_nothing(Failure *f, const char *reason, const char *what) {
+  unsigned long error = ERR_peek_error();
+  if (error && ERR_SYSTEM_ERROR(error)) { /* a folder, say */
+    set_errno(f, ERR_GET_REASON(error));
+    ERR_clear_error();
+  } else if (!error || at_end()) {
+    failure_set(f, FAILURE_ERROR, reason, "%s", what);
+  } else {
+    failure_read(f);
+  }
+}
+
+/* Certificates and keys */
+
+typedef struct Password {
+  LoadText given;
+  bool asked;
+} Password;
+
+/* In the place of OpenSSL's own, which would ask at the terminal. */
+static int give_password(char *to, int size, int writing, void *arg) {
+  Password *password = arg;
+  (void)writing;
+  password->asked = true;
+  if (!password->given.text || password->given.n > (size_t)size) return -1;
+  memcpy(to, password->given.text, password->given.n);
+  return (int)password->given.n;
+}
+
+static void free_chain(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }
+
+/* The certificate, and those behind it. NULL: the failure says why. */
+static X509 *read_chain(LoadText t, STACK_OF(X509) *chain, Failure *f) {
+  Password none = {{NULL, 0}, false};
+  BIO *bio = open_text(t, f);
+  if (!bio) return NULL;
+  X509 *next, *cert = PEM_read_bio_X509_AUX(bio, NULL, give_password, &none);
+  if (!cert) {
+    say_nothing(f, "NO_START_LINE", "there is no certificate in it");
+  } else {
+    while ((next = PEM_read_bio_X509(bio, NULL, give_password, &none)) && sk_X509_push(chain, next)) continue;
+    if (next || !at_end()) {
+      failure_read(f);
+      X509_free(next);
+      X509_free(cert);
+      cert = NULL;
+    }
+  }
+  BIO_free(bio);
+  return cert;
+}
+
+static EVP_PKEY *read_key(LoadText t, LoadText given, Failure *f) {
+  Password password = {given, false};
+  BIO *bio = open_text(t, f);
+  EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, give_password, &password) : NULL;
+  if (bio && !key) {
+    say_nothing(f, "NO_START_LINE", "there is no private key in it");
+    if (f->kind != FAILURE_NO_MEMORY && password.asked)
+      failure_set(f, FAILURE_ERROR, "BAD_DECRYPT", "%s", given.text ? "the password does not open it"
+                                                                    : "it is encrypted, and no password is given");
+    else if (f->kind != FAILURE_NO_MEMORY && strcmp(f->library, "SYS") != 0)
+      failure_say(f, "there is no private key in it that can be read");
+  }
+  BIO_free(bio);
+  return key;
+}
+
+/* Both at once, if they fit. */
+static bool use(Context *c, X509 *cert, EVP_PKEY *key, STACK_OF(X509) *chain, Failure *f) {
+  if (X509_check_private_key(cert, key) && SSL_CTX_use_cert_and_key(c->ctx, cert, key, chain, 1)) return true;
+  failure_read(f);
+  if (!strcmp(f->reason, "KEY_VALUES_MISMATCH") && sk_X509_num(chain))
+    failure_say(f, "the private key is not that of the first certificate (which must be the one of its owner)");
+  return false;
+}
+
+bool load_chain(Context *c, LoadText cert_text, LoadText key_text, LoadText password, Failure *f) {
+  STACK_OF(X509) *chain = sk_X509_new_null();
+  X509 *cert = NULL;
+  EVP_PKEY *key = NULL;
+  bool good = false;
+  if (!key_text.text) key_text = cert_text;
+  if (!chain)
+    failure_read(f);
+  else if (!(cert = read_chain(cert_text, chain, f)))
+    blame(f, "certificate", cert_text);
+  else if (!(key = read_key(key_text, password, f)))
+    blame(f, "private key", key_text);
+  else
+    good = use(c, cert, key, chain, f) || blame(f, "certificate", cert_text);
+  free_chain(chain);
+  X509_free(cert);
+  EVP_PKEY_free(key);
+  return good;
+}
+
+/* Authorities */
+
+static bool has_name(const STACK_OF(X509_NAME) *names, const X509_NAME *name) {
+  for (int i = 0; i < sk_X509_NAME_num(names); i++)
+    if (!X509_NAME_cmp(sk_X509_NAME_value(names, i), name)) return true;
+  return false;
+}
+
+/* A server also tells its clients whom it trusts. */
+static bool trust(Context *c, X509 *cert) {
+  if (!X509_STORE_add_cert(SSL_CTX_get_cert_store(c->ctx), cert)) return false;
+  if (!c->server || has_name(SSL_CTX_get_client_CA_list(c->ctx), X509_get_subject_name(cert))) return true;
+  return SSL_CTX_add_client_CA(c->ctx, cert);
+}
+
+static bool trust_all(Context *c, const STACK_OF(X509) *certs) {
+  for (int i = 0; i < sk_X509_num(certs); i++)
+    if (!trust(c, sk_X509_value(certs, i))) return false;
+  return true;
+}
+
+static bool read_der(LoadText t, STACK_OF(X509) *certs) {
+  const unsigned char *p = (const unsigned char *)t.text, *end = p + t.n;
+  while (p < end) {
+    X509 *cert = d2i_X509(NULL, &p, end - p);
+    if (!cert) return false;
+    if (!sk_X509_push(certs, cert)) {
+      X509_free(cert);
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool read_pem(BIO *bio, STACK_OF(X509) *certs) {
+  Password none = {{NULL, 0}, false};
+  X509 *cert;
+  while ((cert = PEM_read_bio_X509_AUX(bio, NULL, give_password, &none))) {
+    if (!sk_X509_push(certs, cert)) {
+      X509_free(cert);
+      return false;
+    }
+  }
+  return sk_X509_num(certs) && at_end();
+}
+
+bool load_authorities(Context *c, LoadText t, Failure *f) {
+  BIO *bio = open_text(t, f);
+  STACK_OF(X509) *certs = bio ? sk_X509_new_null() : NULL;
+  bool good = false;
+  if (certs && (is_der(t) ? read_der(t, certs) : read_pem(bio, certs)))
+    good = trust_all(c, certs);
+  else if (certs)
+    say_nothing(f, "NO_CERTIFICATE_OR_CRL_FOUND", "there is no certificate in it");
+  if (certs && !good && ERR_peek_error()) failure_read(f);
+  if (bio && !certs) failure_read(f);
+  free_chain(certs);
+  BIO_free(bio);
+  return good || blame(f, "authorities", t);
+}
+
+bool load_directory(Context *c, const char *path, Failure *f) {
+  DIR *dir = opendir(path); /* OpenSSL looks there only later, and says nothing */
+  if (!dir) {
+    set_errno(f, errno);
+    return blame(f, "authorities", (LoadText){path, strlen(path)});
+  }
+  closedir(dir);
+  ERR_clear_error();
+  if (SSL_CTX_load_verify_dir(c->ctx, path)) return true;
+  failure_read(f);
+  return blame(f, "authorities", (LoadText){path, strlen(path)});
+}
+
+/* What was revoked */
+
+static X509_CRL *next_crl(BIO *bio, bool der) {
+  Password none = {{NULL, 0}, false};
+  return der ? d2i_X509_CRL_bio(bio, NULL) : PEM_read_bio_X509_CRL(bio, NULL, give_password, &none);
+}
+
+/* Each certificate of a chain is looked for then, and its authority must have a list. One that isn't signed by itself may
+** not be where a chain ends: its own revocation would go unseen. */
+static void check_crls(Context *c) {
+  X509_VERIFY_PARAM *param = SSL_CTX_get0_param(c->ctx);
+  X509_VERIFY_PARAM_clear_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+  X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+}
+
+bool load_crl(Context *c, LoadText t, Failure *f) {
+  BIO *bio = open_text(t, f);
+  X509_CRL *crl;
+  int n = 0;
+  bool good = bio != NULL;
+  while (good && (n == 0 || !is_der(t)) && (crl = next_crl(bio, is_der(t)))) {
+    good = X509_STORE_add_crl(SSL_CTX_get_cert_store(c->ctx), crl);
+    X509_CRL_free(crl);
+    n++;
+  }
+  if (good && !n) {
+    say_nothing(f, "NO_CERTIFICATE_OR_CRL_FOUND", "there is no list of revoked certificates (CRL) in it");
+    good = false;
+  } else if (bio && (!good || !(is_der(t) || at_end()))) {
+    failure_read(f);
+    good = false;
+  }
+  BIO_free(bio);
+  if (!good) return blame(f, "revoked certificates", t);
+  check_crls(c);
+  return true;
+}
+
+bool load_keylog(Context *c, const char *path, Failure *f) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    set_errno(f, errno);
+    return blame(f, "keylog_filename", (LoadText){path, strlen(path)});
+  }
+  context_set_keylog(c, fd);
+  return true;
+}

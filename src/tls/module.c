@@ -1,0 +1,25 @@
+/*
+** module.c - the C module asyncio.openssl: what asyncio.ssl is made of.
+**
+** It needs nothing of asyncio.core, which reaches its filters by net/filter.h.
+*/
+#include <openssl/ssl.h>
+
+#include "net/filter.h"
+#include "tls/certificate.h"
+#include "tls/contextclass.h"
+
+ASY_EXPORT int luaopen_asyncio_openssl(lua_State *L);
+
+/* OpenSSL must not tidy up when the process exits: other threads may use it still. */
+int luaopen_asyncio_openssl(lua_State *L) {
+  if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL)) return luaL_error(L, "OpenSSL can't be used");
+  asy_certificate_open(L);
+  lua_newtable(L);
+  asy_contextclass_open(L);
+  lua_pushinteger(L, FILTER_ABI);
+  lua_setfield(L, -2, "abi");
+  lua_pushstring(L, OpenSSL_version(OPENSSL_VERSION));
+  lua_setfield(L, -2, "version");
+  return 1;
+}
