@@ -20,13 +20,15 @@ static const char contexts_key = 0; /* registry: writer → the context of its f
 
 FilterSource *asy_filter_source(lua_State *L, int idx) {
   FilterSource *source = NULL;
+  int top = lua_gettop(L);
   idx = lua_absindex(L, idx);
-  if (lua_type(L, idx) == LUA_TUSERDATA && luaL_getmetafield(L, idx, "_source") != LUA_TNIL) {
+  if (lua_type(L, idx) == LUA_TUSERDATA && luaL_getmetafield(L, idx, "__index") == LUA_TTABLE &&
+      lua_getfield(L, -1, "_source") == LUA_TFUNCTION) {
     lua_pushvalue(L, idx);
     lua_call(L, 1, 1);
     source = lua_touserdata(L, -1);
-    lua_pop(L, 1);
   }
+  lua_settop(L, top);
   if (!source || source->abi != FILTER_ABI) asy_argerror(L, idx, "a context of this release's asyncio.ssl expected");
   return source;
 }
