@@ -31,7 +31,7 @@ local OPTIONS = {
   { "verify_mode", "choice", "none|optional|required" }, { "check_hostname", "boolean" },
   { "minimum_version", "choice", VERSIONS }, { "maximum_version", "choice", VERSIONS },
   { "ciphers", "string" }, { "ciphersuites", "string" }, { "alpn_protocols", "list" },
-  { "keylog_filename", "string" }, { "num_tickets", "integer", 0, 255 }, { "crlfile", "string" },
+  { "keylog_filename", "string" }, { "num_tickets", "integer", 0, 100 }, { "crlfile", "string" },
   { "ignore_unexpected_eof", "boolean" }, { "sni", "any" },
 }
 local DEFAULT_OPTIONS = sockets.options("create_default_context", 1, nil, LOCATIONS, OPTIONS)
@@ -280,8 +280,7 @@ end
 
 -- Methods
 
-local function check_changeable(context, name)
-  check.self(context, class, name)
+local function check_changeable(context)
   if context:_is_fixed() then
     error(core.InvalidStateError "the context is in use, and does not change any more: make another", 0)
   end
@@ -301,7 +300,8 @@ end
 -- @tparam[opt] string key as `cert`, where it isn't in there
 -- @tparam[opt] string password of the key
 function SSLContext:load_cert_chain(cert, key, password)
-  check_changeable(self, "load_cert_chain")
+  check.self(self, class, "load_cert_chain")
+  check_changeable(self)
   check_string(cert, 1, "load_cert_chain", "path or PEM text")
   if key ~= nil then check_string(key, 2, "load_cert_chain", "path or PEM text") end
   if password ~= nil then check_string(password, 3, "load_cert_chain", "password") end
@@ -312,7 +312,8 @@ end
 -- @tparam table opts `cafile`, `capath` (a folder as `openssl rehash` makes it), `cadata` (PEM text): one at
 -- least
 function SSLContext:load_verify_locations(opts)
-  check_changeable(self, "load_verify_locations")
+  check.self(self, class, "load_verify_locations")
+  check_changeable(self)
   opts = LOCATION_OPTIONS(opts)
   check_texts(opts, "load_verify_locations")
   if not next(opts) then
@@ -325,7 +326,8 @@ end
 -- refuses.
 -- @tparam table protocols names, `{"h2", "http/1.1"}`
 function SSLContext:set_alpn_protocols(protocols)
-  check_changeable(self, "set_alpn_protocols")
+  check.self(self, class, "set_alpn_protocols")
+  check_changeable(self)
   check.table(protocols, 1, "set_alpn_protocols", "list of names")
   ensure(self:_set_alpn(wire_of(protocols, 1, "set_alpn_protocols", "")))
 end
@@ -333,7 +335,8 @@ end
 --- The ciphers of TLS 1.2 and below. Raises SSLError when there is none of that name.
 -- @tparam string ciphers as OpenSSL writes them, "ECDHE+AESGCM:!aNULL"
 function SSLContext:set_ciphers(ciphers)
-  check_changeable(self, "set_ciphers")
+  check.self(self, class, "set_ciphers")
+  check_changeable(self)
   check_string(ciphers, 1, "set_ciphers", "string")
   ensure(self:_set_ciphers(ciphers))
 end
@@ -341,7 +344,8 @@ end
 --- The ciphers of TLS 1.3. Raises SSLError when there is none of that name.
 -- @tparam string ciphersuites "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 function SSLContext:set_ciphersuites(ciphersuites)
-  check_changeable(self, "set_ciphersuites")
+  check.self(self, class, "set_ciphersuites")
+  check_changeable(self)
   check_string(ciphersuites, 1, "set_ciphersuites", "string")
   ensure(self:_set_ciphersuites(ciphersuites))
 end

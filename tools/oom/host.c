@@ -10,6 +10,7 @@
 **   c-once, c-rest   the same for the allocations of our C (alloc.h)
 **   thread-lua-once, thread-lua-rest, thread-c-once, thread-c-rest   the same on other threads: in the
 **              states of workers, which have an allocator of their own, and in our C there
+**   tls-once, tls-rest   the same for OpenSSL's own, in the parts whose names begin with "tls"
 ** Calls are counted for the loop's thread and for all others apart, so what a thread does at its own pace
 ** shifts no n of the loop's. Among threads, and where the loop sees sooner or later what they did, the n-th
 ** call is not the same one in each run; but it fails, whichever it is, and must end well.
@@ -49,6 +50,11 @@
 #include <lualib.h>
 #include <uv.h>
 
+#if defined(HOST_OPENSSL)
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+#endif
+
 #include "base/alloc.h"
 
 int luaopen_asyncio_core(lua_State *L);
@@ -71,8 +77,8 @@ typedef struct Failer {
   atomic_bool paused;    /* nothing is counted yet */
 } Failer;
 
-static Failer in_lua, in_c, in_thread_lua, in_thread_c, finaliser;
-static Failer *const FAILERS[] = {&in_lua, &in_c, &in_thread_lua, &in_thread_c, &finaliser};
+static Failer in_lua, in_c, in_thread_lua, in_thread_c, in_tls, finaliser;
+static Failer *const FAILERS[] = {&in_lua, &in_c, &in_thread_lua, &in_thread_c, &in_tls, &finaliser};
 #define NFAILERS ((int)(sizeof FAILERS / sizeof *FAILERS))
 static lua_State *state;                    /* the one under test; NULL once it is closed */
 static atomic_long lua_blocks, c_blocks;    /* of all threads: they free each other's */
@@ -158,6 +164,42 @@ void mem_free(void *block) {
   if (block) atomic_fetch_sub(&c_blocks, 1);
   free(block);
 }
+
+#if defined(HOST_OPENSSL)
+
+/* OpenSSL's. What it keeps for good is nobody's leak: LeakSanitizer finds the others. */
+
+static void *tls_alloc(size_t size, const char *file, int line) {
+  (void)file;
+  (void)line;
+  return fails(&in_tls) ? NULL : malloc(size);
+}
+
+static void *tls_realloc(void *block, size_t size, const char *file, int line) {
+  (void)file;
+  (void)line;
+  return fails(&in_tls) ? NULL : realloc(block, size);
+}
+
+static void tls_free(void *block, const char *file, int line) {
+  (void)file;
+  (void)line;
+  free(block);
+}
+
+/* What it makes once in a process has no part in it. */
+static bool tls_begin(void) {
+  if (!CRYPTO_set_mem_functions(tls_alloc, tls_realloc, tls_free)) return false;
+  SSL_CTX *context = SSL_CTX_new(TLS_method());
+  SSL_CTX_free(context);
+  return context != NULL;
+}
+
+#else
+
+static bool tls_begin(void) { return true; }
+
+#endif
 
 /* What the scenario needs of the system */
 
@@ -479,6 +521,8 @@ static const struct {
              {"thread-lua-rest", &in_thread_lua, true},
              {"thread-c-once", &in_thread_c, false},
              {"thread-c-rest", &in_thread_c, true},
+             {"tls-once", &in_tls, false},
+             {"tls-rest", &in_tls, true},
              {"finaliser", &finaliser, false},
              {"finaliser-rest", &finaliser, true}};
 
@@ -613,6 +657,7 @@ static void try_part(lua_State *L, const char *mode, long only, long samples, lo
   for (int m = 0; m < NMODES; m++) {
     bool of_finalisers = MODES[m].failer == &finaliser;
     if (of_finalisers != has_finalisers || (mode && strcmp(mode, MODES[m].name))) continue;
+    if (MODES[m].failer == &in_tls && strncmp(part, "tls", 3) != 0) continue;
     long calls = of_finalisers ? count_finaliser_calls(L, MODES[m].rest) : count_calls(L, MODES[m].failer);
     long before = runs, failed = failures;
     if (!calls) continue;
@@ -653,6 +698,7 @@ int main(int argc, char **argv) {
   is_loop_s_thread = true;
   count = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (count == MAP_FAILED) return 2;
+  if (!tls_begin()) return 2;
   uv_loop_t loop; /* libuv keeps two descriptors from the first loop on */
   if (uv_loop_init(&loop) || uv_loop_close(&loop)) return 2;
   if (samples) printf("seed %ld (the same again: -r %ld)\n", seed, seed);
