@@ -18,6 +18,22 @@ build = {
   modules = {
     ["asyncio.openssl"] = {
       sources = {
+        "src/tls/ask.c",
+        "src/tls/bio.c",
+        "src/tls/box.c",
+        "src/tls/certificate.c",
+        "src/tls/context.c",
+        "src/tls/contextclass.c",
+        "src/tls/engine.c",
+        "src/tls/failure.c",
+        "src/tls/filter.c",
+        "src/tls/info.c",
+        "src/tls/load.c",
+        "src/tls/module.c",
+        "src/tls/session.c",
+        "src/tls/sni.c",
+        "src/tls/verify.c",
+        "src/tls/words.c",
       },
       libraries = { "ssl", "crypto" },
       incdirs = { "src", "$(OPENSSL_INCDIR)" },
