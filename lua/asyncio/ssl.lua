@@ -66,10 +66,8 @@ local FILES = {
 --- What a function of that module gives: true, or nil and what has gone wrong.
 local function ensure(ok, failure)
   if ok then return end
-  if failure.errno then
-    error((FILES[failure.code] or core.OSError) {
-      message = failure.message, code = failure.code, errno = failure.errno,
-    }, 0)
+  if failure.library == "SYS" then -- a file's; the reason is errno's name
+    error((FILES[failure.reason] or core.OSError) { message = failure.message, code = failure.reason }, 0)
   end
   error(core.SSLError {
     message = failure.message, reason = failure.reason, library = failure.library, code = failure.reason,

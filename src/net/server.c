@@ -254,7 +254,7 @@ static int server_stats(lua_State *L) {
 
 /* _set_filter(context): for connections that come from now on */
 static int server_set_filter(lua_State *L) {
-  asy_server_check(L);
+  if (asy_server_check(L)->closed) return asy_error(L, ASY_CLOSED, "the server is closed");
   asy_filter_source(L, 2);
   lua_settop(L, 2);
   if (lua_getiuservalue(L, 1, SERVER_UV_FILTERS) == LUA_TNIL)
