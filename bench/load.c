@@ -3,6 +3,7 @@
 **
 **   load PID PORT KIND CONNECTIONS SIZE SECONDS [IN_FLIGHT]
 **
+** KIND may begin with "tls-"; tls-resume is tls-churn with the session of each client's first connection.
 ** KIND: echo (a message is sent when one has come back, IN_FLIGHT of them at a time on each connection),
 ** churn (a connection for each message), bulk (reads what comes until the end), idle (each connection
 ** makes one echo and stays open). Prints what the server with that PID needed: processor time for each
@@ -14,6 +15,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,11 +27,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <openssl/ssl.h>
+
 #define MAX_IN_FLIGHT 64
 #define BUCKETS 2000 /* of latency: 64 to a power of two */
 
 typedef struct Client {
   int fd;
+  SSL *ssl;                      /* or NULL */
+  SSL_SESSION *session;          /* to be resumed */
   size_t got;                    /* bytes of the message that is coming back */
   unsigned first;                /* the oldest message in flight, in `sent` */
   uint64_t sent[MAX_IN_FLIGHT];  /* when */
@@ -42,6 +48,8 @@ static char *message, *room;
 static const size_t room_size = 1 << 20;
 static uint64_t done, latency[BUCKETS];
 static bool measuring;
+static SSL_CTX *ctx; /* or NULL: without TLS */
+static bool resuming;
 
 static uint64_t now(void) {
   struct timespec t;
@@ -107,12 +115,77 @@ static uint64_t percentile(double part) {
   return 0;
 }
 
+/* With TLS or without: as many bytes as there are or fit, 0 at the end, -1 with EAGAIN */
+
+static ssize_t tls_result(Client *c, int n) {
+  if (n > 0) return n;
+  switch (SSL_get_error(c->ssl, n)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+      errno = EAGAIN;
+      return -1;
+    case SSL_ERROR_ZERO_RETURN: return 0;
+    default: errno = EPROTO; return -1;
+  }
+}
+
+static ssize_t client_recv(Client *c, int flags) {
+  if (!c->ssl) return recv(c->fd, room, room_size, MSG_DONTWAIT | flags);
+  size_t got = 0;
+  for (;;) { /* epoll doesn't tell of what OpenSSL holds */
+    int n = room_size - got < 16384 ? 0 : SSL_read(c->ssl, room + got, 16384);
+    if (n <= 0 && got) return (ssize_t)got;
+    if (n <= 0) return tls_result(c, n);
+    got += (size_t)n;
+  }
+}
+
+static ssize_t client_transmit(Client *c, const char *bytes, size_t n) {
+  return c->ssl ? tls_result(c, SSL_write(c->ssl, bytes, (int)n)) : send(c->fd, bytes, n, MSG_NOSIGNAL);
+}
+
+/* Keeps the first one: not every server has sent another by the time its echo has come. */
+static int on_session(SSL *ssl, SSL_SESSION *session) {
+  Client *c = SSL_get_app_data(ssl);
+  if (c->session) return 0;
+  c->session = session;
+  return 1;
+}
+
+/* Goes on with the handshake; whether it is over. */
+static bool tls_shake(Client *c) {
+  int n = SSL_connect(c->ssl);
+  if (n != 1 && (tls_result(c, n) != -1 || errno != EAGAIN)) die("SSL_connect");
+  if (n == 1 && measuring && c->session && !SSL_session_reused(c->ssl)) die("the session was not resumed");
+  return n == 1;
+}
+
+static void tls_begin(Client *c) {
+  c->ssl = SSL_new(ctx);
+  if (!c->ssl || !SSL_set_fd(c->ssl, c->fd)) die("SSL_new");
+  SSL_set_app_data(c->ssl, c);
+  SSL_set_tlsext_host_name(c->ssl, "localhost");
+  if (c->session) { /* a copy: OpenSSL would use it once */
+    SSL_SESSION *copy = SSL_SESSION_dup(c->session);
+    SSL_set_session(c->ssl, copy);
+    SSL_SESSION_free(copy);
+  }
+  fcntl(c->fd, F_SETFL, O_NONBLOCK);
+}
+
+static void tls_init(const char *kind) {
+  resuming = !strcmp(kind, "resume");
+  ctx = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+  if (resuming) SSL_CTX_sess_set_new_cb(ctx, on_session);
+}
+
 /* Clients */
 
 static void client_send(Client *c, unsigned n) {
   for (unsigned i = 0; i < n; i++) c->sent[(c->first + (unsigned)in_flight - n + i) % MAX_IN_FLIGHT] = now();
   for (size_t left = n * size; left > 0;) { /* a closed loop: the socket's buffer has room */
-    ssize_t wrote = send(c->fd, message, left, MSG_NOSIGNAL);
+    ssize_t wrote = client_transmit(c, message, left);
     if (wrote < 0 && errno != EAGAIN) die("send");
     if (wrote > 0) left -= (size_t)wrote;
   }
@@ -121,10 +194,11 @@ static void client_send(Client *c, unsigned n) {
 static void client_open(Client *c) {
   struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
   int on = 1;
-  *c = (Client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
+  *c = (Client){.fd = socket(AF_INET, SOCK_STREAM, 0), .session = c->session};
   if (c->fd < 0) die("socket");
   if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("connect");
   setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (ctx) tls_begin(c);
   if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &ev)) die("epoll_ctl");
 }
 
@@ -139,7 +213,7 @@ static void count(Client *c) {
 
 /* Reads once; how many messages that completes. */
 static unsigned client_read(Client *c) {
-  ssize_t n = recv(c->fd, room, room_size, MSG_DONTWAIT);
+  ssize_t n = client_recv(c, 0);
   unsigned whole = 0;
   if (n < 0 && errno == EAGAIN) return 0;
   if (n <= 0) die("the server closed");
@@ -147,10 +221,17 @@ static unsigned client_read(Client *c) {
   return whole;
 }
 
+/* Waits for the handshake. */
+static void client_await(Client *c) {
+  while (c->ssl && !tls_shake(c)) usleep(50);
+}
+
 static void client_renew(Client *c) {
+  if (c->ssl) SSL_shutdown(c->ssl);
+  SSL_free(c->ssl);
   close(c->fd); /* Linux uses a port of loopback again that is in TIME_WAIT */
   client_open(c);
-  client_send(c, 1);
+  if (!c->ssl || tls_shake(c)) client_send(c, 1);
 }
 
 static void run(Client *clients, int n, bool churn, double seconds) {
@@ -167,6 +248,10 @@ static void run(Client *clients, int n, bool churn, double seconds) {
     int ready = epoll_wait(poller, events, 256, 100);
     for (int i = 0; i < ready; i++) {
       Client *c = events[i].data.ptr;
+      if (c->ssl && !SSL_is_init_finished(c->ssl)) {
+        if (tls_shake(c)) client_send(c, 1);
+        continue;
+      }
       unsigned whole = client_read(c);
       if (whole && churn)
         client_renew(c);
@@ -182,9 +267,14 @@ static void run(Client *clients, int n, bool churn, double seconds) {
 
 static void run_bulk(Client *c) {
   uint64_t began = now(), used = server_time(), bytes = 0;
-  for (ssize_t n; (n = recv(c->fd, room, room_size, MSG_TRUNC)) != 0;) {
-    if (n < 0) die("recv");
-    bytes += (uint64_t)n;
+  struct epoll_event event;
+  for (ssize_t n; (n = client_recv(c, MSG_TRUNC)) != 0;) {
+    if (n > 0)
+      bytes += (uint64_t)n;
+    else if (errno != EAGAIN)
+      die("recv");
+    else
+      epoll_wait(poller, &event, 1, 100);
   }
   double mb = (double)bytes / 1e6;
   printf("cpu_us=%.1f rate=%.0f n=%llu\n", (double)(server_time() - used) / 1e3 / mb,
@@ -195,6 +285,7 @@ static void run_idle(Client *clients, int n) {
   long before = server_memory();
   for (int i = 0; i < n; i++) {
     client_open(&clients[i]);
+    client_await(&clients[i]);
     client_send(&clients[i], 1);
     while (!client_read(&clients[i])) usleep(50);
   }
@@ -204,13 +295,14 @@ static void run_idle(Client *clients, int n) {
 
 int main(int argc, char **argv) {
   if (argc < 7) {
-    fprintf(stderr, "usage: load PID PORT echo|churn|bulk|idle CONNECTIONS SIZE SECONDS [IN_FLIGHT]\n");
+    fprintf(stderr, "usage: load PID PORT [tls-]echo|churn|bulk|idle|resume CONNECTIONS SIZE SECONDS [IN_FLIGHT]\n");
     return 2;
   }
   pid = atoi(argv[1]);
   address.sin_port = htons((uint16_t)atoi(argv[2]));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const char *kind = argv[3];
+  if (!strncmp(kind, "tls-", 4)) tls_init(kind += 4);
   int n = atoi(argv[4]);
   size = (size_t)atoi(argv[5]);
   if (argc > 7) in_flight = atoi(argv[7]);
@@ -225,10 +317,13 @@ int main(int argc, char **argv) {
     run_idle(clients, n);
     return 0;
   }
-  for (int i = 0; i < n; i++) client_open(&clients[i]);
+  for (int i = 0; i < n; i++) {
+    client_open(&clients[i]);
+    client_await(&clients[i]);
+  }
   if (!strcmp(kind, "bulk"))
     run_bulk(&clients[0]);
   else
-    run(clients, n, !strcmp(kind, "churn"), atof(argv[6]));
+    run(clients, n, !strcmp(kind, "churn") || resuming, atof(argv[6]));
   return 0;
 }

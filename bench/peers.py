@@ -5,12 +5,16 @@ Each round measures every peer once, one after the other, so that a slow moment 
 them; ratios are taken within a round. The server runs on one core, the clients on another.
 ROUNDS (9), BENCH_SECONDS (1.5, for one measurement), POINTS and PEERS (names, comma between) may be set.
 """
+import atexit
+import functools
 import os
 import platform
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -34,6 +38,12 @@ POINTS = {
     "churn": ("echo", "churn", 50, 64, 1, "a connection for each message"),
     "bulk": ("bulk", "bulk", 1, 64, 1, "1 GiB in pieces of 64 KiB, for each MB"),
     "idle": ("echo", "idle", 10000, 64, 1, "bytes for each of 10,000 connections after one echo"),
+    "tls64": ("tls-echo", "tls-echo", 50, 64, 1, "TLS 1.3, 50 connections, 64 bytes there and back"),
+    "tls16k": ("tls-echo", "tls-echo", 50, 16384, 1, "TLS, 16 KiB messages"),
+    "tlsfull": ("tls-echo", "tls-churn", 50, 64, 1, "TLS, a handshake (P-256), a message, the end"),
+    "tlsresumed": ("tls-echo", "tls-resume", 50, 64, 1, "the same with a session resumed"),
+    "tlsbulk": ("tls-bulk", "tls-bulk", 1, 64, 1, "TLS, 1 GiB in pieces of 64 KiB, for each MB"),
+    "tlsidle": ("tls-echo", "tls-idle", 2000, 64, 1, "TLS, bytes for each of 2,000 connections after one echo"),
 }
 PEERS = {
     "ours": [LUA, HERE + "/servers/ours.lua"],
@@ -42,13 +52,17 @@ PEERS = {
     "asyncio": [sys.executable, HERE + "/servers/python.py"],
     "uvloop": [sys.executable, HERE + "/servers/python.py"],
     "libuv in C": [BUILD + "/bench/libuv"],
+    "Node": ["node", HERE + "/servers/node.js"],
 }
+FLOOR_OF_TLS = [BUILD + "/bench/tls"]  # libuv and OpenSSL
 # glibc maps and unmaps each block of 128 KiB or more, which would be most of what asyncio's reads of 256 KiB cost;
 # and gives the top of its heap back. Every peer gets the same heap, which keeps what it has.
 HEAP = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728", "MALLOC_TOP_PAD_": "1048576"}
 LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
 COPIERS = {"ours", "libuv in C"}  # who else has a copy of its own
-WHO = {"copy": COPIERS, "proxy": COPIERS, "limits": {"ours"}}  # of modes that not all have
+TLS = {"ours", "asyncio", "uvloop", "Node", "libuv in C"}
+# of modes that not all have
+WHO = {"copy": COPIERS, "proxy": COPIERS, "limits": {"ours"}, "tls-echo": TLS, "tls-bulk": TLS}
 
 
 def pinned(core, command, **options):
@@ -78,6 +92,19 @@ def await_listener(server, port):
     return True
 
 
+def may(peer, point):
+    mode = POINTS[point][0]
+    return (peer, point) not in LEFT_OUT and peer in WHO.get(mode, set(PEERS) - {"Node"})
+
+
+@functools.cache
+def certificate():
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    subprocess.run(["sh", HERE + "/../spec/certificates.sh", folder], check=True)
+    return {"CERTFILE": folder + "/server.pem", "KEYFILE": folder + "/server.key"}
+
+
 def measure(peer, point):
     mode, kind, connections, size, in_flight, _ = POINTS[point]
     port = free_port()
@@ -88,7 +115,12 @@ def measure(peer, point):
         far = pinned(1, PEERS["libuv in C"] + ["echo", far_port])
         await_listener(far, far_port)
         extra = [far_port]
-    server = pinned(0, PEERS[peer] + [mode, port] + extra, stderr=subprocess.DEVNULL, env={**os.environ, **HEAP})
+    command, environment = PEERS[peer], {**os.environ, **HEAP}
+    if mode.startswith("tls"):
+        environment.update(certificate())
+        if peer == "libuv in C":
+            command = FLOOR_OF_TLS
+    server = pinned(0, command + [mode, port] + extra, stderr=subprocess.DEVNULL, env=environment)
     try:
         if not await_listener(server, port):
             return None
@@ -109,14 +141,14 @@ def main():
     for point in points:
         for _ in range(ROUNDS):
             for peer in peers:
-                if (peer, point) not in LEFT_OUT and peer in WHO.get(POINTS[point][0], PEERS):
+                if may(peer, point):
                     got.setdefault((peer, point), []).append(measure(peer, point))
         print(f"bench: {point} done", file=sys.stderr, flush=True)
     report(got, points, peers)
 
 
 def figure(result, point):
-    return result and float(result["bytes" if point == "idle" else "cpu_us"])
+    return result and float(result["bytes" if point.endswith("idle") else "cpu_us"])
 
 
 def spread(values, digits):
@@ -135,7 +167,7 @@ def report(got, points, peers):
 
     def absolute(peer, point):
         known = [v for v in values(peer, point) if v]
-        return spread(known, 0 if point in ("idle", "bulk") else 2) if known else "–"
+        return spread(known, 0 if point.endswith(("idle", "bulk")) else 2) if known else "–"
 
     def ratio(peer, point):
         pairs = [a / b for a, b in zip(values("ours", point), values(peer, point)) if a and b]

@@ -10,6 +10,9 @@ local limit = os.getenv "SPEC_LIMIT" or "120"
 local jobs = tonumber(os.getenv "SPEC_JOBS" or 1)
 local quick = os.getenv "SPEC_QUICK"
 
+local scratch = os.tmpname() -- for what the files of a run share: certificates.lua
+os.remove(scratch)
+
 local function lines_of(source)
   local list = {}
   for line in source:lines() do list[#list + 1] = line end
@@ -30,7 +33,7 @@ local function environment()
     cpath = ("%s/../build/?.so;%s"):format(here, cpath)
   end
   if built then built:close() end
-  return ("env LUA_PATH='%s/?.lua;%s' LUA_CPATH='%s'"):format(here, path, cpath)
+  return ("env SPEC_SCRATCH='%s' LUA_PATH='%s/?.lua;%s' LUA_CPATH='%s'"):format(scratch, here, path, cpath)
 end
 
 --- Slow files first: what is left for the end is short, then, and no processor waits long for the last one.
@@ -95,12 +98,14 @@ end
 local files = #arg > 0 and arg or sorted(spec_files())
 if #files == 0 then error "no spec files" end
 
+os.execute(("mkdir -m 700 '%s'"):format(scratch))
 local ended, passed, failed, skipped = 0, 0, 0, 0
 each_outcome(files, function(run)
   count(run)
   tell(run)
   ended, passed, failed, skipped = ended + 1, passed + run.passed, failed + run.failed, skipped + run.skipped
 end)
+os.execute(("rm -rf '%s'"):format(scratch))
 if ended < #files then -- somebody killed xargs
   print(("FAIL %d files that were not run to their end"):format(#files - ended))
   failed = failed + #files - ended

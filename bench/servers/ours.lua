@@ -1,5 +1,6 @@
 -- ours.lua MODE PORT [UPSTREAM]: what is measured; MODE is echo, limits (an echo with limits of time), line,
--- bulk, copy (an echo by `asyncio.copy`) or proxy, which connects each client to the port UPSTREAM.
+-- bulk, copy (an echo by `asyncio.copy`) or proxy, which connects each client to the port UPSTREAM; tls-MODE: with the
+-- certificate of CERTFILE and KEYFILE.
 local asyncio = require "asyncio"
 
 local serve = {}
@@ -31,7 +32,12 @@ end
 
 asyncio.run(function()
   local opts = { backlog = 4096 }
-  if arg[1] == "limits" then opts.read_timeout, opts.write_timeout = 30, 30 end
-  local server <close> = asyncio.start_server(serve[arg[1]], "127.0.0.1", tonumber(arg[2]), opts)
+  local mode = arg[1]:gsub("^tls%-", "")
+  if mode ~= arg[1] then
+    local ssl = require "asyncio.ssl"
+    opts.ssl = ssl.create_server_context { certfile = os.getenv "CERTFILE", keyfile = os.getenv "KEYFILE" }
+  end
+  if mode == "limits" then opts.read_timeout, opts.write_timeout = 30, 30 end
+  local server <close> = asyncio.start_server(serve[mode], "127.0.0.1", tonumber(arg[2]), opts)
   server:serve_forever()
 end)

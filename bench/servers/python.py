@@ -1,5 +1,7 @@
-"""python.py MODE PORT [uvloop]: asyncio's streams, on its own loop or on uvloop's."""
+"""python.py MODE PORT [uvloop]: asyncio's streams, on its own loop or on uvloop's; tls-MODE: with CERTFILE, KEYFILE."""
 import asyncio
+import os
+import ssl
 import sys
 
 
@@ -22,15 +24,15 @@ async def bulk(_, writer):
         await writer.drain()
 
 
-async def main(mode, port):
+async def main(mode, port, context):
     async def serve(reader, writer):
         try:
             await mode(reader, writer)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=4096)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=4096, ssl=context)
     async with server:
         await server.serve_forever()
 
@@ -38,4 +40,9 @@ async def main(mode, port):
 if "uvloop" in sys.argv:
     import uvloop
     uvloop.install()
-asyncio.run(main(globals()[sys.argv[1]], int(sys.argv[2])))
+mode, context = sys.argv[1], None
+if mode.startswith("tls-"):
+    mode = mode[4:]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(os.environ["CERTFILE"], os.environ["KEYFILE"])
+asyncio.run(main(globals()[mode], int(sys.argv[2]), context))

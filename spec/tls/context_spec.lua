@@ -1,0 +1,208 @@
+-- context_spec.lua - asyncio.ssl's contexts: how they are made, what they refuse, when they are fixed.
+local t = require "helper"
+local peers = require "peers"
+local secure = require "secure"
+
+local asyncio, ssl, certificates = t.asyncio, secure.ssl, secure.certificates
+
+local function assert_ssl_error(pattern, fn, ...)
+  local err = t.assert_raises(asyncio.SSLError, fn, ...)
+  t.assertStrContains(err.message, pattern)
+  return err
+end
+
+TestConstructors = {}
+
+function TestConstructors:test_say_what_they_made()
+  t.assertEquals(asyncio.type(ssl.create_default_context()), "SSLContext")
+  t.assertStrContains(tostring(secure.server_context()), "SSLContext")
+end
+
+function TestConstructors:test_take_names_of_files_and_pem_texts()
+  ssl.create_server_context { certfile = certificates.text "server.pem", keyfile = certificates.text "server.key" }
+  ssl.create_server_context { certfile = certificates.file "both.pem" }
+  ssl.create_default_context { cadata = certificates.text "root.pem" }
+  local context = ssl.SSLContext { purpose = "server" }
+  context:load_cert_chain(certificates.file "server.pem", certificates.file "server.key")
+  context:load_verify_locations { cafile = certificates.file "root.pem" }
+  context:set_alpn_protocols { "h2", "http/1.1" }
+  context:set_ciphers "ECDHE+AESGCM"
+  context:set_ciphersuites "TLS_AES_128_GCM_SHA256"
+end
+
+function TestConstructors:test_take_the_same_options_all_three()
+  local all = { cafile = certificates.file "root.pem", verify_mode = "required", minimum_version = "TLSv1.2",
+    maximum_version = "TLSv1.3", num_tickets = 1, crlfile = certificates.file "crl.pem", ignore_unexpected_eof = true,
+    ciphers = nil, certfile = certificates.file "server.pem", keyfile = certificates.file "server.key" }
+  ssl.create_default_context(all)
+  ssl.create_server_context(all)
+  ssl.SSLContext(secure.joined({ purpose = "client" }, all))
+end
+
+function TestConstructors:test_of_a_bare_context_need_its_purpose()
+  t.assertErrorMsgContains("purpose", ssl.SSLContext, {})
+  t.assertErrorMsgContains("purpose", ssl.SSLContext, { purpose = "both" })
+end
+
+function TestConstructors:test_name_the_option_that_is_unknown_and_its_nearest()
+  t.assertErrorMsgContains("certfile", ssl.create_server_context, { cert_file = "x" })
+end
+
+function TestConstructors:test_refuse_names_to_check_without_certificates_to_check_them_in()
+  t.assertErrorMsgContains("check_hostname", ssl.create_default_context,
+    { verify_mode = "none", check_hostname = true })
+  ssl.create_default_context { verify_mode = "none" }
+end
+
+function TestConstructors:test_refuse_versions_that_they_dont_know()
+  t.assertErrorMsgContains("minimum_version", ssl.create_default_context, { minimum_version = "TLSv1.4" })
+  t.assertErrorMsgContains("verify_mode", ssl.create_default_context, { verify_mode = "always" })
+end
+
+TestCertificate = {}
+
+function TestCertificate:test_whose_key_is_anothers_is_refused_at_once()
+  local err = assert_ssl_error("key", ssl.create_server_context,
+    { certfile = certificates.file "server.pem", keyfile = certificates.file "other.key" })
+  t.assertEquals({ err.reason, err.library }, { "KEY_VALUES_MISMATCH", "X509" })
+end
+
+function TestCertificate:test_whose_file_is_missing_is_named()
+  local err = t.error_of(ssl.create_server_context, { certfile = "/nowhere/server.pem" })
+  t.assertStrContains(tostring(err), "/nowhere/server.pem")
+  err = t.error_of(ssl.create_default_context, { cafile = "/nowhere/root.pem" })
+  t.assertStrContains(tostring(err), "/nowhere/root.pem")
+end
+
+function TestCertificate:test_that_is_none_is_named()
+  local name = certificates.file "garbage.pem"
+  assert_ssl_error(name, ssl.create_server_context, { certfile = name })
+  assert_ssl_error(name, ssl.create_default_context, { cafile = name })
+  assert_ssl_error("", ssl.create_default_context, { cadata = certificates.text "garbage.pem" })
+end
+
+TestPassword = {}
+
+local function locked(password)
+  return { certfile = certificates.file "server.pem", keyfile = certificates.file "locked.key", password = password }
+end
+
+function TestPassword:test_opens_a_key()
+  ssl.create_server_context(locked "sesame")
+end
+
+function TestPassword:test_that_is_wrong_or_missing_is_an_error_that_does_not_say_it()
+  local err = assert_ssl_error("password", ssl.create_server_context, locked "open please")
+  t.assertNotStrContains(tostring(err), "open please")
+  assert_ssl_error("password", ssl.create_server_context, locked(nil))
+end
+
+function TestPassword:test_is_never_asked_for_at_a_terminal()
+  local output, _, status = t.lua(([[
+    local ssl = require "asyncio.ssl"
+    print(pcall(ssl.create_server_context, { certfile = %q, keyfile = %q }))
+  ]]):format(certificates.file "server.pem", certificates.file "locked.key"))
+  t.assertStrMatches(output, "false\t.*password.*")
+  t.assertEquals(status, 0)
+end
+
+TestWords = {}
+
+function TestWords:test_of_alpn_are_checked()
+  local context = ssl.create_default_context()
+  t.assertErrorMsgContains("set_alpn_protocols", context.set_alpn_protocols, context, { "" })
+  t.assertErrorMsgContains("set_alpn_protocols", context.set_alpn_protocols, context, { ("x"):rep(256) })
+  t.assertErrorMsgContains("set_alpn_protocols", context.set_alpn_protocols, context, { 5, {} })
+  t.assertErrorMsgContains("set_alpn_protocols", context.set_alpn_protocols, context, "h2")
+end
+
+function TestWords:test_of_ciphers_that_name_none_are_refused()
+  local context = ssl.create_default_context()
+  assert_ssl_error("NONESUCH", context.set_ciphers, context, "NONESUCH")
+  assert_ssl_error("TLS_NONE", context.set_ciphersuites, context, "TLS_NONE")
+end
+
+TestFixed = {}
+
+function TestFixed:test_a_context_is_with_its_first_server()
+  t.real(function()
+    local context = secure.server_context()
+    local server <close> = secure.serve(function() end, { ssl = context })
+    t.assertErrorMsgContains("in use", context.set_alpn_protocols, context, { "h2" })
+    t.assertErrorMsgContains("in use", context.load_cert_chain, context, certificates.file "both.pem")
+    local _ = server
+  end)
+end
+
+function TestFixed:test_a_context_is_with_its_first_connection()
+  t.run(function()
+    local context = secure.client_context()
+    secure.memory(function() end, { near = context })
+    t.assertErrorMsgContains("in use", context.set_ciphers, context, "ECDHE+AESGCM")
+    t.assertErrorMsgContains("in use", context.load_verify_locations, context,
+      { cafile = certificates.file "root.pem" })
+  end)
+end
+
+TestArguments = {}
+
+function TestArguments:test_ssl_may_be_true_or_a_context_of_that_side()
+  t.real(function()
+    local server <close> = secure.serve(function() end)
+    local port = peers.port(server)
+    local function with(what) return function() asyncio.open_connection("127.0.0.1", port, { ssl = what }) end end
+    for _, wrong in ipairs { 5, "yes", {}, io.stdout } do t.assertErrorMsgContains("ssl", with(wrong)) end
+    t.assertErrorMsgContains("server", with(secure.server_context()))
+    t.assertErrorMsgContains("client", secure.serve, function() end, { ssl = secure.client_context() })
+    t.assertErrorMsgContains("ssl", secure.serve, function() end, { ssl = true })
+  end)
+end
+
+function TestArguments:test_a_server_needs_a_certificate()
+  t.real(function()
+    t.assertErrorMsgContains("certificate", secure.serve, function() end,
+      { ssl = ssl.SSLContext { purpose = "server" } })
+  end)
+end
+
+function TestArguments:test_options_of_tls_mean_nothing_without_it()
+  t.real(function()
+    for name, value in pairs { server_hostname = "localhost", ssl_handshake_timeout = 5 } do
+      t.assertErrorMsgContains("ssl", asyncio.open_connection, "127.0.0.1", 1, { [name] = value })
+    end
+    for name, value in pairs { max_handshakes = 5, ssl_handshake_timeout = 5 } do
+      t.assertErrorMsgContains("ssl", peers.serve, function() end, { [name] = value })
+    end
+  end)
+end
+
+function TestArguments:test_a_name_with_other_bytes_than_ascii_is_refused_with_a_hint()
+  t.real(function()
+    t.assertErrorMsgContains("xn--", secure.connect, 1, { server_hostname = "b\u{fc}cher.example" })
+  end)
+end
+
+function TestArguments:test_where_a_name_would_be_checked_there_must_be_one()
+  t.real(function()
+    local server <close> = asyncio.start_unix_server(function() end, certificates.file "socket",
+      { ssl = secure.server_context() })
+    t.assertErrorMsgContains("server_hostname", asyncio.open_unix_connection, certificates.file "socket",
+      { ssl = secure.client_context() })
+    local reader, _ <close> = asyncio.open_unix_connection(certificates.file "socket",
+      { ssl = secure.client_context(), server_hostname = "localhost" })
+    t.assertNil(reader:read())
+    local _ = server
+  end)
+end
+
+TestKeyLog = {}
+
+function TestKeyLog:test_has_the_secrets_of_each_connection()
+  t.run(function()
+    local file <close> = peers.file()
+    secure.memory(function() end, { near = secure.client_context { keylog_filename = file.name } })
+    t.assertStrContains(peers.content(file.name), "CLIENT_TRAFFIC_SECRET_0 ")
+  end)
+end
+
+t.finish()

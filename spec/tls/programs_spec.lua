@@ -1,0 +1,245 @@
+-- slow
+-- programs_spec.lua - other people's programs at the other end: openssl, curl, Python's ssl, nginx; TLS 1.2 and 1.3.
+local t = require "helper"
+local peers = require "peers"
+local program = require "program"
+local secure = require "secure"
+
+local asyncio, certificates = t.asyncio, secure.certificates
+
+local FLAG = { ["TLSv1.2"] = "-tls1_2", ["TLSv1.3"] = "-tls1_3" }
+local ROOT = certificates.file "root.pem"
+
+local function each_version(class, name, fn)
+  for _, version in ipairs(secure.VERSIONS) do
+    class[("test_%s_%s"):format(name, version)] = function() fn(version) end
+  end
+end
+
+local function only(version) return { minimum_version = version, maximum_version = version } end
+
+--- An echo of lines that says the version first.
+local function serve_lines(context)
+  return secure.serve(function(reader, writer)
+    writer:send(writer:get_extra_info "tls_version", "\n")
+    for line in reader:lines() do writer:send("you said ", line, "\n") end
+  end, { ssl = context or secure.server_context() })
+end
+
+--- Answers one request of HTTP with what was asked for.
+local function serve_http(context)
+  return secure.serve(function(reader, writer)
+    local request = reader:readuntil "\r\n\r\n"
+    local path = request:match "^GET (%S+) HTTP/1%.[01]\r\n"
+    local body = path == "/large" and ("0123456789"):rep(100000) or ("you asked for %s over %s"):format(path,
+      writer:get_extra_info "tls_version")
+    writer:send(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"):format(#body), body)
+  end, { ssl = context or secure.server_context() })
+end
+
+TestOpenssl = {}
+
+each_version(TestOpenssl, "client_talks_to_our_server", function(version)
+  peers.need "openssl"
+  t.real(function()
+    local server <close> = serve_lines()
+    local ended = peers.background(("(echo hello; sleep 0.2) | openssl s_client -connect 127.0.0.1:%d %s -quiet "
+      .. "-verify_return_error -verify_hostname localhost -servername localhost -CAfile %s 2>/dev/null"):format(
+        peers.port(server), FLAG[version], ROOT))
+    t.assertEquals({ ended() }, { version .. "\nyou said hello\n", "", 0 })
+  end)
+end)
+
+each_version(TestOpenssl, "server_talks_to_our_client", function(version)
+  peers.need "openssl"
+  t.real(function()
+    local server <close> = program.start("openssl s_server -accept 127.0.0.1:0 %s -cert_chain %s -cert %s -key %s -rev",
+      FLAG[version], certificates.server.certfile, certificates.server.certfile, certificates.server.keyfile)
+    local port = server:expect "ACCEPT 127%.0%.0%.1:(%d+)"
+    for _ = 1, 2 do
+      local reader, writer <close> = secure.connect(tonumber(port))
+      writer:send "stressed\n"
+      t.assertEquals(reader:readline(), "desserts\n")
+      t.assertEquals(writer:get_extra_info "tls_version", version)
+      writer:write "CLOSE\n" -- which it takes as the end
+    end
+  end)
+end)
+
+function TestOpenssl:test_client_with_a_certificate_is_known_to_our_server()
+  peers.need "openssl"
+  t.real(function()
+    local context = secure.server_context { verify_mode = "required", cafile = ROOT }
+    local server <close> = secure.serve(function(_, writer)
+      writer:send("hello ", writer:get_extra_info "peercert".subject.commonName, "\n")
+    end, { ssl = context })
+    local ended = peers.background(("openssl s_client -connect 127.0.0.1:%d -quiet -cert %s -cert_chain %s -key %s "
+      .. "-CAfile %s 2>/dev/null"):format(peers.port(server), certificates.client.certfile,
+        certificates.client.certfile, certificates.client.keyfile, ROOT))
+    t.assertEquals((ended()), "hello Ada Lovelace\n")
+  end)
+end
+
+TestCurl = {}
+
+each_version(TestCurl, "asks_our_server", function(version)
+  peers.need "curl"
+  t.real(function()
+    local server <close> = serve_http()
+    local ended = peers.background(("curl -sS --http1.1 --tlsv%s --tls-max %s --cacert %s "
+      .. "--resolve localhost:%d:127.0.0.1 https://localhost:%d/x"):format(version:match "[%d.]+$",
+        version:match "[%d.]+$", ROOT, peers.port(server), peers.port(server)))
+    t.assertEquals({ ended() }, { "you asked for /x over " .. version, "", 0 })
+  end)
+end)
+
+function TestCurl:test_gets_a_megabyte_and_believes_no_other_root()
+  peers.need "curl"
+  t.real(function()
+    local server <close> = serve_http()
+    local ended = peers.background(("curl -sS --cacert %s https://127.0.0.1:%d/large | wc -c"):format(ROOT,
+      peers.port(server)))
+    t.assertEquals({ tonumber((ended())) }, { 1000000 })
+    ended = peers.background(("curl -sS --cacert %s https://127.0.0.1:%d/large"):format(
+      certificates.file "stranger.pem", peers.port(server)))
+    t.assertEquals(select(3, ended()), 60)
+  end)
+end
+
+TestPython = {}
+
+local PYTHON_CLIENT = [[
+import socket, ssl, sys
+port, root, version, cert, key = sys.argv[1:]
+context = ssl.create_default_context(cafile=root)
+context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+context.load_cert_chain(cert, key)
+context.set_alpn_protocols(["echo"])
+with socket.create_connection(("127.0.0.1", int(port))) as plain:
+    with context.wrap_socket(plain, server_hostname="localhost") as s:
+        print(s.version(), s.selected_alpn_protocol(), s.getpeercert()["subject"][0][0][1])
+        data = b"0123456789" * 30000
+        s.sendall(data)
+        got = b""
+        while len(got) < len(data):
+            got += s.recv(65536)
+        print(got == data)
+        s.unwrap()
+        print("ended in good order")
+]]
+
+local PYTHON_SERVER = [[
+import socket, ssl, sys
+root, version, cert, key = sys.argv[1:]
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=root)
+context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+context.load_cert_chain(cert, key)
+context.verify_mode = ssl.CERT_REQUIRED
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print("port", listener.getsockname()[1], flush=True)
+    plain, _ = listener.accept()
+    with context.wrap_socket(plain, server_side=True) as s:
+        print("met", s.getpeercert()["subject"][0][0][1], flush=True)
+        while data := s.recv(65536):
+            s.sendall(data)
+        s.unwrap()
+    print("ended in good order", flush=True)
+]]
+
+local PYTHON_NAMES = { ["TLSv1.2"] = "TLSv1_2", ["TLSv1.3"] = "TLSv1_3" }
+
+each_version(TestPython, "client_talks_to_our_server", function(version)
+  program.needs_python()
+  t.real(function()
+    local context = secure.server_context { verify_mode = "required", cafile = ROOT }
+    context:set_alpn_protocols { "echo" }
+    local server <close> = secure.serve(function(reader, writer) asyncio.copy(reader, writer) end, { ssl = context })
+    local script <close> = peers.file(PYTHON_CLIENT)
+    local ended = peers.background(("python3 %s %d %s %s %s %s"):format(script.name, peers.port(server), ROOT,
+      PYTHON_NAMES[version], certificates.client.certfile, certificates.client.keyfile))
+    t.assertEquals({ ended() }, { version .. " echo localhost\nTrue\nended in good order\n", "", 0 })
+  end)
+end)
+
+each_version(TestPython, "server_talks_to_our_client", function(version)
+  program.needs_python()
+  t.real(function()
+    local script <close> = peers.file(PYTHON_SERVER)
+    local server <close> = program.start("python3 %s %s %s %s %s", script.name, ROOT, PYTHON_NAMES[version],
+      certificates.server.certfile, certificates.server.keyfile)
+    local context = secure.client_context(only(version))
+    context:load_cert_chain(certificates.client.certfile, certificates.client.keyfile)
+    local reader, writer <close> = secure.connect(tonumber(server:expect "port (%d+)\n"), { ssl = context })
+    local text = peers.text(300000)
+    local send = asyncio.create_task(writer.send, writer, text)
+    t.assertTrue(reader:readexactly(#text) == text)
+    asyncio.await(send)
+    t.assertEquals(server:expect "met (%a+ %a+)\n", "Ada Lovelace")
+    writer:close()
+    server:expect "ended in good order"
+  end)
+end)
+
+TestNginx = {}
+
+local NGINX = [[
+daemon off; master_process off; pid %s/nginx.pid; error_log %s/nginx.log;
+events { worker_connections 64; }
+http {
+  access_log off; client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s;
+  scgi_temp_path %s;
+  server {
+    listen 127.0.0.1:%d ssl reuseport; ssl_certificate %s; ssl_certificate_key %s; ssl_protocols %s;
+    location / { return 200 "hello over $ssl_protocol, session reused: $ssl_session_reused\n"; }
+  }
+}
+]]
+
+each_version(TestNginx, "answers_our_client", function(version)
+  peers.need "nginx"
+  t.real(function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    os.execute("mkdir " .. folder)
+    local port = peers.reserve_port()
+    local config <close> = peers.file(NGINX:format(folder, folder, folder, folder, folder, folder, folder, port,
+      certificates.server.certfile, certificates.server.keyfile, version))
+    local server <close> = program.start("nginx -c %s -e %s/nginx.log", config.name, folder)
+    t.wait_until(function()
+      local ok, _, writer = pcall(asyncio.open_connection, "127.0.0.1", port)
+      if ok then writer:close() end
+      return ok
+    end)
+    local context = secure.client_context()
+    for i = 1, 2 do
+      local reader, writer <close> = secure.connect(port, { ssl = context })
+      writer:send "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+      local answer = reader:read(-1)
+      t.assertStrContains(answer, ("hello over %s, session reused: %s"):format(version, i == 2 and "r" or "."))
+    end
+    t.assertNotNil(server)
+    server:interrupt()
+    os.execute("rm -rf " .. folder)
+  end)
+end)
+
+TestScan = {}
+
+function TestScan:test_finds_nothing_weak_with_the_defaults()
+  peers.need "sslscan"
+  t.real(function()
+    local server <close> = serve_lines(secure.server_context(nil, "rsa"))
+    local ended = peers.background(("sslscan --no-colour 127.0.0.1:%d"):format(peers.port(server)))
+    local output = ended()
+    for _, old in ipairs { "SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1" } do
+      t.assertStrMatches(output, (".*\n%s%%s+disabled\n.*"):format(old:gsub("%.", "%%.")))
+    end
+    t.assertNotStrContains(output, "vulnerable to")
+    for _, weak in ipairs { "RC4", "3DES", "NULL", "EXP", "MD5", "anon", "Compression enabled" } do
+      t.assertNotStrContains(output, weak)
+    end
+    t.assertStrMatches(output, ".*Session renegotiation not supported.*")
+  end)
+end
+
+t.finish()

@@ -1,0 +1,133 @@
+-- sni_spec.lua - one server, several names: which certificate a client is shown.
+local t = require "helper"
+local secure = require "secure"
+
+local asyncio, ssl, certificates = t.asyncio, secure.ssl, secure.certificates
+
+--- What a client that asks for `name` meets at a server with those names: the certificate's subject, what the server
+-- says the name is, its ALPN; or the errors of both.
+local function ask(sni, name, opts)
+  opts = opts or {}
+  local result
+  t.run(function(reports)
+    local _, near <close>, _, far = asyncio.stream_pair()
+    local _ <close> = far
+    local context = opts.server or secure.server_context { sni = sni }
+    local client = opts.client or secure.client_context { verify_mode = "none", alpn_protocols = opts.alpn }
+    if opts.alpn then client:set_alpn_protocols(opts.alpn) end
+    local failed, refused = secure.shake(near, far, client, context, { server_hostname = name })
+    if failed or refused then
+      result = { failed = failed, refused = refused }
+    else
+      local certificate = near:get_extra_info "peercert"
+      result = { subject = certificate.subject.commonName, name = far:get_extra_info "server_name",
+        alpn = near:get_extra_info "alpn_protocol", context = far:get_extra_info "ssl_context" }
+    end
+    if opts.reports then opts.reports(reports) end
+    near:abort()
+    far:abort()
+  end)
+  return result
+end
+
+local function contexts()
+  return { ["a.example"] = secure.server_context(nil, "a"), ["b.example"] = secure.server_context(nil, "b") }
+end
+
+TestTable = {}
+
+function TestTable:test_has_a_context_for_each_name_without_case()
+  t.assertEquals(ask(contexts(), "a.example").subject, "a.example")
+  t.assertEquals(ask(contexts(), "B.Example").subject, "b.example")
+  t.assertEquals(ask(contexts(), "a.example").name, "a.example")
+end
+
+function TestTable:test_does_not_have_every_name_and_then_the_context_itself_answers()
+  t.assertEquals(ask(contexts(), "c.example").subject, "localhost")
+  t.assertEquals(ask(contexts(), "127.0.0.1").subject, "localhost")
+end
+
+function TestTable:test_is_enough_of_a_certificate()
+  local context = ssl.SSLContext { purpose = "server", sni = contexts() }
+  t.assertEquals(ask(nil, "a.example", { server = context }).subject, "a.example")
+  local result = ask(nil, "c.example", { server = ssl.SSLContext { purpose = "server", sni = contexts() } })
+  t.assert_isinstance(result.failed, asyncio.SSLError)
+  t.assert_isinstance(result.refused, asyncio.SSLError)
+end
+
+function TestTable:test_is_checked_when_it_is_given()
+  t.assertErrorMsgContains("sni", secure.server_context, { sni = { ["a.example"] = 5 } })
+  t.assertErrorMsgContains("sni", secure.server_context, { sni = { secure.server_context() } })
+  t.assertErrorMsgContains("sni", secure.server_context, { sni = { ["a.example"] = secure.client_context() } })
+end
+
+TestFunction = {}
+
+function TestFunction:test_is_asked_for_each_connection()
+  local names, list = {}, contexts()
+  local function choose(name)
+    names[#names + 1] = name
+    return list[name]
+  end
+  t.assertEquals(ask(choose, "a.example").subject, "a.example")
+  t.assertEquals(ask(choose, "c.example").subject, "localhost")
+  t.assertEquals(names, { "a.example", "c.example" })
+end
+
+function TestFunction:test_refuses_by_an_error()
+  local result = ask(function() error "no such name" end, "a.example", { reports = function(reports)
+    while #reports > 0 do table.remove(reports) end
+  end })
+  t.assertEquals(t.assert_isinstance(result.failed, asyncio.SSLError).reason, "TLSV1_UNRECOGNIZED_NAME")
+  t.assert_isinstance(result.refused, asyncio.OSError)
+end
+
+function TestFunction:test_may_not_wait()
+  local said
+  local result = ask(function()
+    local ok, err = pcall(asyncio.sleep, 1)
+    said = not ok and tostring(err)
+  end, "a.example")
+  t.assertEquals(result.subject, "localhost")
+  t.assertStrMatches(said, ".+")
+end
+
+TestChosen = {}
+
+function TestChosen:test_context_holds_with_its_protocols()
+  local list = contexts()
+  list["a.example"]:set_alpn_protocols { "h2" }
+  local base = secure.server_context { sni = list }
+  base:set_alpn_protocols { "http/1.1" }
+  t.assertEquals(ask(nil, "a.example", { server = base, alpn = { "http/1.1", "h2" } }).alpn, "h2")
+end
+
+function TestChosen:test_context_holds_with_its_demand_for_a_certificate_and_its_authorities()
+  local function strict(authority)
+    return secure.server_context({ verify_mode = "required", cafile = certificates.file(authority) }, "a")
+  end
+  local function client()
+    local context = secure.client_context { verify_mode = "none", maximum_version = "TLSv1.2" }
+    context:load_cert_chain(certificates.client.certfile, certificates.client.keyfile)
+    return context
+  end
+  local list = { ["a.example"] = strict "root.pem" }
+  t.assertEquals(ask(list, "a.example", { client = client() }).subject, "a.example")
+  local nobody = secure.client_context { verify_mode = "none", maximum_version = "TLSv1.2" }
+  t.assert_isinstance(ask(list, "a.example", { client = nobody }).refused, asyncio.SSLError)
+  list = { ["a.example"] = strict "stranger.pem" }
+  t.assert_isinstance(ask(list, "a.example", { client = client() }).refused, asyncio.SSLCertVerificationError)
+end
+
+function TestChosen:test_context_holds_with_its_versions()
+  local list = { ["a.example"] = secure.server_context({ minimum_version = "TLSv1.3" }, "a") }
+  local old = secure.client_context { verify_mode = "none", maximum_version = "TLSv1.2" }
+  t.assert_isinstance(ask(list, "a.example", { client = old }).refused, asyncio.SSLError)
+end
+
+function TestChosen:test_context_is_what_get_extra_info_tells()
+  local list = contexts()
+  t.assertIs(ask(list, "b.example").context, list["b.example"])
+end
+
+t.finish()
