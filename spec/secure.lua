@@ -96,10 +96,15 @@ function secure.relay(reader1, writer1, reader2, writer2, size)
     end
     to:write_eof()
   end
+  --- An end that is closed takes no more.
+  local function try(...)
+    local ok, err = pcall(carry, ...)
+    if not ok and not asyncio.isinstance(err, asyncio.OSError) then error(err, 0) end
+  end
   return asyncio.create_task(function()
     local group <close> = asyncio.TaskGroup()
-    group:create_task(carry, reader1, writer2)
-    group:create_task(carry, reader2, writer1)
+    group:create_task(try, reader1, writer2)
+    group:create_task(try, reader2, writer1)
   end)
 end
 

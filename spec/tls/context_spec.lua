@@ -118,8 +118,8 @@ end
 
 function TestWords:test_of_ciphers_that_name_none_are_refused()
   local context = ssl.create_default_context()
-  assert_ssl_error("NONESUCH", context.set_ciphers, context, "NONESUCH")
-  assert_ssl_error("TLS_NONE", context.set_ciphersuites, context, "TLS_NONE")
+  assert_ssl_error("cipher", context.set_ciphers, context, "NONESUCH")
+  assert_ssl_error("cipher", context.set_ciphersuites, context, "TLS_NONE")
 end
 
 TestFixed = {}
@@ -190,7 +190,7 @@ function TestArguments:test_where_a_name_would_be_checked_there_must_be_one()
       { ssl = secure.client_context() })
     local reader, _ <close> = asyncio.open_unix_connection(certificates.file "socket",
       { ssl = secure.client_context(), server_hostname = "localhost" })
-    t.assertNil(reader:read())
+    t.assertNil(reader:read(1))
     local _ = server
   end)
 end

@@ -98,6 +98,7 @@ local function meet(text, opts)
   t.real(function()
     secure.bare(function(listener, port)
       local client = asyncio.create_task(secure.connect, port, opts)
+      t.until_blocked()
       local socket = assert(listener:accept())
       if text then assert(socket:send(text)) end
       local ok
@@ -110,9 +111,12 @@ local function meet(text, opts)
 end
 
 function TestClient:test_of_a_server_without_tls_says_so()
-  local err = t.assert_isinstance(meet "HTTP/1.1 400 Bad Request\r\n\r\n", asyncio.SSLError)
-  t.assertEquals(err.reason, "WRONG_VERSION_NUMBER")
-  t.assertStrMatches(tostring(err), ".*does not speak TLS.*connect 127%.0%.0%.1:%d+.*")
+  for said, words in pairs { ["HTTP/1.1 400 Bad Request\r\n\r\n"] = "answers in plain HTTP, not in TLS",
+    ["220 mail.example.org\r\n"] = "TLS" } do
+    local err = t.assert_isinstance(meet(said), asyncio.SSLError)
+    t.assertEquals(err.reason, "WRONG_VERSION_NUMBER")
+    t.assertStrMatches(tostring(err), ".*" .. words .. ".*: connect 127%.0%.0%.1:%d+")
+  end
 end
 
 function TestClient:test_of_a_silent_server_gives_up_in_time()
@@ -209,7 +213,10 @@ function TestServersEnd:test_ends_handshakes_under_way()
     local socket = assert(peers.luasocket().connect("127.0.0.1", peers.port(server)))
     t.wait_until(function() return server:stats().handshakes == 1 end)
     server:close()
+    server:abort_clients()
     server:wait_closed()
+    socket:settimeout(5)
+    t.assertNil((socket:receive(1)))
     socket:close()
   end)
 end

@@ -44,7 +44,7 @@ each_version(TestOpenssl, "client_talks_to_our_server", function(version)
   t.real(function()
     local server <close> = serve_lines()
     local ended = peers.background(("(echo hello; sleep 0.2) | openssl s_client -connect 127.0.0.1:%d %s -quiet "
-      .. "-verify_return_error -verify_hostname localhost -servername localhost -CAfile %s 2>/dev/null"):format(
+      .. "-no_ign_eof -verify_return_error -verify_hostname localhost -servername localhost -CAfile %s 2>/dev/null"):format(
         peers.port(server), FLAG[version], ROOT))
     t.assertEquals({ ended() }, { version .. "\nyou said hello\n", "", 0 })
   end)
@@ -71,7 +71,7 @@ function TestOpenssl:test_client_with_a_certificate_is_known_to_our_server()
   t.real(function()
     local context = secure.server_context { verify_mode = "required", cafile = ROOT }
     local server <close> = secure.serve(function(_, writer)
-      writer:send("hello ", writer:get_extra_info "peercert".subject.commonName, "\n")
+      writer:send("hello ", writer:get_extra_info "peercert".subject.CN, "\n")
     end, { ssl = context })
     local ended = peers.background(("openssl s_client -connect 127.0.0.1:%d -quiet -cert %s -cert_chain %s -key %s "
       .. "-CAfile %s 2>/dev/null"):format(peers.port(server), certificates.client.certfile,
@@ -234,7 +234,7 @@ function TestScan:test_finds_nothing_weak_with_the_defaults()
     for _, old in ipairs { "SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1" } do
       t.assertStrMatches(output, (".*\n%s%%s+disabled\n.*"):format(old:gsub("%.", "%%.")))
     end
-    t.assertNotStrContains(output, "vulnerable to")
+    t.assertNotStrContains(output:gsub("not vulnerable", ""), "vulnerable")
     for _, weak in ipairs { "RC4", "3DES", "NULL", "EXP", "MD5", "anon", "Compression enabled" } do
       t.assertNotStrContains(output, weak)
     end

@@ -20,7 +20,7 @@ local function ask(sni, name, opts)
       result = { failed = failed, refused = refused }
     else
       local certificate = near:get_extra_info "peercert"
-      result = { subject = certificate.subject.commonName, name = far:get_extra_info "server_name",
+      result = { subject = certificate.subject.CN, name = far:get_extra_info "server_name",
         alpn = near:get_extra_info "alpn_protocol", context = far:get_extra_info "ssl_context" }
     end
     if opts.reports then opts.reports(reports) end

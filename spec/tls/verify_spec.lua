@@ -75,7 +75,7 @@ TestRefused = {}
 
 function TestRefused:test_is_a_certificate_for_another_host()
   local err = assert_refused(62, "the certificate is for www%.example%.org.*, not for \"localhost\"", "wrong_host")
-  t.assertEquals(err.verify_message, "Hostname mismatch")
+  t.assertEquals(err.verify_message, "hostname mismatch")
 end
 
 function TestRefused:test_is_an_address_that_stands_there_as_a_name_only()
@@ -127,7 +127,7 @@ function TestRefused:test_is_a_chain_with_a_gap()
 end
 
 function TestRefused:test_is_what_an_authority_may_not_sign()
-  assert_refused(47, "permitted", "constrained")
+  assert_refused(47, "names that its authority may not sign for", "constrained")
 end
 
 function TestRefused:test_is_what_was_signed_by_no_authority()
@@ -164,7 +164,7 @@ end
 function TestRefused:test_is_an_rsa_key_of_1024_bits()
   local err = weak "rsa1024"
   t.assertEquals(err.verify_code, 66)
-  t.assertStrMatches(err.message, ".*key too weak.*")
+  t.assertStrMatches(err.message, ".*a key that is too short to be safe.*")
 end
 
 function TestRefused:test_is_any_server_where_the_root_is_not_known()
@@ -188,7 +188,7 @@ function TestRevoked:test_others_go_on()
 end
 
 function TestRevoked:test_a_list_that_has_expired_is_none()
-  assert_refused(12, "CRL has expired", "server", "localhost", with_list "old_crl.pem")
+  assert_refused(12, "list %(CRL%) is out of date", "server", "localhost", with_list "old_crl.pem")
 end
 
 TestWords = {}
@@ -197,7 +197,7 @@ function TestWords:test_of_a_refusal_name_the_place()
   t.real(function()
     local server <close> = secure.serve(function() end, { ssl = secure.server_context(nil, "wrong_host") })
     local err = t.assert_raises(asyncio.SSLCertVerificationError, secure.connect, server)
-    t.assertStrMatches(tostring(err), ("certificate verify failed: the certificate is for www%%.example%%.org.*, "
+    t.assertStrMatches(tostring(err), (".*certificate verify failed: the certificate is for www%%.example%%.org.*, "
       .. "not for \"localhost\": connect 127%%.0%%.0%%.1:%d.*"):format(peers.port(server)))
     t.assertTrue(asyncio.isinstance(err, asyncio.SSLError))
     t.assertTrue(asyncio.isinstance(err, asyncio.OSError))

@@ -313,8 +313,12 @@ void asy_handler_push_line(lua_State *L, Stream *s) {
     lua_pushfstring(L, "\n  '%s' %s", lua_tostring(L, -2), lua_tostring(L, -1));
   } else {
     peer_text(s, peer);
-    lua_pushfstring(L, "\n  %s: its handler has ended, %I bytes are not sent yet", *peer ? peer : "a connection",
-                    (LUAI_UACINT)output_pending(s));
+    if (!*peer) strcpy(peer, "a connection");
+    if (client_is_shaking(s))
+      lua_pushfstring(L, "\n  %s: its handshake is under way", peer);
+    else
+      lua_pushfstring(L, "\n  %s: its handler has ended, %I bytes are not sent yet", peer,
+                      (LUAI_UACINT)output_pending(s));
   }
 }
 
