@@ -156,14 +156,10 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 }
 
 void output_send_eof(Stream *s) {
+  bool sealed = s->filtered != NULL; /* then its end has been put, and reading goes on */
   if (s->backing) s->backing->ending(s->backing);
-  if (s->filtered) /* its end has been sent */
-    mem_free(s->out.ending);
-  else if (s->carrier) {
-    s->carrier->shut(s);
-    mem_free(s->out.ending);
-  } else if (uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown))
-    mem_free(s->out.ending);
+  if (s->carrier && !sealed) s->carrier->shut(s);
+  if (s->carrier || sealed || uv_shutdown(s->out.ending, &s->uv.stream, on_shutdown)) mem_free(s->out.ending);
   s->out.ending = NULL;
 }
 
