@@ -183,9 +183,10 @@ TestExamples = {}
 
 local GUIDES = list "README.md doc/*.md examples/lecture/README.md 2>/dev/null || true"
 
---- Has each `print(…) --> values` compare what it prints; values stand two spaces apart.
+--- Has each `print(…) --> values` compare what it prints; values stand two spaces apart. They may stand in the next line.
 local function checked(source)
   local lines = {}
+  source = source:gsub("(print%b())\n%s*(%-%->[^\n]*)", "%1 %2\n")
   for text in (source .. "\n"):gmatch "(.-)\n" do
     local line = text
     local indent, args, expected = line:match "^(%s*)print(%b())%s*%-%->%s*(.-)%s*$"
@@ -222,6 +223,8 @@ local LUASQL = [[package.preload["luasql.sqlite3"] = function()
 end ]]
 local HAS_LUASQL = package.searchpath("luasql.sqlite3", package.cpath) ~= nil
 
+local HAS_OPENSSL = pcall(require, "asyncio.openssl")
+
 local PROGRAM = EXPECT .. "local asyncio = require 'asyncio' asyncio.run(function() "
 
 local function run_program(source, name)
@@ -241,9 +244,39 @@ local function run_block(source, name)
   t.run(chunk)
 end
 
+--- What a guide's commands make (its `sh run` blocks), in a folder of its own; its blocks then find the files there.
+local function made_by(text)
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(os.execute(("mkdir -m 700 '%s'"):format(folder)))
+  for commands in text:gmatch "\n```sh run\n(.-)\n```" do
+    local script = folder .. "/commands.sh"
+    local file <close> = assert(io.open(script, "w"))
+    file:write("set -e\n", commands, "\n")
+    file:close()
+    local pipe = assert(io.popen(("cd '%s' && sh commands.sh 2>&1"):format(folder)))
+    local output = pipe:read "a"
+    if not pipe:close() then t.fail(output) end
+  end
+  return setmetatable({}, {
+    __index = function(_, source)
+      return (source:gsub('"(%w+%.%l+)"', function(name)
+        local file <close> = io.open(folder .. "/" .. name)
+        return file and ("%q"):format(folder .. "/" .. name)
+      end))
+    end,
+    __close = function() os.execute(("rm -rf '%s'"):format(folder)) end,
+  })
+end
+
+local NOTHING = setmetatable({}, { __index = function(_, source) return source end, __close = function() end })
+
 --- Runs the blocks of a guide that are Lua; those marked `norun` are only compiled.
 local function run_blocks(guide)
   local text, at, line = "\n" .. read(guide), 1, 0
+  local makes = text:find("\n```sh run\n", 1, true)
+  if makes and not HAS_OPENSSL then t.skip "asyncio.openssl is not built" end
+  local made <close> = makes and made_by(text) or NOTHING
   while true do
     local from, _, info = text:find("\n```lua([^\n]*)\n", at)
     if not from then return end
@@ -251,7 +284,7 @@ local function run_blocks(guide)
     line = line + select(2, text:sub(at, from):gsub("\n", ""))
     local name = guide .. ":" .. line
     assert(load(checked(source), "=" .. name))
-    if not info:find "norun" then run_block(source, name) end
+    if not info:find "norun" then run_block(made[source], name) end
     line = line + select(2, text:sub(from + 1, last):gsub("\n", ""))
     at = last + 1
   end
