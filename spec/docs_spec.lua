@@ -183,7 +183,7 @@ TestExamples = {}
 
 local GUIDES = list "README.md doc/*.md examples/lecture/README.md 2>/dev/null || true"
 
---- Has each `print(…) --> values` compare what it prints; values stand two spaces apart. They may stand in the next line.
+--- Has each `print(…) --> values` compare what it prints; values stand two spaces apart, or in the next line.
 local function checked(source)
   local lines = {}
   source = source:gsub("(print%b())\n%s*(%-%->[^\n]*)", "%1 %2\n")

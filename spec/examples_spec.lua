@@ -719,4 +719,164 @@ function TestPool:test_every_request_is_answered_over_few_connections()
   t.assertTrue(tonumber(made) < tonumber(tries))
 end
 
+TestTls = {}
+
+--- The certificates and keys that the guide's commands make, by name: `dev` is the path of dev.pem.
+local function made()
+  local folder = os.tmpname()
+  os.remove(folder)
+  os.execute(("mkdir -m 700 '%s'"):format(folder))
+  local guide = content(examples .. "../doc/tls.md")
+  for commands in guide:gmatch "\n```sh run\n(.-)\n```" do
+    local script = file_with("set -e\n" .. commands .. "\n")
+    local output, status = shell("cd '%s' && sh %s 2>&1", folder, script)
+    os.remove(script)
+    t.assertEquals(status, 0, output)
+  end
+  return setmetatable({ folder = folder }, {
+    __index = function(_, name) return folder .. "/" .. name .. (name:find "%." and "" or ".pem") end,
+    __close = function() os.execute(("rm -rf '%s'"):format(folder)) end,
+  })
+end
+
+function TestTls:setUp()
+  if not pcall(require, "asyncio.openssl") then t.skip "asyncio.openssl is not built" end
+end
+
+--- Answers by path: with a length, in chunks, or with the connection's end.
+local HTTPS_SERVER = [[
+local asyncio, ssl = require "asyncio", require "asyncio.ssl"
+io.stdout:setvbuf "line"
+
+local CONTENT = ("0123456789"):rep(10000)
+
+local function handle(reader, writer)
+  local request = reader:readuntil "\r\n\r\n"
+  local path = request:match "^GET (/%S*) HTTP/1.1\r\nHost: localhost\r\n"
+  writer:write "HTTP/1.1 200 OK\r\n"
+  if path == "/length" then
+    writer:send("Content-Length: ", #CONTENT, "\r\n\r\n", CONTENT)
+  elseif path == "/chunks" then
+    writer:write "Transfer-Encoding: chunked\r\n\r\n"
+    for i = 1, #CONTENT, 999 do
+      local piece = CONTENT:sub(i, i + 998)
+      writer:send(("%x\r\n"):format(#piece), piece, "\r\n")
+    end
+    writer:send "0\r\n\r\n"
+  elseif path == "/short" then
+    writer:send("Content-Length: ", #CONTENT + 1, "\r\n\r\n", CONTENT)
+  else
+    writer:send("\r\n", CONTENT)
+  end
+end
+
+asyncio.run(function()
+  local context = ssl.create_server_context { certfile = arg[1], keyfile = arg[2] }
+  local server <close> = asyncio.start_server(handle, "localhost", 0, { ssl = context })
+  print("Listening on port " .. server:sockets()[1].port)
+  server:serve_forever()
+end)
+]]
+
+--- What https_get prints, what it complains of, and its status.
+local function https_get(arguments)
+  local complaints = os.tmpname()
+  local output, status = shell("timeout %d %s %stls/https_get.lua %s 2>%s", PATIENCE, lua, examples, arguments,
+    complaints)
+  local text = t.unhurried(content(complaints))
+  os.remove(complaints)
+  return output, text, status
+end
+
+function TestTls:test_https_get_takes_pages_however_their_end_is_told()
+  local files <close> = made()
+  local script = file_with(HTTPS_SERVER)
+  local server <close> = start("%s %s %s %s", lua, script, files.dev, files["dev.key"])
+  local url = "https://localhost:" .. server:expect "Listening on port (%d+)\n"
+  os.remove(script)
+  local page = ("0123456789"):rep(10000)
+  for _, path in ipairs { "/length", "/chunks", "/end" } do
+    local output, complaints, status = https_get(url .. path .. " " .. files.dev)
+    t.assertEquals({ complaints, status }, { "TLSv1.3, TLS_AES_256_GCM_SHA384, CN=localhost\nHTTP/1.1 200 OK\n", 0 })
+    t.assertTrue(output == page, path)
+  end
+  local _, complaints, status = https_get(url .. "/short " .. files.dev)
+  t.assertStrMatches(complaints, ".*\nhttps_get.lua: [^\n]*100000 of 100001[^\n]*\n")
+  t.assertEquals(status, 1)
+end
+
+function TestTls:test_https_get_verifies_whom_it_asks()
+  local files <close> = made()
+  local script = file_with(HTTPS_SERVER)
+  local server <close> = start("%s %s %s %s", lua, script, files.shop, files["shop.key"])
+  local url = "https://localhost:" .. server:expect "Listening on port (%d+)\n"
+  os.remove(script)
+  for cafile, why in pairs {
+    [files.dev] = 'the certificate is for shop.example, not for "localhost"', [""] = "the issuer of the certificate",
+  } do
+    local output, complaints, status = https_get(url .. "/length " .. cafile)
+    t.assertStrContains(complaints, "https_get.lua: certificate verify failed: " .. why)
+    t.assertEquals({ output, status }, { "", 1 })
+  end
+  t.assertEquals({ https_get "http://localhost/" },
+    { "", "https_get.lua: usage: https_get.lua https://HOST[:PORT]/PATH [CAFILE]\n", 1 })
+end
+
+function TestTls:test_https_get_takes_a_page_of_openssls_own_server()
+  local files <close> = made()
+  os.execute(("printf 'a page\\n' >'%s/page'"):format(files.folder))
+  local server <close> = start("sh -c \"cd %s && exec openssl s_server -accept 0 -WWW -cert dev.pem -key dev.key\"",
+    files.folder)
+  local port = server:expect "ACCEPT [^\n]*:(%d+)\n"
+  local output, complaints, status = https_get(("https://localhost:%s/page %s"):format(port, files.dev))
+  t.assertEquals({ output, status }, { "a page\n", 0 }, complaints)
+end
+
+local function chat(files, port, name)
+  local proof = name and (" %s %s"):format(files[name], files[name .. ".key"]) or ""
+  return start("%s %stls/chat_client.lua localhost %s %s%s", lua, examples, port, files.dev, proof)
+end
+
+function TestTls:test_chat_shows_the_names_of_certificates_and_changes_its_own()
+  local files <close> = made()
+  os.execute(("cd '%s' && cp dev.pem now.pem && cp dev.key now.key"):format(files.folder))
+  local server <close> = start("%s %stls/chat_server.lua localhost 0 %s %s", lua, examples, files.now, files["now.key"])
+  local port = server:expect "Listening on [^\n]*:(%d+)\n"
+  local ann <close> = chat(files, port, "ann")
+  ann:expect "Connected to CN=localhost\n"
+  server:expect "Connected: ann, TLSv1.3\n"
+  local other <close> = chat(files, port)
+  server:expect "Connected: somebody, TLSv1.3\n"
+  ann:type "tea?"
+  other:expect "\nann: tea%?\n"
+  other:type "yes"
+  ann:expect "^somebody: yes\n"
+
+  os.execute(("echo nothing >%s; kill -HUP %s"):format(files.now, server.pid))
+  server:expect "The old certificate stays: [^\n]+\n"
+  os.execute(("cat %s >%s; cat %s >%s; kill -HUP %s"):format(files.shop, files.now, files["shop.key"],
+    files["now.key"], server.pid))
+  server:expect "New certificate\n"
+  ann:type "still there?" -- who is connected notices nothing
+  other:expect "^ann: still there%?\n"
+  local late <close> = chat(files, port)
+  late:expect 'chat_client.lua: [^\n]*shop.example, not for "localhost"[^\n]*\n%[status 1%]'
+
+  local output, status = server:interrupt()
+  t.assertEquals(status, 0, output)
+  ann:expect "%[status 0%]" -- it was told that this was the end
+end
+
+function TestTls:test_chat_client_ends_when_its_user_does_and_explains_its_usage()
+  local files <close> = made()
+  local server <close> = start("%s %stls/chat_server.lua localhost 0 %s %s", lua, examples, files.dev, files["dev.key"])
+  local port = server:expect "Listening on [^\n]*:(%d+)\n"
+  local output, status = shell("echo 'one line' | timeout %d %s %stls/chat_client.lua localhost %s %s 2>&1", PATIENCE,
+    lua, examples, port, files.dev)
+  t.assertEquals({ output, status }, { "Connected to CN=localhost\n", 0 })
+  server:expect "Disconnected: somebody\n"
+  output, status = shell("timeout %d %s %stls/chat_client.lua localhost %s 2>&1", PATIENCE, lua, examples, port)
+  t.assertEquals({ output, status }, { "usage: chat_client.lua HOST PORT CAFILE [CERTFILE KEYFILE]\n", 2 })
+end
+
 t.finish { programs = true }
