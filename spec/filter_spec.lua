@@ -177,6 +177,37 @@ function TestBytes:test_who_does_not_read_holds_the_writer_up()
   end, { limit = 1000 })
 end
 
+function TestBytes:test_what_the_filter_holds_back_comes_to_who_waits_for_more_than_lies_there()
+  for n = 1, 60, 7 do
+    filtered(function(_, writer, peer_reader)
+      local task = asyncio.create_task(writer.send, writer, ("x"):rep(600))
+      for _ = 1, 600 // n do t.assertEquals(peer_reader:readexactly(n), ("x"):rep(n)) end
+      asyncio.await(task)
+    end, { limit = 10 })
+  end
+end
+
+function TestBytes:test_what_the_filter_holds_back_is_copied_after_a_pause_for_the_output()
+  filtered(function(_, writer, peer_reader)
+    local reader, out <close>, _, its_writer = asyncio.stream_pair { limit = 10 }
+    local _ <close> = its_writer
+    its_writer:set_write_buffer_limits { high = 20, low = 0 }
+    local copying = asyncio.create_task(asyncio.copy, peer_reader, its_writer)
+    local sending = asyncio.create_task(function()
+      writer:send(("x"):rep(5000))
+      writer:write_eof()
+    end)
+    local got = 0
+    while got < 5000 do
+      got = got + #reader:read(7)
+      asyncio.sleep(1)
+    end
+    t.assertEquals(asyncio.await(copying), 5000)
+    asyncio.await(sending)
+    out:abort()
+  end, { limit = 10 })
+end
+
 function TestBytes:test_a_cancelled_read_takes_nothing()
   filtered(function(reader, _, _, peer_writer)
     local task = asyncio.create_task(reader.readexactly, reader, 10)

@@ -56,6 +56,7 @@ void input_pause(Stream *s) {
 static void note_end(Stream *s, int status) {
   int error = s->backing ? s->backing->error(s->backing, true) : 0;
   if (error) status = error; /* the pipe from its thread has just ended */
+  if (s->filtered) filtered_end_shake(s->filtered); /* there was no memory */
   if (status == UV_EOF)
     s->in.eof = s->in.peer_ended = true;
   else
@@ -97,16 +98,18 @@ static void look_at(Stream *s, const char *fresh, size_t n) {
 }
 
 /* Has the filter make of the raw bytes what there is room for. */
-static void filter(Stream *s, size_t room) {
+static Pulled filter(Stream *s, size_t room) {
   Pulled p = filtered_pull(s->filtered, &s->in.buffer, room);
   input_free_if_empty(s);
   if (p.fresh)
     look_at(s, s->in.buffer.data + s->in.buffer.end - p.fresh, p.fresh);
   else
     limit_came(s);
-  if (!p.end) return;
-  note_end(s, p.end);
-  input_wake(s, 0);
+  if (p.end) {
+    note_end(s, p.end);
+    input_wake(s, 0);
+  }
+  return p;
 }
 
 static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
@@ -204,9 +207,12 @@ void input_start(Stream *s) { input_start_with(s, on_read); }
 static void resume_filtered(Stream *s) {
   bool reads = s->in.reading;
   s->in.reading = true;
-  filter(s, input_room(s));
-  if (!s->in.reading || s->filtered->raw_end)
-    return;
+  Pulled p = filter(s, input_room(s));
+  if (p.fresh || p.end) {
+    s->filtered->resumed = true;
+    stream_tidy_later(s);
+  }
+  if (!s->in.reading || s->filtered->raw_end) return;
   if (s->carrier || !reads) input_start(s);
 }
 
@@ -223,6 +229,11 @@ void input_resume(Stream *s) {
 
 void input_go_on(Stream *s) {
   if (s->handle.open) filter(s, input_room(s));
+}
+
+void input_look(Stream *s) {
+  s->filtered->resumed = false;
+  if (s->in.eof || s->in.error || satisfied(s, buffer_bytes(&s->in.buffer), buffer_length(&s->in.buffer))) input_wake(s, 0);
 }
 
 /* Holding */

@@ -26,6 +26,9 @@ void input_resume(Stream *s);
 /* Of a stream with a filter: goes on with what lies there raw. */
 void input_go_on(Stream *s);
 
+/* ... and wakes the reader if that has come, or the end, which it waits for. */
+void input_look(Stream *s);
+
 /* For a read callback that got no bytes but a status: the input has ended. Wakes the reader. C only. */
 void input_failed(Stream *s, int status);
 

@@ -315,6 +315,7 @@ static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
     asy_filtered_ask(L, s->filtered);
     input_go_on(s);
   }
+  if (s->filtered && s->filtered->resumed) input_look(s);
   if (stream_aborted(s) || s->handle.closed) {
     asy_output_drop(L, loop, s);
     if (s->handle.open) close_handle(s);

@@ -84,11 +84,11 @@ static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int 
   Task *t = asy_stream_waiting_task(L, s);
   input_free_if_empty(s);
   if (s->out.waiting.bytes >= EARLY) asy_stream_flush(L, s);
-  if (!s->in.reading || s->carrier) input_resume(s);
   asy_limit_read(L, s);
   s->in.want = want;
   s->in.want_byte = byte;
   s->in.reader = t;
+  if (!s->in.reading || s->carrier) input_resume(s); /* it must know how much is wanted: a filter gives some at once */
   return asy_park(L, t, kind, s);
 }
 
