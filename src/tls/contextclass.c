@@ -73,7 +73,7 @@ static int new_context(lua_State *L) {
   static const char *const PURPOSES[] = {"client", "server", NULL};
   bool server = luaL_checkoption(L, 1, NULL, PURPOSES);
   Context **box = asy_box_new(L);
-  ERR_clear_error();
+  failure_begin();
   Context *c = context_new(server);
   if (!c) return done(L, false);
   c->source = (FilterSource){.abi = FILTER_ABI, .make = filter_make};
@@ -95,14 +95,14 @@ static int load_verify_locations(lua_State *L) {
   LoadText file = check_text(L, 2), data = check_text(L, 4);
   const char *path = luaL_optstring(L, 3, NULL);
   Failure f;
-  bool good = (!file.text || load_authorities(c, file, &f)) && (!path || load_directory(c, path, &f)) &&
-              (!data.text || load_authorities(c, data, &f));
+  bool good = (!file.text || load_authorities(c, file, true, &f)) && (!path || load_directory(c, path, &f)) &&
+              (!data.text || load_authorities(c, data, false, &f));
   return result(L, good, &f);
 }
 
 static int set_default_verify_paths(lua_State *L) {
   Context *c = check_open(L);
-  ERR_clear_error();
+  failure_begin();
   return done(L, SSL_CTX_set_default_verify_paths(c->ctx));
 }
 
@@ -115,24 +115,31 @@ static int load_crl_file(lua_State *L) {
 
 /* Options */
 
+/* Names, each behind its length. */
+static bool is_alpn(const char *wire, size_t n) {
+  size_t at = 0;
+  while (at < n && wire[at]) at += 1 + (size_t)(unsigned char)wire[at];
+  return at == n;
+}
+
 static int set_alpn(lua_State *L) {
   Context *c = check_open(L);
   size_t n;
   const char *wire = luaL_checklstring(L, 2, &n);
-  luaL_argcheck(L, n <= 65535, 2, "too long");
-  ERR_clear_error();
+  luaL_argcheck(L, n <= 65535 && is_alpn(wire, n), 2, "not a list of protocols");
+  failure_begin();
   return done(L, context_set_alpn(c, (const unsigned char *)wire, n));
 }
 
 static int set_ciphers(lua_State *L) {
   Context *c = check_open(L);
-  ERR_clear_error();
+  failure_begin();
   return done(L, SSL_CTX_set_cipher_list(c->ctx, luaL_checkstring(L, 2)));
 }
 
 static int set_ciphersuites(lua_State *L) {
   Context *c = check_open(L);
-  ERR_clear_error();
+  failure_begin();
   return done(L, context_set_ciphersuites(c, luaL_checkstring(L, 2)));
 }
 
@@ -153,7 +160,7 @@ static int check_version(lua_State *L, int idx) {
 static int set_versions(lua_State *L) {
   Context *c = check_open(L);
   int least = check_version(L, 2), most = check_version(L, 3);
-  ERR_clear_error();
+  failure_begin();
   return done(L, SSL_CTX_set_min_proto_version(c->ctx, least ? least : TLS1_2_VERSION) &&
                      SSL_CTX_set_max_proto_version(c->ctx, most));
 }

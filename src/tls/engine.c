@@ -16,7 +16,7 @@
 static void fail(Engine *e, FailureKind kind, const char *reason, const char *text) {
   e->failed = true;
   Failure *f = failure_at(&e->failure);
-  if (f) failure_set(f, kind, reason, "%s", text);
+  if (f) failure_set(f, kind, "SSL", reason, "%s", text);
 }
 
 static bool is_text(const char *bytes, size_t n) {
@@ -52,6 +52,8 @@ static void explain(Engine *e) {
   if (f->kind == FAILURE_NO_MEMORY) return;
   if (unverified) verify_failed(f, SSL_get_verify_result(e->ssl));
   if (is_ssl(error, SSL_R_WRONG_VERSION_NUMBER)) name_other(f, &e->bio);
+  bool unable = is_ssl(error, SSL_R_NO_SHARED_CIPHER) || is_ssl(error, SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM);
+  if (unable && !SSL_get_certificate(e->ssl)) failure_say(f, "this side has no certificate");
 }
 
 static EngineStep give_up(Engine *e) {
@@ -64,7 +66,7 @@ static EngineStep give_up(Engine *e) {
 /* Steps */
 
 static void begin(Engine *e, EngineIo *io) {
-  ERR_clear_error();
+  failure_begin();
   e->bio.io = io;
 }
 
@@ -218,7 +220,10 @@ bool engine_init(Engine *e, Context *context, bool server, const char *name, con
   return server || (set_name(e, name) && (e->failed || !key || set_session(e, key)));
 }
 
+/* OpenSSL forgets sessions of connections that haven't ended in good order. Only what has failed is a reason here. */
 void engine_free(Engine *e) {
+  bool cut = e->failed && e->failure && e->failure->kind == FAILURE_TRUNCATED;
+  if (e->ssl && (!e->failed || cut)) SSL_set_shutdown(e->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_free(e->ssl);
   context_release(e->chosen);
   context_release(e->context);

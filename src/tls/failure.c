@@ -4,6 +4,7 @@
 #include "tls/failure.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -68,10 +69,16 @@ static void describe(Failure *f, unsigned long error) {
     snprintf(f->text, sizeof f->text, "OpenSSL's error %08lX", error);
 }
 
-/* The last one says what it came to; that memory ran out may be any. Where there is none, there was no memory for it. */
+void failure_begin(void) {
+  ERR_clear_error();
+  errno = 0;
+}
+
+/* The last one says what it came to; that memory ran out may be any, or is seen by errno only. Where there is none, there
+** was no memory for it. */
 unsigned long failure_read(Failure *f) {
   unsigned long error, last = 0;
-  bool no_memory = false;
+  bool no_memory = errno == ENOMEM;
   while ((error = ERR_get_error())) {
     if (!ERR_SYSTEM_ERROR(error) && ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) no_memory = true;
     last = error;
@@ -85,9 +92,9 @@ unsigned long failure_read(Failure *f) {
 
 static void say(Failure *f, const char *format, va_list args) { vsnprintf(f->text, sizeof f->text, format, args); }
 
-void failure_set(Failure *f, FailureKind kind, const char *reason, const char *format, ...) {
+void failure_set(Failure *f, FailureKind kind, const char *library, const char *reason, const char *format, ...) {
   va_list args;
-  fill(f, kind, "SSL", reason);
+  fill(f, kind, library, reason);
   va_start(args, format);
   say(f, format, args);
   va_end(args);

@@ -18,12 +18,15 @@ typedef struct Failure {
   char text[480];
 } Failure;
 
+/* To be called before what may fail in OpenSSL. */
+void failure_begin(void);
+
 /* What stands in OpenSSL's queue of errors, which is empty afterwards. Gives OpenSSL's code; 0: none. */
 unsigned long failure_read(Failure *failure);
 
-/* A failure of our own. The reason is one of OpenSSL's where that has one. */
-void failure_set(Failure *failure, FailureKind kind, const char *reason, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+/* A failure of our own, by a name of OpenSSL's where that has one. */
+void failure_set(Failure *failure, FailureKind kind, const char *library, const char *reason, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* The one at *at, which is made where there is none; NULL: no memory. mem_free takes it. */
 Failure *failure_at(Failure **at);

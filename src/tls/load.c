@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define SHOWN 200 /* bytes of a path */
 
@@ -53,20 +54,30 @@ static const char *errno_name(int number) {
 }
 
 static void set_errno(Failure *f, int number) {
-  failure_set(f, number == ENOMEM ? FAILURE_NO_MEMORY : FAILURE_ERROR, errno_name(number), "%s", strerror(number));
-  snprintf(f->library, sizeof f->library, "SYS");
+  failure_set(f, number == ENOMEM ? FAILURE_NO_MEMORY : FAILURE_ERROR, "SYS", errno_name(number), "%s", strerror(number));
+}
+
+/* NULL: see errno. A folder can be opened, but not read. */
+static FILE *open_file(LoadText t) {
+  struct stat st;
+  errno = ENOENT;
+  FILE *file = strlen(t.text) == t.n ? fopen(t.text, "re") : NULL;
+  if (!file || fstat(fileno(file), &st) || !S_ISDIR(st.st_mode)) return file;
+  fclose(file);
+  errno = EISDIR;
+  return NULL;
 }
 
 static BIO *open_text(LoadText t, Failure *f) {
   BIO *bio;
-  ERR_clear_error();
+  failure_begin();
   if (is_pem(t) || is_der(t)) {
     if (!(bio = BIO_new_mem_buf(t.text, (int)t.n))) failure_read(f);
     return bio;
   }
-  FILE *file = strlen(t.text) == t.n ? fopen(t.text, "re") : NULL;
+  FILE *file = open_file(t);
   if (!file) {
-    set_errno(f, strlen(t.text) == t.n ? errno : ENOENT);
+    set_errno(f, errno);
     return NULL;
   }
   if ((bio = BIO_new_fp(file, BIO_CLOSE))) return bio;
@@ -85,13 +96,13 @@ static bool at_end(void) {
 }
 
 /* Why there was nothing at all. */
-static void say_nothing(Failure *f, const char *reason, const char *what) {
+static void say_nothing(Failure *f, const char *library, const char *reason, const char *what) {
   unsigned long error = ERR_peek_error();
-  if (error && ERR_SYSTEM_ERROR(error)) { /* a folder, say */
+  if (error && ERR_SYSTEM_ERROR(error)) {
     set_errno(f, ERR_GET_REASON(error));
     ERR_clear_error();
-  } else if (!error || at_end()) {
-    failure_set(f, FAILURE_ERROR, reason, "%s", what);
+  } else if (at_end()) {
+    failure_set(f, FAILURE_ERROR, library, reason, "%s", what);
   } else {
     failure_read(f);
   }
@@ -123,7 +134,7 @@ static X509 *read_chain(LoadText t, STACK_OF(X509) *chain, Failure *f) {
   if (!bio) return NULL;
   X509 *next, *cert = PEM_read_bio_X509_AUX(bio, NULL, give_password, &none);
   if (!cert) {
-    say_nothing(f, "NO_START_LINE", "there is no certificate in it");
+    say_nothing(f, "PEM", "NO_START_LINE", "there is no certificate in it");
   } else {
     while ((next = PEM_read_bio_X509(bio, NULL, give_password, &none)) && sk_X509_push(chain, next)) continue;
     if (next || !at_end()) {
@@ -137,18 +148,23 @@ static X509 *read_chain(LoadText t, STACK_OF(X509) *chain, Failure *f) {
   return cert;
 }
 
+/* Newer releases try one form after the other, and say of the last why it wasn't that. */
+static void say_no_key(Failure *f, const Password *password) {
+  say_nothing(f, "PEM", "NO_START_LINE", "there is no private key in it");
+  if (f->kind == FAILURE_NO_MEMORY || !strcmp(f->library, "SYS")) return;
+  if (!password->asked)
+    failure_set(f, FAILURE_ERROR, "PEM", "NO_START_LINE", "there is no private key in it that can be read");
+  else if (password->given.text)
+    failure_set(f, FAILURE_ERROR, "PEM", "BAD_DECRYPT", "the password does not open it");
+  else
+    failure_set(f, FAILURE_ERROR, "PEM", "BAD_PASSWORD_READ", "it is encrypted, and no password is given");
+}
+
 static EVP_PKEY *read_key(LoadText t, LoadText given, Failure *f) {
   Password password = {given, false};
   BIO *bio = open_text(t, f);
   EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, give_password, &password) : NULL;
-  if (bio && !key) {
-    say_nothing(f, "NO_START_LINE", "there is no private key in it");
-    if (f->kind != FAILURE_NO_MEMORY && password.asked)
-      failure_set(f, FAILURE_ERROR, "BAD_DECRYPT", "%s", given.text ? "the password does not open it"
-                                                                    : "it is encrypted, and no password is given");
-    else if (f->kind != FAILURE_NO_MEMORY && strcmp(f->library, "SYS") != 0)
-      failure_say(f, "there is no private key in it that can be read");
-  }
+  if (bio && !key) say_no_key(f, &password);
   BIO_free(bio);
   return key;
 }
@@ -228,14 +244,18 @@ static bool read_pem(BIO *bio, STACK_OF(X509) *certs) {
   return sk_X509_num(certs) && at_end();
 }
 
-bool load_authorities(Context *c, LoadText t, Failure *f) {
+bool load_authorities(Context *c, LoadText t, bool path, Failure *f) {
+  if (!path && !is_pem(t) && !is_der(t)) {
+    failure_set(f, FAILURE_ERROR, "PEM", "NO_START_LINE", "authorities: there is no certificate in the text");
+    return false;
+  }
   BIO *bio = open_text(t, f);
   STACK_OF(X509) *certs = bio ? sk_X509_new_null() : NULL;
   bool good = false;
   if (certs && (is_der(t) ? read_der(t, certs) : read_pem(bio, certs)))
     good = trust_all(c, certs);
   else if (certs)
-    say_nothing(f, "NO_CERTIFICATE_OR_CRL_FOUND", "there is no certificate in it");
+    say_nothing(f, "X509", "NO_CERTIFICATE_OR_CRL_FOUND", "there is no certificate in it");
   if (certs && !good && ERR_peek_error()) failure_read(f);
   if (bio && !certs) failure_read(f);
   free_chain(certs);
@@ -250,7 +270,7 @@ bool load_directory(Context *c, const char *path, Failure *f) {
     return blame(f, "authorities", (LoadText){path, strlen(path)});
   }
   closedir(dir);
-  ERR_clear_error();
+  failure_begin();
   if (SSL_CTX_load_verify_dir(c->ctx, path)) return true;
   failure_read(f);
   return blame(f, "authorities", (LoadText){path, strlen(path)});
@@ -282,7 +302,7 @@ bool load_crl(Context *c, LoadText t, Failure *f) {
     n++;
   }
   if (good && !n) {
-    say_nothing(f, "NO_CERTIFICATE_OR_CRL_FOUND", "there is no list of revoked certificates (CRL) in it");
+    say_nothing(f, "X509", "NO_CERTIFICATE_OR_CRL_FOUND", "there is no list of revoked certificates (CRL) in it");
     good = false;
   } else if (bio && (!good || !(is_der(t) || at_end()))) {
     failure_read(f);

@@ -18,7 +18,8 @@ typedef struct LoadText {
 
 /* Each changes the context only where it says true; else the failure says why. Secrets stand in no failure. */
 bool load_chain(Context *context, LoadText cert, LoadText key, LoadText password, Failure *failure);
-bool load_authorities(Context *context, LoadText file, Failure *failure);
+/* `path`: it may be one. */
+bool load_authorities(Context *context, LoadText file, bool path, Failure *failure);
 bool load_directory(Context *context, const char *path, Failure *failure);
 bool load_crl(Context *context, LoadText file, Failure *failure);
 /* A file that the secrets of its connections are added to, so that others can read what passes. */

@@ -77,5 +77,5 @@ void sni_refuse(Engine *e, const char *why) {
   if (e->asked != NAME_ASKED) return;
   e->asked = NAME_REFUSED;
   Failure *f = failure_at(&e->failure);
-  if (f) failure_set(f, FAILURE_ERROR, "CALLBACK_FAILED", "the client was refused: %s", why);
+  if (f) failure_set(f, FAILURE_ERROR, "SSL", "CALLBACK_FAILED", "the client was refused: %s", why);
 }

@@ -158,7 +158,7 @@ static bool say_others(Failure *f, const Subject *s, long code) {
 void verify_failed(Failure *f, long code) {
   const char *words = X509_verify_cert_error_string(code);
   bool no_memory = code == X509_V_ERR_OUT_OF_MEM;
-  failure_set(f, no_memory ? FAILURE_NO_MEMORY : FAILURE_UNVERIFIED, "CERTIFICATE_VERIFY_FAILED", FAILED "%s", words);
+  failure_set(f, no_memory ? FAILURE_NO_MEMORY : FAILURE_UNVERIFIED, "SSL", "CERTIFICATE_VERIFY_FAILED", FAILED "%s", words);
   f->verify_code = code;
   f->verify_message = words;
 }

@@ -26,7 +26,7 @@ static const Words SSL_WORDS[] = {
     {SSL_R_UNSUPPORTED_PROTOCOL, "the peer speaks no version of TLS that is allowed here"},
     {SSL_R_NO_PROTOCOLS_AVAILABLE, "no version of TLS is allowed here: look at minimum_version and maximum_version"},
     {SSL_R_VERSION_TOO_LOW, "the peer speaks no version of TLS that is allowed here: its are too old"},
-    {SSL_R_NO_SHARED_CIPHER, "the peer shares no cipher with this side (or this side has no certificate that it can use)"},
+    {SSL_R_NO_SHARED_CIPHER, "the peer shares no cipher with this side, or can't use this side's certificate"},
     {SSL_R_NO_CIPHERS_AVAILABLE, "no cipher is allowed here for the allowed versions of TLS"},
     {SSL_R_NO_CIPHER_MATCH, "none of these ciphers is known"},
     {SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, "the peer takes no signature that this side's certificate can make"},
