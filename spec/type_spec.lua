@@ -27,8 +27,8 @@ local MAKERS = {
 
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
-  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease" }
-local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Item", "Interrupt", "Lost", "Message", "Signal" }
+  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "SSLContext" }
+local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Item", "Interrupt", "Lost", "Message", "Signal", "X509Name" }
 
 TestType = {}
 
@@ -53,6 +53,7 @@ function TestType:test_is_the_class_of_what_others_make()
     local lease <close> = pool:acquire()
     local deferred <close> = asyncio.defer(function() end)
     local shielded <close> = asyncio.shielded()
+    local has_tls = pcall(require, "asyncio.openssl")
     local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
     local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     for name, object in pairs {
@@ -60,6 +61,7 @@ function TestType:test_is_the_class_of_what_others_make()
       StreamReader = reader, StreamWriter = writer, Handle = loop:call_soon(function() end), Remote = loop:remote(),
       Address = server:sockets()[1], Lease = lease, Deferred = deferred, Shielded = shielded,
       ContextToken = asyncio.ContextVar "var":set(1),
+      SSLContext = has_tls and asyncio.ssl.create_server_context() or nil,
     } do
       t.assertEquals(asyncio.type(object), name)
     end

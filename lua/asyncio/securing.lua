@@ -27,9 +27,13 @@ local function default_context()
   return default
 end
 
+local function is_context(value)
+  return type(value) == "userdata" and core.kind_of(value) == "asyncio.SSLContext"
+end
+
 --- A context of that purpose, as it is.
 function securing.check_context(context, purpose, n, name, prefix)
-  if type(context) ~= "userdata" or core.kind_of(context) ~= "asyncio.SSLContext" then
+  if not is_context(context) then
     check.error(n, name, ("%s%s, got %s"):format(prefix, MAKERS[purpose], core.kind_of(context)))
   end
   local other = context:_purpose()
@@ -142,6 +146,8 @@ function securing.start_tls(writer, context, opts)
     end
     check_server_context(context, 1, "start_tls", "")
     order.context = context
+  elseif is_context(context) and context:_purpose() == "server" then
+    check.error(1, "start_tls", "a client's context expected, got a server's: that goes with server_side = true")
   else
     local host = sockets.hosts[writer]
     order.context = context == true and default_context() or

@@ -367,6 +367,7 @@ local WRONG_OF_CONTEXT = {
   { "asyncio.start_server(nothing, 'h', 0, { ssl = context })", "start_server", "server's context expected" },
   { "asyncio.start_server(nothing, 'h', 0, { ssl = bare })", "start_server", "a context with a certificate expected" },
   { "server:set_ssl_context(context)", "set_ssl_context", "got a client's" },
+  { "writer:start_tls(bare)", "start_tls", "got a server's: that goes with server_side = true" },
 }
 if HAS_TLS then table.move(WRONG_OF_CONTEXT, 1, #WRONG_OF_CONTEXT, #WRONG + 1, WRONG) end
 
