@@ -147,7 +147,8 @@ function securing.start_tls(writer, context, opts)
     check_server_context(context, 1, "start_tls", "")
     order.context = context
   elseif is_context(context) and context:_purpose() == "server" then
-    check.error(1, "start_tls", "a client's context expected, got a server's: that goes with server_side = true")
+    check.error(1, "start_tls",
+      "a client's context expected, got a server's: that goes with server_side = true")
   else
     local host = sockets.hosts[writer]
     order.context = context == true and default_context() or

@@ -86,8 +86,8 @@ function SSLContext:set_ciphersuites(ciphersuites) end
 
 ---What `get_extra_info("peercert")` gives.
 ---@class asyncio.PeerCertificate
----@field subject table with a tostring
----@field issuer table with a tostring
+---@field subject table `subject.CN`, or as a list, `{{type="CN", value=}, …}`; with a tostring
+---@field issuer table likewise
 ---@field serial string hex
 ---@field not_before number epoch seconds
 ---@field not_after number
