@@ -16,16 +16,14 @@
   (SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY)
 #define SERVER_SESSIONS 1024 /* those of clients of TLS 1.2 that take no tickets */
 
-/* TLS 1.2's: a server offers what has forward secrecy and authenticates what it encrypts; a client also takes what older
-** servers have to offer, as Python's does. */
+/* TLS 1.2's: a server offers what has forward secrecy and authenticates what it encrypts; a client also takes what
+** older servers have to offer, as Python's does. */
 #define SERVER_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!aDSS"
 #define CLIENT_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 
-Context *context_of(const SSL_CTX *ctx) { return SSL_CTX_get_app_data(ctx); }
-
 /* The server's own order counts. One that shares none with its client says so. */
-static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *theirs, unsigned ntheirs,
-                       void *arg) {
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *theirs,
+                       unsigned ntheirs, void *arg) {
   const Context *c = arg;
   unsigned char *chosen;
   (void)ssl;
@@ -37,7 +35,7 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *n, co
 
 /* A whole line at once: others may write to the same file. What fails here is no reason to end a connection. */
 static void log_keys(const SSL *ssl, const char *text) {
-  const Context *c = context_of(SSL_get_SSL_CTX(ssl));
+  const Context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
   char line[512];
   size_t n = strlen(text);
   if (!c || c->keylog < 0 || n + 1 > sizeof line) return;
@@ -54,7 +52,8 @@ static bool set_up(Context *c) {
   SSL_CTX_set_options(ctx, OPTIONS | (c->server ? SERVER_OPTIONS : 0));
   SSL_CTX_set_mode(ctx, MODES);
   SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
-  SSL_CTX_set_session_cache_mode(ctx, c->server ? SSL_SESS_CACHE_SERVER : SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_set_session_cache_mode(ctx, c->server ? SSL_SESS_CACHE_SERVER
+                                                : SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_cache_size(ctx, SERVER_SESSIONS);
   X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
   X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);

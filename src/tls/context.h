@@ -39,9 +39,6 @@ Context *context_new(bool server);
 Context *context_hold(Context *context);
 void context_release(Context *context);
 
-/* The context that was made for an SSL_CTX. */
-Context *context_of(const SSL_CTX *ctx);
-
 bool context_has_certificate(const Context *context);
 
 /* Options. False: OpenSSL says why. */

@@ -46,6 +46,7 @@ static void explain(Engine *e) {
   unsigned long error = failure_read(&fresh);
   bool unverified = is_ssl(error, SSL_R_CERTIFICATE_VERIFY_FAILED);
   if (e->bio.no_memory) fresh.kind = FAILURE_NO_MEMORY;
+  if (f && f->kind == FAILURE_NO_MEMORY) return;
   if (f && fresh.kind != FAILURE_NO_MEMORY && (unverified || is_ssl(error, SSL_R_CALLBACK_FAILED))) return;
   if (!(f = failure_at(&e->failure))) return;
   *f = fresh;

@@ -40,8 +40,8 @@ typedef struct Engine {
   bool resumes;      /* a client's: it has offered a session */
 } Engine;
 
-/* `name`: a client's: what the peer's certificate must be for, where the context checks that; or NULL. `key`: a client's:
-** "host:port", for resumption; or NULL. False: no memory, and it is to be freed nevertheless. */
+/* `name`: a client's: what the peer's certificate must be for, where the context checks that; or NULL.
+** `key`: a client's: "host:port", for resumption; or NULL. False: no memory; it is to be freed nevertheless. */
 bool engine_init(Engine *engine, Context *context, bool server, const char *name, const char *key);
 void engine_free(Engine *engine);
 
@@ -54,7 +54,7 @@ EngineStep engine_write(Engine *engine, EngineIo *io, const char *bytes, size_t 
 EngineStep engine_finish(Engine *engine, EngineIo *io);
 
 /* The context that counts for it. */
-static inline Context *engine_context(const Engine *engine) { return engine->chosen ? engine->chosen : engine->context; }
+static inline Context *engine_context(const Engine *e) { return e->chosen ? e->chosen : e->context; }
 
 ASY_HIDDEN_END
 

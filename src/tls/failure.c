@@ -15,12 +15,13 @@
 static const struct {
   int number;
   const char *name;
-} LIBRARIES[] = {{ERR_LIB_SSL, "SSL"},     {ERR_LIB_X509, "X509"},     {ERR_LIB_X509V3, "X509V3"}, {ERR_LIB_PEM, "PEM"},
-                 {ERR_LIB_ASN1, "ASN1"},   {ERR_LIB_EVP, "EVP"},       {ERR_LIB_RSA, "RSA"},       {ERR_LIB_EC, "EC"},
-                 {ERR_LIB_DH, "DH"},       {ERR_LIB_BIO, "BIO"},       {ERR_LIB_SYS, "SYS"},       {ERR_LIB_RAND, "RAND"},
-                 {ERR_LIB_BN, "BN"},       {ERR_LIB_CRYPTO, "CRYPTO"}, {ERR_LIB_CONF, "CONF"},     {ERR_LIB_DSA, "DSA"},
-                 {ERR_LIB_PROV, "PROV"},   {ERR_LIB_OBJ, "OBJ"},       {ERR_LIB_CT, "CT"},         {ERR_LIB_OCSP, "OCSP"},
-                 {ERR_LIB_PKCS12, "PKCS12"}, {ERR_LIB_OSSL_DECODER, "OSSL_DECODER"}, {ERR_LIB_OSSL_STORE, "OSSL_STORE"}};
+} LIBRARIES[] = {
+    {ERR_LIB_SSL, "SSL"}, {ERR_LIB_X509, "X509"}, {ERR_LIB_X509V3, "X509V3"}, {ERR_LIB_PEM, "PEM"},
+    {ERR_LIB_ASN1, "ASN1"}, {ERR_LIB_EVP, "EVP"}, {ERR_LIB_RSA, "RSA"}, {ERR_LIB_EC, "EC"}, {ERR_LIB_DH, "DH"},
+    {ERR_LIB_BIO, "BIO"}, {ERR_LIB_SYS, "SYS"}, {ERR_LIB_RAND, "RAND"}, {ERR_LIB_BN, "BN"},
+    {ERR_LIB_CRYPTO, "CRYPTO"}, {ERR_LIB_CONF, "CONF"}, {ERR_LIB_DSA, "DSA"}, {ERR_LIB_PROV, "PROV"},
+    {ERR_LIB_OBJ, "OBJ"}, {ERR_LIB_CT, "CT"}, {ERR_LIB_OCSP, "OCSP"}, {ERR_LIB_PKCS12, "PKCS12"},
+    {ERR_LIB_OSSL_DECODER, "OSSL_DECODER"}, {ERR_LIB_OSSL_STORE, "OSSL_STORE"}};
 
 static const char *library_name(int number) {
   for (size_t i = 0; i < sizeof LIBRARIES / sizeof *LIBRARIES; i++)
@@ -74,8 +75,8 @@ void failure_begin(void) {
   errno = 0;
 }
 
-/* The last one says what it came to; that memory ran out may be any, or is seen by errno only. Where there is none, there
-** was no memory for it. */
+/* The last one says what it came to; that memory ran out may be any, or is seen by errno only. Where there is none,
+** there was no memory for it. */
 unsigned long failure_read(Failure *f) {
   unsigned long error, last = 0;
   bool no_memory = errno == ENOMEM;

@@ -60,8 +60,10 @@ static size_t held(const Filter *f) {
 static bool can_half(const Filter *f) { return SSL_version(engine_of(f)->ssl) >= TLS1_3_VERSION; }
 
 static void failure(const Filter *f, FilterFailure *to) {
-  static const FilterFault FAULTS[] = {[FAILURE_NO_MEMORY] = FILTER_NO_MEMORY, [FAILURE_ERROR] = FILTER_ERROR,
-                                       [FAILURE_UNVERIFIED] = FILTER_UNVERIFIED, [FAILURE_TRUNCATED] = FILTER_TRUNCATED};
+  static const FilterFault FAULTS[] = {[FAILURE_NO_MEMORY] = FILTER_NO_MEMORY,
+                                       [FAILURE_ERROR] = FILTER_ERROR,
+                                       [FAILURE_UNVERIFIED] = FILTER_UNVERIFIED,
+                                       [FAILURE_TRUNCATED] = FILTER_TRUNCATED};
   const Failure *why = engine_of(f)->failure;
   *to = (FilterFailure){.fault = FILTER_NO_MEMORY, .text = "not enough memory"};
   if (!why) return;

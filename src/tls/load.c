@@ -1,6 +1,6 @@
 /*
-** load.c - what a context has from files, or from texts in PEM's form: certificates, keys, authorities, lists of what was
-** revoked.
+** load.c - what a context has from files, or from texts in PEM's form: certificates, keys, authorities, lists of
+** what was revoked.
 */
 #include "tls/load.h"
 
@@ -54,7 +54,8 @@ static const char *errno_name(int number) {
 }
 
 static void set_errno(Failure *f, int number) {
-  failure_set(f, number == ENOMEM ? FAILURE_NO_MEMORY : FAILURE_ERROR, "SYS", errno_name(number), "%s", strerror(number));
+  FailureKind kind = number == ENOMEM ? FAILURE_NO_MEMORY : FAILURE_ERROR;
+  failure_set(f, kind, "SYS", errno_name(number), "%s", strerror(number));
 }
 
 /* NULL: see errno. A folder can be opened, but not read. */
@@ -283,8 +284,8 @@ static X509_CRL *next_crl(BIO *bio, bool der) {
   return der ? d2i_X509_CRL_bio(bio, NULL) : PEM_read_bio_X509_CRL(bio, NULL, give_password, &none);
 }
 
-/* Each certificate of a chain is looked for then, and its authority must have a list. One that isn't signed by itself may
-** not be where a chain ends: its own revocation would go unseen. */
+/* Each certificate of a chain is looked for then, and its authority must have a list. One that isn't signed by itself
+** may not be where a chain ends: its own revocation would go unseen. */
 static void check_crls(Context *c) {
   X509_VERIFY_PARAM *param = SSL_CTX_get0_param(c->ctx);
   X509_VERIFY_PARAM_clear_flags(param, X509_V_FLAG_PARTIAL_CHAIN);

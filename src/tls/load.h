@@ -1,6 +1,6 @@
 /*
-** load.h - what a context has from files, or from texts in PEM's form: certificates, keys, authorities, lists of what was
-** revoked.
+** load.h - what a context has from files, or from texts in PEM's form: certificates, keys, authorities, lists of
+** what was revoked.
 */
 #ifndef ASY_TLS_LOAD_H
 #define ASY_TLS_LOAD_H

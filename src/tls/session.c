@@ -30,7 +30,8 @@ static void drop(Sessions *s, size_t i) {
 static bool is_good(SSL_SESSION *session) {
   const X509 *cert = SSL_SESSION_get0_peer(session);
   long long now = (long long)time(NULL), since = SSL_SESSION_get_time(session);
-  if (!SSL_SESSION_is_resumable(session) || now < since || now >= since + SSL_SESSION_get_timeout(session)) return false;
+  if (!SSL_SESSION_is_resumable(session) || now < since) return false;
+  if (now >= since + SSL_SESSION_get_timeout(session)) return false;
   return !cert || X509_cmp_current_time(X509_get0_notAfter(cert)) > 0;
 }
 

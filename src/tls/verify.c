@@ -6,6 +6,7 @@
 #include "tls/verify.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
@@ -121,8 +122,8 @@ static bool say_names(Failure *f, const Subject *s, long code) {
   case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
   case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
   case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    failure_say(f, FAILED "the issuer of %s, \"%s\", is unknown: it is not one of the trusted authorities, nor was its certificate sent",
-                s->who, s->issuer);
+    failure_say(f, FAILED "the issuer of %s, \"%s\", is unknown: it is not one of the trusted authorities, "
+                          "nor was its certificate sent", s->who, s->issuer);
     return true;
   default: return false;
   }
@@ -147,7 +148,7 @@ static bool say_others(Failure *f, const Subject *s, long code) {
   case X509_V_ERR_UNABLE_TO_GET_CRL: what = "may be revoked: its authority's list (CRL) is not there"; break;
   case X509_V_ERR_CRL_HAS_EXPIRED: what = "may be revoked: its authority's list (CRL) is out of date"; break;
   case X509_V_ERR_CRL_NOT_YET_VALID: what = "may be revoked: its authority's list (CRL) is not valid yet"; break;
-  case X509_V_ERR_CRL_SIGNATURE_FAILURE: what = "may be revoked: the signature of its authority's list (CRL) is wrong"; break;
+  case X509_V_ERR_CRL_SIGNATURE_FAILURE: what = "may be revoked: its authority's list (CRL) is forged"; break;
   case X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION: what = "has a critical extension that is not known here"; break;
   default: return false;
   }
@@ -157,8 +158,8 @@ static bool say_others(Failure *f, const Subject *s, long code) {
 
 void verify_failed(Failure *f, long code) {
   const char *words = X509_verify_cert_error_string(code);
-  bool no_memory = code == X509_V_ERR_OUT_OF_MEM;
-  failure_set(f, no_memory ? FAILURE_NO_MEMORY : FAILURE_UNVERIFIED, "SSL", "CERTIFICATE_VERIFY_FAILED", FAILED "%s", words);
+  FailureKind kind = code == X509_V_ERR_OUT_OF_MEM || errno == ENOMEM ? FAILURE_NO_MEMORY : FAILURE_UNVERIFIED;
+  failure_set(f, kind, "SSL", "CERTIFICATE_VERIFY_FAILED", FAILED "%s", words);
   f->verify_code = code;
   f->verify_message = words;
 }
