@@ -134,7 +134,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kin
     lua_pushliteral(L, "");
     return 1;
   }
-  if (s->in.error) return n < 0 ? raise_with_partial(L, s) : asy_reader_raise(L, s);
+  if (s->in.error) return raise_with_partial(L, s);
   if (s->in.eof) {
     if (n < 0) return asy_input_take(L, s, length);
     lua_pushnil(L);
