@@ -1770,6 +1770,107 @@ bare("console", function()
   require "asyncio.console".run()
 end)
 
+-- TLS: OpenSSL's own allocations fail, too, in parts whose names begin with "tls" (host.c)
+
+local identity = dofile(root .. "/spec/identity.lua")
+
+local function tls_contexts(sni)
+  local ssl = asyncio.ssl
+  local server = ssl.create_server_context { certfile = identity.cert, keyfile = identity.key, sni = sni }
+  return ssl.create_default_context { cadata = identity.cert }, server
+end
+
+local function tls_pair(client, server, name)
+  local reader, writer, peer_reader, peer_writer = asyncio.stream_pair()
+  local group <close> = asyncio.TaskGroup()
+  group:create_task(writer.start_tls, writer, client, { server_hostname = name or "localhost" })
+  group:create_task(peer_writer.start_tls, peer_writer, server, { server_side = true })
+  return reader, writer, peer_reader, peer_writer
+end
+
+bare("tls contexts", function()
+  local ssl = asyncio.ssl
+  local client, server = tls_contexts(function() end)
+  server:set_alpn_protocols { "h2", "http/1.1" }
+  client:set_alpn_protocols { "h2" }
+  client:set_ciphers "ECDHE+AESGCM"
+  client:set_ciphersuites "TLS_AES_128_GCM_SHA256"
+  assert(not pcall(client.set_ciphersuites, client, "NONE_SUCH"))
+  assert(not pcall(server.load_cert_chain, server, "no certificate"))
+  assert(not pcall(ssl.create_server_context, { certfile = "/no/such/file" }))
+  assert(not pcall(ssl.SSLContext, { purpose = "server", certfile = identity.cert, keyfile = identity.cert }))
+  ssl.SSLContext { purpose = "client", minimum_version = "TLSv1.3", num_tickets = 1 }
+end)
+
+--- Both are ended by force: who closes an end waits until the other has read, and that may have had no memory for it.
+local function tls_talk(reader, writer, peer_reader, peer_writer)
+  writer:send(("x"):rep(20000), "\n")
+  assert(#peer_reader:readline() == 20001)
+  peer_writer:send "back"
+  assert(reader:readexactly(4) == "back")
+  assert(writer:get_extra_info "peercert" and writer:get_extra_info "cipher")
+  writer:close()
+  assert(not peer_reader:read(1))
+end
+
+part("tls of a pair", function()
+  local client, server = tls_contexts()
+  for _ = 1, 2 do
+    local reader, writer, peer_reader, peer_writer = tls_pair(client, server)
+    local ok, err = asyncio.pcall(tls_talk, reader, writer, peer_reader, peer_writer)
+    writer:abort()
+    peer_writer:abort()
+    if not ok then error(err, 0) end
+  end
+end)
+
+part("tls of sockets", function()
+  local client, server_context = tls_contexts()
+  local server <close> = asyncio.start_server(function(reader, writer)
+    for line in reader:lines() do writer:send(line, "\n") end
+  end, "127.0.0.1", 0, { ssl = server_context, close_timeout = 0.5, ssl_handshake_timeout = 1 })
+  local port = server:sockets()[1].port
+  server:set_ssl_context(server_context)
+  for _ = 1, 2 do -- the second one resumes
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", port,
+      { ssl = client, server_hostname = "localhost", ssl_handshake_timeout = 1 })
+    writer:send "there and back\n"
+    assert(reader:readline() == "there and back\n")
+  end
+end)
+
+part("tls refused", function(loop)
+  loop:set_debug(true)
+  local client, server = tls_contexts()
+  assert(not asyncio.pcall(tls_pair, client, server, "other.example"))
+  assert(not asyncio.pcall(tls_pair, asyncio.ssl.create_default_context { cadata = identity.cert },
+    select(2, tls_contexts(function() error "nobody is known" end))))
+  local _, named = tls_contexts(function(name) return name == "localhost" and server or nil end)
+  local reader, writer, _, peer_writer = tls_pair(client, named)
+  local _ <close> = writer
+  peer_writer:abort()
+  assert(not pcall(reader.read, reader))
+end)
+
+part("tls cut off", function()
+  local client, server = tls_contexts()
+  local _, writer, peer_reader, peer_writer = tls_pair(client, server)
+  writer:send "some"
+  assert(peer_reader:read(4) == "some")
+  writer:abort()
+  assert(not pcall(peer_reader.read, peer_reader, 1))
+  peer_writer:abort()
+  local _, other, raw, raw_writer = asyncio.stream_pair()
+  local task = create_task(function()
+    local _ <close> = other
+    other:start_tls(client, { server_hostname = "localhost" })
+  end)
+  assert(raw:read(5))
+  raw_writer:send "HTTP/1.1 400 Bad Request\r\n\r\n"
+  assert(not pcall(await, task))
+  raw_writer:abort()
+end)
+
 local scenario = { names = names, begins = begins }
 
 function scenario.run(name) return parts[name]() end
