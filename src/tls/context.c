@@ -5,6 +5,7 @@
 
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -37,11 +38,9 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *n, co
 static void log_keys(const SSL *ssl, const char *text) {
   const Context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
   char line[512];
-  size_t n = strlen(text);
-  if (!c || c->keylog < 0 || n + 1 > sizeof line) return;
-  memcpy(line, text, n);
-  line[n] = '\n';
-  ssize_t written = write(c->keylog, line, n + 1);
+  int n = snprintf(line, sizeof line, "%s\n", text);
+  if (!c || c->keylog < 0 || n < 0 || (size_t)n >= sizeof line) return;
+  ssize_t written = write(c->keylog, line, (size_t)n);
   OPENSSL_cleanse(line, sizeof line);
   (void)written;
 }

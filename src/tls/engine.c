@@ -172,9 +172,10 @@ static bool set_name(Engine *e, const char *name) {
   char address[INET6_ADDRSTRLEN];
   size_t n = name ? strlen(name) : 0;
   if (n && name[n - 1] == '.') n--;
-  if (!n || *name == '.') {
+  if (!n || *name == '.' || n > TLSEXT_MAXLEN_host_name) {
     if (name || e->context->check_hostname)
-      fail(e, FAILURE_ERROR, "HOSTNAME_MISMATCH", "there is no name that the peer's certificate could be for");
+      fail(e, FAILURE_ERROR, "HOSTNAME_MISMATCH", n > 1 ? "what the peer's certificate must be for is no host's name"
+                                                        : "there is no name that the peer's certificate could be for");
     return true;
   }
   if (!(e->name = mem_alloc(n + 1))) return false;

@@ -91,20 +91,18 @@ unsigned long failure_read(Failure *f) {
   return last;
 }
 
-static void say(Failure *f, const char *format, va_list args) { vsnprintf(f->text, sizeof f->text, format, args); }
-
 void failure_set(Failure *f, FailureKind kind, const char *library, const char *reason, const char *format, ...) {
   va_list args;
   fill(f, kind, library, reason);
   va_start(args, format);
-  say(f, format, args);
+  vsnprintf(f->text, sizeof f->text, format, args); // NOLINT(clang-analyzer-valist.Uninitialized)
   va_end(args);
 }
 
 void failure_say(Failure *f, const char *format, ...) {
   va_list args;
   va_start(args, format);
-  say(f, format, args);
+  vsnprintf(f->text, sizeof f->text, format, args); // NOLINT(clang-analyzer-valist.Uninitialized)
   va_end(args);
 }
 

@@ -37,7 +37,10 @@ static bool is_good(SSL_SESSION *session) {
 
 bool sessions_put(Sessions *s, const char *key, SSL_SESSION *session) {
   size_t same = 0, most = is_used_once(session) ? SESSIONS_PER_KEY : 1;
-  if (!s->entries && !(s->entries = mem_calloc(SESSIONS_MOST, sizeof *s->entries))) return false;
+  if (!s->entries) {
+    if (!(s->entries = mem_calloc(SESSIONS_MOST, sizeof *s->entries))) return false;
+    s->n = 0;
+  }
   char *copy = mem_strdup(key);
   if (!copy) return false;
   for (size_t i = s->n; i-- > 0;)

@@ -22,7 +22,7 @@ static void show(char *to, size_t size, const unsigned char *bytes, int n) {
   bool cut = len >= size;
   if (cut) len = size - 4;
   while (cut && len && (bytes[len] & 0xc0) == 0x80) len--; /* no half character */
-  for (size_t i = 0; i < len; i++) to[i] = bytes[i] < ' ' || bytes[i] == 127 ? '?' : (char)bytes[i];
+  for (size_t i = 0; i < len; i++) to[i] = (char)(bytes[i] < ' ' || bytes[i] == 127 ? '?' : bytes[i]);
   memcpy(to + len, cut ? "..." : "", cut ? 4 : 1);
 }
 
