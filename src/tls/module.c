@@ -3,17 +3,32 @@
 **
 ** It needs nothing of asyncio.core, which reaches its filters by net/filter.h.
 */
+#include "net/filter.h"
+
+#include <dlfcn.h>
 #include <openssl/ssl.h>
 
-#include "net/filter.h"
 #include "tls/certificate.h"
 #include "tls/contextclass.h"
 
 ASY_EXPORT int luaopen_asyncio_openssl(lua_State *L);
 
+/* Connections may be freed after the state that has loaded this has closed. */
+static void pin(const void *address) {
+#if defined(RTLD_NODELETE)
+  Dl_info info;
+  if (dladdr(address, &info) && info.dli_fname) dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE | RTLD_NOLOAD);
+#else
+  (void)address;
+#endif
+}
+
+static const char here = 0;
+
 /* OpenSSL must not tidy up when the process exits: other threads may use it still. */
 int luaopen_asyncio_openssl(lua_State *L) {
   if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL)) return luaL_error(L, "OpenSSL can't be used");
+  pin(&here);
   asy_certificate_open(L);
   lua_newtable(L);
   asy_contextclass_open(L);
