@@ -24,6 +24,7 @@
 static void let_go(lua_State *L, Server *sv) {
   uint32_t slot = sv->slot;
   sv->slot = 0;
+  list_remove(&sv->spawn.link); /* its last client may have left, and woken it, just now */
   if (slot) asy_release(L, sv->loop, slot);
 }
 
