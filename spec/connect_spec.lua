@@ -499,4 +499,20 @@ function TestSeveralAddresses:test_cancelled_at_the_moment_when_one_wins_are_can
   end)
 end
 
+TestLoading = {}
+
+function TestLoading:test_of_what_speaks_no_tls_takes_nothing_of_it()
+  local output, err = t.lua [[
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
+      local _, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+      for name in pairs(package.loaded) do
+        if name:find "ssl" or name:find "securing" then print(name) end
+      end
+    end)
+  ]]
+  t.assertEquals({ output, err }, { "", "" })
+end
+
 t.finish()
