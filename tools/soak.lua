@@ -1,4 +1,4 @@
--- soak.lua [MINUTES] - mixed traffic in one process: echo, chat, churn, slow readers, resets, timers, jobs
+-- soak.lua [MINUTES] - mixed traffic in one process: echo, chat, churn, slow readers, resets, TLS, timers, jobs
 -- for threads. Memory, descriptors and tasks are sampled; at the end stands a verdict, the exit status.
 -- Memory must not grow in the second half (1 % an hour), descriptors and tasks must be those of the start.
 -- Of runs below 5 minutes the slope says nothing: there memory has a bound only.
@@ -131,6 +131,51 @@ traffic_of("reset", 2, function(ports)
   writer:abort() -- with bytes unread: the kernel sends a reset
 end)
 
+-- Over TLS, where it is installed: the same echo; clients that go at any moment, and those who are not clients of TLS.
+
+local has_tls = pcall(require, "asyncio.openssl")
+local contexts = {}
+
+if has_tls then
+  local identity = require "identity"
+  contexts.tls = asyncio.ssl.create_server_context { certfile = identity.cert, keyfile = identity.key }
+  local trusting = asyncio.ssl.create_default_context { cadata = identity.cert }
+  local strange = asyncio.ssl.create_default_context { cadata = identity.cert }
+  handlers.tls = handlers.echo
+
+  traffic_of("TLS echo", 3, function(ports)
+    local reader, writer = asyncio.open_connection("127.0.0.1", ports.tls,
+      { ssl = trusting, server_hostname = "localhost" })
+    local _ <close> = writer
+    for i = 1, 50 do
+      local message = ("m"):rep(1 + i * 3701 % 30000)
+      writer:write(message)
+      local answer = not stopped and reader:readexactly(#message)
+      if not answer or #answer ~= #message then break end
+    end
+  end)
+
+  traffic_of("TLS cut short", 2, function(ports)
+    asyncio.move_on_after(math.random() * 0.004, function()
+      local reader, writer = asyncio.open_connection("127.0.0.1", ports.tls,
+        { ssl = trusting, server_hostname = "localhost" })
+      writer:write(("x"):rep(100000))
+      reader:read(1)
+      writer:abort()
+    end)
+  end)
+
+  traffic_of("TLS refused", 1, function(ports)
+    local ok = asyncio.pcall(asyncio.open_connection, "127.0.0.1", ports.tls,
+      { ssl = strange, server_hostname = "other.example" })
+    if ok then error "a certificate for another name was taken" end
+    local reader, writer = asyncio.open_connection("127.0.0.1", ports.tls)
+    local _ <close> = writer
+    writer:write "GET / HTTP/1.0\r\n\r\n"
+    reader:read()
+  end)
+end
+
 traffic_of("timers", 2, function()
   local handles = {}
   for i = 1, 200 do handles[i] = asyncio.get_running_loop():call_later(60 + i, print) end
@@ -197,7 +242,7 @@ end
 local function run_traffic(samples)
   local servers, ports = {}, {}
   for name, handler in pairs(handlers) do
-    servers[name] = asyncio.start_server(handler, "127.0.0.1", 0, { close_timeout = 2 })
+    servers[name] = asyncio.start_server(handler, "127.0.0.1", 0, { close_timeout = 2, ssl = contexts[name] })
     ports[name] = servers[name]:sockets()[1].port
   end
   do
