@@ -32,11 +32,8 @@ void asy_box_push(lua_State *L, Context *context) {
     return;
   }
   lua_pop(L, 2);
-  context_hold(context); /* making a box may end its connection */
-  Context **box = lua_newuserdatauv(L, sizeof *box, 1);
-  *box = context;
-  luaL_setmetatable(L, SSL_CONTEXT);
-  asy_box_fill(L, box, context);
+  Context **box = asy_box_new(L); /* an engine that somebody has holds the context for so long */
+  asy_box_fill(L, box, context_hold(context));
 }
 
 static int box__gc(lua_State *L) {
