@@ -24,6 +24,7 @@ typedef struct Filtered {
   bool asks;     /* ... and Lua is to be asked something: by `tidy` */
   bool failed;   /* it is of no use any more */
   bool resumed;  /* what it held back has come at once, perhaps before its reader was parked: `tidy` wakes that */
+  bool choked;   /* nothing is read: the peer makes it answer, and takes no answers */
   bool finished; /* the end of the output has been put */
   Timer timer;   /* a server's: so long the handshake may take */
   bool late;     /* ... and that is over */

@@ -17,6 +17,7 @@
 #include "net/limit.h"
 
 #define MOST_TAKEN 65536   /* bytes that the kernel holds, of an input that is made to end */
+#define MOST_ANSWERS ((size_t)4 * 65536) /* bytes: more than is sealed at once. With more unsent nothing is read */
 #define LARGEST_READ 65536 /* what a read offers: from a block on it grows and shrinks by 8 with what comes */
 
 /* Receiving */
@@ -97,8 +98,17 @@ static void look_at(Stream *s, const char *fresh, size_t n) {
   if (full && (enough || !s->in.reader)) input_pause(s);
 }
 
+/* Whether a peer that takes nothing must wait with what it wants to be answered: KeyUpdates, say. */
+static bool must_choke(Stream *s) {
+  if (s->filtered->raw_end || filtered_pending(s->filtered) <= MOST_ANSWERS) return false;
+  s->filtered->choked = true;
+  input_pause(s);
+  return true;
+}
+
 /* Has the filter make of the raw bytes what there is room for. */
 static Pulled filter(Stream *s, size_t room) {
+  if (must_choke(s)) return (Pulled){0, 0};
   Pulled p = filtered_pull(s->filtered, &s->in.buffer, room);
   input_free_if_empty(s);
   if (p.fresh)
@@ -229,6 +239,12 @@ void input_resume(Stream *s) {
 
 void input_go_on(Stream *s) {
   if (s->handle.open) filter(s, input_room(s));
+}
+
+void input_breathe(Stream *s) {
+  if (!s->filtered->choked || filtered_pending(s->filtered)) return;
+  s->filtered->choked = false;
+  if (!stream_closing(s)) input_resume(s);
 }
 
 void input_look(Stream *s) {

@@ -29,6 +29,9 @@ void input_go_on(Stream *s);
 /* ... and wakes the reader if that has come, or the end, which it waits for. */
 void input_look(Stream *s);
 
+/* Output has left: reads again, if nothing was read for want of that. */
+void input_breathe(Stream *s);
+
 /* For a read callback that got no bytes but a status: the input has ended. Wakes the reader. C only. */
 void input_failed(Stream *s, int status);
 

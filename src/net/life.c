@@ -293,6 +293,7 @@ void asy_stream_flush(lua_State *L, Stream *s) {
   output_look(s);
   if (!s->out.flight && !s->out.error && !s->out.held && output_waits(s)) send_waiting(L, s);
   if (s->filtered && is_over(s) && filtered_finish(s->filtered)) send_waiting(L, s);
+  if (s->filtered) input_breathe(s);
   size_t pending = output_pending(s);
   if (s->out.error || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
   if (pending && !s->out.error) return;
