@@ -688,6 +688,55 @@ simple("coroutines", {}, {
   failing = function() pcall(await, coroutine.create(function() sleep(0) error {} end)) end,
 })
 
+local identity = dofile(root .. "/spec/identity.lua")
+
+local function tls_contexts(o)
+  o.trusting = asyncio.ssl.create_default_context { cadata = identity.cert }
+  o.certified = asyncio.ssl.create_server_context {
+    certfile = identity.cert, keyfile = identity.key, sni = function(name) return name == "" and o.certified or nil end,
+  }
+  return o
+end
+
+simple("tls", { with_streams, tls_contexts }, {
+  contexts = tls_contexts,
+  pair = function(o)
+    local reader, writer, peer_reader, peer_writer = asyncio.stream_pair()
+    o.keep("writer2", writer)
+    o.keep("writer3", peer_writer)
+    local task = create_task(function()
+      asyncio.pcall(peer_writer.start_tls, peer_writer, o.certified, { server_side = true })
+      pcall(peer_writer.send, peer_writer, "back")
+    end)
+    if asyncio.pcall(writer.start_tls, writer, o.trusting, { server_hostname = "localhost" }) then
+      pcall(writer.send, writer, "there")
+      pcall(reader.read, reader, 4)
+      pcall(peer_reader.read, peer_reader, 5)
+      pcall(writer.get_extra_info, writer, "peercert")
+      pcall(writer.get_extra_info, writer, "ssl_context")
+    end
+    writer:abort()
+    asyncio.wait { task }
+    peer_writer:abort()
+  end,
+  server = function(o)
+    local server = asyncio.start_server(function(reader, writer) writer:write(reader:read(5)) end, "127.0.0.1", 0,
+      { ssl = o.certified, close_timeout = 0.05, ssl_handshake_timeout = 0.2 })
+    o.keep("server2", server)
+    local address = server:sockets()[1]
+    if not address then return end -- a finaliser has closed it
+    local ok, reader, writer = asyncio.pcall(asyncio.open_connection, "127.0.0.1", address.port,
+      { ssl = o.trusting, server_hostname = "localhost", ssl_handshake_timeout = 0.2 })
+    if ok then
+      pcall(writer.send, writer, "there")
+      pcall(reader.read, reader, 5)
+      writer:abort()
+    end
+    server:close()
+    server:abort_clients()
+  end,
+})
+
 simple("stream", { with_streams }, {
   open = function(o)
     local reader, writer = asyncio.open_connection("127.0.0.1", o.port)
