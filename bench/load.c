@@ -34,11 +34,11 @@
 
 typedef struct Client {
   int fd;
-  SSL *ssl;                      /* or NULL */
-  SSL_SESSION *session;          /* to be resumed */
-  size_t got;                    /* bytes of the message that is coming back */
-  unsigned first;                /* the oldest message in flight, in `sent` */
-  uint64_t sent[MAX_IN_FLIGHT];  /* when */
+  SSL *ssl;                     /* or NULL */
+  SSL_SESSION *session;         /* to be resumed */
+  size_t got;                   /* bytes of the message that is coming back */
+  unsigned first;               /* the oldest message in flight, in `sent` */
+  uint64_t sent[MAX_IN_FLIGHT]; /* when */
 } Client;
 
 static struct sockaddr_in address = {.sin_family = AF_INET};
@@ -120,12 +120,10 @@ static uint64_t percentile(double part) {
 static ssize_t tls_result(Client *c, int n) {
   if (n > 0) return n;
   switch (SSL_get_error(c->ssl, n)) {
-    case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE:
-      errno = EAGAIN;
-      return -1;
-    case SSL_ERROR_ZERO_RETURN: return 0;
-    default: errno = EPROTO; return -1;
+  case SSL_ERROR_WANT_READ:
+  case SSL_ERROR_WANT_WRITE: errno = EAGAIN; return -1;
+  case SSL_ERROR_ZERO_RETURN: return 0;
+  default: errno = EPROTO; return -1;
   }
 }
 
@@ -141,7 +139,8 @@ static ssize_t client_recv(Client *c, int flags) {
 }
 
 static ssize_t client_transmit(Client *c, const char *bytes, size_t n) {
-  return c->ssl ? tls_result(c, SSL_write(c->ssl, bytes, (int)n)) : send(c->fd, bytes, n, MSG_NOSIGNAL);
+  return c->ssl ? tls_result(c, SSL_write(c->ssl, bytes, (int)n))
+                : send(c->fd, bytes, n, MSG_NOSIGNAL);
 }
 
 /* Keeps the first one: not every server has sent another by the time its echo has come. */
@@ -156,7 +155,8 @@ static int on_session(SSL *ssl, SSL_SESSION *session) {
 static bool tls_shake(Client *c) {
   int n = SSL_connect(c->ssl);
   if (n != 1 && (tls_result(c, n) != -1 || errno != EAGAIN)) die("SSL_connect");
-  if (n == 1 && measuring && c->session && !SSL_session_reused(c->ssl)) die("the session was not resumed");
+  if (n == 1 && measuring && c->session && !SSL_session_reused(c->ssl))
+    die("the session was not resumed");
   return n == 1;
 }
 
@@ -183,7 +183,8 @@ static void tls_init(const char *kind) {
 /* Clients */
 
 static void client_send(Client *c, unsigned n) {
-  for (unsigned i = 0; i < n; i++) c->sent[(c->first + (unsigned)in_flight - n + i) % MAX_IN_FLIGHT] = now();
+  for (unsigned i = 0; i < n; i++)
+    c->sent[(c->first + (unsigned)in_flight - n + i) % MAX_IN_FLIGHT] = now();
   for (size_t left = n * size; left > 0;) { /* a closed loop: the socket's buffer has room */
     ssize_t wrote = client_transmit(c, message, left);
     if (wrote < 0 && errno != EAGAIN) die("send");
@@ -235,7 +236,8 @@ static void client_renew(Client *c) {
 }
 
 static void run(Client *clients, int n, bool churn, double seconds) {
-  uint64_t began = now(), window = began + (uint64_t)(seconds * 0.2e9), end = window + (uint64_t)(seconds * 0.8e9);
+  uint64_t began = now(), window = began + (uint64_t)(seconds * 0.2e9),
+           end = window + (uint64_t)(seconds * 0.8e9);
   uint64_t used = 0, t;
   struct epoll_event events[256];
   for (int i = 0; i < n; i++) client_send(&clients[i], (unsigned)in_flight);
@@ -260,9 +262,10 @@ static void run(Client *clients, int n, bool churn, double seconds) {
     }
   }
   used = server_time() - used;
-  printf("cpu_us=%.3f rate=%.0f p50_us=%llu p99_us=%llu n=%llu\n", (double)used / 1e3 / (double)done,
-         (double)done * 1e9 / (double)(t - window), (unsigned long long)percentile(0.5),
-         (unsigned long long)percentile(0.99), (unsigned long long)done);
+  printf("cpu_us=%.3f rate=%.0f p50_us=%llu p99_us=%llu n=%llu\n",
+         (double)used / 1e3 / (double)done, (double)done * 1e9 / (double)(t - window),
+         (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99),
+         (unsigned long long)done);
 }
 
 static void run_bulk(Client *c) {
@@ -295,7 +298,8 @@ static void run_idle(Client *clients, int n) {
 
 int main(int argc, char **argv) {
   if (argc < 7) {
-    fprintf(stderr, "usage: load PID PORT [tls-]echo|churn|bulk|idle|resume CONNECTIONS SIZE SECONDS [IN_FLIGHT]\n");
+    fprintf(stderr, "usage: load PID PORT [tls-]echo|churn|bulk|idle|resume CONNECTIONS SIZE "
+                    "SECONDS [IN_FLIGHT]\n");
     return 2;
   }
   pid = atoi(argv[1]);

@@ -1,11 +1,12 @@
 #!/bin/sh
 # certificates.sh FOLDER - makes the certificates of the TLS specs there, unless they are: NAME.pem is a chain without
 # its root, NAME.key its key. root.pem is to be trusted. Errors go to FOLDER/made.
+# shellcheck disable=SC2086,SC2046 # several words
 set -e
 cd "$1"
 exec 9>lock
 ! command -v flock >/dev/null || flock 9
-[ ! -e done ] || exit 0
+[ ! -e complete ] || exit 0
 exec >made 2>&1
 
 cat >openssl.cnf <<'END'
@@ -59,7 +60,9 @@ request() {
   shift 2
   openssl req -new -newkey $key -nodes -keyout "$name.key" -section request -subj "/CN=$cn" "$@"
 }
-authority() { request "$1" "the $1" -x509 -days 30 -extensions "$2" -out "$1.pem" $3; }
+authority() {
+  request "$1" "the $1" -x509 -days 30 -extensions "$2" -out "$1.pem" ${3:+$(by "$3")}
+}
 by() { echo "-CA $1.pem -CAkey $1.key"; }
 
 # leaf NAME CN ISSUER SAN: the issuer's own certificate is sent along, unless it is a root's; no issuer: its own
@@ -84,8 +87,8 @@ dated() {
 
 authority root root
 authority stranger root
-authority intermediate root "$(by root)"
-authority narrow narrow "$(by root)"
+authority intermediate root root
+authority narrow narrow root
 : >root.books
 : >intermediate.books
 
@@ -125,4 +128,4 @@ cat root.crl intermediate.crl >crl.pem
 cat root.crl old.crl >old_crl.pem
 cat server.key server.pem >both.pem
 echo "this is no certificate" >garbage.pem
-: >done
+: >complete

@@ -29,8 +29,14 @@ static uv_loop_t loop;
 static SSL_CTX *ctx;
 static int bulk;
 static char room[CHUNK], plain[CHUNK];
-static struct { const char *at; size_t n; } window; /* what has been read */
-static struct { char *bytes; size_t n, room; } out; /* what is to be sent */
+static struct {
+  const char *at;
+  size_t n;
+} window; /* what has been read */
+static struct {
+  char *bytes;
+  size_t n, room;
+} out; /* what is to be sent */
 
 static int bio_read(BIO *b, char *to, int n) {
   BIO_clear_retry_flags(b);
@@ -172,8 +178,8 @@ static void on_connection(uv_stream_t *server, int status) {
 
 static SSL_CTX *context(void) {
   SSL_CTX *it = SSL_CTX_new(TLS_server_method());
-  if (!it || SSL_CTX_use_certificate_chain_file(it, getenv("CERTFILE")) != 1
-      || SSL_CTX_use_PrivateKey_file(it, getenv("KEYFILE"), SSL_FILETYPE_PEM) != 1)
+  if (!it || SSL_CTX_use_certificate_chain_file(it, getenv("CERTFILE")) != 1 ||
+      SSL_CTX_use_PrivateKey_file(it, getenv("KEYFILE"), SSL_FILETYPE_PEM) != 1)
     exit(1);
   SSL_CTX_set_mode(it, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(it, SSL_OP_NO_RENEGOTIATION);
