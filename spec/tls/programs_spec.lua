@@ -44,8 +44,8 @@ each_version(TestOpenssl, "client_talks_to_our_server", function(version)
   t.real(function()
     local server <close> = serve_lines()
     local ended = peers.background(("(echo hello; sleep 0.2) | openssl s_client -connect 127.0.0.1:%d %s -quiet "
-      .. "-no_ign_eof -verify_return_error -verify_hostname localhost -servername localhost -CAfile %s 2>/dev/null"):format(
-        peers.port(server), FLAG[version], ROOT))
+      .. "-no_ign_eof -verify_return_error -verify_hostname localhost -servername localhost -CAfile %s "
+      .. "2>/dev/null"):format(peers.port(server), FLAG[version], ROOT))
     t.assertEquals({ ended() }, { version .. "\nyou said hello\n", "", 0 })
   end)
 end)
