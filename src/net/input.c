@@ -341,5 +341,6 @@ void input_fill(Stream *s) {
     if (s->filtered) filter(s, input_room(s));
   } else if (n == 0 || errno != EAGAIN)
     ended(s, n == 0 ? UV_EOF : -errno);
+  if (s->filtered && place->data && !buffer_length(place)) buffer_give_back(place, &s->handle.loop->blocks);
   input_free_if_empty(s);
 }
