@@ -699,7 +699,6 @@ local function tls_contexts(o)
 end
 
 simple("tls", { with_streams, tls_contexts }, {
-  contexts = tls_contexts,
   pair = function(o)
     local reader, writer, peer_reader, peer_writer = asyncio.stream_pair()
     o.keep("writer2", writer)
