@@ -20,7 +20,7 @@
 /* The task of a handler: its owner is the Stream. */
 typedef struct Handler {
   Task task;
-  IpAddress peer; /* family AF_UNIX: then where it listens ... */
+  IpAddress peer; /* AF_UNSPEC: a Unix socket's; then where it listens ... */
   char address[]; /* ... stands here */
 } Handler;
 
@@ -106,7 +106,7 @@ static void handler_ended(lua_State *L, Task *t) {
 static void push_handler_name(lua_State *L, const Task *t) {
   const Handler *h = asy_container(t, Handler, task);
   char text[ASY_ADDRESS_TEXT];
-  if (h->peer.any.sa_family == AF_UNIX)
+  if (h->peer.any.sa_family == AF_UNSPEC)
     lua_pushfstring(L, "connection to %s", h->address);
   else {
     address_text(&h->peer.any, sizeof h->peer, text);
@@ -118,7 +118,7 @@ static const TaskRole HANDLER = {.ended = handler_ended, .push_name = push_handl
 
 /* stack: ..., handler, reader, writer → ..., task */
 static Task *new_handler(lua_State *L, const Server *sv, const IpAddress *peer) {
-  size_t length = peer->any.sa_family == AF_UNIX ? strlen(sv->address) + 1 : 0;
+  size_t length = peer->any.sa_family == AF_UNSPEC ? strlen(sv->address) + 1 : 0;
   Task *t = asy_task_new_with(L, sv->loop, 2, sizeof(Handler) - sizeof(Task) + length);
   Handler *h = asy_container(t, Handler, task);
   h->peer = *peer;
