@@ -1,4 +1,4 @@
--- filter_spec.lua - a stream whose bytes pass through a filter: the seam that TLS stands on, with one of the specs' own.
+-- filter_spec.lua - a stream whose bytes pass through a filter: the seam that TLS stands on, with one of our own.
 local t = require "helper"
 local core = require "asyncio.core"
 
@@ -361,7 +361,7 @@ function TestServer:test_so_many_shake_hands_at_a_time_the_next_wait_their_turn(
     asyncio.sleep(0.05)
     t.assertFalse(second:done())
     first:close()
-    local _, writer <close> = asyncio.await(second)
+    local _, _ <close> = asyncio.await(second)
     t.assertEquals(server:stats().handshakes_failed, 1)
   end)
 end
@@ -370,7 +370,7 @@ function TestServer:test_its_end_ends_handshakes_too()
   t.real(function()
     local server = core.listen(function() end, { { family = "inet", host = "127.0.0.1", port = 0 } },
       { ssl = context(), ssl_handshake_timeout = 30 })
-    local _, writer <close> = connect(server:sockets()[1].port)
+    local _, _ <close> = connect(server:sockets()[1].port)
     await_stat(server, "handshakes", 1)
     server:shutdown(5)
     t.assertEquals({ server:stats().connections, server:stats().handshakes }, { 0, 0 })

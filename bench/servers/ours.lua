@@ -1,6 +1,6 @@
 -- ours.lua MODE PORT [UPSTREAM]: what is measured; MODE is echo, limits (an echo with limits of time), line,
--- bulk, copy (an echo by `asyncio.copy`) or proxy, which connects each client to the port UPSTREAM; tls-MODE: with the
--- certificate of CERTFILE and KEYFILE.
+-- bulk, copy (an echo by `asyncio.copy`) or proxy, which connects each client to the port UPSTREAM; tls-MODE:
+-- with the certificate of CERTFILE and KEYFILE.
 local asyncio = require "asyncio"
 
 local serve = {}

@@ -62,8 +62,9 @@ static int result(lua_State *L, bool good, const Failure *f) {
 /* What OpenSSL has done, or has in its queue of errors. */
 static int done(lua_State *L, bool good) {
   Failure f;
-  if (!good) failure_read(&f);
-  return result(L, good, &f);
+  if (good) return result(L, true, NULL);
+  failure_read(&f);
+  return refuse(L, &f);
 }
 
 /* Making and loading */
