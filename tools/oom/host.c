@@ -234,7 +234,10 @@ static char path[64]; /* removed at the end */
 
 /* Where nothing is yet. */
 static int host_path(lua_State *L) {
-  snprintf(path, sizeof path, "/tmp/lua-asyncio-oom-%ld", (long)getpid());
+  if (!*path) {
+    snprintf(path, sizeof path, "/tmp/lua-asyncio-oom-%ld", (long)getpid());
+    unlink(path); /* of one that had the same number, and crashed */
+  }
   lua_pushstring(L, path);
   return 1;
 }
