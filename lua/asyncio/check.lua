@@ -1,5 +1,6 @@
 --- Argument errors of the Lua layer: of the function that was called, at the line of who called it.
--- What tables of options may hold is said by `check.options`, and checked by C (core/options.h).
+-- What tables of options may hold is said by `check.options`, and checked by C (core/options.h). Their field
+-- `guesses` says what keys of other libraries mean: `"tls context=ssl|verbose=that is another's business"`.
 -- @module asyncio.check
 local core = require "asyncio.core"
 

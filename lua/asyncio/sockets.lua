@@ -25,9 +25,23 @@ sockets.PLACE = { HOST, PORT, FD }
 sockets.UNIX_PLACE = { { "path", "string" }, FD }
 
 -- TLS, of connections and of servers; without it none of securing.lua is loaded.
-sockets.TLS = { { "ssl", "any" }, { "server_hostname", "string" }, { "ssl_handshake_timeout", "positive" } }
+-- What others call it, and what is the context's, is told apart (check.lua).
+local SSL = "tls secure ssl_context tls_context sslcontext context ctx=ssl"
+local OF_CONTEXT = "|cafile capath cadata ca cacert ca_certs certfile keyfile cert certificate key password "
+  .. "verify verify_mode check_hostname insecure ciphers ciphersuites alpn alpn_protocols minimum_version "
+  .. "maximum_version keylog_filename num_tickets crlfile ignore_unexpected_eof protocol%s="
+  .. "that is an option of ssl.%s, whose context is the option 'ssl'"
+
+sockets.TLS = {
+  { "ssl", "any" }, { "server_hostname", "string" }, { "ssl_handshake_timeout", "positive" },
+  guesses = SSL .. "|servername server_name sni=server_hostname|handshake_timeout=ssl_handshake_timeout"
+    .. OF_CONTEXT:format("", "create_default_context"),
+}
 sockets.SERVE_TLS = {
   { "ssl", "any" }, { "ssl_handshake_timeout", "positive" }, { "max_handshakes", "integer", 1, 0x7fffffff },
+  guesses = SSL .. "|handshake_timeout=ssl_handshake_timeout"
+    .. OF_CONTEXT:format(" sni", "create_server_context")
+    .. "|server_hostname=that is for clients; a server's names are the option 'sni' of its context",
 }
 
 --- Writer → the host that it was connected to, whose name start_tls checks.
@@ -42,7 +56,10 @@ end
 --- A table of options made of lists of them.
 function sockets.options(call, arg, form, ...)
   local spec = { call, arg, form = form }
-  for _, list in ipairs { ... } do table.move(list, 1, #list, #spec + 1, spec) end
+  for _, list in ipairs { ... } do
+    table.move(list, 1, #list, #spec + 1, spec)
+    if list.guesses then spec.guesses = list.guesses end
+  end
   return check.options(spec)
 end
 

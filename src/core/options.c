@@ -58,13 +58,38 @@ static const char *nearest(const Options *options, const char *key) {
   return best;
 }
 
+/* Whether the key is among those words. */
+static bool has_word(const char *words, const char *end, const char *key) {
+  size_t n = strlen(key);
+  for (const char *next; n && words < end; words = next + 1) {
+    if (!(next = memchr(words, ' ', (size_t)(end - words)))) next = end;
+    if ((size_t)(next - words) == n && !memcmp(words, key, n)) return true;
+  }
+  return false;
+}
+
+/* Pushes the remedy for a key that others have, if there is one: an option of ours, or a sentence. */
+static const char *push_guess(lua_State *L, const Options *options, const char *key) {
+  for (const char *p = options->guesses, *end; p; p = *end ? end + 1 : NULL) {
+    const char *remedy = strchr(p, '=');
+    if (!remedy) break;
+    if (!(end = strchr(remedy, '|'))) end = remedy + strlen(remedy);
+    if (!has_word(p, remedy, key)) continue;
+    remedy++;
+    return lua_pushlstring(L, remedy, (size_t)(end - remedy));
+  }
+  return NULL;
+}
+
 /* What is wrong */
 
-/* Pushes ", did you mean 'x'?", or which there are. */
+/* Pushes ", did you mean 'x'?", what else helps, or which there are. */
 static const char *push_remedy(lua_State *L, const Check *c, const char *key) {
   const Options *o = c->options;
-  const char *near = key ? nearest(o, key) : NULL;
+  const char *near = key ? push_guess(L, o, key) : NULL;
   luaL_Buffer b;
+  if (near && strchr(near, ' ')) return lua_pushfstring(L, ": %s", near);
+  if (key && !near) near = nearest(o, key);
   if (near) return lua_pushfstring(L, ", did you mean '%s'?", near);
   if (!o->n) return lua_pushliteral(L, ": there are none");
   luaL_buffinit(L, &b);

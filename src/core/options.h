@@ -51,9 +51,10 @@ typedef struct Options {
   OptForm form;
   const OptSpec *specs;
   int n;
+  const char *guesses; /* "key key=remedy|key=remedy": what users of other libraries write; or NULL */
 } Options;
 
-#define OPT_SPECS(list) (list), (int)(sizeof(list) / sizeof *(list))
+#define OPT_SPECS(list) (list), (int)(sizeof(list) / sizeof *(list)), NULL
 #define OPT_MOST LUA_MAXINTEGER
 #define OPT_BYTES(name) {.key = name, .kind = OPT_INTEGER, .least = 1, .most = LUA_MAXINTEGER / 4}
 

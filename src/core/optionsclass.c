@@ -69,7 +69,7 @@ static OptSpec read_spec(lua_State *L) {
   return s;
 }
 
-/* options{call, argument, {key, kind, ...}, ..., form=} → what is called with a value, and gives a table */
+/* options{call, argument, {key, kind, ...}, ..., form=, guesses=} → what is called with a value, and gives a table */
 static int options_new(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
@@ -86,8 +86,10 @@ static int options_new(lua_State *L) {
   }
   lua_getfield(L, 1, "form");
   OptForm form = (OptForm)luaL_checkoption(L, 3, "named", FORMS);
+  lua_getfield(L, 1, "guesses");
+  const char *guesses = lua_tostring(L, -1); /* the table keeps it */
   lua_pushvalue(L, 1);
-  *o = (Options){string_at(L, 1), (int)integer_at(L, 2, 1), form, specs, n};
+  *o = (Options){string_at(L, 1), (int)integer_at(L, 2, 1), form, specs, n, guesses};
   lua_settop(L, 2);
   luaL_setmetatable(L, CLASS);
   lua_pushvalue(L, 2);

@@ -394,9 +394,9 @@ static int queue__tostring(lua_State *L) {
 
 static const OptSpec SPECS[] = {MAXSIZE, {.key = "compare", .kind = OPT_CALLABLE}};
 static const Options OPTIONS[] = {
-    [FIFO] = {"Queue", 1, OPT_CONSTRUCTOR, SPECS, 1},
-    [LIFO] = {"LifoQueue", 1, OPT_CONSTRUCTOR, SPECS, 1},
-    [PRIORITY] = {"PriorityQueue", 1, OPT_CONSTRUCTOR, SPECS, 2},
+    [FIFO] = {"Queue", 1, OPT_CONSTRUCTOR, SPECS, 1, NULL},
+    [LIFO] = {"LifoQueue", 1, OPT_CONSTRUCTOR, SPECS, 1, NULL},
+    [PRIORITY] = {"PriorityQueue", 1, OPT_CONSTRUCTOR, SPECS, 2, NULL},
 };
 
 static int new_queue(lua_State *L, ItemsOrder order) {
