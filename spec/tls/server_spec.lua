@@ -27,6 +27,49 @@ for _, version in ipairs(secure.VERSIONS) do
   end
 end
 
+TestClose = {}
+
+function TestClose:test_ends_the_handshakes_that_are_under_way()
+  t.real(function()
+    local server = secure.serve(echo, { ssl_handshake_timeout = 600 })
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", peers.port(server))
+    writer:send "\x16\x03\x01"
+    t.wait_until(function() return server:stats().handshakes == 1 end)
+    server:close()
+    t.assertEquals(reader:read(-1), "")
+    server:wait_closed()
+    t.assertEquals({ server:stats().handshakes, server:stats().handshakes_failed }, { 0, 1 })
+  end)
+end
+
+function TestClose:test_leaves_those_alone_who_have_a_handler()
+  t.real(function()
+    local server = secure.serve(echo)
+    local reader, writer <close> = secure.connect(server)
+    writer:send "one\n"
+    t.assertEquals(reader:readline(), "ONE\n")
+    server:close()
+    writer:send "two\n"
+    t.assertEquals(reader:readline(), "TWO\n")
+    writer:close()
+    server:wait_closed()
+    t.assertEquals(server:stats().handshakes_failed, 0)
+  end)
+end
+
+function TestClose:test_in_the_middle_of_a_handshake_is_its_end()
+  t.real(function()
+    local server, called
+    server = secure.serve(function() called = true end, { ssl = secure.server_context {
+      sni = function() server:close() end,
+    } })
+    local err = t.error_of(secure.connect, server)
+    t.assert_isinstance(err, asyncio.OSError)
+    server:wait_closed()
+    t.assertNil(called)
+  end)
+end
+
 TestLimits = {}
 
 function TestLimits:test_of_time_hold_for_plain_bytes()

@@ -91,17 +91,29 @@ void asy_shutdown_report(lua_State *L, Server *sv) {
 
 /* Closing */
 
+/* Whoever has no handler yet gets none; the server is woken to see to them. */
+static void end_handshakes(Server *sv) {
+  list_each(node, &sv->clients) {
+    const Stream *s = asy_container(node, Stream, client.link);
+    if (!client_is_shaking(s)) continue;
+    filtered_end_shake(s->filtered);
+    s->filtered->failed = true;
+  }
+}
+
 static void close_server(Server *sv) {
   if (sv->closed) return;
   accept_close(sv);
   accept_refuse(sv);
+  end_handshakes(sv);
   if (server_idle(sv))
     server_check_idle(sv);
   else
     server_wake_closers(sv); /* serve_forever */
 }
 
-/// Stops accepting. Connections that are open go on.
+/// Stops accepting. Connections that are open go on. No handler is called any more: who was accepted and has none
+// yet, since a handshake (TLS) is under way, say, is closed.
 // @function Server:close
 static int server_close(lua_State *L) {
   Server *sv = asy_server_check(L);
