@@ -62,9 +62,9 @@ function TestShake:test_what_lies_unread_is_the_peers_first_raw_bytes_never_plai
     writer:send "injected\n"
     asyncio.sleep(0)
     t.assertEquals(peer_reader:peek(8), "injected")
-    local _, err = asyncio.pcall(core.start_filter, peer_writer, context(), true)
+    local _, err = asyncio.pcall(core.start_filter, peer_writer, context(), true, nil, nil, "start_tls")
     t.assertTrue(asyncio.isinstance(err, asyncio.SSLError))
-    t.assertEquals(err.message, "not a greeting: handshake stream_pair")
+    t.assertEquals(err.message, "not a greeting: start_tls stream_pair")
   end)
 end
 

@@ -104,7 +104,8 @@ local function shake(writer, order)
       phase = "handshake",
       message = ("no TLS with %s after %.14g s: its handshake was under way"):format(order.to, order.seconds),
     }
-  end, core.start_filter, writer, order.context, order.server_side or false, order.name, order.key)
+  end, core.start_filter, writer, order.context, order.server_side or false, order.name, order.key,
+    order.step)
 end
 
 --- The handshake of a connection that is new: nobody else has it yet.
@@ -139,7 +140,7 @@ function securing.start_tls(writer, context, opts)
   opts = START_TLS_OPTIONS(opts)
   local server_side, peer = opts.server_side, writer:get_extra_info "peername"
   local order = { to = peer and tostring(peer) or "the peer", server_side = server_side,
-    seconds = opts.ssl_handshake_timeout or HANDSHAKE_TIMEOUT }
+    seconds = opts.ssl_handshake_timeout or HANDSHAKE_TIMEOUT, step = "start_tls" }
   if server_side then
     if opts.server_hostname then
       check.error(2, "start_tls", "'server_hostname' does not go with 'server_side': clients have no name")

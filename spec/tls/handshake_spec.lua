@@ -78,6 +78,19 @@ function TestStrangers:test_who_reset_in_the_middle_are_counted_only()
   end)
 end
 
+-- As OpenSSL does: an alert would be no answer to who doesn't speak TLS.
+function TestStrangers:test_who_speak_plain_text_get_an_end_and_no_byte()
+  t.real(function()
+    local server <close> = counting()
+    for _, text in ipairs { GARBAGE.plain_http, "EHLO localhost\r\n" } do
+      local reader, writer <close> = asyncio.open_connection("127.0.0.1", peers.port(server))
+      writer:send(text)
+      t.assertEquals(reader:read(-1), "")
+    end
+    t.assertEquals(server:stats().handshakes_failed, 2)
+  end)
+end
+
 function TestStrangers:test_are_reported_in_debug_mode()
   t.real(function(reports)
     asyncio.get_running_loop():set_debug(true)

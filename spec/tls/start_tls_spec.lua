@@ -163,4 +163,21 @@ function TestStartTls:test_on_a_closed_stream_says_so()
   end)
 end
 
+TestErrors = {}
+
+function TestErrors:test_say_that_start_tls_has_failed_and_with_whom()
+  t.real(function()
+    local errors = asyncio.Queue()
+    local server <close> = peers.serve(function(_, peer_writer)
+      errors:put((t.error_of(peer_writer.start_tls, peer_writer, secure.server_context(), SERVER_SIDE)))
+    end)
+    local _, writer <close> = asyncio.open_connection("127.0.0.1", peers.port(server))
+    local err = t.assert_raises(asyncio.SSLCertVerificationError, writer.start_tls, writer, secure.client_context(),
+      { server_hostname = "elsewhere.example" })
+    t.assertStrMatches(err.message, ('.*"elsewhere.example": start_tls 127%%.0%%.0%%.1:%d'):format(peers.port(server)))
+    t.assertEquals(err.syscall, "start_tls")
+    t.assertStrMatches(errors:get().message, "alert from the peer: .*: start_tls 127%.0%.0%.1:%d+")
+  end)
+end
+
 t.finish()

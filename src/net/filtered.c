@@ -157,12 +157,11 @@ static void on_late(Timer *timer) {
   filtered_end_shake(f);
 }
 
-Filtered *filtered_attach(Stream *s, Filter *filter, bool client) {
+Filtered *filtered_attach(Stream *s, Filter *filter) {
   Filtered *f = mem_calloc(1, sizeof *f);
   if (!f) return NULL;
   f->filter = filter;
   f->stream = s;
-  f->client = client;
   f->shaking = true;
   f->timer.fire = on_late;
   list_init(&f->link);

@@ -19,7 +19,7 @@ typedef struct Filtered {
   Buffer raw;    /* input that has come, and the filter hasn't taken */
   Out sealed;    /* output that the filter has put; what was written before it began goes first */
   int raw_end;   /* the status that has ended the raw input; 0: it goes on */
-  bool client;   /* which side it is on */
+  const char *step; /* what the errors of a handshake call it for which a task waits */
   bool shaking;  /* the handshake is under way ... */
   bool asks;     /* ... and Lua is to be asked something: by `tidy` */
   bool failed;   /* it is of no use any more */
@@ -34,7 +34,7 @@ typedef struct Filtered {
 
 /* Gives the stream a filter, which it owns from then on, and moves what lies unread and unsent to the raw side. The
 ** handshake begins with the first `filtered_pull`. NULL: no memory, and the filter is the caller's. */
-Filtered *filtered_attach(Stream *s, Filter *filter, bool client);
+Filtered *filtered_attach(Stream *s, Filter *filter);
 void filtered_free(Stream *s);
 
 /* What has come of a pull. */

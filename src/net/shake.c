@@ -43,7 +43,7 @@ Filtered *asy_filter_stream(lua_State *L, Stream *s, int writer, int idx, const 
   lua_rawset(L, -3);
   lua_pop(L, 1);
   Filter *filter = source->make(source, order);
-  Filtered *f = filter ? filtered_attach(s, filter, !order->server) : NULL;
+  Filtered *f = filter ? filtered_attach(s, filter) : NULL;
   if (filter && !f) filter->ops->free(filter);
   if (!f) asy_nomemory(L);
   return f;
@@ -51,15 +51,13 @@ Filtered *asy_filter_stream(lua_State *L, Stream *s, int writer, int idx, const 
 
 static void shaken(Filtered *f) { input_wake(f->stream, 0); }
 
-static const char *step_of(const Filtered *f) { return f->client ? "connect" : "handshake"; }
-
 /* The handshake has failed, or the stream was closed meanwhile. */
 static int fail(lua_State *L, Stream *s) {
   int status = s->in.error;
   if (stream_closing(s) || !s->handle.open) return asy_stream_closed(L, s);
   asy_stream_close(L, s, limit_linger(s, STREAM_LINGER * NS_PER_S)); /* what it has to say of it is sent */
-  if (status == UV_EPROTO) return asy_filtered_raise(L, s, step_of(s->filtered));
-  return asy_peer_oserror(L, s, status ? status : UV_ECONNABORTED, step_of(s->filtered));
+  if (status == UV_EPROTO) return asy_filtered_raise(L, s, s->filtered->step);
+  return asy_peer_oserror(L, s, status ? status : UV_ECONNABORTED, s->filtered->step);
 }
 
 static int wait(lua_State *L, Task *t, Stream *s);
@@ -108,13 +106,16 @@ static void check_stream(lua_State *L, Stream *s) {
   asy_writer_claim(L, s);
 }
 
-/* start_filter(writer, context, server_side, name or nil, key or nil): shakes hands; a task waits */
+/* start_filter(writer, context, server_side, name or nil, key or nil, what errors call it or nil): shakes hands; a task
+** waits */
 static int start_filter(lua_State *L) {
+  static const char *const STEPS[] = {"connect", "start_tls", NULL};
   const WriterBox *box = asy_stream_test(L, 1, &stream_writer_kind);
   if (!box) asy_badself(L, "asyncio.StreamWriter");
   Stream *s = box->stream;
   if (!s) return asy_error(L, ASY_CLOSED, "the stream is closed");
   FilterOrder order = {.server = lua_toboolean(L, 3), .name = luaL_optstring(L, 4, NULL), .key = luaL_optstring(L, 5, NULL)};
+  const char *step = STEPS[luaL_checkoption(L, 6, "connect", STEPS)];
   lua_settop(L, 5);
   check_stream(L, s);
   Task *t = asy_stream_waiting_task(L, s);
@@ -122,6 +123,7 @@ static int start_filter(lua_State *L) {
   check_stream(L, s); /* that was Lua's */
   Filtered *f = asy_filter_stream(L, s, 1, 2, &order);
   f->over = shaken;
+  f->step = step;
   input_pause(s);
   input_resume(s);
   asy_stream_flush(L, s);
