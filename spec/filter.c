@@ -186,6 +186,8 @@ static int context_new(lua_State *L) {
     lua_pushcfunction(L, context_filters);
     lua_setfield(L, -2, "filters");
     lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "methods");
+    lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
   }
   lua_setmetatable(L, 2);

@@ -117,10 +117,23 @@ function securing.secure(writer, order)
   error(err, 0)
 end
 
+--- Who asks for certificates has somebody who vouches for them; otherwise no client would ever be let in.
+local function check_authorities(context, n, name, prefix)
+  local mode = context:_verify_mode()
+  if mode == "none" or context:_has_authorities() then return end
+  check.error(n, name, ("%sa context with authorities expected ('cafile', 'capath' or 'cadata'), since its "
+    .. "'verify_mode' is \"%s\": without them no client's certificate is verified"):format(prefix, mode))
+end
+
 local function check_server_context(context, n, name, prefix)
   securing.check_context(context, "server", n, name, prefix)
   if not context:_has_certificate() and not context:_has_sni() then
     check.error(n, name, prefix .. "a context with a certificate expected, or with 'sni': it has neither")
+  end
+  check_authorities(context, n, name, prefix)
+  local sni = context:_sni()
+  for key, other in pairs(type(sni) == "table" and sni or {}) do
+    check_authorities(other, n, name, ("%s'sni': %s: "):format(prefix, key))
   end
   context:_use()
 end

@@ -33,6 +33,14 @@ local OPTIONS = {
   { "ciphers", "string" }, { "ciphersuites", "string" }, { "alpn_protocols", "list" },
   { "keylog_filename", "string" }, { "num_tickets", "integer", 0, 100 }, { "crlfile", "string" },
   { "ignore_unexpected_eof", "boolean" }, { "sni", "any" },
+  -- what Python, Node, curl and others call them
+  guesses = "ca cacert ca_cert ca_certs ca_file=cafile|ca_path=capath|cert certificate cert_file crt=certfile"
+    .. "|key private_key privatekey key_file=keyfile|pass passphrase=password"
+    .. "|verify cert_reqs insecure rejectUnauthorized=verify_mode|verify_hostname=check_hostname"
+    .. "|alpn protocols ALPNProtocols=alpn_protocols|protocol min_version minVersion=minimum_version"
+    .. "|max_version maxVersion=maximum_version|crl=crlfile|keylog sslkeylogfile=keylog_filename"
+    .. "|tickets=num_tickets|sni_callback SNICallback=sni"
+    .. "|server_hostname servername hostname=that is said where one connects (open_connection, start_tls)",
 }
 local DEFAULT_OPTIONS = sockets.options("create_default_context", 1, nil, LOCATIONS, OPTIONS)
 local SERVER_OPTIONS = sockets.options("create_server_context", 1, nil, LOCATIONS, OPTIONS)
@@ -77,7 +85,11 @@ end
 -- Checks
 
 local function check_text(text, n, name, prefix, what)
-  if text and text:find("\0", 1, true) then check.error(n, name, prefix .. what .. " with a zero byte") end
+  if not text then return end
+  if text:find("\0", 1, true) then check.error(n, name, prefix .. what .. " with a zero byte") end
+  if text == "" and what:find "^path" then
+    check.error(n, name, ("%sa %s that isn't empty expected"):format(prefix, what))
+  end
 end
 
 local function check_string(value, n, name, what)
@@ -86,12 +98,32 @@ local function check_string(value, n, name, what)
 end
 
 local TEXTS = {
-  cafile = "path", capath = "path", cadata = "text", certfile = "path", keyfile = "path",
+  cafile = "path", capath = "path", certfile = "path or PEM text", keyfile = "path or PEM text",
   password = "password", keylog_filename = "path", crlfile = "path", ciphers = "list", ciphersuites = "list",
 }
 
+local function is_pem(text) return text:find("-----BEGIN ", 1, true) end
+
+local function is_der(text) return text:find "^\x30[\x80-\xff]" end
+
+--- Paths and text don't change places.
+local function check_authorities(opts, name)
+  for _, key in ipairs { "cafile", "capath" } do
+    if opts[key] and is_pem(opts[key]) then
+      check.error(1, name, ("'%s': path expected, got PEM text: that is for 'cadata'"):format(key))
+    end
+  end
+  local text = opts.cadata
+  if text and is_pem(text) then
+    check_text(text, 1, name, "'cadata': ", "text")
+  elseif text and not is_der(text) and text:find "^%g[^\n]*$" then
+    check.error(1, name, "'cadata': PEM text expected, got another line: a path is for 'cafile'")
+  end
+end
+
 local function check_texts(opts, name)
   for key, what in pairs(TEXTS) do check_text(opts[key], 1, name, ("'%s': "):format(key), what) end
+  check_authorities(opts, name)
 end
 
 --- Those without which they mean nothing, or which mean nothing here.
@@ -140,6 +172,7 @@ local function wire_of(list, n, name, prefix)
     if #protocol < 1 or #protocol > 255 then
       check.error(n, name, ("%sa name has 1 to 255 bytes, number %d has %d"):format(prefix, i, #protocol))
     end
+    check_text(protocol, n, name, prefix, "a name")
     parts[i] = string.pack("s1", protocol)
   end
   if #parts ~= #list then check.error(n, name, prefix .. "a list has no holes") end
@@ -169,15 +202,63 @@ end
 
 local SSLContext = {} -- its methods
 
+--- What can be read of a context, as fields.
+local FIELDS = {
+  purpose = function(context) return context:_purpose() end,
+  verify_mode = function(context) return context:_verify_mode() end,
+  check_hostname = function(context) return context:_checks_hostname() end,
+  minimum_version = function(context) return (context:_versions()) end,
+  maximum_version = function(context) return select(2, context:_versions()) end,
+  num_tickets = function(context) return context:_purpose() == "server" and context:_num_tickets() or nil end,
+}
+
+--- What changes the others afterwards.
+local SETTERS = {
+  alpn_protocols = "set_alpn_protocols", ciphers = "set_ciphers", ciphersuites = "set_ciphersuites",
+  certfile = "load_cert_chain", keyfile = "load_cert_chain", password = "load_cert_chain",
+  cafile = "load_verify_locations", capath = "load_verify_locations", cadata = "load_verify_locations",
+}
+
+local MAKERS = { client = "create_default_context", server = "create_server_context" }
+
+local function is_option(key)
+  for _, spec in ipairs(OPTIONS) do
+    if spec[1] == key then return true end
+  end
+  return FIELDS[key] ~= nil
+end
+
+--- Nothing is assigned to.
+local function refuse(context, key)
+  key = core.words(key)
+  if SETTERS[key] then check.raise(("a context has no field '%s': call its %s"):format(key, SETTERS[key])) end
+  if not is_option(key) then
+    check.raise(("a context has no field '%s': its options are said when it is made"):format(key))
+  end
+  local maker = key == "purpose" and "SSLContext" or MAKERS[context:_purpose()]
+  check.raise(("'%s' of a context cannot be assigned to: it is an option of ssl.%s{%s = ...}"):format(key,
+    maker, key))
+end
+
+local function dress(metatable)
+  class = metatable
+  local methods = class.methods
+  for key, method in pairs(SSLContext) do methods[key] = method end
+  function class:__index(key)
+    local method = methods[key]
+    if method ~= nil then return method end
+    local read = FIELDS[key]
+    return read and read(self)
+  end
+  class.__newindex = refuse
+end
+
 --- A context that verifies nothing; its class has its methods from the first on.
 local function new(purpose)
+  core.check_alive() -- its finaliser would not be called any more
   if not openssl then load_openssl() end
   local context = openssl.new(purpose)
-  if not class then
-    class = getmetatable(context)
-    for key, method in pairs(SSLContext) do class.__index[key] = method end
-    class.methods = class.__index -- where errors look for names
-  end
+  if not class then dress(getmetatable(context)) end
   return context
 end
 
@@ -272,7 +353,7 @@ end
 -- local _, err = pcall(ssl.SSLContext, { purpose = "client", verify_mode = "none", check_hostname = true })
 -- print(err:match "%((.*)%)") --> 'check_hostname' does not go with 'verify_mode' "none"
 function ssl.SSLContext(opts)
-  opts = CONTEXT_OPTIONS(opts)
+  opts = CONTEXT_OPTIONS(opts == nil and {} or opts)
   return build("SSLContext", opts.purpose, opts, "none")
 end
 

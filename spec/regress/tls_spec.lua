@@ -28,4 +28,17 @@ function TestServer:test_that_is_let_go_while_it_looks_at_handshakes_is_not_run_
   end
 end
 
+TestContext = {}
+
+-- Nobody would have called its finaliser.
+function TestContext:test_is_not_made_while_the_state_closes()
+  local output, errors, code = t.lua [[
+    local ssl = require "asyncio.ssl"
+    ssl.create_default_context()
+    asked = setmetatable({}, { __gc = function() print(select(2, pcall(ssl.create_default_context))) end })
+  ]]
+  t.assertEquals({ output, errors, code },
+    { "ClosedError: the Lua state is being closed: this cannot be made any more\n", "", 0 })
+end
+
 t.finish()

@@ -48,6 +48,15 @@ function TestConstructors:test_name_the_option_that_is_unknown_and_its_nearest()
   t.assertErrorMsgContains("certfile", ssl.create_server_context, { cert_file = "x" })
 end
 
+function TestConstructors:test_know_what_others_call_their_options()
+  for theirs, ours in pairs { ca = "cafile", cert = "certfile", key = "keyfile", verify = "verify_mode",
+    alpn = "alpn_protocols", passphrase = "password", protocol = "minimum_version" } do
+    t.assertErrorMsgContains(("unknown option '%s', did you mean '%s'?"):format(theirs, ours),
+      ssl.create_server_context, { [theirs] = false })
+  end
+  t.assertErrorMsgContains("open_connection", ssl.create_default_context, { servername = "localhost" })
+end
+
 function TestConstructors:test_refuse_names_to_check_without_certificates_to_check_them_in()
   t.assertErrorMsgContains("check_hostname", ssl.create_default_context,
     { verify_mode = "none", check_hostname = true })
@@ -68,10 +77,37 @@ function TestCertificate:test_whose_key_is_anothers_is_refused_at_once()
 end
 
 function TestCertificate:test_whose_file_is_missing_is_named()
-  local err = t.error_of(ssl.create_server_context, { certfile = "/nowhere/server.pem" })
-  t.assertStrContains(tostring(err), "/nowhere/server.pem")
-  err = t.error_of(ssl.create_default_context, { cafile = "/nowhere/root.pem" })
-  t.assertStrContains(tostring(err), "/nowhere/root.pem")
+  for _, key in ipairs { "certfile", "cafile", "capath", "crlfile", "keylog_filename" } do
+    local err = t.assert_raises(asyncio.FileNotFoundError, ssl.create_server_context, { [key] = "/nowhere/a.pem" })
+    t.assertEquals(err.code, "ENOENT")
+    t.assertStrContains(err.message, "/nowhere/a.pem: No such file or directory")
+  end
+end
+
+function TestCertificate:test_has_a_path_that_is_not_empty()
+  for _, key in ipairs { "certfile", "cafile", "capath", "crlfile", "keylog_filename" } do
+    t.assertErrorMsgContains(("'%s': a path"):format(key), ssl.create_server_context, { [key] = "" })
+  end
+end
+
+function TestCertificate:test_without_a_key_anywhere_says_where_it_may_be()
+  local err = assert_ssl_error("no private key in it, and no other file", ssl.create_server_context,
+    { certfile = certificates.file "server.pem" })
+  t.assertEquals({ err.reason, err.library }, { "NO_START_LINE", "PEM" })
+  err = assert_ssl_error("no private key", ssl.create_server_context,
+    { certfile = certificates.file "server.pem", keyfile = certificates.file "server.pem" })
+  t.assertNotStrContains(err.message, "no other file")
+end
+
+function TestCertificate:test_of_an_authority_is_a_path_or_text_each_in_its_place()
+  local text = certificates.text "root.pem"
+  t.assertErrorMsgContains("that is for 'cadata'", ssl.create_default_context, { cafile = text })
+  t.assertErrorMsgContains("that is for 'cadata'", ssl.create_default_context, { capath = text })
+  t.assertErrorMsgContains("a path is for 'cafile'", ssl.create_default_context,
+    { cadata = certificates.file "root.pem" })
+  local context = ssl.SSLContext { purpose = "client" }
+  t.assertErrorMsgContains("'load_verify_locations' ('cafile'", context.load_verify_locations, context,
+    { cafile = text })
 end
 
 function TestCertificate:test_that_is_none_is_named()
@@ -108,6 +144,15 @@ end
 
 TestWords = {}
 
+function TestWords:test_with_a_zero_byte_are_refused()
+  for key, value in pairs { alpn_protocols = { "h2\0" }, sni = { ["a\0b"] = secure.server_context() },
+    certfile = "a\0b", keyfile = "a\0b", cafile = "a\0b", capath = "a\0b", cadata = "-----BEGIN \0",
+    crlfile = "a\0b", keylog_filename = "a\0b", password = "a\0b", ciphers = "a\0b" } do
+    t.assertErrorMsgContains("with a zero byte", ssl.create_server_context,
+      secure.joined({ certfile = "server.pem" }, { [key] = value }))
+  end
+end
+
 function TestWords:test_of_alpn_are_checked()
   local context = ssl.create_default_context()
   t.assertErrorMsgContains("set_alpn_protocols", context.set_alpn_protocols, context, { "" })
@@ -120,6 +165,32 @@ function TestWords:test_of_ciphers_that_name_none_are_refused()
   local context = ssl.create_default_context()
   assert_ssl_error("cipher", context.set_ciphers, context, "NONESUCH")
   assert_ssl_error("cipher", context.set_ciphersuites, context, "TLS_NONE")
+end
+
+TestFields = {}
+
+local function assign(context, key, value) context[key] = value end
+
+function TestFields:test_can_be_read()
+  local context = secure.server_context { verify_mode = "optional", cafile = certificates.file "root.pem",
+    maximum_version = "TLSv1.2", num_tickets = 1 }
+  t.assertEquals({ context.purpose, context.verify_mode, context.check_hostname, context.minimum_version,
+    context.maximum_version, context.num_tickets }, { "server", "optional", false, "TLSv1.2", "TLSv1.2", 1 })
+  context = ssl.create_default_context()
+  t.assertEquals({ context.verify_mode, context.check_hostname }, { "required", true })
+  t.assertNil(context.maximum_version)
+  t.assertNil(context.password)
+end
+
+function TestFields:test_are_not_assigned_to()
+  local context = ssl.create_default_context()
+  t.assertErrorMsgContains('is an option of ssl.create_default_context{verify_mode = ...}', assign, context,
+    "verify_mode", "none")
+  t.assertErrorMsgContains("ssl.SSLContext{purpose = ...}", assign, context, "purpose", "server")
+  t.assertErrorMsgContains("call its set_ciphers", assign, context, "ciphers", "ALL")
+  t.assertErrorMsgContains("context has no field 'nonsense'", assign, context, "nonsense", 1)
+  t.assertErrorMsgContains("ssl.create_server_context{sni", assign, secure.server_context(), "sni", {})
+  t.assertEquals(context.verify_mode, "required")
 end
 
 TestFixed = {}
@@ -162,6 +233,35 @@ function TestArguments:test_a_server_needs_a_certificate()
   t.real(function()
     t.assertErrorMsgContains("certificate", secure.serve, function() end,
       { ssl = ssl.SSLContext { purpose = "server" } })
+  end)
+end
+
+function TestArguments:test_a_server_that_asks_for_certificates_needs_who_vouches_for_them()
+  t.real(function()
+    for _, mode in ipairs { "optional", "required" } do
+      local context = secure.server_context { verify_mode = mode }
+      local function refuse(...) t.assertErrorMsgContains("a context with authorities expected ('cafile'", ...) end
+      refuse(secure.serve, print, { ssl = context })
+      refuse(secure.serve, print, { ssl = secure.server_context { sni = { ["a.example"] = context } } })
+      local server <close> = secure.serve(print)
+      refuse(server.set_ssl_context, server, context)
+      local _, writer, _, peer_writer = asyncio.stream_pair()
+      refuse(writer.start_tls, writer, context, { server_side = true })
+      context:load_verify_locations { cafile = certificates.file "root.pem" }
+      server:set_ssl_context(context)
+      writer:abort()
+      peer_writer:abort()
+    end
+  end)
+end
+
+function TestArguments:test_what_belongs_to_the_context_is_said_so()
+  t.real(function()
+    t.assertErrorMsgContains("did you mean 'ssl'?", asyncio.open_connection, "127.0.0.1", 1, { tls = true })
+    t.assertErrorMsgContains("did you mean 'ssl'?", secure.serve, print, { ssl_context = true })
+    t.assertErrorMsgContains("an option of ssl.create_default_context", asyncio.open_connection, "127.0.0.1", 1,
+      { verify = false })
+    t.assertErrorMsgContains("an option of ssl.create_server_context", secure.serve, print, { certfile = "a.pem" })
   end)
 end
 

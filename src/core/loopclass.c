@@ -212,7 +212,14 @@ static const luaL_Reg metamethods[] = {{"__gc", loop__gc},
                                        {"__tostring", loop__tostring},
                                        {NULL, NULL}};
 
+/* check_alive(): an error in a state that is being closed */
+static int check_alive(lua_State *L) {
+  asy_checkalive(L);
+  return 0;
+}
+
 static const luaL_Reg functions[] = {{"new_event_loop", asy_loop_new},
+                                     {"check_alive", check_alive},
                                      {"get_running_loop", loop_get_running},
                                      {"get_event_loop", loop_get_event_loop},
                                      {"in_run", loop_in_run},

@@ -22,7 +22,7 @@ FilterSource *asy_filter_source(lua_State *L, int idx) {
   FilterSource *source = NULL;
   int top = lua_gettop(L);
   idx = lua_absindex(L, idx);
-  if (lua_type(L, idx) == LUA_TUSERDATA && luaL_getmetafield(L, idx, "__index") == LUA_TTABLE &&
+  if (lua_type(L, idx) == LUA_TUSERDATA && luaL_getmetafield(L, idx, "methods") == LUA_TTABLE &&
       lua_getfield(L, -1, "_source") == LUA_TFUNCTION) {
     lua_pushvalue(L, idx);
     lua_call(L, 1, 1);

@@ -58,6 +58,8 @@ void asy_box_class(lua_State *L, const luaL_Reg *methods) {
   lua_setfield(L, -2, "__tostring");
   lua_newtable(L);
   luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "methods"); /* where the core looks for them */
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   lua_newtable(L);

@@ -20,7 +20,7 @@ Context *asy_box_test(lua_State *L, int idx);
 /* Pushes a context's box. One that has been collected is made anew. */
 void asy_box_push(lua_State *L, Context *context);
 
-/* Makes the class; `methods` stand in its __index. */
+/* Makes the class; `methods` stand in its field of that name. */
 void asy_box_class(lua_State *L, const luaL_Reg *methods);
 
 ASY_HIDDEN_END

@@ -32,6 +32,7 @@ typedef struct Context {
   bool ignore_eof;
   bool has_sni;        /* its object has a table or a function of other contexts */
   bool has_crl;
+  bool has_authorities; /* or places where some may be */
 } Context;
 
 /* NULL: OpenSSL says why. */

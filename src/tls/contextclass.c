@@ -104,6 +104,7 @@ static int load_verify_locations(lua_State *L) {
 static int set_default_verify_paths(lua_State *L) {
   Context *c = check_open(L);
   failure_begin();
+  c->has_authorities = true;
   return done(L, SSL_CTX_set_default_verify_paths(c->ctx));
 }
 
@@ -144,17 +145,19 @@ static int set_ciphersuites(lua_State *L) {
   return done(L, context_set_ciphersuites(c, luaL_checkstring(L, 2)));
 }
 
+static const char *const MODES[] = {"none", "optional", "required", NULL};
+static const int FLAGS[] = {SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
+
 static int set_verify(lua_State *L) {
-  static const char *const MODES[] = {"none", "optional", "required", NULL};
-  static const int FLAGS[] = {SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
   Context *c = check_open(L);
   context_set_verify(c, FLAGS[luaL_checkoption(L, 2, NULL, MODES)], lua_toboolean(L, 3));
   return done(L, true);
 }
 
+static const char *const VERSIONS[] = {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", NULL};
+
 static int check_version(lua_State *L, int idx) {
-  static const char *const NAMES[] = {"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", NULL};
-  return lua_isnoneornil(L, idx) ? 0 : TLS1_VERSION + luaL_checkoption(L, idx, NULL, NAMES);
+  return lua_isnoneornil(L, idx) ? 0 : TLS1_VERSION + luaL_checkoption(L, idx, NULL, VERSIONS);
 }
 
 /* (lowest or nil: TLS 1.2, highest or nil: any) */
@@ -222,6 +225,45 @@ static int has_sni(lua_State *L) {
   return 1;
 }
 
+static int has_authorities(lua_State *L) {
+  lua_pushboolean(L, check_context(L)->has_authorities);
+  return 1;
+}
+
+/* The table or function that chooses by name, or nil. */
+static int sni(lua_State *L) {
+  check_context(L);
+  lua_getiuservalue(L, 1, BOX_SNI);
+  return 1;
+}
+
+static int verify_mode(lua_State *L) {
+  int flags = SSL_CTX_get_verify_mode(check_context(L)->ctx), i = 0;
+  while (FLAGS[i] != flags && MODES[i + 1]) i++;
+  lua_pushstring(L, MODES[i]);
+  return 1;
+}
+
+static void push_version(lua_State *L, long version) {
+  if (version < TLS1_VERSION || version > TLS1_3_VERSION)
+    lua_pushnil(L);
+  else
+    lua_pushstring(L, VERSIONS[version - TLS1_VERSION]);
+}
+
+/* → the lowest and the highest; nil: any */
+static int versions(lua_State *L) {
+  Context *c = check_context(L);
+  push_version(L, SSL_CTX_get_min_proto_version(c->ctx));
+  push_version(L, SSL_CTX_get_max_proto_version(c->ctx));
+  return 2;
+}
+
+static int num_tickets(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)SSL_CTX_get_num_tickets(check_context(L)->ctx));
+  return 1;
+}
+
 static int checks_hostname(lua_State *L) {
   lua_pushboolean(L, check_context(L)->check_hostname);
   return 1;
@@ -250,6 +292,11 @@ static const luaL_Reg METHODS[] = {{"_load_cert_chain", load_cert_chain},
                                    {"_purpose", purpose},
                                    {"_has_certificate", has_certificate},
                                    {"_has_sni", has_sni},
+                                   {"_has_authorities", has_authorities},
+                                   {"_sni", sni},
+                                   {"_verify_mode", verify_mode},
+                                   {"_versions", versions},
+                                   {"_num_tickets", num_tickets},
                                    {"_checks_hostname", checks_hostname},
                                    {"_is_fixed", is_fixed},
                                    {NULL, NULL}};

@@ -149,12 +149,14 @@ static X509 *read_chain(LoadText t, STACK_OF(X509) *chain, Failure *f) {
   return cert;
 }
 
+#define NO_KEY "there is no private key in it"
+
 /* Newer releases try one form after the other, and say of the last why it wasn't that. */
 static void say_no_key(Failure *f, const Password *password) {
-  say_nothing(f, "PEM", "NO_START_LINE", "there is no private key in it");
+  say_nothing(f, "PEM", "NO_START_LINE", NO_KEY);
   if (f->kind == FAILURE_NO_MEMORY || !strcmp(f->library, "SYS")) return;
   if (!password->asked)
-    failure_set(f, FAILURE_ERROR, "PEM", "NO_START_LINE", "there is no private key in it that can be read");
+    failure_set(f, FAILURE_ERROR, "PEM", "NO_START_LINE", NO_KEY " that can be read");
   else if (password->given.text)
     failure_set(f, FAILURE_ERROR, "PEM", "BAD_DECRYPT", "the password does not open it");
   else
@@ -183,14 +185,17 @@ bool load_chain(Context *c, LoadText cert_text, LoadText key_text, LoadText pass
   STACK_OF(X509) *chain = sk_X509_new_null();
   X509 *cert = NULL;
   EVP_PKEY *key = NULL;
-  bool good = false;
-  if (!key_text.text) key_text = cert_text;
+  bool own = !key_text.text, good = false;
+  if (own) key_text = cert_text;
   if (!chain)
     failure_read(f);
   else if (!(cert = read_chain(cert_text, chain, f)))
     blame(f, "certificate", cert_text);
-  else if (!(key = read_key(key_text, password, f)))
+  else if (!(key = read_key(key_text, password, f))) {
+    if (own && !strcmp(f->reason, "NO_START_LINE"))
+      failure_say(f, "%s, and no other file for it was given (keyfile)", NO_KEY);
     blame(f, "private key", key_text);
+  }
   else
     good = use(c, cert, key, chain, f) || blame(f, "certificate", cert_text);
   free_chain(chain);
@@ -254,7 +259,7 @@ bool load_authorities(Context *c, LoadText t, bool path, Failure *f) {
   STACK_OF(X509) *certs = bio ? sk_X509_new_null() : NULL;
   bool good = false;
   if (certs && (is_der(t) ? read_der(t, certs) : read_pem(bio, certs)))
-    good = trust_all(c, certs);
+    c->has_authorities |= good = trust_all(c, certs);
   else if (certs)
     say_nothing(f, "X509", "NO_CERTIFICATE_OR_CRL_FOUND", "there is no certificate in it");
   if (certs && !good && ERR_peek_error()) failure_read(f);
@@ -272,7 +277,7 @@ bool load_directory(Context *c, const char *path, Failure *f) {
   }
   closedir(dir);
   failure_begin();
-  if (SSL_CTX_load_verify_dir(c->ctx, path)) return true;
+  if (SSL_CTX_load_verify_dir(c->ctx, path)) return c->has_authorities = true;
   failure_read(f);
   return blame(f, "authorities", (LoadText){path, strlen(path)});
 }
