@@ -1,6 +1,7 @@
 /*
 ** filter.c - a filter for the specs of what carries one: frames of a type, a length and so many bytes, each bit of which
-** is turned over. "h" shakes hands, the client first; "d" are data; "e" is the end.
+** is turned over. "h" shakes hands, the client first; "d" are data; "k" is answered by an "a" as long, which is taken
+** without a word; "e" is the end.
 **
 ** new{fail = "shake" | "pull" | "push", ask = function, half = boolean} gives a context.
 */
@@ -75,11 +76,19 @@ static FilterStep shake(Filter *f, FilterIo *io) {
   return t->server ? greet(t, io) : FILTER_DONE;
 }
 
+/* Answers what wants an answer, up to the next frame that is the user's; false: no memory. */
+static bool answer(FilterIo *io) {
+  for (size_t n; (n = frame(io)) && (*io->bytes == 'k' || *io->bytes == 'a'); skip(io, n))
+    if (*io->bytes == 'k' && !put(io, 'a', io->bytes + 2, n - 2)) return false;
+  return true;
+}
+
 static FilterStep pull(Filter *f, FilterIo *io, char *to, size_t room, size_t *got) {
   Toy *t = (Toy *)f;
-  size_t n = frame(io);
   *got = 0;
   if (t->over) return FILTER_END;
+  if (!answer(io)) return fail(t, FILTER_NO_MEMORY, NULL);
+  size_t n = frame(io);
   if (!n) return more(t, io);
   if (!strcmp(t->context->fail, "pull")) return fail(t, FILTER_ERROR, "bad frame");
   if (*io->bytes == 'x') return fail(t, FILTER_ERROR, "the peer has refused");

@@ -228,6 +228,64 @@ function TestBytes:test_extra_info_is_the_filters_first()
   end)
 end
 
+--- Calls fn(writer, raw reader, raw writer) with one end that has shaken hands with a peer of bare bytes.
+local function with_raw_peer(fn)
+  paired(function(_, writer, raw_reader, raw_writer)
+    local shaking = asyncio.create_task(core.start_filter, writer, context(), false)
+    local greeting = raw_reader:readexactly(7)
+    raw_writer:send(greeting)
+    asyncio.await(shaking)
+    fn(writer, raw_reader, raw_writer)
+  end)
+end
+
+TestAnswers = {}
+
+local MOST = 256 * 1024 + 2 * 65536 -- bytes of answers: what is enough to read no more, and what had come by then
+
+function TestAnswers:test_a_peer_that_takes_none_is_read_no_more_until_it_does()
+  for _, length in ipairs { 0, 50, 200 } do
+    with_raw_peer(function(writer, raw_reader, raw_writer)
+      local ask, n = "k" .. string.char(length) .. ("x"):rep(length), 0
+      local flood = asyncio.create_task(function()
+        local many = ask:rep(1000)
+        while true do
+          raw_writer:send(many)
+          n = n + 1000
+        end
+      end)
+      t.until_blocked()
+      t.assertTrue(n * #ask < 2 * MOST, n)
+      t.assertTrue(writer:pending() <= MOST, writer:pending())
+      asyncio.sleep(3600)
+      flood:cancel()
+      t.assert_raises(asyncio.CancelledError, asyncio.await, flood)
+      n = n + 1000 -- what was written is sent, though nobody waits for that any more
+      raw_writer:write "k\0"
+      for i = 1, n do
+        local answer = raw_reader:readexactly(#ask)
+        if answer:sub(1, 2) ~= "a" .. ask:sub(2, 2) then t.fail(("answer %d is %q"):format(i, answer)) end
+      end
+      t.assertEquals(raw_reader:readexactly(2), "a\0")
+      t.assertEquals(writer:pending(), 0)
+    end)
+  end
+end
+
+function TestAnswers:test_that_are_not_taken_hold_a_close_up_for_its_time_only()
+  with_raw_peer(function(writer, _, raw_writer)
+    local flood = asyncio.create_task(function()
+      while true do
+        raw_writer:send(("k\50" .. ("x"):rep(50)):rep(100))
+        asyncio.sleep(0.01)
+      end
+    end)
+    asyncio.sleep(3600)
+    do local _ <close> = writer end
+    t.assert_isinstance(t.error_of(asyncio.await, flood), asyncio.OSError)
+  end)
+end
+
 TestEnds = {}
 
 function TestEnds:test_write_eof_ends_one_direction()

@@ -14,6 +14,16 @@ local ssl = require "asyncio.ssl"
 local asyncio = t.asyncio
 local secure = { ssl = ssl, certificates = certificates, VERSIONS = { "TLSv1.2", "TLSv1.3" } }
 
+--- Whether what the process takes tells what we do: some tools keep what has been freed.
+secure.MEMORY_IS_REAL = not (t.slow or os.getenv "ASAN_OPTIONS")
+
+--- Skips the test where the system doesn't tell what a process takes.
+function secure.need_proc()
+  local file = io.open "/proc/self/statm"
+  if not file then t.skip "there is no /proc" end
+  file:close()
+end
+
 local function joined(a, b)
   local all = {}
   for _, one in ipairs { a or {}, b or {} } do

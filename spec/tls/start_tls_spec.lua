@@ -62,18 +62,6 @@ for kind, paired in pairs(KINDS) do
   end
 end
 
---- A command that somebody in the middle put behind the client's STARTTLS must not be obeyed as if it were encrypted.
-function TestStartTls:test_lets_no_plain_text_in_that_came_before()
-  KINDS.memory(function(_, writer, peer_reader, peer_writer)
-    writer:send "STARTTLS\nMAIL FROM:<eve@example.org>\n"
-    t.assertEquals(peer_reader:readline(), "STARTTLS\n")
-    local err = t.assert_raises(asyncio.SSLError, peer_writer.start_tls, peer_writer, secure.server_context(),
-      SERVER_SIDE)
-    t.assertStrMatches(err.message, ".*TLS.*")
-    t.assert_raises(asyncio.Error, peer_reader.readline, peer_reader)
-  end)
-end
-
 function TestStartTls:test_where_a_task_reads_is_refused_and_nothing_has_happened()
   KINDS.memory(function(reader, writer, _, peer_writer)
     local waits = asyncio.create_task(reader.readline, reader)
@@ -178,6 +166,55 @@ function TestErrors:test_say_that_start_tls_has_failed_and_with_whom()
     t.assertEquals(err.syscall, "start_tls")
     t.assertStrMatches(errors:get().message, "alert from the peer: .*: start_tls 127%.0%.0%.1:%d+")
   end)
+end
+
+TestInjection = {}
+
+--- What somebody in the middle adds in plain text, some of which looks like TLS.
+local INJECTED = {
+  text = "MAIL FROM:<eve@example.org>\r\n",
+  a_byte = "\r",
+  an_alert = "\x15\x03\x03\x00\x02\x01\x00",
+  data = "\x17\x03\x03\x00\x05hello",
+  half_a_hello = "\x16\x03\x01\x00\xff\x01\x00",
+}
+
+--- Shakes hands with the other side, of which the victim has read the line; it fails, and no byte of what was injected
+-- is ever read.
+local function assert_refused(writer, victim_reader, victim, start, start_victim)
+  local other = asyncio.create_task(pcall, start, writer)
+  t.assert_isinstance(t.error_of(start_victim, victim), asyncio.OSError)
+  local ok, got = pcall(victim_reader.read, victim_reader, 100)
+  t.assertNil(ok and got or nil)
+  t.assert_raises(asyncio.Error, victim.send, victim, "plain")
+  writer:abort()
+  t.assertFalse((asyncio.await(other)))
+end
+
+local function start_client(writer)
+  writer:start_tls(secure.client_context(), { server_hostname = "localhost", ssl_handshake_timeout = 1 })
+end
+
+local function start_server(writer)
+  writer:start_tls(secure.server_context(), { server_side = true, ssl_handshake_timeout = 1 })
+end
+
+for kind, paired in pairs(KINDS) do
+  for what, injected in pairs(INJECTED) do
+    --- A command behind the client's STARTTLS; the answer to one that was never sent behind the server's go-ahead.
+    for side, starts in pairs { command = { start_client, start_server }, answer = { start_server, start_client } } do
+      TestInjection[("test_of_%s_as_%s_is_refused_in_%s"):format(what, side, kind)] = function()
+        for _, in_one_piece in ipairs { true, false } do
+          paired(function(_, writer, victim_reader, victim)
+            writer:send(in_one_piece and "STARTTLS\r\n" .. injected or "STARTTLS\r\n")
+            t.assertEquals(victim_reader:readline(), "STARTTLS\r\n")
+            if not in_one_piece then writer:send(injected) end
+            assert_refused(writer, victim_reader, victim, starts[1], starts[2])
+          end)
+        end
+      end
+    end
+  end
 end
 
 t.finish()
