@@ -366,15 +366,21 @@ local function check_changeable(context)
 end
 
 --- How TLS is spoken and who is trusted; the functions of `asyncio.ssl` make it. It stays in its thread.
+-- What it has come to can be read: `purpose` ("client", "server"), `verify_mode`, `check_hostname`,
+-- `minimum_version`, `maximum_version` (nil: any), and a server's `num_tickets`. Nothing is assigned to.
 -- @type SSLContext
 -- @usage
 -- local ssl = require "asyncio.ssl"
 -- local context = ssl.SSLContext { purpose = "server" }
 -- context:set_alpn_protocols { "h2", "http/1.1" }
--- print(pcall(context.load_cert_chain, context, "/no/such/file.pem"))
+-- local ok, err = pcall(context.load_cert_chain, context, "/no/such/file.pem")
+-- print(ok, asyncio.type(err), err.code) --> false  FileNotFoundError  ENOENT
+-- print(context.verify_mode, context.minimum_version) --> none  TLSv1.2
 
 --- The certificate that it proves itself by, those between it and the authority's behind it, and the key.
--- Each is the path of a file, or PEM text. A key that isn't the certificate's raises SSLError.
+-- Each is the path of a file, or PEM text. A key that isn't the certificate's, that the password doesn't open,
+-- or that isn't there raises SSLError; a file that cannot be read OSError (FileNotFoundError, PermissionError).
+-- A context in use raises InvalidStateError, here and in the methods below.
 -- @tparam string cert
 -- @tparam[opt] string key as `cert`, where it isn't in there
 -- @tparam[opt] string password of the key
@@ -387,7 +393,8 @@ function SSLContext:load_cert_chain(cert, key, password)
   ensure(self:_load_cert_chain(cert, key, password))
 end
 
---- Authorities that are trusted, besides those that it has.
+--- Authorities that are trusted, besides those that it has. Raises SSLError where there are none in what is
+-- given, and OSError as `load_cert_chain`.
 -- @tparam table opts `cafile`, `capath` (a folder as `openssl rehash` makes it), `cadata` (PEM text): one at
 -- least
 function SSLContext:load_verify_locations(opts)

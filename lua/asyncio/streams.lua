@@ -68,8 +68,9 @@ local StreamWriter = core.writer_class.methods
 --- Goes on with TLS: sends what was written, shakes hands, and reader and writer are the same, encrypted.
 -- What lies unread is taken for the peer's first bytes of TLS, and never read as plain text afterwards. While
 -- it runs other calls raise BusyError, but for `close` and `abort`; where a task reads already, this one
--- does, and nothing has happened. Raises SSLError (SSLCertVerificationError) when it fails. Failed or
--- cancelled, the connection is dead.
+-- does, and nothing has happened. Raises SSLError (SSLCertVerificationError) when it fails, and
+-- TimeoutError (its `phase` is "handshake") when that takes too long. Failed or cancelled, the connection is
+-- dead.
 -- @tparam SSLContext context a client's, or `true` for the default one; with `server_side` a server's
 -- @tparam[opt] table opts `server_side` (false); `server_hostname`, which the peer's certificate must be for
 -- (the host of `open_connection`, otherwise it has to be given); `ssl_handshake_timeout` (15 s)
