@@ -1132,8 +1132,8 @@ function StreamWriter:start_tls(context, opts) end
 ---@field reset integer of how many the handler lost its peer
 ---@field cut integer of how many a shutdown met the handler in the middle of a message
 ---@field aborted integer how many were ended by force
----@field handshakes integer how many are under way
----@field handshakes_failed integer how many have come to nothing
+---@field handshakes? integer TLS: how many are under way
+---@field handshakes_failed? integer TLS: how many have come to nothing
 ---@field paused boolean whether accepting pauses now
 
 ---@class asyncio.Server
@@ -1143,6 +1143,7 @@ function Server:start_serving() end
 
 function Server:serve_forever() end
 
+---Accepts no more; who has no handler yet, since its handshake is under way, is closed.
 function Server:close() end
 
 function Server:close_clients() end

@@ -145,8 +145,8 @@ end
 local Server = core.server_class.methods
 
 --- Another context for the connections that come from now on; those that there are keep theirs.
--- For a new certificate, say. A server that was started without `ssl` takes none, and raises Error; one that is
--- closed ClosedError.
+-- For a new certificate, say. A server that was started without `ssl` takes none, and raises Error; one that
+-- is closed ClosedError.
 -- @tparam SSLContext context a server's, with a certificate or `sni`; and with authorities, if it asks its
 -- clients for certificates
 function Server:set_ssl_context(context)

@@ -335,12 +335,14 @@ end
 --
 -- `password` is that of an encrypted key; nobody is asked for one. `minimum_version`, `maximum_version`:
 -- "TLSv1.2", "TLSv1.3", or, for what is old and weak, "TLSv1" and "TLSv1.1". `crlfile`: revoked certificates,
--- PEM; every one of a chain is then looked up. `num_tickets` (2): for how many resumptions a server gives its
--- client tickets in TLS 1.3. `keylog_filename`: every connection's secrets are added to that file, for
--- Wireshark. `ignore_unexpected_eof`: an end without the peer's close_notify is a plain end, for protocols
+-- PEM; every one of a chain is then looked up. `num_tickets` (2; 0 to 100): for how many resumptions a server
+-- gives its client tickets in TLS 1.3. `keylog_filename`: every connection's secrets are added to that file,
+-- for Wireshark. `ignore_unexpected_eof`: an end without the peer's close_notify is a plain end, for protocols
 -- that know the length of what comes.
 --
--- The first connection or server that has it fixes it: what changes it raises InvalidStateError then.
+-- A file that cannot be read raises OSError (FileNotFoundError, PermissionError), one that has not in it what
+-- it should SSLError; so it is with the other two. The first connection or server that has it fixes it: what
+-- changes it raises InvalidStateError then.
 -- @tparam table opts `purpose` ("client", "server"), `cafile`, `capath`, `cadata`, `certfile`, `keyfile`,
 -- `password`, `verify_mode` ("none"), `check_hostname`, `minimum_version` ("TLSv1.2"), `maximum_version`
 -- (none), `ciphers` (of TLS 1.2) and `ciphersuites` (of TLS 1.3: OpenSSL's names with ":" between),
@@ -378,8 +380,9 @@ end
 -- print(context.verify_mode, context.minimum_version) --> none  TLSv1.2
 
 --- The certificate that it proves itself by, those between it and the authority's behind it, and the key.
--- Each is the path of a file, or PEM text. A key that isn't the certificate's, that the password doesn't open,
--- or that isn't there raises SSLError; a file that cannot be read OSError (FileNotFoundError, PermissionError).
+-- Each is the path of a file, or PEM text. A key that isn't the certificate's, that the password doesn't
+-- open, or that isn't there raises SSLError; a file that cannot be read OSError (FileNotFoundError,
+-- PermissionError).
 -- A context in use raises InvalidStateError, here and in the methods below.
 -- @tparam string cert
 -- @tparam[opt] string key as `cert`, where it isn't in there

@@ -327,6 +327,12 @@ static void push_socket(lua_State *L, int fd) {
 // the field `fd` and the method `getfd`, for other libraries; `"peercred"`, of a unix socket: `{pid=, uid=, gid=}` of
 // the process at the other end when it connected, or began to listen (`pid` where the system tells it). Of a stream of
 // `open_fd` or a standard stream it is that of the descriptor itself, where that is a socket.
+//
+// With TLS also `"tls_version"` ("TLSv1.3"), `"cipher"` (its name), `"alpn_protocol"`, `"server_name"` (that the client
+// has asked for), `"session_reused"`, `"ssl_context"`, and `"peercert"`, the peer's certificate, also where it was not
+// verified: `{subject=, issuer=, serial=, not_before=, not_after=, san=, der=, verified=}`. `subject` and `issuer` are
+// lists `{{type="CN", value=}, …}` with a `tostring` and fields (`subject.CN`); `serial` is hexadecimal, the times are
+// seconds as `os.time`'s; `san` is a list `{{type="DNS", value=}, …}`.
 // @function StreamWriter:get_extra_info
 // @tparam string name
 // @param[opt] default returned when it isn't known
