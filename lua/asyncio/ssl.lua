@@ -240,17 +240,18 @@ local function refuse(context, key)
     maker, key))
 end
 
+--- Memory may run out in the middle: the next one does it again.
 local function dress(metatable)
-  class = metatable
-  local methods = class.methods
+  local methods = metatable.methods
   for key, method in pairs(SSLContext) do methods[key] = method end
-  function class:__index(key)
+  function metatable:__index(key)
     local method = methods[key]
     if method ~= nil then return method end
     local read = FIELDS[key]
     return read and read(self)
   end
-  class.__newindex = refuse
+  metatable.__newindex = refuse
+  class = metatable
 end
 
 --- A context that verifies nothing; its class has its methods from the first on.
@@ -334,11 +335,11 @@ end
 -- (`unrecognized_name`). The context that is chosen holds entirely. The function may not wait.
 --
 -- `password` is that of an encrypted key; nobody is asked for one. `minimum_version`, `maximum_version`:
--- "TLSv1.2", "TLSv1.3", or, for what is old and weak, "TLSv1" and "TLSv1.1". `crlfile`: revoked certificates,
--- PEM; every one of a chain is then looked up. `num_tickets` (2; 0 to 100): for how many resumptions a server
--- gives its client tickets in TLS 1.3. `keylog_filename`: every connection's secrets are added to that file,
--- for Wireshark. `ignore_unexpected_eof`: an end without the peer's close_notify is a plain end, for protocols
--- that know the length of what comes.
+-- "TLSv1.2", "TLSv1.3", or, for what is old and weak, "TLSv1" and "TLSv1.1". `crlfile`: revoked
+-- certificates, PEM; every one of a chain is then looked up. `num_tickets` (2; 0 to 100): for how many
+-- resumptions a server gives its client tickets in TLS 1.3. `keylog_filename`: every connection's secrets
+-- are added to that file, for Wireshark. `ignore_unexpected_eof`: an end without the peer's close_notify is
+-- a plain end, for protocols that know the length of what comes.
 --
 -- A file that cannot be read raises OSError (FileNotFoundError, PermissionError), one that has not in it what
 -- it should SSLError; so it is with the other two. The first connection or server that has it fixes it: what
