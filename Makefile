@@ -1,5 +1,6 @@
 # make demo   the tour          make test   the specs        make bench  the figures
 # make build  the modules       make asan valgrind tsan drd gc lint   the checks that CI runs too
+# make SSL= build               without TLS, though OpenSSL be there
 # make coverage                 which lines the specs run, by gcov
 # make oom finalisers random    all that can fail; a stranger's code at every allocation; random programs
 # make fuzz soak                any input, ten minutes of traffic
@@ -39,7 +40,7 @@ export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
-.PHONY: install uninstall dist setup-bench setup-doc coverage help lua cross setup-cross hooks rockspec
+.PHONY: modules without install uninstall dist setup-bench setup-doc coverage help lua cross setup-cross hooks rockspec
 
 all: build
 
@@ -59,8 +60,14 @@ setup-doc:
 setup-cross:
 	@sh tools/setup cross
 
+# A make of its own: setup may have installed what this one didn't find.
 build: setup
-	@$(MAKE) --no-print-directory -q $(MODULES) || $(MAKE) --no-print-directory $(MODULES)
+	@$(MAKE) --no-print-directory -q modules || $(MAKE) --no-print-directory modules without
+
+modules: $(MODULES)
+
+without:
+	@$(if $(SSL)$(filter command line,$(origin SSL)),:,echo "asyncio.ssl is left out: it needs OpenSSL 3's headers (Debian's libssl-dev)")
 
 $(BUILD)/asyncio/core.so: LIBS = $(UV_LIB) -lpthread
 $(BUILD)/asyncio/core.so: $(filter-out $(APART:%=$(BUILD)/%/%),$(OBJ))
@@ -88,7 +95,8 @@ $(BUILD)/oom/host: tools/oom/host.c $(SRC) $(wildcard src/*/*.h)
 demo: build
 	@$(LUA) examples/tour.lua
 
-test: setup-test build $(BUILD)/oom/host
+test: setup-test build
+	@$(MAKE) --no-print-directory -s $(BUILD)/oom/host
 	@SPEC_JOBS=$${SPEC_JOBS:-$$(getconf _NPROCESSORS_ONLN || echo 1)} $(LUA) spec/run.lua $(SPEC)
 
 bench: setup-bench build

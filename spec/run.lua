@@ -33,7 +33,9 @@ local function environment()
     cpath = ("%s/../build/?.so;%s"):format(here, cpath)
   end
   if built then built:close() end
-  return ("env SPEC_SCRATCH='%s' LUA_PATH='%s/?.lua;%s' LUA_CPATH='%s'"):format(scratch, here, path, cpath)
+  local programs = ("$PATH:$(cd '%s/..' && pwd)/build-peers/usr/sbin"):format(here) -- from tools/setup
+  return ("env SPEC_SCRATCH='%s' PATH=\"%s\" LUA_PATH='%s/?.lua;%s' LUA_CPATH='%s'"):format(scratch, programs, here,
+    path, cpath)
 end
 
 --- Slow files first: what is left for the end is short, then, and no processor waits long for the last one.
