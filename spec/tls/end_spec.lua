@@ -69,6 +69,7 @@ TestCutOff = {}
 local function cut(sent, fn, opts, version)
   t.real(function()
     local reader1, writer1, relayed = nil, nil, asyncio.get_running_loop():create_future()
+    local gone = asyncio.Event()
     local relay <close> = peers.serve(function(reader, writer)
       reader1, writer1 = reader, writer
       asyncio.await(relayed)
@@ -76,6 +77,7 @@ local function cut(sent, fn, opts, version)
     local only = { minimum_version = version, maximum_version = version }
     local server <close> = secure.serve(function(peer_reader, peer_writer)
       peer_writer:send(sent)
+      gone:set()
       peer_reader:read(1)
     end, { ssl = secure.server_context(only) })
     local middle = asyncio.create_task(function()
@@ -83,7 +85,8 @@ local function cut(sent, fn, opts, version)
       local reader2, writer2 <close> = peers.connect(server)
       local back = asyncio.create_task(pcall, asyncio.copy, reader1, writer2)
       local forth = asyncio.create_task(asyncio.copy, reader2, writer1)
-      asyncio.sleep(0.2) -- what there is has passed: from here on nothing does
+      gone:wait()
+      t.until_blocked() -- what there is has passed: from here on nothing does
       forth:cancel()
       pcall(asyncio.await, forth)
       writer1:write_eof()
