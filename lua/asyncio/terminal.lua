@@ -175,10 +175,13 @@ function Edited:read(prompt)
   editor:start(prompt)
   loop:add_reader(editor, function()
     if self.showing then show(self) end
-    local finished, line = editor:feed()
-    if finished and not typed:done() then
-      self.waits = false
+    local ok, finished, line = pcall(editor.feed, editor)
+    if typed:done() or ok and not finished then return end
+    self.waits = false
+    if ok then
       typed:set_result(line)
+    else -- no memory for the line: nothing more comes of the terminal, since it is no longer edited
+      typed:set_exception(finished)
     end
   end)
   return core.await(typed)

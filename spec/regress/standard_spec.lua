@@ -395,4 +395,23 @@ function TestTerminal:test_goes_on_after_the_end_that_was_typed()
   t.assertEquals({ errors, code }, { "", 0 })
 end
 
+-- The prompt waited for good: the line was finished, so nothing more was read for it.
+function TestTerminal:test_whose_line_there_is_no_memory_for_says_so()
+  assert_prints("false\tnot enough memory\n", in_run [[
+    local fed
+    local editor = { getfd = function() return 0 end }
+    function editor:feed()
+      if fed then return false end
+      fed = true
+      error("not enough memory", 0)
+    end
+    for _, name in ipairs { "start", "stop", "close" } do editor[name] = function() end end
+    package.loaded["asyncio.editor"] = { open = function() return editor end }
+    local terminal = require "asyncio.terminal".open()
+    local ok, why = asyncio.pcall(asyncio.wait_for, asyncio.create_task(terminal.read, terminal, ""), 5)
+    terminal:close()
+    print(ok, why)
+  ]], "echo typed | ASYNCIO_HISTORY= %s")
+end
+
 t.finish { programs = true }
