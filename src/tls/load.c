@@ -128,6 +128,9 @@ static int give_password(char *to, int size, int writing, void *arg) {
 
 static void free_chain(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }
 
+/* OpenSSL takes a certificate whose key it can't read, even if what it lacks is memory. Then errno is what it leaves. */
+static bool has_key(const X509 *cert) { return X509_get0_pubkey(cert) || errno != ENOMEM; }
+
 /* The certificate, and those behind it. NULL: the failure says why. */
 static X509 *read_chain(LoadText t, STACK_OF(X509) *chain, Failure *f) {
   Password none = {{NULL, 0}, false};
@@ -138,7 +141,7 @@ static X509 *read_chain(LoadText t, STACK_OF(X509) *chain, Failure *f) {
     say_nothing(f, "PEM", "NO_START_LINE", "there is no certificate in it");
   } else {
     while ((next = PEM_read_bio_X509(bio, NULL, give_password, &none)) && sk_X509_push(chain, next)) continue;
-    if (next || !at_end()) {
+    if (next || !at_end() || !has_key(cert)) {
       failure_read(f);
       X509_free(next);
       X509_free(cert);

@@ -134,7 +134,9 @@ static bool say_others(Failure *f, const Subject *s, long code) {
   switch (code) {
   case X509_V_ERR_CERT_REVOKED: what = "was revoked by its authority"; break;
   case X509_V_ERR_EE_KEY_TOO_SMALL:
-  case X509_V_ERR_CA_KEY_TOO_SMALL: what = "has a key that is too short to be safe"; break;
+  case X509_V_ERR_CA_KEY_TOO_SMALL:
+    what = X509_get0_pubkey(s->cert) ? "has a key that is too short to be safe" : "has a key that can't be read";
+    break;
   case X509_V_ERR_CA_MD_TOO_WEAK: what = "is signed with a hash that is too weak (MD5 or SHA-1)"; break;
   case X509_V_ERR_CERT_SIGNATURE_FAILURE: what = "is forged, or damaged: its signature is wrong"; break;
   case X509_V_ERR_INVALID_CA: what = "may not be used to sign others"; break;
@@ -157,7 +159,8 @@ static bool say_others(Failure *f, const Subject *s, long code) {
 }
 
 void verify_failed(Failure *f, long code) {
-  const char *words = X509_verify_cert_error_string(code);
+  const char *words = code == X509_V_ERR_UNSPECIFIED ? "OpenSSL has failed in itself: it may have run out of memory"
+                                                     : X509_verify_cert_error_string(code);
   FailureKind kind = code == X509_V_ERR_OUT_OF_MEM || errno == ENOMEM ? FAILURE_NO_MEMORY : FAILURE_UNVERIFIED;
   failure_set(f, kind, "SSL", "CERTIFICATE_VERIFY_FAILED", FAILED "%s", words);
   f->verify_code = code;

@@ -9,6 +9,7 @@
 #include <openssl/pemerr.h>
 #include <openssl/sslerr.h>
 #include <openssl/x509err.h>
+#include <stdbool.h>
 
 #define ALERT(number) (1000 + (number)) /* OpenSSL's reason for one that came */
 #define NO_APPLICATION_PROTOCOL ALERT(120) /* OpenSSL 3.0 has no constant for it */
@@ -19,7 +20,6 @@ typedef struct Words {
 } Words;
 
 static const Words SSL_WORDS[] = {
-    {ERR_R_INTERNAL_ERROR, "OpenSSL has failed in itself (internal error): it may have run out of memory"},
     {SSL_R_HTTP_REQUEST, "the peer speaks plain HTTP to a port of TLS"},
     {SSL_R_HTTPS_PROXY_REQUEST, "the peer speaks plain HTTP, as to a proxy, to a port of TLS"},
     {SSL_R_WRONG_VERSION_NUMBER, "what the peer sends is not TLS"},
@@ -93,6 +93,7 @@ static const Words SSL_WORDS[] = {
 static const Words X509_WORDS[] = {
     {X509_R_KEY_VALUES_MISMATCH, "the private key is not the certificate's"},
     {X509_R_KEY_TYPE_MISMATCH, "the private key is not of the certificate's kind"},
+    {X509_R_UNABLE_TO_GET_CERTS_PUBLIC_KEY, "its public key can't be read: it is of an unknown kind, or damaged"},
 };
 
 static const Words PEM_WORDS[] = {
@@ -110,7 +111,16 @@ static const char *find(const Words *words, size_t n, int reason) {
 
 #define FIND(words, reason) find(words, sizeof words / sizeof *words, reason)
 
+/* Libraries that TLS is made of have failed, and for TLS itself there is nothing more to say. Where it's others that
+** speak, bytes that make no sense may be the reason. */
+static bool is_of_another(int library, int reason) {
+  return library == ERR_LIB_SSL && (reason & ERR_RFLAG_COMMON) && !(reason & ERR_RFLAG_FATAL) &&
+         (reason & ~ERR_RFLAG_COMMON) < ERR_LIB_USER;
+}
+
 const char *words_of(int library, int reason) {
+  if (reason == ERR_R_INTERNAL_ERROR || is_of_another(library, reason))
+    return "OpenSSL has failed in itself: it may have run out of memory";
   switch (library) {
   case ERR_LIB_SSL: return FIND(SSL_WORDS, reason);
   case ERR_LIB_X509: return FIND(X509_WORDS, reason);
