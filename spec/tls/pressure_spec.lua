@@ -47,6 +47,39 @@ function TestBackPressure:test_decrypts_little_ahead_of_the_reader()
   end)
 end
 
+function TestBackPressure:test_stays_after_a_reader_that_wanted_much_has_gone()
+  t.real(function()
+    secure.pair(function(reader, _, _, peer_writer)
+      local sender = asyncio.create_task(function() peer_writer:send(("x"):rep(300000)) end)
+      local impatient = asyncio.create_task(reader.readexactly, reader, 500000)
+      while not tostring(reader):find "300000 bytes unread" do asyncio.sleep(0.001) end
+      impatient:cancel()
+      t.assertFalse((pcall(asyncio.await, impatient)))
+      asyncio.await(sender)
+      peer_writer:send(("y"):rep(200000))
+      while peer_writer:pending() > 0 do asyncio.sleep(0) end
+      for _ = 1, 20 do asyncio.sleep(0.001) end -- nobody reads meanwhile
+      t.assertEquals(#reader:readexactly(500000), 500000)
+      peer_writer:abort()
+    end)
+  end)
+end
+
+function TestBackPressure:test_holds_from_the_last_byte_of_the_handshake_on()
+  t.run(function()
+    local _, near, reader, far <close> = asyncio.stream_pair { limit = 50 }
+    local client = asyncio.create_task(function()
+      near:start_tls(secure.client_context(), { server_hostname = "localhost" })
+      near:write(("x"):rep(1000000))
+    end)
+    far:start_tls(secure.server_context(), SERVER_SIDE)
+    t.until_blocked()
+    t.assertStrContains(tostring(reader), " 101 bytes unread")
+    asyncio.await(client)
+    near:abort()
+  end)
+end
+
 --- Kilobytes of memory that the process has.
 local function resident()
   local file <close> = assert(io.open "/proc/self/statm")

@@ -106,9 +106,11 @@ static bool must_choke(Stream *s) {
   return true;
 }
 
-/* Has the filter make of the raw bytes what there is room for. */
+/* Has the filter make of the raw bytes what there is room for. Where there is none reading ends: that a stream reads
+** means that its filter holds nothing back. */
 static Pulled filter(Stream *s, size_t room) {
   if (must_choke(s)) return (Pulled){0, 0};
+  if (!room) input_pause(s);
   Pulled p = filtered_pull(s->filtered, &s->in.buffer, room);
   input_free_if_empty(s);
   if (p.fresh)

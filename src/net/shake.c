@@ -89,7 +89,7 @@ static int wait(lua_State *L, Task *t, Stream *s) {
     return 0;
   }
   limit_read_not(s);
-  s->in.want = SIZE_MAX;
+  s->in.want = 1; /* any byte for the user comes after the handshake; what comes with its end has the usual limit */
   s->in.want_byte = -1;
   s->in.direct = false;
   s->in.reader = t;
