@@ -109,7 +109,7 @@ function secure.relay(reader1, writer1, reader2, writer2, size)
   --- An end that is closed takes no more.
   local function try(...)
     local ok, err = pcall(carry, ...)
-    if not ok and not asyncio.isinstance(err, asyncio.OSError) then error(err, 0) end
+    if not ok and not asyncio.isinstance(err, asyncio.Error) then error(err, 0) end
   end
   return asyncio.create_task(function()
     local group <close> = asyncio.TaskGroup()

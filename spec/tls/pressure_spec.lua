@@ -196,31 +196,112 @@ function TestCancelled:test_a_drain_breaks_no_record()
   end)
 end
 
---- A client that is given up at each moment there is: after so many steps of the loop.
+--- Calls try(n), which cancels something after n turns of the loop, until that had ended by itself before.
+local function at_each_turn(try)
+  local n = 0
+  while try(n) do n = n + (t.slow and 23 or 1) end
+  return n
+end
+
+local function cancel_after(turns, task)
+  for _ = 1, turns do
+    if task:done() then break end
+    asyncio.sleep(0)
+  end
+  local cancelled = task:cancel()
+  asyncio.wait { task }
+  if cancelled and task:cancelled() then return true end
+  task:result()
+  return false
+end
+
+--- Not before the handshake's last byte has passed is it no longer given up; then all is as ever.
+for _, version in ipairs(secure.VERSIONS) do
+  for _, side in ipairs { "client", "server" } do
+    TestCancelled[("test_a_handshake_of_a_%s_with_%s_is_dead_wherever_it_was"):format(side, version)] = function()
+      local only = { minimum_version = version, maximum_version = version }
+      local turns = at_each_turn(function(n)
+        local cancelled
+        t.run(function()
+          local reader, writer <close>, line_reader1, line_writer1 = asyncio.stream_pair()
+          local line_reader2, line_writer2, far_reader, far <close> = asyncio.stream_pair()
+          local relay = secure.relay(line_reader1, line_writer1, line_reader2, line_writer2, function() return 61 end)
+          local client = asyncio.create_task(writer.start_tls, writer, secure.client_context(only),
+            { server_hostname = "localhost" })
+          local server = asyncio.create_task(far.start_tls, far, secure.server_context(only), SERVER_SIDE)
+          local mine, other = client, server
+          if side == "server" then mine, other = server, client end
+          cancelled = cancel_after(n, mine)
+          if cancelled then
+            local dead = side == "client" and writer or far
+            t.assertTrue(dead:is_closing() or n == 0)
+            for _, each in ipairs { dead, line_writer1, line_writer2 } do each:abort() end
+            asyncio.wait { other }
+            if not other:exception() then -- it had said its last word
+              local its = side == "client" and far_reader or reader
+              t.assert_raises(asyncio.OSError, its.read, its, 1)
+            end
+          else
+            asyncio.await(other)
+            writer:send "there"
+            far:send "back"
+            t.assertEquals({ far_reader:readexactly(5), reader:readexactly(4) }, { "there", "back" })
+          end
+          for _, each in ipairs { writer, far, line_writer1, line_writer2 } do each:abort() end
+          asyncio.await(relay)
+        end)
+        return cancelled
+      end)
+      t.assertTrue(turns > 20, turns)
+    end
+  end
+end
+
 function TestCancelled:test_a_connect_leaves_nothing_wherever_it_is()
   t.real(function()
     local server <close> = secure.serve(function(_, writer) writer:send "hello\n" end)
-    local succeeded = 0
-    for steps = 0, t.count(40) do
-      local client = asyncio.create_task(function()
-        local reader, _ <close> = secure.connect(server)
-        return reader:readline()
-      end)
-      for _ = 1, steps do asyncio.sleep(0) end
-      asyncio.sleep(steps % 5 * 0.0005)
-      client:cancel()
-      local ok, result = pcall(asyncio.await, client)
-      if ok then
-        succeeded = succeeded + 1
-        t.assertEquals(result, "hello\n")
-      else
-        t.assert_isinstance(result, asyncio.CancelledError)
-      end
-    end
-    local reader, _ <close> = secure.connect(server)
-    t.assertEquals(reader:readline(), "hello\n")
-    t.assertTrue(succeeded >= 0)
+    local context = secure.client_context()
+    at_each_turn(function(n)
+      return cancel_after(n, asyncio.create_task(function()
+        local reader, _ <close> = secure.connect(server, { ssl = context })
+        t.assertEquals(reader:readline(), "hello\n")
+      end))
+    end)
+    t.wait_until(function() return server:stats().connections == 0 end)
   end)
+end
+
+--- Whose reading is given up again and again has in the end what was sent; whose sending is, had written it at once.
+function TestCancelled:test_a_long_transfer_loses_and_doubles_nothing_wherever_it_is()
+  local text = peers.text(200000)
+  for _, version in ipairs(secure.VERSIONS) do
+    local only = { minimum_version = version, maximum_version = version }
+    at_each_turn(function(n)
+      local cancelled
+      t.run(function()
+        secure.memory(function(_, writer, peer_reader)
+          local got = {}
+          local function take()
+            for data in function() return peer_reader:read(7000) end do got[#got + 1] = data end
+          end
+          local written = false
+          local sending = asyncio.create_task(function()
+            written = true
+            writer:send(text)
+            writer:close()
+          end)
+          cancelled = cancel_after(n, asyncio.create_task(take))
+          if cancel_after(n, sending) then
+            if not written then writer:write(text) end
+            writer:close()
+          end
+          take()
+          t.assertTrue(table.concat(got) == text)
+        end, { limit = 2000, near = secure.client_context(only), far = secure.server_context(only) })
+      end)
+      return cancelled
+    end)
+  end
 end
 
 TestTwoWays = {}

@@ -45,13 +45,15 @@ for _, version in ipairs(secure.VERSIONS) do
 end
 
 --- The first piece is cut after so many bytes, for each number there is: hello, answer, end.
-TestPieces["test_that_are_cut_once_anywhere"] = function()
-  for first = 1, 2000, t.slow and 401 or 37 do
-    local sent = 0
-    through(function()
-      sent = sent + 1
-      return sent <= 2 and first or 65536
-    end)
+for _, version in ipairs(secure.VERSIONS) do
+  TestPieces["test_that_are_cut_once_anywhere_" .. version] = function()
+    for first = 1, 2000, t.slow and 401 or 37 do
+      local sent = 0
+      through(function()
+        sent = sent + 1
+        return sent <= 2 and first or 65536
+      end, version)
+    end
   end
 end
 
