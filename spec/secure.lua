@@ -14,8 +14,8 @@ local ssl = require "asyncio.ssl"
 local asyncio = t.asyncio
 local secure = { ssl = ssl, certificates = certificates, VERSIONS = { "TLSv1.2", "TLSv1.3" } }
 
---- Whether what the process takes tells what we do: some tools keep what has been freed.
-secure.MEMORY_IS_REAL = not (t.slow or os.getenv "ASAN_OPTIONS")
+--- Whether a tool watches: all is slower then, and what has been freed may be kept.
+secure.watched = t.slow or os.getenv "ASAN_OPTIONS" ~= nil
 
 --- Skips the test where the system doesn't tell what a process takes.
 function secure.need_proc()
