@@ -53,16 +53,17 @@ static int refuse(lua_State *L, const Failure *f) {
   return 2;
 }
 
-static int result(lua_State *L, bool good, const Failure *f) {
-  if (!good) return refuse(L, f);
+static int succeed(lua_State *L) {
   lua_pushboolean(L, 1);
   return 1;
 }
 
+static int result(lua_State *L, bool good, const Failure *f) { return good ? succeed(L) : refuse(L, f); }
+
 /* What OpenSSL has done, or has in its queue of errors. */
 static int done(lua_State *L, bool good) {
   Failure f;
-  if (good) return result(L, true, NULL);
+  if (good) return succeed(L);
   failure_read(&f);
   return refuse(L, &f);
 }
