@@ -27,6 +27,26 @@ for _, version in ipairs(secure.VERSIONS) do
   end
 end
 
+for _, version in ipairs(secure.VERSIONS) do
+  TestShutdown["test_hears_who_has_just_shaken_hands_" .. version] = function()
+    t.real(function()
+      local started = asyncio.Event()
+      local server <close> = secure.serve(function(reader, writer)
+        started:set()
+        local line = reader:readline()
+        if line then writer:send(line:upper()) end
+      end, { ssl = secure.server_context { minimum_version = version, maximum_version = version } })
+      local reader, writer <close> = secure.connect(server)
+      started:wait()
+      local over = asyncio.create_task(server.shutdown, server, 20)
+      asyncio.sleep(0)
+      writer:write "hello\n"
+      t.assertEquals(reader:readline(), "HELLO\n")
+      t.assertEquals(asyncio.await(over), 0)
+    end)
+  end
+end
+
 TestClose = {}
 
 function TestClose:test_ends_the_handshakes_that_are_under_way()

@@ -239,6 +239,8 @@ static int start_protected(lua_State *L) {
   Server *sv = lua_touserdata(L, 1);
   asy_held_push(L, sv->loop, s->client.slot);
   lua_replace(L, 2);
+  s->in.begun = buffer_length(&s->in.buffer) > 0; /* a handshake is no request, and only now can one come */
+  s->client.since = client_clock(sv);
   start_handler(L, sv, s);
   return 0;
 }

@@ -145,7 +145,7 @@ struct Stream {
     ListNode link;         /* in the server's clients */
     Task *handler;         /* while it runs; the loop holds the writer in `slot` so long, for a handler ... */
     uint32_t slot;         /* ... that has no use for it is connected all the same */
-    uint32_t since;        /* when it was accepted, in ms on the loop's clock */
+    uint32_t since;        /* when it was accepted, or its handshake had ended, in ms on the loop's clock */
     bool aborted;          /* it has been counted among those that were ended by force */
     bool closed;           /* the server has closed it, before its handler did */
   } client;
