@@ -24,6 +24,18 @@ end }
 
 local SERVER_SIDE = { server_side = true }
 
+TestClosedStream = {}
+
+function TestClosedStream:test_is_closed_also_if_it_was_one_of_tls()
+  t.run(function()
+    secure.memory(function(_, writer)
+      writer:close()
+      t.assert_raises(asyncio.ClosedError, writer.start_tls, writer, secure.client_context(),
+        { server_hostname = "localhost" })
+    end)
+  end)
+end
+
 TestStartTls = {}
 
 for kind, paired in pairs(KINDS) do

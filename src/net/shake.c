@@ -98,6 +98,7 @@ static int wait(lua_State *L, Task *t, Stream *s) {
 
 /* Whether it can have one. */
 static void check_stream(lua_State *L, Stream *s) {
+  if (stream_closing(s) || !s->handle.open) asy_stream_closed(L, s);
   if (s->filtered && s->filtered->shaking) asy_error(L, ASY_BUSY, "the stream is shaking hands already (start_tls)");
   if (s->filtered) asy_error(L, ASY_ERROR, "the stream is one of TLS already: TLS in TLS is not supported");
   if (s->handle.kept || s->backing || s->in.file >= 0 || s->out.file >= 0 || s->uv.handle.type == UV_TTY)
