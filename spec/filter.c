@@ -17,6 +17,7 @@ typedef struct Context {
   char fail[8];
   bool asks, half;
   int filters; /* that are alive */
+  int retired; /* how often one was told that no step follows */
 } Context;
 
 typedef struct Toy {
@@ -149,12 +150,15 @@ static int info(lua_State *L, Filter *f, const char *name) {
   return 1;
 }
 
+static void retire(Filter *f) { ((Toy *)f)->context->retired++; }
+
 static void toy_free(Filter *f) {
   ((Toy *)f)->context->filters--;
   free(f);
 }
 
-static const FilterOps OPS = {FILTER_ABI, "toy", shake, pull, push, finish, held, can_half, failure, ask, info, toy_free};
+static const FilterOps OPS = {FILTER_ABI, "toy", shake, pull, push, finish, held, can_half, failure, ask, info,
+                              retire, toy_free};
 
 static Filter *make(FilterSource *source, const FilterOrder *order) {
   Context *context = (Context *)source;
@@ -177,6 +181,11 @@ static int context_filters(lua_State *L) {
   return 1;
 }
 
+static int context_retired(lua_State *L) {
+  lua_pushinteger(L, ((Context *)luaL_checkudata(L, 1, "toy context"))->retired);
+  return 1;
+}
+
 static int context_new(lua_State *L) {
   Context *c = lua_newuserdatauv(L, sizeof *c, 0);
   memset(c, 0, sizeof *c);
@@ -194,6 +203,8 @@ static int context_new(lua_State *L) {
     lua_setfield(L, -2, "_source");
     lua_pushcfunction(L, context_filters);
     lua_setfield(L, -2, "filters");
+    lua_pushcfunction(L, context_retired);
+    lua_setfield(L, -2, "retired");
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "methods");
     lua_pushvalue(L, -1);

@@ -381,6 +381,21 @@ local function await_stat(server, name, n)
   t.assertEquals(server:stats()[name], n)
 end
 
+TestClosed = {}
+
+function TestClosed:test_streams_need_no_more_of_it_while_somebody_has_them()
+  local filters = context { half = true }
+  filtered(function(_, writer, _, peer_writer)
+    t.assertEquals(filters:retired(), 0)
+    writer:close()
+    writer:wait_closed()
+    t.assertEquals({ filters:retired(), filters:filters() }, { 1, 2 })
+    peer_writer:abort()
+    peer_writer:wait_closed()
+    t.assertEquals({ filters:retired(), filters:filters() }, { 2, 2 })
+  end, nil, filters)
+end
+
 TestServer = {}
 
 function TestServer:test_its_handlers_speak_through_the_filter()

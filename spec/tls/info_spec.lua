@@ -53,6 +53,28 @@ for _, version in ipairs(secure.VERSIONS) do
   end
 end
 
+function TestConnection:test_that_has_ended_is_known_still()
+  for _, version in ipairs(secure.VERSIONS) do
+    t.real(function()
+      secure.pair(function(_, writer)
+        local function known()
+          local all = { writer:can_write_eof(), tostring(writer:get_extra_info "peercert".subject) }
+          for _, name in ipairs { "cipher", "tls_version", "server_name", "session_reused", "ssl_context" } do
+            all[#all + 1] = writer:get_extra_info(name)
+          end
+          all[#all + 1] = writer:get_extra_info "peercert".verified
+          return all
+        end
+        local before = known()
+        writer:close()
+        writer:wait_closed()
+        t.assertEquals(known(), before)
+        t.assertEquals(writer:get_extra_info "peercert".der, writer:get_extra_info "peercert".der)
+      end, { version = version })
+    end)
+  end
+end
+
 function TestConnection:test_in_plain_has_none_of_it()
   t.real(function()
     peers.pair(function(_, writer)

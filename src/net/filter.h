@@ -12,7 +12,7 @@
 
 ASY_HIDDEN
 
-#define FILTER_ABI 1 /* changes with anything that stands here down to FilterSource */
+#define FILTER_ABI 2 /* changes with anything that stands here down to FilterSource */
 
 /* What a step has come to. */
 typedef enum FilterStep {
@@ -62,6 +62,8 @@ typedef struct FilterOps {
   void (*failure)(const struct Filter *f, FilterFailure *failure); /* after FAILED; valid until it is freed */
   void (*ask)(lua_State *L, struct Filter *f); /* after ASK; may call Lua, which must not wait. Raises nothing */
   int (*info)(lua_State *L, struct Filter *f, const char *name); /* pushes what get_extra_info asks for, or nothing: how many */
+  /* No step follows, but `failure`, `can_half` and `info` answer as ever: what only steps need can go. C only. */
+  void (*retire)(struct Filter *f);
   void (*free)(struct Filter *f);
 } FilterOps;
 

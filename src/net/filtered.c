@@ -99,7 +99,7 @@ Pulled filtered_pull(Filtered *f, Buffer *to, size_t room) {
   Pulled p = {0, 0};
   size_t got;
   if (f->shaking && ((p.end = shake(f)) || f->shaking)) return p;
-  if (f->failed) return p;
+  if (f->failed || !f->stream->handle.open) return p;
   while (p.fresh < room && (f->raw_end || buffer_length(&f->raw) || f->filter->ops->held(f->filter))) {
     FilterStep step = pull(f, to, room - p.fresh, &got);
     p.fresh += got;
@@ -175,6 +175,11 @@ Filtered *filtered_attach(Stream *s, Filter *filter) {
   s->in.searched = 0;
   s->filtered = f;
   return f;
+}
+
+void filtered_retire(Filtered *f) {
+  buffer_free(&f->raw);
+  f->filter->ops->retire(f->filter);
 }
 
 void filtered_free(Stream *s) {

@@ -37,6 +37,9 @@ typedef struct Filtered {
 Filtered *filtered_attach(Stream *s, Filter *filter);
 void filtered_free(Stream *s);
 
+/* The handle has closed: frees what only an open stream needs. What is known of it, and of its failure, stays. */
+void filtered_retire(Filtered *f);
+
 /* What has come of a pull. */
 typedef struct Pulled {
   size_t fresh; /* so many bytes were added */

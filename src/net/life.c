@@ -64,7 +64,9 @@ static void on_close(Handle *h) {
   if (s->in.file >= 0) close(s->in.file);
   if (s->out.file >= 0) close(s->out.file);
   s->in.file = s->out.file = -1;
-  if (h->loop->open && (s->out.flight || s->out.waiting.nrefs)) stream_tidy_later(s);
+  bool held = s->out.waiting.nrefs || (s->filtered && s->filtered->sealed.nrefs);
+  if (s->filtered) filtered_retire(s->filtered);
+  if (h->loop->open && (s->out.flight || held)) stream_tidy_later(s);
 }
 
 static bool is_standard(const Stream *s) { return s->backing && s->backing->standard; }

@@ -223,10 +223,23 @@ bool engine_init(Engine *e, Context *context, bool server, const char *name, con
 }
 
 /* OpenSSL forgets sessions of connections that haven't ended in good order. Only what has failed is a reason here. */
-void engine_free(Engine *e) {
+static void free_ssl(Engine *e) {
   bool cut = e->failed && e->failure && e->failure->kind == FAILURE_TRUNCATED;
   if (e->ssl && (!e->failed || cut)) SSL_set_shutdown(e->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_free(e->ssl);
+  e->ssl = NULL;
+}
+
+void engine_retire(Engine *e) {
+  if (!e->ssl) return;
+  failure_begin();
+  e->past = facts_keep(e->ssl);
+  free_ssl(e);
+}
+
+void engine_free(Engine *e) {
+  free_ssl(e);
+  facts_free(&e->past);
   context_release(e->chosen);
   context_release(e->context);
   mem_free(e->name);

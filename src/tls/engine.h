@@ -11,6 +11,7 @@
 
 #include "tls/bio.h"
 #include "tls/context.h"
+#include "tls/facts.h"
 #include "tls/failure.h"
 
 ASY_HIDDEN
@@ -27,7 +28,8 @@ typedef enum EngineStep {
 typedef enum EngineName { NAME_NOT_ASKED, NAME_ASKED, NAME_ANSWERED, NAME_REFUSED } EngineName;
 
 typedef struct Engine {
-  SSL *ssl;
+  SSL *ssl;          /* NULL once it is retired; then ... */
+  Facts past;        /* ... this is what was known */
   Context *context;  /* that of its order */
   Context *chosen;   /* a server's: that of the client's name; or NULL */
   char *name;        /* a client's: the peer's, NULL: none; a server's that has asked: the client's word */
@@ -44,6 +46,9 @@ typedef struct Engine {
 ** `key`: a client's: "host:port", for resumption; or NULL. False: no memory; it is to be freed nevertheless. */
 bool engine_init(Engine *engine, Context *context, bool server, const char *name, const char *key);
 void engine_free(Engine *engine);
+
+/* No step follows: frees what only steps need. */
+void engine_retire(Engine *engine);
 
 EngineStep engine_shake(Engine *engine, EngineIo *io);
 /* At most `room` plain bytes; DONE: at least one. */

@@ -57,7 +57,10 @@ static size_t held(const Filter *f) {
   return e->failed ? 0 : (size_t)SSL_pending(e->ssl);
 }
 
-static bool can_half(const Filter *f) { return SSL_version(engine_of(f)->ssl) >= TLS1_3_VERSION; }
+static bool can_half(const Filter *f) {
+  const Engine *e = engine_of(f);
+  return e->ssl ? facts_look(e->ssl).can_half : e->past.can_half;
+}
 
 static void failure(const Filter *f, FilterFailure *to) {
   static const FilterFault FAULTS[] = {[FAILURE_NO_MEMORY] = FILTER_NO_MEMORY,
@@ -75,6 +78,8 @@ static void ask(lua_State *L, Filter *f) { asy_tls_ask(L, engine_of(f)); }
 
 static int info(lua_State *L, Filter *f, const char *name) { return asy_tls_info(L, engine_of(f), name); }
 
+static void retire(Filter *f) { engine_retire(engine_of(f)); }
+
 static void free_filter(Filter *f) {
   TlsFilter *tls = asy_container(f, TlsFilter, filter);
   engine_free(&tls->engine);
@@ -83,7 +88,7 @@ static void free_filter(Filter *f) {
 
 static const FilterOps OPS = {.abi = FILTER_ABI, .name = "TLS", .shake = shake, .pull = pull, .push = push,
                               .finish = finish, .held = held, .can_half = can_half, .failure = failure,
-                              .ask = ask, .info = info, .free = free_filter};
+                              .ask = ask, .info = info, .retire = retire, .free = free_filter};
 
 Filter *filter_make(FilterSource *source, const FilterOrder *order) {
   Context *context = asy_container(source, Context, source);

@@ -14,55 +14,45 @@ static int push_text(lua_State *L, const char *text) {
   return 1;
 }
 
-static int push_peercert(lua_State *L, Engine *e) {
-  X509 *cert = SSL_get0_peer_certificate(e->ssl);
-  if (!cert) return 0;
-  bool verified = SSL_get_verify_mode(e->ssl) != SSL_VERIFY_NONE && SSL_get_verify_result(e->ssl) == X509_V_OK;
-  asy_certificate_push(L, cert, verified);
+static int push_peercert(lua_State *L, const Facts *facts) {
+  if (!facts->cert) return 0;
+  asy_certificate_push(L, facts->cert, facts->verified);
   return 1;
 }
 
-static int push_cipher(lua_State *L, Engine *e) {
-  const SSL_CIPHER *cipher = SSL_get_current_cipher(e->ssl);
-  return cipher ? push_text(L, SSL_CIPHER_get_name(cipher)) : 0;
-}
+static int push_cipher(lua_State *L, const Facts *facts) { return push_text(L, facts->cipher); }
 
-static int push_version(lua_State *L, Engine *e) {
-  return push_text(L, SSL_is_init_finished(e->ssl) ? SSL_get_version(e->ssl) : NULL);
-}
+static int push_version(lua_State *L, const Facts *facts) { return push_text(L, facts->version); }
 
-static int push_alpn(lua_State *L, Engine *e) {
-  const unsigned char *protocol;
-  unsigned n;
-  SSL_get0_alpn_selected(e->ssl, &protocol, &n);
-  if (!n) return 0;
-  lua_pushlstring(L, (const char *)protocol, n);
+static int push_alpn(lua_State *L, const Facts *facts) {
+  if (!facts->nalpn) return 0;
+  lua_pushlstring(L, (const char *)facts->alpn, facts->nalpn);
   return 1;
 }
 
-static int push_server_name(lua_State *L, Engine *e) {
-  return push_text(L, SSL_get_servername(e->ssl, TLSEXT_NAMETYPE_host_name));
-}
+static int push_server_name(lua_State *L, const Facts *facts) { return push_text(L, facts->server_name); }
 
-static int push_reused(lua_State *L, Engine *e) {
-  lua_pushboolean(L, SSL_session_reused(e->ssl));
-  return 1;
-}
-
-static int push_context(lua_State *L, Engine *e) {
-  asy_box_push(L, engine_context(e));
+static int push_reused(lua_State *L, const Facts *facts) {
+  lua_pushboolean(L, facts->reused);
   return 1;
 }
 
 static const struct {
   const char *name;
-  int (*push)(lua_State *L, Engine *e);
+  int (*push)(lua_State *L, const Facts *facts);
 } INFOS[] = {{"peercert", push_peercert},   {"cipher", push_cipher},           {"tls_version", push_version},
-             {"alpn_protocol", push_alpn},  {"server_name", push_server_name}, {"session_reused", push_reused},
-             {"ssl_context", push_context}};
+             {"alpn_protocol", push_alpn},  {"server_name", push_server_name}, {"session_reused", push_reused}};
 
 int asy_tls_info(lua_State *L, Engine *e, const char *name) {
-  for (size_t i = 0; i < sizeof INFOS / sizeof *INFOS; i++)
-    if (!strcmp(INFOS[i].name, name)) return INFOS[i].push(L, e);
+  if (!strcmp(name, "ssl_context")) {
+    asy_box_push(L, engine_context(e));
+    return 1;
+  }
+  for (size_t i = 0; i < sizeof INFOS / sizeof *INFOS; i++) {
+    if (strcmp(INFOS[i].name, name)) continue;
+    if (!e->ssl && INFOS[i].push == push_peercert) facts_cert(&e->past);
+    Facts facts = e->ssl ? facts_look(e->ssl) : e->past;
+    return INFOS[i].push(L, &facts);
+  }
   return 0;
 }

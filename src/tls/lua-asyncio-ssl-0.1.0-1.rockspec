@@ -25,6 +25,7 @@ build = {
         "src/tls/context.c",
         "src/tls/contextclass.c",
         "src/tls/engine.c",
+        "src/tls/facts.c",
         "src/tls/failure.c",
         "src/tls/filter.c",
         "src/tls/info.c",
