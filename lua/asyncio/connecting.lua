@@ -219,7 +219,8 @@ end
 -- With `ssl`, `true` or a client's context of `asyncio.ssl`, the connection is one of TLS: it is there when
 -- the handshake has succeeded, otherwise that raises SSLError (SSLCertVerificationError). The peer's
 -- certificate must be for `server_hostname`, which is `host` unless it is given; with `fd` it must be. A
--- handshake may take `ssl_handshake_timeout`.
+-- handshake may take `ssl_handshake_timeout`. Once it has begun an `fd` is closed in any case: the peer has
+-- been told of it, and the connection is good for nothing else.
 -- @tparam string host a name or a number; or the table
 -- @tparam integer port
 -- @tparam[opt] table opts `limit` (65536), `family` ("any"; "inet", "inet6"),

@@ -133,6 +133,71 @@ function TestCutOff:test_is_a_clean_end_where_that_is_allowed()
   end, { ignore_unexpected_eof = true })
 end
 
+--- Calls fn(reader, writer, raw) with an end whose peer takes nothing, and says what `raw` is given to write.
+local function stuck(fn)
+  t.run(function()
+    local reader, writer <close>, raw_reader, raw = asyncio.stream_pair()
+    local back_reader, back, _, peer_writer = asyncio.stream_pair()
+    local there = asyncio.create_task(asyncio.copy, raw_reader, back)
+    local here = asyncio.create_task(asyncio.copy, back_reader, raw)
+    local failed, refused = secure.shake(writer, peer_writer)
+    t.assertNil(failed or refused)
+    asyncio.sleep(1)
+    there:stop()
+    here:stop()
+    fn(reader, writer, raw)
+    writer:abort()
+    raw:abort()
+    back:abort()
+    peer_writer:abort()
+  end)
+end
+
+function TestCutOff:test_ends_the_waiting_for_what_can_never_be_sent()
+  for _, broken in ipairs { "\x17\x03\x03\x00\x14" .. ("g"):rep(20), false } do
+    stuck(function(reader, writer, raw)
+      writer:write(("x"):rep(1000000))
+      local drains = asyncio.create_task(writer.drain, writer)
+      asyncio.sleep(1)
+      t.assertFalse(drains:done())
+      if broken then raw:write(broken) else raw:write_eof() end
+      t.assert_raises(asyncio.SSLError, reader.read, reader)
+      asyncio.sleep(1)
+      t.assertTrue(drains:done())
+      t.assert_raises(asyncio.SSLError, asyncio.await, drains)
+      t.assert_raises(asyncio.SSLError, writer.drain, writer)
+      t.assertTrue(writer:pending() < 70000, "what is never sealed counts as pending")
+    end)
+  end
+end
+
+TestRun = {}
+
+for _, version in ipairs(secure.VERSIONS) do
+  TestRun["test_at_its_end_says_so_on_connections_that_are_open_" .. version] = function()
+    t.real(function()
+      local all = asyncio.get_running_loop():create_future()
+      local server <close> = secure.serve(function(reader)
+        local ok, err = pcall(reader.read, reader, -1)
+        all:set_result(ok and #err or tostring(err))
+      end, { ssl = secure.server_context { minimum_version = version, maximum_version = version } })
+      local _, ended = peers.program(([[
+        local asyncio, ssl = require "asyncio", require "asyncio.ssl"
+        local kept
+        print(1)
+        io.stdout:flush()
+        asyncio.run(function()
+          kept = { asyncio.open_connection("127.0.0.1", %d, { server_hostname = "localhost",
+            ssl = ssl.create_default_context { cafile = %q } }) }
+          kept[2]:write(("x"):rep(100000))
+        end)
+      ]]):format(peers.port(server), secure.certificates.file "root.pem"))
+      t.assertEquals(asyncio.await(all), 100000)
+      ended()
+    end)
+  end
+end
+
 TestReset = {}
 
 function TestReset:test_is_told_from_a_cut()

@@ -103,7 +103,7 @@ static int wait_for_turn(lua_State *L, Task *t, Copy *c) {
 
 /* Whether the output's peer must take some first. */
 static bool must_drain(lua_State *L, Stream *out) {
-  if (out->out.error) asy_writer_raise(L, out, out->out.error);
+  if (output_error(out)) asy_writer_raise(L, out, output_error(out));
   return out->handle.open && output_pending(out) > out->out.high;
 }
 

@@ -39,6 +39,7 @@ static void end(Filtered *f, const FilterIo *io) {
 static int give_up(Filtered *f) {
   FilterFailure failure = {.fault = FILTER_NO_MEMORY};
   f->failed = true;
+  stream_tidy_later(f->stream); /* what was to be sealed is lost: who waits for that is to know */
   f->filter->ops->failure(f->filter, &failure);
   return failure.fault == FILTER_NO_MEMORY ? UV_ENOMEM : UV_EPROTO;
 }

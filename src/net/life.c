@@ -19,6 +19,7 @@
 #include "net/filtered.h"
 #include "net/input.h"
 #include "net/limit.h"
+#include "net/out.h"
 #include "net/output.h"
 #include "net/peer.h"
 #include "net/socket.h"
@@ -127,6 +128,7 @@ static void shut(Shutter *shutter) {
   if (s->carrier) s->uv.carried.left = !stream_closing(s) && !s->out.eof_wanted;
   s->in.reader = NULL;
   s->client.handler = NULL;
+  if (s->filtered) output_send_last(s);
   stream_lose_pending(s);
   mark_closing(s);
   close_handle(s);
@@ -293,11 +295,12 @@ static bool is_over(const Stream *s) {
 void asy_stream_flush(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   output_look(s);
+  if (s->filtered && s->filtered->failed) asy_out_clear(L, s->handle.loop, &s->out.waiting); /* it is never sealed */
   if (!s->out.flight && !s->out.error && !s->out.held && output_waits(s)) send_waiting(L, s);
   if (s->filtered && is_over(s) && filtered_finish(s->filtered)) send_waiting(L, s);
   if (s->filtered) input_breathe(s);
   size_t pending = output_pending(s);
-  if (s->out.error || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
+  if (output_error(s) || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
   if (pending && !s->out.error) return;
   if (stream_closing(s))
     all_sent(s);

@@ -150,6 +150,15 @@ int asy_output_send(lua_State *L, Stream *s) {
   return s->filtered ? send_sealed(L, s) : send_out(L, s, &s->out.waiting);
 }
 
+void output_send_last(Stream *s) {
+  uv_buf_t bufs[4];
+  bool open = s->handle.open && !s->handle.loop->copied && !stream_aborted(s) && !s->out.lost;
+  if (!open || s->carrier || output_error(s) || s->out.flight || output_pending(s)) return;
+  if (!filtered_finish(s->filtered)) return;
+  write_stream(s, bufs, out_pieces(&s->filtered->sealed, bufs, sizeof bufs / sizeof *bufs));
+  out_free(&s->filtered->sealed);
+}
+
 static void on_shutdown(uv_shutdown_t *req, int status) {
   (void)status;
   mem_free(req);

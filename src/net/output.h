@@ -12,10 +12,10 @@
 
 ASY_HIDDEN
 
-/* Bytes written and not with the kernel yet. */
+/* Bytes written and not with the kernel yet; those that never will be, since the filter has failed, don't count. */
 static inline size_t output_pending(const Stream *s) {
   size_t n = s->out.waiting.bytes - s->out.waiting.sent;
-  if (s->filtered) n += filtered_pending(s->filtered);
+  if (s->filtered) n = filtered_pending(s->filtered) + (s->filtered->failed ? 0 : n);
   if (s->out.flight && !s->out.flight->landed) n += uv_stream_get_write_queue_size(&s->uv.stream);
   return n;
 }
@@ -52,6 +52,15 @@ static inline bool output_waits(const Stream *s) {
 /* Sends what can be sent now. 0 (an error of the kernel's is noted); UV_ENOMEM: some of it is lost for
 ** lack of memory, and the stream must not go on with a hole in it. No Flight may be under way. */
 int asy_output_send(lua_State *L, Stream *s);
+
+/* The libuv status for which no more can be written, or 0: a write has met it, or the filter has failed, and only what
+** it has put by then is still sent. */
+static inline int output_error(const Stream *s) {
+  return s->out.error || !s->filtered || !s->filtered->failed ? s->out.error : s->in.error;
+}
+
+/* The loop closes: sends the filter's word for the end, where all else is sent, and as the kernel takes it. C only. */
+void output_send_last(Stream *s);
 
 /* Sends the end that `ending` was made for. */
 void output_send_eof(Stream *s);

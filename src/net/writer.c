@@ -34,10 +34,10 @@ int asy_writer_raise(lua_State *L, Stream *s, int status) {
 
 void asy_writer_claim(lua_State *L, Stream *s) {
   if (stream_closing(s) || !s->handle.open) asy_stream_closed(L, s);
-  if (s->out.error) asy_writer_raise(L, s, s->out.error);
+  if (output_error(s)) asy_writer_raise(L, s, output_error(s));
   if (s->out.none) asy_peer_oserror(L, s, UV_EBADF, "write");
   if (s->out.eof_wanted) asy_error(L, ASY_CLOSED, "the stream is closed for writing (write_eof)");
-  if (s->in.error && (s->in.error == UV_ECONNRESET || (s->filtered && s->filtered->failed))) asy_writer_raise(L, s, s->in.error);
+  if (s->in.error == UV_ECONNRESET) asy_writer_raise(L, s, s->in.error);
   if (s->filtered && s->filtered->shaking) asy_error(L, ASY_BUSY, "the stream is shaking hands (start_tls)");
 }
 
@@ -85,7 +85,7 @@ static int wait_for_room(lua_State *L, Stream *s);
 
 static int drained(lua_State *L, Task *t) {
   Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;
-  if (s->out.error) return asy_writer_raise(L, s, s->out.error);
+  if (output_error(s)) return asy_writer_raise(L, s, output_error(s));
   if (stream_aborted(s)) return asy_peer_closed(L, s, "the stream was aborted");
   return t->code == LIMIT_LOOK && output_pending(s) > s->out.low ? wait_for_room(L, s) : 0;
 }
@@ -114,10 +114,10 @@ static bool full(const Stream *s) {
 static int writer_drain(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
-  if (s->out.error) return asy_writer_raise(L, s, s->out.error);
+  if (output_error(s)) return asy_writer_raise(L, s, output_error(s));
   if (full(s)) {
     asy_stream_flush(L, s);
-    if (s->out.error) return asy_writer_raise(L, s, s->out.error);
+    if (output_error(s)) return asy_writer_raise(L, s, output_error(s));
     if (output_pending(s) > s->out.high)
       return wait_for_room(L, s);
   }
@@ -362,7 +362,7 @@ static int writer__tostring(lua_State *L) {
   lua_pushfstring(L, "asyncio.StreamWriter: %s%s%s, %I bytes not sent (%p)",
                   !s || s->handle.closed ? "closed"
                   : stream_closing(s)    ? "closing"
-                  : s->out.error         ? "broken"
+                  : output_error(s)      ? "broken"
                                          : "open",
                   *peer ? ", peer " : "", peer, (LUAI_UACINT)(s ? output_pending(s) : 0), (void *)s);
   return 1;
