@@ -26,6 +26,22 @@ function certificates.text(name)
   return (file:read "a")
 end
 
+--- One for a client, which expires at that time. Only one file of specs may make any.
+function certificates.short(time)
+  local ends = os.date("!%Y%m%d%H%M%SZ", time)
+  local name = "short" .. ends
+  assert(os.execute(([[
+    cd '%s' && exec >short.made 2>&1 || exit 1
+    export OPENSSL_CONF="$PWD/openssl.cnf" USAGE=clientAuth SAN=email:ada@example.org
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout %s.key -section request -subj /CN=%s \
+      -out %s.csr &&
+    openssl ca -batch -name books_intermediate -in %s.csr -extensions named -startdate 20200101000000Z -enddate %s \
+      -notext -out %s.leaf &&
+    cat %s.leaf intermediate.pem >%s.pem
+  ]]):format(folder, name, name, name, name, ends, name, name, name)))
+  return certificates[name]
+end
+
 return setmetatable(certificates, {
   __index = function(_, name)
     return { certfile = certificates.file(name .. ".pem"), keyfile = certificates.file(name .. ".key") }

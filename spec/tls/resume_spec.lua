@@ -3,7 +3,7 @@ local t = require "helper"
 local peers = require "peers"
 local secure = require "secure"
 
-local certificates = secure.certificates
+local asyncio, certificates = t.asyncio, secure.certificates
 
 --- One connection, a line each way; whether both sides say that the session was resumed.
 local function visit(server, context, opts)
@@ -92,20 +92,90 @@ end
 
 TestServer = {}
 
+--- A visit of OpenSSL's client: "New" or "Reused", and what the server says; see `openssl s_client` for the options.
+local function call(server, options)
+  local ended = peers.background(("(echo hello; sleep 0.3) | openssl s_client -connect 127.0.0.1:%d -ign_eof "
+    .. "-CAfile %s %s 2>&1"):format(peers.port(server), certificates.file "root.pem", options))
+  local output = ended()
+  return output:match "\n(%u%l+), ", output:match "\n(said: [^\n]*)", output
+end
+
 for _, version in ipairs { "tls1_2", "tls1_3" } do
-  TestServer["test_takes_sessions_of_openssl_again_" .. version] = function()
+  TestServer["test_takes_sessions_of_openssl_again_but_for_the_same_name_only_" .. version] = function()
     peers.need "openssl"
     t.real(function()
-      local server <close> = serve(secure.server_context())
-      local session <close> = peers.file()
-      for i, option in ipairs { "-sess_out", "-sess_in" } do
-        local ended = peers.background(("(echo hello; sleep 0.3) | openssl s_client -connect 127.0.0.1:%d -%s "
-          .. "-CAfile %s -verify_return_error -servername localhost %s %s -ign_eof 2>&1"):format(peers.port(server),
-            version, certificates.file "root.pem", option, session.name))
-        t.assertStrMatches(ended(), i == 1 and ".*\nNew, .*false\n.*" or ".*\nReused, .*true\n.*")
+      local chosen = secure.server_context()
+      local context = secure.server_context { sni = function() return chosen end }
+      local server <close> = secure.serve(function(reader, writer)
+        reader:readline()
+        writer:send(("said: %s %s\n"):format(writer:get_extra_info "server_name",
+          writer:get_extra_info "session_reused"))
+      end, { ssl = context })
+      for _, option in ipairs { "", "-no_ticket" } do
+        local session <close> = peers.file()
+        local seen = {}
+        for i, name in ipairs { "-servername a.example", "-servername a.example", "-servername b.example",
+          "-noservername", "-servername A.example" } do
+          local how, said = call(server, ("-%s %s %s %s %s"):format(version, option, name,
+            i == 1 and "-sess_out" or "-sess_in", session.name))
+          seen[i] = how .. " " .. said
+        end
+        t.assertEquals(seen, { "New said: a.example false", "Reused said: a.example true",
+          "New said: b.example false", "New said: nil false", "Reused said: a.example true" })
       end
     end)
   end
+end
+
+--- A server that lets nobody in without a certificate.
+local function strict(version)
+  return secure.serve(function(reader, writer)
+    reader:readline()
+    writer:send("said: ", tostring(writer:get_extra_info "session_reused"), "\n")
+  end, { ssl = secure.server_context { verify_mode = "required", cafile = certificates.file "root.pem",
+    minimum_version = version, maximum_version = version } })
+end
+
+function TestServer:test_resumes_nobody_whose_certificate_has_expired_meanwhile()
+  peers.need "openssl"
+  t.real(function()
+    local ends = os.time() + (t.slow and 60 or 8)
+    local short, visits = certificates.short(ends), {}
+    local servers <close> = setmetatable({}, { __close = function(all)
+      for _, server in ipairs(all) do server:close() end
+    end })
+    for _, version in ipairs(secure.VERSIONS) do
+      local server, context = strict(version), client(version, short)
+      servers[#servers + 1] = server
+      visits[#visits + 1] = function()
+        local ok, result = pcall(function()
+          local reader, writer <close> = secure.connect(server, { ssl = context })
+          writer:send "hello\n"
+          return reader:readline()
+        end)
+        return ok and result:match "true" or ok and "new" or result.reason
+      end
+    end
+    local cached <close> = strict "TLSv1.2"
+    local session <close> = peers.file()
+    local option = "-sess_out"
+    visits[3] = function()
+      local how, said, output = call(cached, ("-tls1_2 -no_ticket -cert %s -cert_chain %s -key %s %s %s"):format(
+        short.certfile, short.certfile, short.keyfile, option, session.name))
+      option = "-sess_in"
+      return said and how or output:match "alert certificate expired"
+    end
+    local function each()
+      local seen = {}
+      for i, go in ipairs(visits) do seen[i] = go() end
+      return seen
+    end
+    t.assertEquals(each(), { "new", "new", "New" })
+    t.assertEquals(each(), { "true", "true", "Reused" })
+    asyncio.sleep(math.max(ends + 1 - os.time(), 0))
+    t.assertEquals(each(), { "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+      "alert certificate expired" })
+  end)
 end
 
 t.finish()

@@ -130,4 +130,67 @@ function TestChosen:test_context_is_what_get_extra_info_tells()
   t.assertIs(ask(list, "b.example").context, list["b.example"])
 end
 
+TestSecondHello = {}
+
+--- An extension of the hello.
+local function extension(number, content) return string.pack(">I2s2", number, content) end
+
+--- A client's hello by hand; without a key share its server asks for another one (HelloRetryRequest).
+local function hello(name, share)
+  local named = name and extension(0, string.pack(">s2", "\0" .. string.pack(">s2", name))) or ""
+  local body = ("\3\3%s\0%s\1\0%s"):format(("r"):rep(32), string.pack(">s2", "\x13\x01"), string.pack(">s2", named
+    .. extension(43, "\2\3\4") .. extension(10, string.pack(">s2", "\0\x1d"))
+    .. extension(13, string.pack(">s2", "\4\3\8\4"))
+    .. extension(51, string.pack(">s2", share and "\0\x1d" .. string.pack(">s2", share) or ""))))
+  return "\x16\3\1" .. string.pack(">s2", "\1" .. string.pack(">s3", body))
+end
+
+--- What a server with that context answers to a second hello, as the type of the record and its bytes, and what its
+-- handshake has come to.
+local function answer(context, first, second)
+  local kind, bytes, refused
+  t.run(function()
+    local reader, writer, _, far = asyncio.stream_pair()
+    local served = asyncio.create_task(function()
+      return select(2, pcall(far.start_tls, far, context, { server_side = true }))
+    end)
+    local function record()
+      local head, content
+      repeat
+        head = reader:readexactly(5)
+        content = reader:readexactly(string.unpack(">I2", head, 4))
+      until head:byte() ~= 20 -- ChangeCipherSpec, which says nothing
+      return head:byte(), content
+    end
+    writer:send(hello(first))
+    t.assertEquals(record(), 22)
+    writer:send(hello(second, ("k"):rep(32)))
+    kind, bytes = record()
+    writer:abort()
+    refused = asyncio.await(served)
+    far:abort()
+  end)
+  return kind, bytes, refused
+end
+
+function TestSecondHello:test_may_not_name_another_host()
+  local list = contexts()
+  local bases = { secure.server_context(), secure.server_context { sni = list },
+    secure.server_context { sni = function(name) return list[name] end } }
+  local names = { "a.example", "b.example", "c.example", false }
+  for _, base in ipairs(bases) do
+    for _, first in ipairs(names) do
+      for _, second in ipairs(names) do
+        local kind, bytes, refused = answer(base, first, second)
+        if first == second then
+          t.assertEquals({ kind, bytes:byte() }, { 22, 2 }) -- goes on
+        else
+          t.assertEquals({ kind, bytes }, { 21, "\2\x2f" }) -- alert: illegal_parameter
+          t.assertStrContains(t.assert_isinstance(refused, asyncio.SSLError).message, "another name in its second")
+        end
+      end
+    end
+  end
+end
+
 t.finish()

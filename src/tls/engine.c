@@ -141,6 +141,19 @@ static int keep_session(SSL *ssl, SSL_SESSION *session) {
   return e->key && sessions_put(&e->context->sessions, e->key, session);
 }
 
+/* The two ways in which a server's session is kept: with it, or with the client. */
+static int limit_cached(SSL *ssl, SSL_SESSION *session) {
+  (void)ssl;
+  session_limit(session);
+  return 0;
+}
+
+static int limit_ticket(SSL *ssl, void *arg) {
+  (void)arg;
+  session_limit(SSL_get_session(ssl));
+  return 1;
+}
+
 static int accept_name(SSL *ssl, int *alert, void *arg) {
   (void)ssl;
   (void)alert;
@@ -154,7 +167,9 @@ static void hook(SSL_CTX *ctx, bool server) {
     return;
   }
   SSL_CTX_set_client_hello_cb(ctx, sni_hello, NULL);
-  SSL_CTX_set_tlsext_servername_callback(ctx, accept_name); /* so that sessions remember the name */
+  SSL_CTX_set_tlsext_servername_callback(ctx, accept_name); /* so that its client hears that the name is known */
+  SSL_CTX_sess_set_new_cb(ctx, limit_cached);
+  SSL_CTX_set_session_ticket_cb(ctx, limit_ticket, NULL, NULL);
 }
 
 /* An IP address, whatever zone it has. */

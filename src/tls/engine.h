@@ -32,7 +32,7 @@ typedef struct Engine {
   Facts past;        /* ... this is what was known */
   Context *context;  /* that of its order */
   Context *chosen;   /* a server's: that of the client's name; or NULL */
-  char *name;        /* a client's: the peer's, NULL: none; a server's that has asked: the client's word */
+  char *name;        /* a client's: the peer's, NULL: none; a server's: what the client asks for */
   char *key;         /* a client's: of its sessions; or NULL */
   Failure *failure;  /* NULL: it hasn't failed, or there was no memory for that */
   BioState bio;

@@ -52,6 +52,7 @@ int asy_tls_info(lua_State *L, Engine *e, const char *name) {
     if (strcmp(INFOS[i].name, name)) continue;
     if (!e->ssl && INFOS[i].push == push_peercert) facts_cert(&e->past);
     Facts facts = e->ssl ? facts_look(e->ssl) : e->past;
+    if (e->context->server) facts.server_name = e->name; /* OpenSSL's is that of a session that was resumed */
     return INFOS[i].push(L, &facts);
   }
   return 0;

@@ -1,5 +1,5 @@
 /*
-** session.c - the sessions that a client keeps, to resume them: the 100 that were used last.
+** session.c - the sessions that a client keeps, to resume them: the 100 that were used last; how long a server's last.
 */
 #include "tls/session.h"
 
@@ -78,4 +78,13 @@ void sessions_free(Sessions *s) {
   while (s->n) drop(s, s->n - 1);
   mem_free(s->entries);
   s->entries = NULL;
+}
+
+void session_limit(SSL_SESSION *session) {
+  const X509 *cert = SSL_SESSION_get0_peer(session);
+  struct tm tm;
+  if (!cert || !ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm)) return;
+  long long most = (long long)timegm(&tm) - SSL_SESSION_get_time(session) - 1;
+  if (most < 0) most = 0;
+  if (most < SSL_SESSION_get_timeout(session)) SSL_SESSION_set_timeout(session, (long)most);
 }

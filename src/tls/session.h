@@ -1,5 +1,5 @@
 /*
-** session.h - the sessions that a client keeps, to resume them: the 100 that were used last.
+** session.h - the sessions that a client keeps, to resume them: the 100 that were used last; how long a server's last.
 **
 ** A session is found by a key that holds all it vouches for: host, port, and the name that was checked. One of TLS 1.3
 ** is used once, so that nobody can tell by it that two connections are the same client's; several may be kept then.
@@ -27,6 +27,9 @@ bool sessions_put(Sessions *sessions, const char *key, SSL_SESSION *session);
 SSL_SESSION *sessions_take(Sessions *sessions, const char *key);
 void sessions_forget(Sessions *sessions, const char *key);
 void sessions_free(Sessions *sessions);
+
+/* A server's: it isn't resumed any more once the client's certificate has expired. */
+void session_limit(SSL_SESSION *session);
 
 ASY_HIDDEN_END
 
