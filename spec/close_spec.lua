@@ -691,4 +691,4 @@ function TestCollection:test_of_thousands_of_runs_leaves_no_descriptor_and_no_me
   t.assertTrue(memory_after < memory + 50, "kilobytes: " .. memory .. " then " .. memory_after)
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -312,4 +312,4 @@ function TestShow:test_large_tables_take_no_longer_than_one_can_wait()
   t.assertStrMatches(show(large), "{.*more.*}")
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -879,4 +879,4 @@ function TestTls:test_chat_client_ends_when_its_user_does_and_explains_its_usage
   t.assertEquals({ output, status }, { "usage: chat_client.lua HOST PORT CAFILE [CERTFILE KEYFILE]\n", 2 })
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -162,8 +162,8 @@ function t.skip(why)
   lu.skip(why)
 end
 
---- The names of every nth test of this file, another part each day: for files that start programs, where each takes
--- seconds to start.
+--- The names of every nth test of this file, another part each day: for files that start programs, or do much, where
+-- each test takes seconds under a tool.
 local function sample(n)
   local all, part = {}, {}
   for _, class in ipairs(lu.LuaUnit.collectTests()) do
@@ -176,9 +176,9 @@ local function sample(n)
   return part
 end
 
---- Runs the file's tests and ends the process. opts: `programs`: most of them start some.
+--- Runs the file's tests and ends the process. opts: `sampled`: under a tool a part of them will do.
 function t.finish(opts)
-  local part = opts and opts.programs and tonumber(os.getenv "SPEC_SAMPLE")
+  local part = opts and opts.sampled and tonumber(os.getenv "SPEC_SAMPLE")
   local runner = lu.LuaUnit.new()
   runner:setOutputType "text"
   runner:runSuite(table.unpack(part and sample(part) or {}))

@@ -1493,4 +1493,4 @@ function TestStopSignals:test_the_list_is_taken_when_the_runner_is_made()
   ]])
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -559,4 +559,4 @@ function TestRunner:test_tells_what_it_takes()
   t.assertEquals({ output, code }, { "", 1 })
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -361,4 +361,4 @@ function TestAll:test_work_in_a_terminal()
   t.assertEquals(output, "hello\nHELLO\ntrue\nfrom a child\n")
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

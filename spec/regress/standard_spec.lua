@@ -414,4 +414,4 @@ function TestTerminal:test_whose_line_there_is_no_memory_for_says_so()
   ]], "echo typed | ASYNCIO_HISTORY= %s")
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

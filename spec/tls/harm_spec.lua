@@ -188,4 +188,4 @@ function TestTickets:test_that_nobody_takes_hold_up_no_server()
   end
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -422,13 +422,13 @@ function TestNewKeys:test_that_a_peer_asks_for_without_end_are_given_as_fast_as_
     local before
     repeat
       before = came.n
-      asyncio.sleep(0.1)
+      asyncio.sleep(t.slow and 1 or 0.1)
     until came.n == before
     t.assertTrue(came.n < n * 27, came.n)
     t.assertTrue(writer:pending() < 400000, writer:pending())
     local cpu = os.clock()
     asyncio.sleep(0.3)
-    t.assertTrue(os.clock() - cpu < 0.15, os.clock() - cpu)
+    if not t.slow then t.assertTrue(os.clock() - cpu < 0.15, os.clock() - cpu) end
     gate:set()
     t.assertEquals(reader:readline(), "done\n")
     writer:send "bye\n"
@@ -436,4 +436,4 @@ function TestNewKeys:test_that_a_peer_asks_for_without_end_are_given_as_fast_as_
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -298,4 +298,4 @@ end
 
 t.leave_out(TestScan, "valgrind") -- it gives up on who is so slow
 
-t.finish { programs = true }
+t.finish { sampled = true }
