@@ -470,4 +470,4 @@ function TestLinks:test_none_is_dead()
   t.assertEquals(dead, {})
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -1041,4 +1041,4 @@ function TestStats:test_tell_what_has_become_of_the_connections()
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -493,4 +493,4 @@ function TestForkedChildsWords:test_streams_in_memory_are_the_parents_too()
   ]])
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -260,4 +260,4 @@ function TestLoopClose:test_gives_back_the_items_of_woken_getters_in_their_order
   ]], "1\t2\t3\t4\n")
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -198,4 +198,4 @@ function TestBlocked:test_comes_beside_a_stuck_writer_and_timers_go_off_meanwhil
   end)
 end
 
-t.finish()
+t.finish { sampled = true }
