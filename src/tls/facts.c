@@ -22,7 +22,7 @@ Facts facts_look(SSL *ssl) {
   return facts;
 }
 
-static void *copy(const void *bytes, size_t n) {
+static void *copied(const void *bytes, size_t n) {
   void *to = bytes ? mem_alloc(n) : NULL;
   if (to) memcpy(to, bytes, n);
   return to;
@@ -39,8 +39,8 @@ static int write_certificate(X509 *cert, unsigned char **der) {
 Facts facts_keep(SSL *ssl) {
   Facts facts = facts_look(ssl);
   const char *name = facts.server_name;
-  facts.server_name = copy(name, name ? strlen(name) + 1 : 0);
-  if (!(facts.alpn = facts.nalpn ? copy(facts.alpn, facts.nalpn) : NULL)) facts.nalpn = 0;
+  facts.server_name = copied(name, name ? strlen(name) + 1 : 0);
+  if (!(facts.alpn = facts.nalpn ? copied(facts.alpn, facts.nalpn) : NULL)) facts.nalpn = 0;
   facts.nder = write_certificate(facts.cert, &facts.der);
   facts.cert = NULL;
   return facts;
