@@ -47,7 +47,7 @@ end
 function securing.check_name(text, n, name, prefix)
   local what
   local wanted = text:gsub("%.$", "")
-  if wanted:find(":", 1, true) then wanted = wanted:gsub("%%.*", "") end -- an address of a link
+  if wanted:find "^[%x:.]*:[%x:.]*%%" then wanted = wanted:gsub("%%.*", "") end -- an address of a link
   if wanted == "" then
     what = "an empty name"
   elseif wanted:find("\0", 1, true) then
@@ -56,7 +56,9 @@ function securing.check_name(text, n, name, prefix)
     what = "a name with bytes above 127: write it as certificates do (IDNA), beginning with xn--"
   elseif wanted:find "[%c ]" then
     what = "a name with a space or a control character"
-  elseif wanted:find "^%." or wanted:find("..", 1, true) then
+  elseif wanted:find "[%%*]" then
+    what = ("no host's name has a %q"):format(wanted:match "[%%*]")
+  elseif wanted:find "^%." or wanted:find "%.$" or wanted:find("..", 1, true) then
     what = "a name with an empty part"
   elseif #wanted > LONGEST_NAME then
     what = ("a name has %d bytes at most, got %d"):format(LONGEST_NAME, #wanted)

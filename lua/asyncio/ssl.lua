@@ -189,10 +189,10 @@ local function sni_of(sni, name)
   local contexts = {}
   for key, context in pairs(sni) do
     if type(key) ~= "string" then check.fail(1, name, "'sni': names", key) end
-    local wanted = securing.check_name(key, 1, name, "'sni': ")
-    if wanted:find("*", 1, true) then
+    if key:find("*", 1, true) then
       check.error(1, name, "'sni': names only, not " .. key .. ": a function may choose by a pattern")
     end
+    local wanted = securing.check_name(key, 1, name, "'sni': ")
     contexts[wanted:lower()] = securing.check_context(context, "server", 1, name, ("'sni': %s: "):format(key))
   end
   return contexts
@@ -336,10 +336,11 @@ end
 --
 -- `password` is that of an encrypted key; nobody is asked for one. `minimum_version`, `maximum_version`:
 -- "TLSv1.2", "TLSv1.3", or, for what is old and weak, "TLSv1" and "TLSv1.1". `crlfile`: revoked
--- certificates, PEM; every one of a chain is then looked up. `num_tickets` (2; 0 to 100): for how many
--- resumptions a server gives its client tickets in TLS 1.3. `keylog_filename`: every connection's secrets
--- are added to that file, for Wireshark. `ignore_unexpected_eof`: an end without the peer's close_notify is
--- a plain end, for protocols that know the length of what comes.
+-- certificates, PEM; every one of a chain is then looked up, up to a root that is trusted. `num_tickets`
+-- (2; 0 to 100): for how many resumptions a server gives its client tickets in TLS 1.3. `keylog_filename`:
+-- every connection's secrets are added to that file, for Wireshark; it must be one's own, and others may
+-- not read it. `ignore_unexpected_eof`: an end without the peer's close_notify is a plain end, for
+-- protocols that know the length of what comes.
 --
 -- A file that cannot be read raises OSError (FileNotFoundError, PermissionError), one that has not in it what
 -- it should SSLError; so it is with the other two. The first connection or server that has it fixes it: what
@@ -422,7 +423,8 @@ function SSLContext:set_alpn_protocols(protocols)
   ensure(self:_set_alpn(wire_of(protocols, 1, "set_alpn_protocols", "")))
 end
 
---- The ciphers of TLS 1.2 and below. Raises SSLError when there is none of that name.
+--- The ciphers of TLS 1.2 and below. Raises SSLError when there is none of that name. Those without
+-- certificates or without encryption (aNULL, eNULL) are left out of every list.
 -- @tparam string ciphers as OpenSSL writes them, "ECDHE+AESGCM:!aNULL"
 function SSLContext:set_ciphers(ciphers)
   check.self(self, class, "set_ciphers")

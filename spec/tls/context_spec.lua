@@ -84,6 +84,16 @@ function TestCertificate:test_whose_file_is_missing_is_named()
   end
 end
 
+function TestCertificate:test_whose_key_came_in_the_place_of_a_path_does_not_show_it()
+  local pem = peers.content(certificates.file "server.key")
+  local base64 = pem:gsub("%-%-%-%-%-[^\n]*\n", ""):gsub("\n", ""):sub(1, 184)
+  for _, key in ipairs { base64, ("30"):rep(60), "--BEGIN EC PRIVATE KEY--" .. base64 } do
+    local err = t.assert_raises(asyncio.OSError, ssl.create_server_context,
+      { certfile = certificates.file "server.pem", keyfile = key })
+    t.assertNotStrContains(err.message, key:sub(1, 30))
+  end
+end
+
 function TestCertificate:test_has_a_path_that_is_not_empty()
   for _, key in ipairs { "certfile", "cafile", "capath", "crlfile", "keylog_filename" } do
     t.assertErrorMsgContains(("'%s': a path"):format(key), ssl.create_server_context, { [key] = "" })
@@ -303,6 +313,28 @@ function TestKeyLog:test_has_the_secrets_of_each_connection()
     secure.memory(function() end, { near = secure.client_context { keylog_filename = file.name } })
     t.assertStrContains(peers.content(file.name), "CLIENT_TRAFFIC_SECRET_0 ")
   end)
+end
+
+function TestKeyLog:test_is_no_pipe_which_would_be_waited_for()
+  local file <close> = peers.file()
+  os.remove(file.name)
+  if not os.execute(("mkfifo '%s'"):format(file.name)) then t.skip "there is no mkfifo" end
+  t.assertErrorMsgContains("it is a pipe", ssl.create_default_context, { keylog_filename = file.name })
+  local _ <close> = assert(io.open(file.name, "r+"))
+  t.assertErrorMsgContains("it is a pipe", ssl.create_default_context, { keylog_filename = file.name })
+end
+
+function TestKeyLog:test_is_no_file_that_others_read()
+  local file <close> = peers.file()
+  os.execute(("chmod 644 '%s'"):format(file.name))
+  local err = t.assert_raises(asyncio.PermissionError, ssl.create_default_context, { keylog_filename = file.name })
+  t.assertStrContains(err.message, "its mode is to be 600")
+  os.execute(("chmod 600 '%s'"):format(file.name))
+  ssl.create_default_context { keylog_filename = file.name }
+end
+
+function TestKeyLog:test_may_be_a_device()
+  ssl.create_default_context { keylog_filename = "/dev/null" }
 end
 
 t.finish()

@@ -218,4 +218,27 @@ function TestWords:test_of_classes_are_the_same_in_both_modules()
   end
 end
 
+TestAnonymous = {}
+
+function TestAnonymous:test_ciphers_are_given_to_nobody_whatever_list_has_them()
+  t.run(function()
+    local _, near <close>, _, far = asyncio.stream_pair()
+    local _ <close> = far
+    local opts = { ciphers = "ALL:@SECLEVEL=0", minimum_version = "TLSv1.2", maximum_version = "TLSv1.2" }
+    local client = secure.client_context(opts)
+    local server = ssl.SSLContext {
+      purpose = "server", ciphers = opts.ciphers, maximum_version = "TLSv1.2", sni = function() end,
+    }
+    local failed, refused = secure.shake(near, far, client, server)
+    t.assertTrue(asyncio.isinstance(failed, asyncio.SSLError))
+    t.assertStrContains(refused.message, "no certificate")
+  end)
+end
+
+function TestAnonymous:test_ciphers_alone_are_none()
+  for _, list in ipairs { "aNULL:@SECLEVEL=0", "eNULL:@SECLEVEL=0" } do
+    t.assert_raises(asyncio.SSLError, ssl.create_default_context, { ciphers = list })
+  end
+end
+
 t.finish()

@@ -172,14 +172,14 @@ static void hook(SSL_CTX *ctx, bool server) {
   SSL_CTX_set_session_ticket_cb(ctx, limit_ticket, NULL, NULL);
 }
 
-/* An IP address, whatever zone it has. */
+/* An IP address; one of IPv6 whatever zone it has. */
 static bool is_address(const char *name, char *address, size_t size) {
   unsigned char bytes[16];
   size_t n = strcspn(name, "%");
   if (n >= size) return false;
   memcpy(address, name, n);
   address[n] = 0;
-  return inet_pton(AF_INET, address, bytes) == 1 || inet_pton(AF_INET6, address, bytes) == 1;
+  return (!name[n] && inet_pton(AF_INET, address, bytes) == 1) || inet_pton(AF_INET6, address, bytes) == 1;
 }
 
 /* What the peer is asked for, and what its certificate must be for. */

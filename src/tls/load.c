@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#define SHOWN 200 /* bytes of a path */
+#define SHOWN 200      /* bytes of a path */
+#define SECRET_FROM 40 /* so many letters of base64 in a row are no name of a file */
 
 /* Texts */
 
@@ -28,10 +30,17 @@ static bool is_pem(LoadText t) {
 
 static bool is_der(LoadText t) { return t.n > 4 && t.text[0] == 0x30 && (t.text[1] & 0x80); }
 
+/* Whether it looks like a key's bytes in letters, as secrets come from the environment: DER's begin otherwise than a
+** path from the root. */
+static bool may_be_secret(LoadText t) {
+  static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-";
+  return strstr(t.text, "PRIVATE KEY") || (*t.text != '/' && strspn(t.text, LETTERS) >= SECRET_FROM);
+}
+
 /* Tells what a failure is of. What may be the contents, taken for a path, is not shown. */
 static bool blame(Failure *f, const char *what, LoadText t) {
   char why[sizeof f->text];
-  bool path = !is_pem(t) && !is_der(t) && t.n <= SHOWN && !memchr(t.text, '\n', t.n);
+  bool path = !is_pem(t) && !is_der(t) && t.n <= SHOWN && !memchr(t.text, '\n', t.n) && !may_be_secret(t);
   if (f->kind == FAILURE_NO_MEMORY) return false;
   memcpy(why, f->text, sizeof why);
   failure_say(f, "%s%s%s: %s", what, path ? " " : "", path ? t.text : "", why);
@@ -323,12 +332,30 @@ bool load_crl(Context *c, LoadText t, Failure *f) {
   return true;
 }
 
+/* NULL: secrets may be written there, without waiting for anybody. */
+static const char *why_no_keylog(int fd) {
+  struct stat st;
+  if (fstat(fd, &st)) return "it cannot be looked at";
+  if (S_ISFIFO(st.st_mode)) return "it is a pipe: a file expected";
+  if (!S_ISREG(st.st_mode)) return NULL; /* a device, as /dev/null */
+  if (st.st_uid != geteuid()) return "the file belongs to somebody else, who could read the secrets";
+  return st.st_mode & (S_IROTH | S_IWOTH) ? "everybody may read the file: its mode is to be 600" : NULL;
+}
+
 bool load_keylog(Context *c, const char *path, Failure *f) {
-  int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  LoadText name = {path, strlen(path)};
+  int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
   if (fd < 0) {
     set_errno(f, errno);
-    return blame(f, "keylog_filename", (LoadText){path, strlen(path)});
+    if (errno == ENXIO) failure_say(f, "it is a pipe: a file expected");
+    return blame(f, "keylog_filename", name);
   }
-  context_set_keylog(c, fd);
-  return true;
+  const char *why = why_no_keylog(fd);
+  if (!why) {
+    context_set_keylog(c, fd);
+    return true;
+  }
+  close(fd);
+  failure_set(f, FAILURE_ERROR, "SYS", "EACCES", "%s", why);
+  return blame(f, "keylog_filename", name);
 }
