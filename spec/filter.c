@@ -138,10 +138,10 @@ static void failure(const Filter *f, FilterFailure *failure) {
                              .verify_code = 18, .verify_message = "toy"};
 }
 
-static void ask(lua_State *L, Filter *f) {
+static int ask(lua_State *L, Filter *f, int handler) {
   ((Toy *)f)->asked = true;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &context_key);
-  if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_pop(L, 1);
+  return lua_pcall(L, 0, 0, handler) == LUA_OK ? 0 : 1;
 }
 
 static int info(lua_State *L, Filter *f, const char *name) {

@@ -331,8 +331,9 @@ end
 -- client's: whether it must be for the name that is connected to; true with every `verify_mode` but "none".
 --
 -- `sni`, a server's: the context for the name that a client asks for, a table `{["a.example"] = context}` or
--- `function(name)` that gives one; names are in small letters. nil: this one; an error refuses the client
--- (`unrecognized_name`). The context that is chosen holds entirely. The function may not wait.
+-- `function(name)` that gives one; names are in small letters. nil: this one; an `SSLError` refuses the
+-- client (`unrecognized_name`), and so does any other error, which the loop's exception handler hears of. The
+-- context that is chosen holds entirely. The function may not wait.
 --
 -- `password` is that of an encrypted key; nobody is asked for one. `minimum_version`, `maximum_version`:
 -- "TLSv1.2", "TLSv1.3", or, for what is old and weak, "TLSv1" and "TLSv1.1". `crlfile`: revoked

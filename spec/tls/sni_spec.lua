@@ -75,11 +75,43 @@ function TestFunction:test_is_asked_for_each_connection()
 end
 
 function TestFunction:test_refuses_by_an_error()
-  local result = ask(function() error "no such name" end, "a.example", { reports = function(reports)
-    while #reports > 0 do table.remove(reports) end
+  local result = ask(function(name) error(asyncio.SSLError("no tenant " .. name)) end, "a.example")
+  t.assertEquals(t.assert_isinstance(result.failed, asyncio.SSLError).reason, "TLSV1_UNRECOGNIZED_NAME")
+  t.assertStrContains(t.assert_isinstance(result.refused, asyncio.SSLError).message, "no tenant a.example")
+end
+
+--- What the loop's handler hears of a connection at that `sni`, which the client is refused by.
+local function heard(sni)
+  local list
+  local result = ask(sni, "a.example", { reports = function(reports) list = table.move(reports, 1, #reports, 1, {})
+    for i in ipairs(list) do reports[i] = nil end
   end })
   t.assertEquals(t.assert_isinstance(result.failed, asyncio.SSLError).reason, "TLSV1_UNRECOGNIZED_NAME")
-  t.assert_isinstance(result.refused, asyncio.OSError)
+  t.assertEquals(#list, 1)
+  t.assertStrContains(list[1].message, "'sni' failed")
+  return list[1], result.refused
+end
+
+function TestFunction:test_that_fails_is_reported()
+  local function choose() local _ = asyncio.nothing.there end
+  local report, refused = heard(choose)
+  t.assertStrContains(report.exception, "sni_spec.lua")
+  t.assertStrContains(report.traceback, "sni_spec.lua")
+  t.assertStrContains(refused.message, "sni_spec.lua")
+end
+
+function TestFunction:test_that_fails_with_a_table_is_reported_as_it_is()
+  local err = { "of the program" }
+  t.assertIs(heard(function() error(err) end).exception, err)
+  t.assertStrContains(tostring(heard(function() asyncio.sleep(1) end).exception), "cannot wait outside of a task")
+  local report, refused = heard(function() error(asyncio.OSError "odd") end)
+  t.assert_isinstance(report.exception, asyncio.OSError)
+  t.assertStrContains(refused.message, "odd")
+end
+
+function TestFunction:test_that_gives_no_context_is_reported()
+  t.assertStrContains(heard(function() return "a.example" end).exception, "a context or nil expected, got string")
+  t.assertStrContains(heard(function() return secure.client_context() end).exception, "got a client's")
 end
 
 function TestFunction:test_may_not_wait()

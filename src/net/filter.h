@@ -12,7 +12,7 @@
 
 ASY_HIDDEN
 
-#define FILTER_ABI 2 /* changes with anything that stands here down to FilterSource */
+#define FILTER_ABI 3 /* changes with anything that stands here down to FilterSource */
 
 /* What a step has come to. */
 typedef enum FilterStep {
@@ -60,7 +60,9 @@ typedef struct FilterOps {
   size_t (*held)(const struct Filter *f);  /* plain bytes that `pull` gives without any more raw ones */
   bool (*can_half)(const struct Filter *f); /* whether input goes on after `finish` */
   void (*failure)(const struct Filter *f, FilterFailure *failure); /* after FAILED; valid until it is freed */
-  void (*ask)(lua_State *L, struct Filter *f); /* after ASK; may call Lua, which must not wait. Raises nothing */
+  /* After ASK; may call Lua, which must not wait. Raises nothing; an error of what it called is pushed: how many.
+  ** handler: the stack index of a message handler. */
+  int (*ask)(lua_State *L, struct Filter *f, int handler);
   int (*info)(lua_State *L, struct Filter *f, const char *name); /* pushes what get_extra_info asks for, or nothing: how many */
   /* No step follows, but `failure`, `can_half` and `info` answer as ever: what only steps need can go. C only. */
   void (*retire)(struct Filter *f);

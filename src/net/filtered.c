@@ -5,6 +5,8 @@
 
 #include "base/alloc.h"
 #include "core/error.h"
+#include "core/report.h"
+#include "core/trace.h"
 #include "net/out.h"
 #include "net/peer.h"
 
@@ -74,10 +76,34 @@ void filtered_end_shake(Filtered *f) {
   shake_is_over(f);
 }
 
+/* What was asked has failed. A refusal that is meant to be one only the connection hears of. stack: ..., error → ... */
+static void report_answer(lua_State *L, Loop *loop) {
+  if (asy_isinstance(L, -1, ASY_KEYBOARD_INTERRUPT)) {
+    asy_loop_setfield(L, loop, "fatal");
+    loop->fatal = true;
+    return;
+  }
+  if (!asy_isinstance(L, -1, ASY_SSL)) {
+    asy_trace_pop(L);
+    asy_report(L, loop, (Report){.message = "a context's 'sni' failed, and its client was refused", .exception = -2,
+                                 .traceback = lua_tostring(L, -1)});
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
 void asy_filtered_ask(lua_State *L, Filtered *f) {
+  Loop *loop = f->stream->handle.loop;
   if (!f->asks) return;
-  f->filter->ops->ask(L, f->filter);
+  lua_pushcfunction(L, asy_trace_handler);
+  loop->L = L;
+  int failed = f->filter->ops->ask(L, f->filter, lua_gettop(L));
+  loop->L = NULL;
+  if (loop->rt->armed) interrupt_disarm(loop->rt);
   f->asks = false;
+  if (failed) report_answer(L, loop);
+  if (loop->rt->noted) asy_trace_forget(L, loop->rt);
+  lua_pop(L, 1);
 }
 
 /* Coming */

@@ -33,16 +33,24 @@ static int look_up(lua_State *L) {
   return 1;
 }
 
+/* stack: error; its text, or its field */
 static void refuse(lua_State *L, Engine *engine) {
-  const char *why = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  const char *why = NULL;
+  int error = lua_gettop(L);
+  if (lua_istable(L, error)) {
+    lua_pushliteral(L, "message");
+    lua_rawget(L, error);
+  }
+  if (lua_type(L, -1) == LUA_TSTRING) why = lua_tostring(L, -1);
   sni_refuse(engine, why ? why : "its name is not known here (sni)");
+  lua_settop(L, error);
 }
 
-void asy_tls_ask(lua_State *L, Engine *engine) {
+int asy_tls_ask(lua_State *L, Engine *engine, int handler) {
   int top = lua_gettop(L);
   if (!lua_checkstack(L, LUA_MINSTACK)) {
     sni_refuse(engine, "not enough memory");
-    return;
+    return 0;
   }
   lua_pushcfunction(L, look_up);
   lua_pushlightuserdata(L, engine->context);
@@ -50,9 +58,11 @@ void asy_tls_ask(lua_State *L, Engine *engine) {
     lua_pushlightuserdata(L, engine->name);
   else
     lua_pushnil(L);
-  if (lua_pcall(L, 2, 1, 0) == LUA_OK)
+  if (lua_pcall(L, 2, 1, handler) == LUA_OK) {
     sni_choose(engine, asy_box_test(L, -1));
-  else
-    refuse(L, engine);
-  lua_settop(L, top);
+    lua_settop(L, top);
+    return 0;
+  }
+  refuse(L, engine);
+  return 1;
 }

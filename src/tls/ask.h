@@ -8,8 +8,9 @@
 
 ASY_HIDDEN
 
-/* Answers what the engine has stopped for. Raises nothing. */
-void asy_tls_ask(lua_State *L, Engine *engine);
+/* Answers what the engine has stopped for. Raises nothing; an error of what was asked is pushed: how many.
+** handler: the stack index of a message handler. */
+int asy_tls_ask(lua_State *L, Engine *engine, int handler);
 
 ASY_HIDDEN_END
 

@@ -74,7 +74,7 @@ static void failure(const Filter *f, FilterFailure *to) {
                         .verify_code = why->verify_code, .verify_message = why->verify_message, .text = why->text};
 }
 
-static void ask(lua_State *L, Filter *f) { asy_tls_ask(L, engine_of(f)); }
+static int ask(lua_State *L, Filter *f, int handler) { return asy_tls_ask(L, engine_of(f), handler); }
 
 static int info(lua_State *L, Filter *f, const char *name) { return asy_tls_info(L, engine_of(f), name); }
 
