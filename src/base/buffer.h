@@ -44,6 +44,11 @@ typedef struct BlockPool {
   } of[BUFFER_CLASSES];
 } BlockPool;
 
+/* The size of the block for so many bytes to come. */
+static inline size_t buffer_block_for(size_t n) {
+  return n > 8 * BUFFER_BLOCK ? 64 * BUFFER_BLOCK : n > BUFFER_BLOCK ? 8 * BUFFER_BLOCK : BUFFER_BLOCK;
+}
+
 /* Gives an unallocated buffer a block of one of the sizes. False when there is no memory. */
 bool buffer_take_block(Buffer *b, BlockPool *pool, size_t size);
 

@@ -11,17 +11,19 @@
 #include "net/peer.h"
 
 #define SEAL_MOST ((size_t)65536) /* plain bytes sealed before they are sent: the cache has them still */
-#define LARGE 8192                /* so much output takes a large block at once */
+#define RECORD ((size_t)16384)    /* plain bytes that a filter puts at once, as TLS does */
 
 /* What it has put */
 
 static bool put(void *to, const char *bytes, size_t n) {
   Filtered *f = to;
   Loop *loop = f->stream->handle.loop;
-  size_t block = n > LARGE ? 64 * BUFFER_BLOCK : n > BUFFER_BLOCK ? 8 * BUFFER_BLOCK : BUFFER_BLOCK;
-  if (!loop || (!f->sealed.small.data && !buffer_take_block(&f->sealed.small, &loop->blocks, block))) return false;
-  if (!buffer_append(&f->sealed.small, bytes, n)) return false;
-  f->sealed.bytes += n;
+  size_t sent = f->straight && !filtered_pending(f) ? f->straight(f->stream, bytes, n) : 0, left = n - sent;
+  if (!left) return true;
+  if (!loop) return false;
+  if (!f->sealed.small.data && !buffer_take_block(&f->sealed.small, &loop->blocks, buffer_block_for(left))) return false;
+  if (!buffer_append(&f->sealed.small, bytes + sent, left)) return false;
+  f->sealed.bytes += left;
   return true;
 }
 
@@ -111,7 +113,7 @@ void asy_filtered_ask(lua_State *L, Filtered *f) {
 /* A step of the input; *got: what it has added. */
 static FilterStep pull(Filtered *f, Buffer *to, size_t room, size_t *got) {
   size_t likely = buffer_length(&f->raw) + f->filter->ops->held(f->filter), n = likely < room ? likely : room;
-  if (!to->data) buffer_take_block(to, &f->stream->handle.loop->blocks, n > BUFFER_BLOCK ? n : BUFFER_BLOCK);
+  if (!to->data) buffer_take_block(to, &f->stream->handle.loop->blocks, buffer_block_for(n));
   char *at = buffer_reserve(to, n ? n : 1);
   *got = 0;
   if (!at) return FILTER_ASK; /* no memory: what is there stays */
@@ -146,17 +148,19 @@ Pulled filtered_pull(Filtered *f, Buffer *to, size_t room) {
 
 /* Going */
 
-int filtered_seal(Filtered *f) {
+int filtered_seal(Filtered *f, FilteredSend *send) {
   Out *out = &f->stream->out.waiting;
   uv_buf_t pieces[16];
   size_t most = SEAL_MOST;
   if (f->failed) return UV_EPROTO;
   while (out->sent < out->bytes && most) {
     unsigned n = out_pieces(out, pieces, sizeof pieces / sizeof *pieces);
+    f->straight = n == 1 && pieces[0].len <= RECORD ? send : NULL; /* more leaves together */
     for (unsigned i = 0; i < n && most; i++) {
       FilterIo io = begin(f);
       size_t part = pieces[i].len < most ? pieces[i].len : most;
       FilterStep step = f->filter->ops->push(f->filter, &io, pieces[i].base, part);
+      f->straight = NULL;
       end(f, &io);
       if (step == FILTER_FAILED) return give_up(f);
       if (step != FILTER_DONE) return 0;

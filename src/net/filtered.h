@@ -13,11 +13,15 @@
 
 ASY_HIDDEN
 
+/* Sends at once what the kernel takes: so many bytes. An error of its is noted. */
+typedef size_t FilteredSend(Stream *s, const char *bytes, size_t n);
+
 typedef struct Filtered {
   Filter *filter;
   Stream *stream;
   Buffer raw;    /* input that has come, and the filter hasn't taken */
   Out sealed;    /* output that the filter has put; what was written before it began goes first */
+  FilteredSend *straight; /* what is put now goes by that first; or NULL */
   int raw_end;   /* the status that has ended the raw input; 0: it goes on */
   const char *step; /* what the errors of a handshake call it for which a task waits */
   bool shaking;  /* the handshake is under way ... */
@@ -52,8 +56,9 @@ Pulled filtered_pull(Filtered *f, Buffer *to, size_t room);
 /* Lets Lua answer what it has asked. stack: unchanged */
 void asy_filtered_ask(lua_State *L, Filtered *f);
 
-/* Seals plain output, as much as is to be sent in one go. A libuv status; UV_EPROTO: the filter tells why. */
-int filtered_seal(Filtered *f);
+/* Seals plain output, as much as is to be sent in one go; where that is one record `send` has it at once, unless NULL.
+** A libuv status; UV_EPROTO: the filter tells why. */
+int filtered_seal(Filtered *f, FilteredSend *send);
 
 /* Puts the end of the output; false: there is nothing to put (any more). */
 bool filtered_finish(Filtered *f);

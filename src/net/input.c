@@ -319,7 +319,8 @@ int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
   buffer_consume(&s->in.buffer, n);
   input_free_if_empty(s);
   s->in.searched = 0;
-  if (buffer_length(&s->in.buffer) <= s->in.limit && !s->in.on_demand) input_resume(s);
+  bool waits = !s->in.reading || s->carrier; /* else it would find that there is nothing to do */
+  if (waits && buffer_length(&s->in.buffer) <= s->in.limit && !s->in.on_demand) input_resume(s);
   return 1;
 }
 

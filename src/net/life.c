@@ -282,8 +282,7 @@ static void break_off(Stream *s, int status) {
   stream_tidy_later(s);
 }
 
-static void send_waiting(lua_State *L, Stream *s) {
-  int status = asy_output_send(L, s);
+static void sent(Stream *s, int status) {
   if (status) break_off(s, status);
 }
 
@@ -292,13 +291,21 @@ static bool is_over(const Stream *s) {
   return (stream_closing(s) || s->out.ending) && !stream_aborted(s) && !s->out.flight && !s->out.error && !output_pending(s);
 }
 
+static void flush_sealed(lua_State *L, Stream *s, bool may_send) {
+  if (s->filtered->failed) asy_out_clear(L, s->handle.loop, &s->out.waiting); /* it is never sealed */
+  if (may_send && output_waits(s)) sent(s, asy_output_send_sealed(L, s));
+  if (is_over(s) && filtered_finish(s->filtered)) sent(s, asy_output_send_sealed(L, s));
+  input_breathe(s);
+}
+
 void asy_stream_flush(lua_State *L, Stream *s) {
   if (!s->handle.open) return;
   output_look(s);
-  if (s->filtered && s->filtered->failed) asy_out_clear(L, s->handle.loop, &s->out.waiting); /* it is never sealed */
-  if (!s->out.flight && !s->out.error && !s->out.held && output_waits(s)) send_waiting(L, s);
-  if (s->filtered && is_over(s) && filtered_finish(s->filtered)) send_waiting(L, s);
-  if (s->filtered) input_breathe(s);
+  bool may_send = !s->out.flight && !s->out.error && !s->out.held;
+  if (s->filtered)
+    flush_sealed(L, s, may_send);
+  else if (may_send && s->out.waiting.bytes)
+    sent(s, asy_output_send(L, s));
   size_t pending = output_pending(s);
   if (output_error(s) || pending <= s->out.low) waitq_wake_all(&s->out.drainers, 0);
   if (pending && !s->out.error) return;

@@ -80,8 +80,7 @@ bool out_take(Loop *loop, Out *out, Buffer *from, size_t n) {
     out->small = *from;
     *from = (Buffer){NULL, 0, 0, 0};
   } else {
-    size_t block = n > 8 * BUFFER_BLOCK ? 64 * BUFFER_BLOCK : n > BUFFER_BLOCK ? 8 * BUFFER_BLOCK : BUFFER_BLOCK;
-    if ((!out->small.data && !buffer_take_block(&out->small, &loop->blocks, block)) ||
+    if ((!out->small.data && !buffer_take_block(&out->small, &loop->blocks, buffer_block_for(n))) ||
         !buffer_append(&out->small, buffer_bytes(from), n))
       return false;
     buffer_consume(from, n);

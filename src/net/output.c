@@ -108,7 +108,7 @@ static int write_stream(Stream *s, const uv_buf_t *bufs, unsigned n) {
 }
 
 /* Sends what is collected in `out`. */
-static inline int send_out(lua_State *L, Stream *s, Out *out) {
+static int send_out(lua_State *L, Stream *s, Out *out) {
   uv_buf_t bufs[MAX_PIECES];
   while (out->sent < out->bytes) {
     unsigned n = out_pieces(out, bufs, MAX_PIECES);
@@ -129,16 +129,24 @@ static inline int send_out(lua_State *L, Stream *s, Out *out) {
   return 0;
 }
 
+/* A record that is all there is to be sent needs no place of its own. C only. */
+static size_t send_straight(Stream *s, const char *bytes, size_t n) {
+  uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)n);
+  int sent = write_stream(s, &buf, 1);
+  if (sent < 0 && sent != UV_EAGAIN && !s->out.error) s->out.error = sent;
+  return sent < 0 ? 0 : (size_t)sent;
+}
+
 /* Seals and sends in turn, so that little lies here sealed. While hands are shaken only what the filter has put. */
-static int send_sealed(lua_State *L, Stream *s) {
+int asy_output_send_sealed(lua_State *L, Stream *s) {
   Filtered *f = s->filtered;
   Out *out = &s->out.waiting;
   for (;;) {
     if (!filtered_pending(f) && !f->shaking && out->bytes) {
-      int status = filtered_seal(f);
+      int status = filtered_seal(f, s->carrier ? NULL : send_straight);
       if (out->sent == out->bytes) asy_out_clear(L, s->handle.loop, out);
       if (status == UV_ENOMEM) return status;
-      if (status) write_failed(L, s->handle.loop, s, status);
+      if (status || s->out.error) write_failed(L, s->handle.loop, s, status ? status : s->out.error);
     }
     if (!filtered_pending(f) || s->out.error) return 0;
     int status = send_out(L, s, &f->sealed);
@@ -146,9 +154,7 @@ static int send_sealed(lua_State *L, Stream *s) {
   }
 }
 
-int asy_output_send(lua_State *L, Stream *s) {
-  return s->filtered ? send_sealed(L, s) : send_out(L, s, &s->out.waiting);
-}
+int asy_output_send(lua_State *L, Stream *s) { return send_out(L, s, &s->out.waiting); }
 
 void output_send_last(Stream *s) {
   uv_buf_t bufs[4];

@@ -44,14 +44,16 @@ static inline void asy_output_write(lua_State *L, Stream *s, int idx) {
 ** no memory, and nothing has changed. */
 bool output_take(Stream *s, Buffer *from, size_t n);
 
-/* Whether there is something that could be sent. */
+/* Whether a stream with a filter has something that could be sent. */
 static inline bool output_waits(const Stream *s) {
-  return s->out.waiting.bytes || (s->filtered && filtered_pending(s->filtered));
+  return s->out.waiting.bytes || filtered_pending(s->filtered);
 }
 
 /* Sends what can be sent now. 0 (an error of the kernel's is noted); UV_ENOMEM: some of it is lost for
-** lack of memory, and the stream must not go on with a hole in it. No Flight may be under way. */
+** lack of memory, and the stream must not go on with a hole in it. No Flight may be under way.
+** The second is for a stream with a filter. */
 int asy_output_send(lua_State *L, Stream *s);
+int asy_output_send_sealed(lua_State *L, Stream *s);
 
 /* The libuv status for which no more can be written, or 0: a write has met it, or the filter has failed, and only what
 ** it has put by then is still sent. */
