@@ -32,6 +32,24 @@ function TestBackPressure:test_reaches_the_writer_of_a_reader_that_does_not_read
   end)
 end
 
+--- Records of one piece are offered to the kernel as they are made, and the last one it takes in part only.
+function TestBackPressure:test_of_single_records_loses_nothing_of_one_that_is_taken_in_part()
+  t.real(function()
+    secure.pair(function(_, writer, peer_reader)
+      local parts = {}
+      repeat
+        parts[#parts + 1] = (string.char(65 + #parts % 26)):rep(16000 - #parts)
+        writer:write(parts[#parts])
+        asyncio.sleep(0)
+      until writer:pending() > 0
+      parts[#parts + 1] = "end"
+      writer:write("end")
+      local all = table.concat(parts)
+      t.assertTrue(peer_reader:readexactly(#all) == all)
+    end)
+  end)
+end
+
 function TestBackPressure:test_decrypts_little_ahead_of_the_reader()
   t.real(function()
     secure.pair(function(_, writer, peer_reader)
