@@ -81,6 +81,8 @@ function TestCertificate:test_whose_file_is_missing_is_named()
     local err = t.assert_raises(asyncio.FileNotFoundError, ssl.create_server_context, { [key] = "/nowhere/a.pem" })
     t.assertEquals(err.code, "ENOENT")
     t.assertStrContains(err.message, "/nowhere/a.pem: No such file or directory")
+    err = select(2, pcall(ssl.create_default_context, { cafile = "0\u{e9}t\u{e9}.pem" }))
+    t.assertStrContains(err.message, "0\u{e9}t\u{e9}.pem: No such file or directory")
   end
 end
 

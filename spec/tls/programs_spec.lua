@@ -80,6 +80,21 @@ function TestOpenssl:test_client_with_a_certificate_is_known_to_our_server()
   end)
 end
 
+function TestOpenssl:test_client_that_wants_another_handshake_is_refused_in_words()
+  peers.need "openssl"
+  t.real(function()
+    local failed = asyncio.get_running_loop():create_future()
+    local server <close> = secure.serve(function(reader, writer)
+      writer:send(reader:readline())
+      failed:set_result(select(2, pcall(reader.readline, reader)))
+    end)
+    local ended = peers.background(("(echo hello; sleep 0.3; echo R; sleep 0.3) | "
+      .. "openssl s_client -connect 127.0.0.1:%d -tls1_2 2>/dev/null"):format(peers.port(server)))
+    t.assertStrContains(asyncio.await(failed).message, "it wanted to shake hands anew (renegotiation)")
+    ended()
+  end)
+end
+
 TestCurl = {}
 
 each_version(TestCurl, "asks_our_server", function(version)

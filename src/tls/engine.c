@@ -55,6 +55,8 @@ static void explain(Engine *e) {
   if (is_ssl(error, SSL_R_WRONG_VERSION_NUMBER)) name_other(f, &e->bio);
   bool unable = is_ssl(error, SSL_R_NO_SHARED_CIPHER) || is_ssl(error, SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM);
   if (unable && !SSL_get_certificate(e->ssl)) failure_say(f, "this side has no certificate");
+  if (is_ssl(error, SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE) && SSL_get_peer_finished(e->ssl, NULL, 0))
+    failure_say(f, "alert from the peer: handshake failure: it wanted to shake hands anew (renegotiation), which is refused");
 }
 
 static EngineStep give_up(Engine *e) {

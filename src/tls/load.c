@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define SHOWN 200      /* bytes of a path */
+#define DER_LONG 0x80  /* a length in DER follows in so many more bytes */
 #define SECRET_FROM 40 /* so many letters of base64 in a row are no name of a file */
 
 /* Texts */
@@ -28,7 +29,11 @@ static bool is_pem(LoadText t) {
   return false;
 }
 
-static bool is_der(LoadText t) { return t.n > 4 && t.text[0] == 0x30 && (t.text[1] & 0x80); }
+/* A SEQUENCE whose length takes several bytes; UTF-8 has none of these after a digit, so no path looks like it. */
+static bool is_der(LoadText t) {
+  unsigned char length = t.n > 4 ? (unsigned char)t.text[1] : 0;
+  return length > DER_LONG && length <= DER_LONG + 4 && t.text[0] == 0x30;
+}
 
 /* Whether it looks like a key's bytes in letters, as secrets come from the environment: DER's begin otherwise than a
 ** path from the root. */
@@ -339,7 +344,7 @@ static const char *why_no_keylog(int fd) {
   if (S_ISFIFO(st.st_mode)) return "it is a pipe: a file expected";
   if (!S_ISREG(st.st_mode)) return NULL; /* a device, as /dev/null */
   if (st.st_uid != geteuid()) return "the file belongs to somebody else, who could read the secrets";
-  return st.st_mode & (S_IROTH | S_IWOTH) ? "everybody may read the file: its mode is to be 600" : NULL;
+  return (st.st_mode & (S_IROTH | S_IWOTH)) ? "everybody may read the file: its mode is to be 600" : NULL;
 }
 
 bool load_keylog(Context *c, const char *path, Failure *f) {
