@@ -719,4 +719,4 @@ for name, shell in pairs {
   end
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -545,4 +545,4 @@ function TestSeen:test_its_waits_are_told()
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -548,4 +548,4 @@ function TestBadClients:test_that_say_nothing_hold_up_nobody_else()
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

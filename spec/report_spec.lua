@@ -478,4 +478,4 @@ function TestLookedAt:test_a_cancelled_task_is_no_error()
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

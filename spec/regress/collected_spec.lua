@@ -206,4 +206,4 @@ function TestUnread:test_input_does_not_reset_one_that_is_open_at_the_end_of_run
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

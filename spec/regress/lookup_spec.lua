@@ -170,4 +170,4 @@ function TestLookup:test_the_end_of_the_program_waits_for_none()
   ]]
 end
 
-t.finish()
+t.finish { sampled = true }

@@ -253,4 +253,4 @@ function TestEnd:test_of_a_run_tells_of_what_a_thread_has_not_written()
     "asyncio: output for descriptor %d+ is thrown away: not sent within 0%.05 s %(flush_timeout%)\n")
 end
 
-t.finish()
+t.finish { sampled = true }

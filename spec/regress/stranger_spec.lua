@@ -154,4 +154,4 @@ function TestStranger:test_that_awaits_the_coroutine_of_a_task_leaves_the_task_a
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

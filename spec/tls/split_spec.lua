@@ -57,4 +57,4 @@ for _, version in ipairs(secure.VERSIONS) do
   end
 end
 
-t.finish()
+t.finish { sampled = true }

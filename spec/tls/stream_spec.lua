@@ -20,4 +20,4 @@ local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 for _, subject in ipairs { "reader", "writer" } do dofile(("%s/../%s_spec.lua"):format(here, subject)) end
 peers.pair, t.finish = connected, finish
 
-t.finish()
+t.finish { sampled = true }
