@@ -1,7 +1,7 @@
 /*
 ** host.c - lets allocations fail, or finalisers run at them, one after the other, and sees what comes of it.
 **
-**   host [-p PART] [-m MODE] [-n N] [-s SAMPLES] [-r SEED] [-j JOBS] [-l LIMIT] [-v] scenario.lua
+**   host [-p PART] [-m MODE] [-n N] [-s SAMPLES] [-r SEED] [-j JOBS] [-l LIMIT] [-w K/N] [-v] scenario.lua
 **
 ** Every part of the scenario runs in a process of its own for each n of each mode:
 **   lua-once   Lua's allocator fails at its n-th call, and at the retry that follows an emergency
@@ -22,7 +22,8 @@
 **                   the first place where Lua can: the code of a stranger, in the middle of ours
 **   finaliser-rest  ... and at every allocation from the first on
 ** -n N: that n only. -s: so many n of each part and mode, chosen at random. -l: up to that n.
-** -P PATTERN: parts whose name has it.
+** -P PATTERN: parts whose name has it. -w K/N: of the parts, or of the calls of
+** finalisers, every N-th, from the K-th on: N processes do all.
 */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -684,6 +685,15 @@ static long count_finaliser_calls(lua_State *L, bool rest) {
   return calls = count_calls(L, &finaliser);
 }
 
+/* Whether a part is not of the same call as the one before: those stay together. */
+static bool begins_call(const char *name) {
+  static const char *last = "";
+  size_t n = strcspn(name, "+");
+  bool other = strncmp(last, name, n) != 0 || strcspn(last, "+") != n;
+  last = name;
+  return other;
+}
+
 static void try_part(lua_State *L, const char *mode, long only, long samples, long limit) {
   for (int m = 0; m < NMODES; m++) {
     bool of_finalisers = MODES[m].failer == &finaliser;
@@ -711,7 +721,8 @@ static void try_part(lua_State *L, const char *mode, long only, long samples, lo
 int main(int argc, char **argv) {
   const char *only_part = NULL, *pattern = "", *mode = NULL;
   long only = 0, samples = 0, limit = LONG_MAX, seed = (long)time(NULL) % 100000;
-  for (int c; (c = getopt(argc, argv, "p:P:m:n:s:r:j:l:v")) != -1;) {
+  int which = 1, of = 1, nth = 0;
+  for (int c; (c = getopt(argc, argv, "p:P:m:n:s:r:j:l:w:v")) != -1;) {
     if (c == 'p') only_part = optarg;
     else if (c == 'P') pattern = optarg;
     else if (c == 'm') mode = optarg;
@@ -720,6 +731,7 @@ int main(int argc, char **argv) {
     else if (c == 'r') seed = atol(optarg);
     else if (c == 'j') njobs = atoi(optarg) < MAX_JOBS ? atoi(optarg) : MAX_JOBS;
     else if (c == 'l') limit = atol(optarg);
+    else if (c == 'w' && sscanf(optarg, "%d/%d", &which, &of) == 2 && of > 0) continue;
     else if (c == 'v') verbose = true;
     else return 2;
   }
@@ -745,7 +757,9 @@ int main(int argc, char **argv) {
   lua_getfield(L, 1, "names");
   for (int i = 1; lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
     part = lua_tostring(L, -1);
-    if (only_part ? strcmp(part, only_part) == 0 : strstr(part, pattern) != NULL) {
+    bool wanted = only_part ? strcmp(part, only_part) == 0 : strstr(part, pattern) != NULL;
+    if (wanted && begins_call(part)) nth++;
+    if (wanted && (nth - which) % of == 0) {
       lua_settop(L, 1); /* as in a run of its own; the name stays in the table */
       try_part(L, mode, only, samples, limit);
       lua_getfield(L, 1, "names");
