@@ -58,6 +58,7 @@ FLOOR_OF_TLS = [BUILD + "/bench/tls"]  # libuv and OpenSSL
 # glibc maps and unmaps each block of 128 KiB or more, which would be most of what asyncio's reads of 256 KiB cost;
 # and gives the top of its heap back. Every peer gets the same heap, which keeps what it has.
 HEAP = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728", "MALLOC_TOP_PAD_": "1048576"}
+COLLECTOR = {"LUA_INIT": "collectgarbage 'incremental'"}  # the command's generational mode is for small objects
 LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
 COPIERS = {"ours", "libuv in C"}  # who else has a copy of its own
 TLS = {"ours", "asyncio", "uvloop", "Node", "libuv in C"}
@@ -115,7 +116,7 @@ def measure(peer, point):
         far = pinned(1, PEERS["libuv in C"] + ["echo", far_port])
         await_listener(far, far_port)
         extra = [far_port]
-    command, environment = PEERS[peer], {**os.environ, **HEAP}
+    command, environment = PEERS[peer], {**os.environ, **HEAP, **(COLLECTOR if size >= 16384 else {})}
     if mode.startswith("tls"):
         environment.update(certificate())
         if peer == "libuv in C":

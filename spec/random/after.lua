@@ -70,6 +70,7 @@ end
 --- do_it(fn, …) calls it, here or in a task.
 function After:use(where, thing, do_it)
   local object, kind = thing.object, thing.kind
+  if kind == "channel" then object:close() end -- a finaliser may have made it just now, and a get would wait
   if self.env.skip.late_streams and (kind == "reader" or kind == "writer" or kind == "iterator") then return end
   for _, name in ipairs(methods(object)) do
     if not waits_for_ever(kind, object, name) then
@@ -165,7 +166,6 @@ end
 return function(env, random, thorough)
   local self = setmetatable({ env = env, random = random, things = table.move(env.kept, 1, #env.kept, 1, {}) }, After)
   env.kept = self.things
-  for _, channel in ipairs(env.channels) do channel:close() end
   self:use_all "after the end"
   if not thorough then return self:use_all_in_another_run "in another loop" end
   env.loop, env.runner = nil, nil
