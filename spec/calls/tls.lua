@@ -35,7 +35,8 @@ local function contexts_of(version)
         purpose = "server", maximum_version = version, sni = function() return server end,
       },
       refusing = ssl.SSLContext {
-        purpose = "server", maximum_version = version, sni = function() error "nobody is known here" end,
+        purpose = "server", maximum_version = version,
+        sni = function() error(asyncio.SSLError "nobody is known here") end,
       },
     }
   end
