@@ -198,25 +198,23 @@ end)
 TestNginx = {}
 
 local NGINX = [[
-daemon off; master_process off; pid %s/nginx.pid; error_log %s/nginx.log;
+daemon off; master_process off; pid FOLDER/nginx.pid; error_log FOLDER/nginx.log;
 events { worker_connections 64; }
 http {
-  access_log off; client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s;
-  scgi_temp_path %s;
-  server {
-    listen 127.0.0.1:%d ssl reuseport; ssl_certificate %s; ssl_certificate_key %s; ssl_protocols %s;
-    location / { return 200 "hello over $ssl_protocol, session reused: $ssl_session_reused\n"; }
-  }
+  access_log off; client_body_temp_path FOLDER; proxy_temp_path FOLDER; fastcgi_temp_path FOLDER;
+  uwsgi_temp_path FOLDER; scgi_temp_path FOLDER;
+  server { SERVER }
 }
 ]]
 
---- Calls fn(port) while nginx serves there, with the configuration that config(folder, port) gives.
-local function with_nginx(config, fn)
+--- Calls fn(port) while nginx serves there, with those directives for its server, which have PORT for the port.
+local function with_nginx(directives, fn)
   local folder = os.tmpname()
   os.remove(folder)
   os.execute("mkdir " .. folder)
   local port = peers.reserve_port()
-  local file <close> = peers.file(config(folder, port))
+  local config = NGINX:gsub("SERVER", { SERVER = directives }):gsub("%u+", { FOLDER = folder, PORT = port })
+  local file <close> = peers.file(config)
   local server <close> = program.start("nginx -c %s -e %s/nginx.log", file.name, folder)
   t.wait_until(function()
     local ok, _, writer = pcall(asyncio.open_connection, "127.0.0.1", port)
@@ -231,10 +229,10 @@ end
 each_version(TestNginx, "answers_our_client", function(version)
   peers.need "nginx"
   t.real(function()
-    with_nginx(function(folder, port)
-      return NGINX:format(folder, folder, folder, folder, folder, folder, folder, port, certificates.server.certfile,
-        certificates.server.keyfile, version)
-    end, function(port)
+    with_nginx(([[
+      listen 127.0.0.1:PORT ssl reuseport; ssl_certificate %s; ssl_certificate_key %s; ssl_protocols %s;
+      location / { return 200 "hello over $ssl_protocol, session reused: $ssl_session_reused\n"; }
+    ]]):format(certificates.server.certfile, certificates.server.keyfile, version), function(port)
       local context = secure.client_context()
       for i = 1, 2 do
         local reader, writer <close> = secure.connect(port, { ssl = context })
@@ -246,31 +244,18 @@ each_version(TestNginx, "answers_our_client", function(version)
   end)
 end)
 
---- nginx as a client: it fetches what it is asked for from our server, whose certificate it checks.
-local NGINX_PROXY = [[
-daemon off; master_process off; pid %s/nginx.pid; error_log %s/nginx.log;
-events { worker_connections 64; }
-http {
-  access_log off; client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s;
-  scgi_temp_path %s;
-  server {
-    listen 127.0.0.1:%d reuseport;
-    location / {
-      proxy_pass https://127.0.0.1:%d; proxy_ssl_protocols %s; proxy_ssl_verify on; proxy_ssl_verify_depth 3;
-      proxy_ssl_name localhost; proxy_ssl_server_name on; proxy_ssl_trusted_certificate %s;
-    }
-  }
-}
-]]
-
+--- As a client: it fetches what it is asked for from our server, whose certificate it checks.
 each_version(TestNginx, "asks_our_server", function(version)
   peers.need "nginx"
   t.real(function()
     local upstream <close> = serve_http()
-    with_nginx(function(folder, port)
-      return NGINX_PROXY:format(folder, folder, folder, folder, folder, folder, folder, port, peers.port(upstream),
-        version, ROOT)
-    end, function(port)
+    with_nginx(([[
+      listen 127.0.0.1:PORT reuseport;
+      location / {
+        proxy_pass https://127.0.0.1:%d; proxy_ssl_protocols %s; proxy_ssl_verify on; proxy_ssl_verify_depth 3;
+        proxy_ssl_name localhost; proxy_ssl_server_name on; proxy_ssl_trusted_certificate %s;
+      }
+    ]]):format(peers.port(upstream), version, ROOT), function(port)
       for i = 1, 2 do
         local reader, writer <close> = asyncio.open_connection("127.0.0.1", port)
         writer:send(("GET %s HTTP/1.0\r\n\r\n"):format(i == 1 and "/x" or "/large"))
