@@ -31,8 +31,7 @@ static void forget(lua_State *L, Loop *loop, Callback *cb) {
 /* stack: ..., callback at idx, error → ...; what a failed callback leaves */
 static void failed(lua_State *L, Loop *loop, const Callback *cb, int idx) {
   if (asy_isinstance(L, -1, ASY_KEYBOARD_INTERRUPT)) {
-    asy_loop_setfield(L, loop, "fatal");
-    loop->fatal = true;
+    asy_loop_fatal(L, loop);
     return;
   }
   asy_trace_pop(L);

@@ -79,6 +79,11 @@ void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name) {
   lua_pop(L, 2);
 }
 
+void asy_loop_fatal(lua_State *L, Loop *loop) {
+  asy_loop_setfield(L, loop, "fatal");
+  loop->fatal = true;
+}
+
 void asy_loop_subtable(lua_State *L, const Loop *loop, const char *key) {
   if (!push_fields(L, loop)) asy_loop_closed(L, loop);
   asy_subtable(L, -1, key, 0, 0);

@@ -170,6 +170,8 @@ void asy_loop_push(lua_State *L, const Loop *loop);
 ** has no fields: setting one raises. */
 void asy_loop_getfield(lua_State *L, const Loop *loop, const char *name);
 void asy_loop_setfield(lua_State *L, const Loop *loop, const char *name);
+/* The error on the top, which it pops, ends the run. */
+void asy_loop_fatal(lua_State *L, Loop *loop);
 
 /* asy_subtable for a field of the loop. */
 void asy_loop_subtable(lua_State *L, const Loop *loop, const char *key);

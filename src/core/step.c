@@ -22,8 +22,7 @@ static FutureState failure(lua_State *L, Loop *loop, Task *t) {
     t->future.looked = true;
     t->broken = true;
     lua_pushvalue(L, -1);
-    asy_loop_setfield(L, loop, "fatal");
-    loop->fatal = true;
+    asy_loop_fatal(L, loop);
   }
   return FUTURE_ERROR;
 }

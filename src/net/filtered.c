@@ -81,8 +81,7 @@ void filtered_end_shake(Filtered *f) {
 /* What was asked has failed. A refusal that is meant to be one only the connection hears of. stack: ..., error → ... */
 static void report_answer(lua_State *L, Loop *loop) {
   if (asy_isinstance(L, -1, ASY_KEYBOARD_INTERRUPT)) {
-    asy_loop_setfield(L, loop, "fatal");
-    loop->fatal = true;
+    asy_loop_fatal(L, loop);
     return;
   }
   if (!asy_isinstance(L, -1, ASY_SSL)) {
