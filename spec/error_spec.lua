@@ -12,11 +12,12 @@ TestXpcall = {}
 local ERRORS = {
   "TimeoutError", "InvalidStateError", "QueueEmpty", "QueueFull", "QueueShutDown", "IncompleteReadError",
   "LimitOverrunError", "BrokenBarrierError", "BrokenExecutorError", "BusyError", "ClosedError",
-  "ExceptionGroup", "OSError",
+  "ExceptionGroup", "OSError", "CalledProcessError",
 }
 local OS_ERRORS = {
   "ConnectionError", "ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "AddressInUseError",
   "FileNotFoundError", "PermissionError", "GaiError", "SSLError", "SSLCertVerificationError", "SSLEOFError",
+  "FileExistsError", "IsADirectoryError", "NotADirectoryError", "ProcessLookupError", "ChildProcessError",
 }
 local CONNECTION_ERRORS = {
   ConnectionError = true, ConnectionRefusedError = true, ConnectionResetError = true, BrokenPipeError = true,

@@ -31,7 +31,13 @@
 ---@field BrokenPipeError asyncio.BrokenPipeError
 ---@field AddressInUseError asyncio.AddressInUseError
 ---@field FileNotFoundError asyncio.FileNotFoundError
+---@field FileExistsError asyncio.FileExistsError
+---@field IsADirectoryError asyncio.IsADirectoryError
+---@field NotADirectoryError asyncio.NotADirectoryError
 ---@field PermissionError asyncio.PermissionError
+---@field ProcessLookupError asyncio.ProcessLookupError
+---@field ChildProcessError asyncio.ChildProcessError
+---@field CalledProcessError asyncio.CalledProcessError
 ---@field GaiError asyncio.GaiError
 ---@field SSLError asyncio.SSLError
 ---@field SSLCertVerificationError asyncio.SSLCertVerificationError
@@ -556,6 +562,8 @@ function Error:subclass(name) end
 ---@field errno integer
 ---@field syscall? string
 ---@field address? string
+---@field path? string
+---@field path2? string of calls with two paths, as rename
 
 ---@class asyncio.ConnectionError : asyncio.OSError
 ---@class asyncio.ConnectionRefusedError : asyncio.ConnectionError
@@ -563,7 +571,12 @@ function Error:subclass(name) end
 ---@class asyncio.BrokenPipeError : asyncio.ConnectionError
 ---@class asyncio.AddressInUseError : asyncio.OSError
 ---@class asyncio.FileNotFoundError : asyncio.OSError
+---@class asyncio.FileExistsError : asyncio.OSError
+---@class asyncio.IsADirectoryError : asyncio.OSError
+---@class asyncio.NotADirectoryError : asyncio.OSError
 ---@class asyncio.PermissionError : asyncio.OSError
+---@class asyncio.ProcessLookupError : asyncio.OSError
+---@class asyncio.ChildProcessError : asyncio.OSError
 ---@class asyncio.GaiError : asyncio.OSError
 ---@class asyncio.SSLError : asyncio.OSError
 ---@field reason? string as OpenSSL has it, and Python: "WRONG_VERSION_NUMBER"
@@ -574,6 +587,12 @@ function Error:subclass(name) end
 ---@field verify_message? string
 
 ---@class asyncio.SSLEOFError : asyncio.SSLError
+
+---@class asyncio.CalledProcessError : asyncio.Error
+---@field returncode integer of a signal: negative
+---@field stdout? string
+---@field stderr? string
+---@field args string[]
 
 ---@class asyncio.ExceptionGroup : asyncio.Error
 ---@field errors any[]

@@ -3,7 +3,9 @@
 */
 #include "core/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <uv.h>
 
@@ -17,7 +19,22 @@ static const struct {
     {UV_ECONNABORTED, ASY_CONNECTION_RESET},   {UV_EPIPE, ASY_BROKEN_PIPE},
     {UV_EADDRINUSE, ASY_ADDRESS_IN_USE},       {UV_ENOENT, ASY_FILE_NOT_FOUND},
     {UV_EACCES, ASY_PERMISSION},               {UV_EPERM, ASY_PERMISSION},
-    {UV_ESHUTDOWN, ASY_BROKEN_PIPE},
+    {UV_ESHUTDOWN, ASY_BROKEN_PIPE},           {UV_EEXIST, ASY_FILE_EXISTS},
+    {UV_EISDIR, ASY_IS_A_DIRECTORY},           {UV_ENOTDIR, ASY_NOT_A_DIRECTORY},
+    {UV_ESRCH, ASY_PROCESS_LOOKUP},            {-ECHILD, ASY_CHILD_PROCESS},
+};
+
+/* Codes that libuv has no words for, and processes and files meet. */
+static const struct {
+  int status;
+  const char *name, *text;
+} MORE_CODES[] = {
+    {-ECHILD, "ECHILD", "no child process"},
+    {-ENOEXEC, "ENOEXEC", "not a program of this machine, nor a script that names its interpreter"},
+    {-EDQUOT, "EDQUOT", "disk quota exceeded"},
+    {-ESTALE, "ESTALE", "the file is gone from its server"},
+    {-EDEADLK, "EDEADLK", "resource deadlock avoided"},
+    {-ENOLCK, "ENOLCK", "no locks available"},
 };
 
 /* stack: ..., message → ..., error */
@@ -66,20 +83,39 @@ static ErrorClass os_class(int status) {
   return ASY_OSERROR;
 }
 
-void asy_oserror_push(lua_State *L, int status, const char *syscall, const char *address) {
+typedef struct CodeWords {
   char name[64], text[256];
+} CodeWords;
+
+static void code_words(int status, CodeWords *words) {
+  for (size_t i = 0; i < sizeof MORE_CODES / sizeof *MORE_CODES; i++)
+    if (MORE_CODES[i].status == status) {
+      snprintf(words->name, sizeof words->name, "%s", MORE_CODES[i].name);
+      snprintf(words->text, sizeof words->text, "%s", MORE_CODES[i].text);
+      return;
+    }
+  uv_err_name_r(status, words->name, sizeof words->name);
+  uv_strerror_r(status, words->text, sizeof words->text);
+}
+
+/* All but the class. stack: ... → ..., error; `whom` is the call's object in words, or NULL */
+static void push_oserror(lua_State *L, int status, const char *syscall, const char *whom) {
+  CodeWords words;
   luaL_checkstack(L, 8, NULL);
-  uv_err_name_r(status, name, sizeof name);
-  uv_strerror_r(status, text, sizeof text);
-  lua_createtable(L, 0, 5);
-  lua_pushfstring(L, address ? "%s: %s %s" : "%s: %s", text, syscall, address);
+  code_words(status, &words);
+  lua_createtable(L, 0, 6);
+  lua_pushfstring(L, whom ? "%s: %s %s" : "%s: %s", words.text, syscall, whom);
   lua_setfield(L, -2, "message");
-  lua_pushstring(L, name);
+  lua_pushstring(L, words.name);
   lua_setfield(L, -2, "code");
   lua_pushinteger(L, -(lua_Integer)status);
   lua_setfield(L, -2, "errno");
   lua_pushstring(L, syscall);
   lua_setfield(L, -2, "syscall");
+}
+
+void asy_oserror_push(lua_State *L, int status, const char *syscall, const char *address) {
+  push_oserror(L, status, syscall, address);
   if (address) {
     lua_pushstring(L, address);
     lua_setfield(L, -2, "address");
@@ -90,6 +126,34 @@ void asy_oserror_push(lua_State *L, int status, const char *syscall, const char 
 
 int asy_oserror(lua_State *L, int status, const char *syscall, const char *address) {
   asy_oserror_push(L, status, syscall, address);
+  asy_made_note(L, 0);
+  lua_error(L);
+#if defined(__GNUC__)
+  __builtin_unreachable();
+#endif
+}
+
+/* stack: ..., error → ..., error */
+static void set_path(lua_State *L, const char *field, const char *path) {
+  lua_pushstring(L, path);
+  lua_setfield(L, -2, field);
+}
+
+void asy_patherror_push(lua_State *L, int status, const char *syscall, const char *path, const char *path2) {
+  luaL_checkstack(L, 10, NULL);
+  lua_pushstring(L, path);
+  if (path2) lua_pushfstring(L, "%s to %s", path, path2);
+  push_oserror(L, status, syscall, lua_tostring(L, -1));
+  lua_replace(L, path2 ? -3 : -2);
+  if (path2) lua_pop(L, 1);
+  set_path(L, "path", path);
+  if (path2) set_path(L, "path2", path2);
+  asy_class_push(L, os_class(status));
+  lua_setmetatable(L, -2);
+}
+
+int asy_patherror(lua_State *L, int status, const char *syscall, const char *path, const char *path2) {
+  asy_patherror_push(L, status, syscall, path, path2);
   asy_made_note(L, 0);
   lua_error(L);
 #if defined(__GNUC__)

@@ -40,6 +40,12 @@ typedef enum ErrorClass {
   ASY_SSL,
   ASY_SSL_CERT_VERIFICATION,
   ASY_SSL_EOF,
+  ASY_FILE_EXISTS,
+  ASY_IS_A_DIRECTORY,
+  ASY_NOT_A_DIRECTORY,
+  ASY_PROCESS_LOOKUP,
+  ASY_CHILD_PROCESS,
+  ASY_CALLED_PROCESS,
   ASY_NCLASSES
 } ErrorClass;
 
@@ -52,6 +58,10 @@ int asy_error(lua_State *L, ErrorClass cls, const char *fmt, ...) ASY_NORETURN;
 /* Pushes / raises the OSError for a libuv status (negative); `address` may be NULL. */
 void asy_oserror_push(lua_State *L, int status, const char *syscall, const char *address);
 int asy_oserror(lua_State *L, int status, const char *syscall, const char *address) ASY_NORETURN;
+
+/* Likewise for a call that names a path, or two (rename, link): the fields `path` and `path2`. `path2` may be NULL. */
+void asy_patherror_push(lua_State *L, int status, const char *syscall, const char *path, const char *path2);
+int asy_patherror(lua_State *L, int status, const char *syscall, const char *path, const char *path2) ASY_NORETURN;
 
 /* Whether the value at `idx` is an error of `cls` or of a class below it. */
 bool asy_isinstance(lua_State *L, int idx, ErrorClass cls);

@@ -54,6 +54,12 @@ static const ClassInfo CLASSES[ASY_NCLASSES] = {
     [ASY_SSL] = {"SSLError", "TLS failed", ASY_OSERROR},
     [ASY_SSL_CERT_VERIFICATION] = {"SSLCertVerificationError", "certificate verify failed", ASY_SSL},
     [ASY_SSL_EOF] = {"SSLEOFError", "the TLS connection was cut", ASY_SSL},
+    [ASY_FILE_EXISTS] = {"FileExistsError", "file already exists", ASY_OSERROR},
+    [ASY_IS_A_DIRECTORY] = {"IsADirectoryError", "is a directory", ASY_OSERROR},
+    [ASY_NOT_A_DIRECTORY] = {"NotADirectoryError", "not a directory", ASY_OSERROR},
+    [ASY_PROCESS_LOOKUP] = {"ProcessLookupError", "no such process", ASY_OSERROR},
+    [ASY_CHILD_PROCESS] = {"ChildProcessError", "no such child process", ASY_OSERROR},
+    [ASY_CALLED_PROCESS] = {"CalledProcessError", "the program failed", ASY_ERROR},
 };
 
 void asy_class_push(lua_State *L, ErrorClass cls) {
@@ -395,9 +401,12 @@ static int error_new_id(lua_State *L) {
 // - `BrokenBarrierError`, `BrokenExecutorError`
 // - `BusyError`: another task uses it; `ClosedError`: it is closed
 // - `ExceptionGroup`: several errors, from a task group
-// - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`, `address`. Below it
-//   `ConnectionError`, `AddressInUseError`, `FileNotFoundError`, `PermissionError`,
-//   `GaiError` (names that could not be resolved) and `SSLError`
+// - `CalledProcessError`: a program that `run_process` ran failed; `returncode`, `stdout`, `stderr`, `args`
+// - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`; `address`, or `path` and, where there are two,
+//   `path2`. Below it
+//   `ConnectionError`, `AddressInUseError`, `FileNotFoundError`, `FileExistsError`, `IsADirectoryError`,
+//   `NotADirectoryError`, `PermissionError`, `ProcessLookupError` (there is no such process), `ChildProcessError`
+//   (a child's status was taken by somebody else), `GaiError` (names that could not be resolved) and `SSLError`
 // - `ConnectionError`: an OSError; the peer is not there, or gone. Below it `ConnectionRefusedError`,
 //   `ConnectionResetError` and `BrokenPipeError`
 // - `SSLError`, below it `SSLCertVerificationError` and `SSLEOFError`: here for who catches them; what
