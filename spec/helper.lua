@@ -145,6 +145,15 @@ function t.lua(source, args)
   return (content(out)), t.unhurried(errors), code, how, errors
 end
 
+--- The number of a file's descriptor.
+function t.fd_of(file) return require "asyncio.core".file_descriptor(file) end
+
+--- How many children of this process have ended and were not waited for.
+function t.zombies()
+  local pipe <close> = assert(io.popen "ps -o stat= --ppid $PPID")
+  return select(2, ("\n" .. pipe:read "a"):gsub("\nZ", ""))
+end
+
 --- Takes tests out of a class where the specs run under a tool that they could not work with. Not skipped:
 -- it is no lack of this machine's. Without names all of them.
 function t.leave_out(class, tool, ...)

@@ -592,7 +592,7 @@ function Error:subclass(name) end
 ---@field returncode integer of a signal: negative
 ---@field stdout? string
 ---@field stderr? string
----@field args string[]
+---@field args string[] | string the list, or the script
 
 ---@class asyncio.ExceptionGroup : asyncio.Error
 ---@field errors any[]
@@ -865,6 +865,130 @@ function TaskGroup:cancel() end
 ---@class asyncio.Deferred
 
 ---@class asyncio.Shielded
+
+-- Processes
+
+---@alias asyncio.Stdio "pipe" | "null" | "inherit" | integer | file* | asyncio.StreamReader | asyncio.StreamWriter
+
+---@class asyncio.ExecOptions
+---@field stdin? asyncio.Stdio
+---@field stdout? asyncio.Stdio
+---@field stderr? asyncio.Stdio | "stdout"
+---@field cwd? string
+---@field env? table<string, string | number> all of it
+---@field extra_env? table<string, string | number | false> added to ours; false removes
+---@field limit? integer of the streams (65536)
+---@field new_session? boolean
+---@field process_group? integer 0: its own
+---@field umask? integer | string
+---@field uid? integer
+---@field gid? integer
+---@field pass_fds? integer[] | table<integer, integer | file* | asyncio.StreamReader | asyncio.StreamWriter>
+---@field kill_timeout? number seconds (5)
+---@field drain_grace? number seconds (1)
+---@field argv0? string
+---@field detach? boolean
+
+---@class asyncio.ShellOptions
+---@field stdin? asyncio.Stdio
+---@field stdout? asyncio.Stdio
+---@field stderr? asyncio.Stdio | "stdout"
+---@field cwd? string
+---@field env? table<string, string | number> all of it
+---@field extra_env? table<string, string | number | false> added to ours; false removes
+---@field limit? integer of the streams (65536)
+---@field new_session? boolean
+---@field process_group? integer 0: its own
+---@field umask? integer | string
+---@field uid? integer
+---@field gid? integer
+---@field pass_fds? integer[] | table<integer, integer | file* | asyncio.StreamReader | asyncio.StreamWriter>
+---@field kill_timeout? number seconds (5)
+---@field drain_grace? number seconds (1)
+---@field args? (string | number)[] $1, $2, ...
+---@field detach? boolean
+
+---@class asyncio.RunProcessOptions
+---@field stdin? asyncio.Stdio
+---@field stdout? asyncio.Stdio
+---@field stderr? asyncio.Stdio | "stdout"
+---@field cwd? string
+---@field env? table<string, string | number> all of it
+---@field extra_env? table<string, string | number | false> added to ours; false removes
+---@field limit? integer of the streams (65536)
+---@field new_session? boolean
+---@field process_group? integer 0: its own
+---@field umask? integer | string
+---@field uid? integer
+---@field gid? integer
+---@field pass_fds? integer[] | table<integer, integer | file* | asyncio.StreamReader | asyncio.StreamWriter>
+---@field kill_timeout? number seconds (5)
+---@field drain_grace? number seconds (1)
+---@field argv0? string
+---@field args? (string | number)[]
+---@field input? string
+---@field capture? boolean
+---@field check? boolean (true)
+---@field timeout? number
+
+---@class asyncio.ProcessResult
+---@field returncode integer of a signal: negative
+---@field stdout? string
+---@field stderr? string
+---@field args string[] | string
+
+---@class asyncio.Process
+---@field pid integer
+---@field args string[] | string
+---@field stdin? asyncio.StreamWriter
+---@field stdout? asyncio.StreamReader
+---@field stderr? asyncio.StreamReader
+local Process = {}
+
+---Waits until it has ended.
+---@return integer code of a signal: negative
+function Process:wait() end
+
+---How it has ended.
+---@return integer? nil while it runs
+function Process:returncode() end
+
+---Writes input, reads all output, waits for the end.
+---@param input? string
+---@return string? out
+---@return string? err
+function Process:communicate(input) end
+
+---Sends a signal, to all of its group if it leads one.
+---@param signal string | integer
+---@return boolean false once it has been reaped
+function Process:send_signal(signal) end
+
+---Sends SIGTERM.
+---@return boolean
+function Process:terminate() end
+
+---Sends SIGKILL.
+---@return boolean
+function Process:kill() end
+
+---Starts a program: `program, arg, ..., opts`, or `{program, arg, ...}, opts`.
+---@param program string | (string | number)[]
+---@param ... string | number | asyncio.ExecOptions
+---@return asyncio.Process
+function asyncio.create_subprocess_exec(program, ...) end
+
+---Starts a script of the shell.
+---@param script string
+---@param opts? asyncio.ShellOptions
+---@return asyncio.Process
+function asyncio.create_subprocess_shell(script, opts) end
+
+---Runs a program, or a script, to its end.
+---@param command (string | number)[] | string
+---@param opts? asyncio.RunProcessOptions
+---@return asyncio.ProcessResult
+function asyncio.run_process(command, opts) end
 
 ---@class asyncio.PoolOptions
 ---@field create fun(): any makes one; it may wait

@@ -135,6 +135,11 @@ local LATER = {
   start_server = "asyncio.serving",
   start_unix_server = "asyncio.serving",
 
+  -- processes
+  create_subprocess_exec = "asyncio.subprocess",
+  create_subprocess_shell = "asyncio.subprocess",
+  run_process = "asyncio.subprocess",
+
   -- TLS
   ssl = "asyncio.ssl",
 }

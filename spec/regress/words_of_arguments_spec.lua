@@ -43,6 +43,7 @@ local function objects(fn)
     local group <close> = asyncio.TaskGroup()
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     local lease <close> = asyncio.Pool { create = function() return "value" end }:acquire()
+    local process <close> = asyncio.create_subprocess_exec("cat", { stdin = "pipe" })
     local variable = asyncio.ContextVar "variable"
     local runner <close> = asyncio.Runner()
     fn {
@@ -51,7 +52,7 @@ local function objects(fn)
       Lock = asyncio.Lock(), Event = asyncio.Event(), Condition = asyncio.Condition(), Barrier = asyncio.Barrier(2),
       Semaphore = asyncio.Semaphore(), Queue = asyncio.Queue(), Channel = asyncio.Channel(), Remote = loop:remote(),
       Server = server, StreamReader = reader, StreamWriter = writer, Timeout = limit, TaskGroup = group,
-      Pool = asyncio.Pool { create = print }, Lease = lease,
+      Pool = asyncio.Pool { create = print }, Lease = lease, Process = process,
       ThreadPoolExecutor = pool, ContextVar = variable, ContextToken = nil, Runner = runner,
       ExceptionGroup = asyncio.ExceptionGroup("message", {}),
       SSLContext = HAS_TLS and asyncio.ssl.SSLContext { purpose = "client" } or nil,
@@ -294,6 +295,11 @@ local WRONG = {
   { "limit:extend('1')", "extend", "0 or more, expected, got string" },
   { "limit:extend()", "extend", "0 or more, expected, got nil" },
   { "limit:extend(0 / 0)", "extend", "0 or more, expected, got NaN" },
+  { "asyncio.create_subprocess_exec()", "create_subprocess_exec", "#1", "string or number expected, got nil" },
+  { "asyncio.create_subprocess_exec('true', true)", "create_subprocess_exec", "bad argument #2" },
+  { "asyncio.create_subprocess_shell {}", "create_subprocess_shell", "string expected, got table" },
+  { "asyncio.run_process()", "run_process", "list {program, arg, ...} or script expected, got nil" },
+  { "asyncio.run_process({ 'true' }, { cwdd = '/' })", "run_process", "did you mean 'cwd'?" },
   { "asyncio.race()", "race", "bad argument #1 to 'race' (task, future, coroutine or function expected, got nil" },
   { "asyncio.race {}", "race", "the list is empty" },
   { "asyncio.race(nothing, 5)", "race", "bad argument #2 to 'race' (task, future, coroutine or function expected" },

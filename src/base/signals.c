@@ -12,7 +12,10 @@ static const struct {
 } SIGNALS[] = {{"SIGHUP", SIGHUP},   {"SIGINT", SIGINT},   {"SIGQUIT", SIGQUIT}, {"SIGUSR1", SIGUSR1},
                {"SIGUSR2", SIGUSR2}, {"SIGPIPE", SIGPIPE}, {"SIGALRM", SIGALRM}, {"SIGTERM", SIGTERM},
                {"SIGCHLD", SIGCHLD}, {"SIGCONT", SIGCONT}, {"SIGTSTP", SIGTSTP}, {"SIGTTIN", SIGTTIN},
-               {"SIGTTOU", SIGTTOU}, {"SIGWINCH", SIGWINCH}, {"SIGKILL", SIGKILL}, {"SIGSTOP", SIGSTOP}};
+               {"SIGTTOU", SIGTTOU}, {"SIGWINCH", SIGWINCH}, {"SIGKILL", SIGKILL}, {"SIGSTOP", SIGSTOP},
+               {"SIGABRT", SIGABRT}, {"SIGSEGV", SIGSEGV}, {"SIGBUS", SIGBUS},   {"SIGFPE", SIGFPE},
+               {"SIGILL", SIGILL},   {"SIGTRAP", SIGTRAP}, {"SIGSYS", SIGSYS},   {"SIGURG", SIGURG},
+               {"SIGXCPU", SIGXCPU}, {"SIGXFSZ", SIGXFSZ}, {"SIGPROF", SIGPROF}, {"SIGVTALRM", SIGVTALRM}};
 
 const char *signal_name(int number) {
   for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++)

@@ -97,11 +97,13 @@ static int options_new(lua_State *L) {
   return 1;
 }
 
-/* options(value) → a table of its own; empty for nil */
+/* options(value, arg) → a table of its own; empty for nil. arg: which argument this is, where that isn't always the
+** same; or nil */
 static int options__call(lua_State *L) {
-  const Options *o = luaL_checkudata(L, 1, CLASS);
+  Options o = *(const Options *)luaL_checkudata(L, 1, CLASS);
+  if (lua_isinteger(L, 3)) o.arg = (int)lua_tointeger(L, 3);
   lua_settop(L, 2);
-  asy_options_take(L, o);
+  asy_options_take(L, &o);
   return 1;
 }
 

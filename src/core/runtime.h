@@ -40,6 +40,7 @@ typedef enum Kind {
   ASY_POOL,
   ASY_ITEM,
   ASY_LEASE,
+  ASY_PROCESS,
   ASY_NKINDS
 } Kind;
 

@@ -62,6 +62,7 @@ static void note_end(Stream *s, int status) {
     s->in.eof = s->in.peer_ended = true;
   else
     s->in.error = status;
+  if (s->life.part) stream_tidy_later(s); /* its descriptor is of no more use */
   input_pause(s);
   if (eof_known(s)) eof_tell(s);
 }

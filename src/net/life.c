@@ -322,6 +322,7 @@ static void send_run(lua_State *L, Loop *loop, Ready *self) {
 
 static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   Stream *s = asy_container(self, Stream, life.tidy);
+  if (s->life.part && s->in.peer_ended && s->out.none && !stream_closing(s)) s->life.state = LIFE_ABORTED;
   asy_output_land(L, loop, s);
   input_read_file(s);
   if (s->filtered && s->filtered->asks) {
@@ -497,6 +498,11 @@ void stream_disown(Stream *s) {
   forget_site(s);
 }
 
+void stream_make_part(Stream *s) {
+  s->life.part = true;
+  forget_site(s);
+}
+
 static void report_open(Handle *h, void *arg) {
   Stream *s = from_handle(h);
   lua_State *L = arg;
@@ -612,7 +618,7 @@ static int writer__gc(lua_State *L) {
   if (loop && !s->out.told && output_device_error(s))
     snprintf(refused, sizeof refused, "output to %s was lost: %s", name, uv_strerror(output_device_error(s)));
   s->out.told = true;
-  forgotten = forgotten && !s->handle.kept;
+  forgotten = forgotten && !s->handle.kept && !s->life.part;
   handle_unbox(&s->handle);
   if (*refused) {
     lua_pushstring(L, refused);

@@ -46,6 +46,9 @@ void stream_lose_pending(Stream *s);
 /* A stream that nobody is expected to close: it is not reported. */
 void stream_disown(Stream *s);
 
+/* One that is part of something else, which is reported itself: at the end of its input it closes by itself. */
+void stream_make_part(Stream *s);
+
 /* The running task where it may wait, else NULL. */
 static inline Task *asy_stream_task_or_null(lua_State *L, const Stream *s) {
   const Loop *loop = s->handle.loop; /* nearer than the upvalue, but it may be gone */

@@ -139,6 +139,7 @@ struct Stream {
     Waitq closers;      /* who waits for the end */
     void (*on_gone)(Stream *s); /* told that the handle is closed: who opened it; C only. Or NULL */
     char *site;         /* debug mode: where it was opened; or NULL */
+    bool part;          /* it is part of something that is reported itself, a Process; nobody has to close it */
   } life;
   struct { /* what it is of a server */
     struct Server *server; /* NULL: it came from none, or has left it */

@@ -1,0 +1,187 @@
+-- Processes in hosts with ways of their own: who wait for children, ignore SIGCHLD, fork, or have no pidfds.
+local t = require "helper"
+local program = require "program"
+local asyncio = t.asyncio
+
+TestStatus = {}
+TestSignals = {}
+TestTerminals = {}
+TestWithoutPidfd = {}
+
+--- A program in C that ignores SIGCHLD, or waits for whatever child ends, and runs a Lua script.
+local HOST = [[
+#include <lauxlib.h>
+#include <lualib.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static int reap(lua_State *L) { lua_pushinteger(L, waitpid(-1, NULL, 0)); return 1; }
+static int ignore(lua_State *L) { (void)L; signal(SIGCHLD, SIG_IGN); return 0; }
+static int fork_(lua_State *L) { lua_pushinteger(L, fork()); return 1; }
+static int exit_(lua_State *L) { _exit((int)luaL_checkinteger(L, 1)); return 0; }
+static int wait_(lua_State *L) {
+  int s;
+  waitpid((int)luaL_checkinteger(L, 1), &s, 0);
+  lua_pushinteger(L, WEXITSTATUS(s));
+  return 1;
+}
+static const luaL_Reg functions[] = {
+    {"reap", reap}, {"ignore", ignore}, {"fork", fork_}, {"exit", exit_}, {"wait", wait_}, {NULL, NULL}};
+int luaopen_host(lua_State *L) { luaL_newlib(L, functions); return 1; }
+]]
+
+local host_path
+
+--- Runs a script that can `require "host"`.
+local function run(source)
+  if not host_path then
+    local folder = os.tmpname()
+    os.remove(folder)
+    os.execute("mkdir " .. folder)
+    local c <close> = assert(io.open(folder .. "/host.c", "w"))
+    c:write(HOST)
+    c:close()
+    assert(os.execute(("cc -shared -fPIC -o %s/host.so %s/host.c %s"):format(folder, folder, t.cflags)))
+    host_path = folder
+  end
+  local script = program.file_with(("package.cpath = '%s/?.so;' .. package.cpath\n%s"):format(host_path, source))
+  local lua = os.getenv "SPEC_LUA" or program.plain_lua
+  local out, status = program.shell("timeout 60 %s %s 2>&1", lua, script)
+  os.remove(script)
+  return out, status
+end
+
+-- who takes the status
+
+function TestStatus:test_that_somebody_else_took_raises_ChildProcessError()
+  t.assertEquals(run [[
+    local host, asyncio = require "host", require "asyncio"
+    asyncio.run(function()
+      local process <close> = asyncio.create_subprocess_exec "true"
+      print(host.reap() == process.pid)
+      local ok, err = pcall(process.wait, process)
+      print(asyncio.isinstance(err, asyncio.ChildProcessError), err.code)
+      print((tostring(err):gsub("%d+", "N")))
+      print(pcall(process.returncode, process) == false, process:kill())
+      local ok, err = pcall(asyncio.run_process, "echo x; exec >&-; sleep 0.1", { capture = true })
+      print(ok)
+    end)
+  ]], "true\ntrue\tECHILD\n[ECHILD] somebody else has taken the status of process N (true)\ntrue\tfalse\ntrue\n")
+end
+
+function TestStatus:test_is_nobodys_where_SIGCHLD_is_ignored()
+  t.assertEquals(run [[
+    local host, asyncio = require "host", require "asyncio"
+    host.ignore()
+    asyncio.run(function()
+      for i = 1, 20 do
+        local ok, err = pcall(asyncio.run_process, { "true" })
+        if ok or not asyncio.isinstance(err, asyncio.ChildProcessError) then print(ok, err) end
+        local process <close> = asyncio.create_subprocess_exec("cat", { stdin = "pipe", stdout = "pipe" })
+        local out = process:communicate "x"
+        if out ~= "x" then print(out) end
+      end
+      local process <close> = asyncio.create_subprocess_exec("sleep", 60, { process_group = 0 })
+    end)
+    print "done"
+  ]], "done\n")
+end
+
+function TestStatus:test_of_others_children_is_left_to_them()
+  t.real(function()
+    local pipe = assert(io.popen "exit 3")
+    for _ = 1, 5 do asyncio.run_process { "true" } end
+    t.assertEquals(select(3, pipe:close()), 3)
+  end)
+end
+
+function TestStatus:test_in_a_forked_child_is_the_parents()
+  t.assertEquals(run [[
+    local host, asyncio = require "host", require "asyncio"
+    asyncio.run(function()
+      local process <close> = asyncio.create_subprocess_exec("sleep", 60)
+      io.stdout:flush()
+      local pid = host.fork()
+      if pid == 0 then
+        local ok, err = pcall(process.kill, process)
+        print(err)
+        io.stdout:flush()
+        host.exit(ok and 1 or 7)
+      end
+      print(host.wait(pid), process:returncode())
+    end)
+  ]], "ClosedError: the process is the parent's: this one was forked from it\n7\tnil\n")
+end
+
+-- Ctrl-C
+
+function TestSignals:test_of_the_terminal_end_what_runs()
+  local script = program.file_with [[
+    local asyncio = require "asyncio"
+    print("ready")
+    io.stdout:flush()
+    asyncio.run(function() asyncio.run_process({ "sleep", 60 }, { process_group = 0 }) end)
+  ]]
+  local running <close> = program.start("%s %s", program.plain_lua, script)
+  running:expect "ready"
+  os.execute "sleep 0.2"
+  local output = running:interrupt()
+  t.assertStrContains(output, "KeyboardInterrupt")
+  os.remove(script)
+end
+
+function TestSignals:test_the_second_of_which_kills()
+  t.assertEquals(run [[
+    local asyncio = require "asyncio"
+    local process
+    local ok, err = pcall(asyncio.run, function()
+      local _ <close> = asyncio.create_subprocess_shell("trap '' TERM INT; echo; while :; do sleep 0.01; done",
+        { kill_timeout = 1000, process_group = 0, stdout = "pipe" })
+      process = _
+      process.stdout:readline()
+      os.execute "(sleep 0.1; kill -INT $PPID; sleep 0.2; kill -INT $PPID) &" -- system() itself ignores SIGINT
+      asyncio.sleep(60)
+    end)
+    print(asyncio.isinstance(err, asyncio.KeyboardInterrupt))
+    repeat local lives = os.execute("sleep 0.01; kill -0 -" .. process.pid .. " 2>/dev/null") until not lives
+  ]], "true\n")
+end
+
+-- terminals and FIFOs, whose other ends are programs
+
+function TestTerminals:test_are_inherited()
+  if not os.execute "command -v script >/dev/null" then t.skip "script is not installed" end
+  local file = program.file_with [[
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      print(asyncio.run_process({ "tty" }, { stdout = "pipe", stdin = "inherit" }).stdout:match "^/dev/" ~= nil)
+    end)
+  ]]
+  local output = program.shell("script -qec '%s %s' /dev/null </dev/null", program.plain_lua, file)
+  os.remove(file)
+  t.assertStrMatches(output, "true%s*")
+end
+
+-- where there are no pidfds
+
+--- All of these specs, but this one, with a core that knows of none.
+function TestWithoutPidfd:test_a_thread_waits()
+  local home = debug.getinfo(1, "S").source:match "^@(.*)spec/process/[^/]*$"
+  home = home == "" and "." or home
+  if not home or not io.open(home .. "/build/os/spawn.o") then t.skip "the objects are not there" end
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(os.execute("mkdir -p " .. folder .. "/asyncio"))
+  local compiled = os.execute(("cd %s && cc -O1 -w -std=gnu17 -D_GNU_SOURCE -DASY_NO_PIDFD -fPIC -shared -Isrc %s -o "
+    .. "%s/asyncio/core.so src/os/spawn.c $(ls build/asyncio.o build/{base,core,sync,net,thread,os,dev}/*.o "
+    .. "| grep -v os/spawn.o) -luv"):format(home, t.cflags, folder):gsub("^(.*)$", "bash -c '%1'"))
+  t.assertTrue(compiled)
+  for _, name in ipairs { "end", "run" } do
+    local command = "cd %s && LUA_CPATH='%s/?.so;'\"$LUA_CPATH\" timeout 60 %s spec/process/%s_spec.lua 2>&1"
+    local out, status = program.shell(command, home, folder, program.plain_lua, name)
+    t.assertEquals(status, 0, out)
+  end
+  os.execute("rm -r " .. folder)
+end
+
+t.finish { programs = true }
