@@ -591,6 +591,25 @@ simple("scopes", {}, {
   end,
 })
 
+simple("processes", {}, {
+  run_process = function()
+    local result = asyncio.run_process({ "cat" }, { input = "hello", capture = true })
+    assert(result.stdout == "hello" and result.returncode == 0)
+  end,
+  process = function()
+    local opts = { stdin = "pipe", stdout = "pipe", process_group = 0 }
+    local process <close> = asyncio.create_subprocess_exec("sleep", 60, opts)
+    local task = create_task(process.wait, process)
+    sleep(0)
+    process:terminate()
+    assert(await(task) == -15 and process:returncode() == -15)
+    return tostring(process), process.pid, process.stdin, process.args
+  end,
+  no_program = function()
+    pcall(asyncio.run_process, { "/no/such/program" }, { capture = true, extra_env = { A = 1 } })
+  end,
+})
+
 simple("sync", {}, {
   lock = function(o) o.lock:acquire() o.lock:release() end,
   lock_waited = function(o)

@@ -685,6 +685,28 @@ part("the end", function()
   end
 end)
 
+part("processes", function()
+  local opts = { stdin = "pipe", stdout = "pipe", process_group = 0 }
+  local ok, process = pcall(asyncio.create_subprocess_exec, "cat", opts)
+  if ok then
+    local begun, task = pcall(create_task, process.communicate, process, ("x"):rep(3000))
+    if not begun then task = nil end
+    local made, waiter = pcall(create_task, process.wait, process)
+    local talked, out = pcall(await, task)
+    pcall(getmetatable(process).__close, process)
+    pcall(process.kill, process)
+    process:_close_pipes()
+    if made then pcall(await, waiter) end
+    if talked then assert(#out == 3000 and process:returncode() == 0) end
+    process:_wait()
+    process:_release()
+  end
+  pcall(asyncio.create_subprocess_exec, "/no/such/program", { stdout = "pipe", env = { A = 1 } })
+  local ran, result = pcall(asyncio.run_process, 'cat; echo "$1" >&2',
+    { input = "hello", capture = true, args = { "x" }, extra_env = { A = "b" }, timeout = 60 })
+  if ran then assert(result.stdout == "hello" and result.stderr == "x\n") end
+end)
+
 part("pairs", function()
   asyncio.stream_pair()
   local reader, writer, far_reader, far_writer = asyncio.stream_pair { limit = 100 }
