@@ -1,6 +1,8 @@
 -- pool.lua - many programs, so many at a time, with a progress bar.
 --
---     asyncio examples/processes/pool.lua 4 sleep 0.3 -- a command; it is run 20 times, each with its number as $N
+--     asyncio examples/processes/pool.lua 4 sleep 0.3
+--
+-- runs that command 20 times, each with its number as $N.
 local asyncio = require "asyncio"
 
 local JOBS, WIDTH = 20, 40

@@ -1,5 +1,5 @@
--- supervisor.lua - keeps real programs running: what ends is started again, later each time it ends at once. Ctrl-C or
--- SIGTERM ends all of them, and what they have started.
+-- supervisor.lua - keeps real programs running: what ends is started again, later each time it ends at once.
+-- Ctrl-C or SIGTERM ends all of them, and what they have started.
 --
 --     asyncio examples/processes/supervisor.lua "sleep 3" "echo hello; exit 1"
 local asyncio = require "asyncio"
@@ -8,14 +8,15 @@ local FIRST, LAST, GOOD = 0.1, 5, 10 -- seconds: pauses; who runs so long is wel
 
 local function log(name, ...) print(("%-8s"):format(name) .. string.format(...)) end
 
---- Runs until it is cancelled. most: how often it is started at most; nil: for ever
+-- Runs until it is cancelled. most: how often it is started at most; nil: for ever
 local function supervise(name, script, most)
   local pause, starts = FIRST, 0
   while not most or starts < most do
     local began = asyncio.time()
     starts = starts + 1
     do
-      local process <close> = asyncio.create_subprocess_shell(script, { process_group = 0, stderr = "stdout" })
+      local opts = { process_group = 0, stderr = "stdout" }
+      local process <close> = asyncio.create_subprocess_shell(script, opts)
       log(name, "started")
       log(name, "ended with %d", process:wait())
     end

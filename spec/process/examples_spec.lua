@@ -1,0 +1,34 @@
+-- The examples of processes, as people run them.
+local t = require "helper"
+local program = require "program"
+
+TestExamples = {}
+
+local function run(name, format, ...)
+  return program.shell("timeout 60 %s %sprocesses/%s.lua " .. (format or "") .. " 2>/dev/null", program.lua,
+    program.examples, name, ...)
+end
+
+function TestExamples:test_the_pool_runs_all()
+  t.assertEquals(run "pool", "18 ended well, 2 failed: 7 17\n")
+end
+
+function TestExamples:test_the_pipeline_carries_all()
+  t.assertEquals(run "pipeline", "3691 lines, their sum is 211772907\nthey ended with\t0\t0\t0\n")
+end
+
+function TestExamples:test_the_supervisor_starts_again_what_ends()
+  local out = run "supervisor"
+  t.assertEquals(select(2, out:gsub("started", "")), 4)
+  t.assertEquals(select(2, out:gsub("ended with 1", "")), 2)
+end
+
+function TestExamples:test_the_supervisor_ends_what_runs()
+  local running <close> = program.start("%s %sprocesses/supervisor.lua 'echo $$; sleep 60 & wait'", program.lua,
+    program.examples)
+  local pid = running:expect "(%d+)\n"
+  running:interrupt()
+  t.assertFalse(os.execute("kill -0 -" .. pid .. " 2>/dev/null") or false)
+end
+
+t.finish { programs = true }
