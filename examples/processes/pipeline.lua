@@ -1,5 +1,5 @@
--- pipeline.lua - three programs; the bytes between the first two never pass through Lua, and nobody runs ahead
--- of who reads: a pipe holds 64 KiB, then its writer stops.
+-- pipeline.lua - three programs; the bytes between the first two never pass through Lua, and nobody runs
+-- ahead of who reads: a pipe holds 64 KiB, then its writer stops.
 local asyncio = require "asyncio"
 
 asyncio.run(function()
