@@ -52,6 +52,7 @@ build = {
       sources = {
         "src/asyncio.c",
         "src/base/buffer.c",
+        "src/base/crew.c",
         "src/base/fork.c",
         "src/base/inbox.c",
         "src/base/pollset.c",
@@ -68,6 +69,8 @@ build = {
         "src/core/completed.c",
         "src/core/context.c",
         "src/core/coro.c",
+        "src/core/crews.c",
+        "src/core/errand.c",
         "src/core/error.c",
         "src/core/errorclass.c",
         "src/core/extras.c",

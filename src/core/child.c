@@ -41,6 +41,7 @@ static void in_child(ForkWatch *w, bool ours) {
   if (!live) return;
   leave(loop);
   inbox_in_child(loop->inbox);
+  loop_crews_in_child(loop);
   uv_loop_fork(&loop->uv); /* an epoll of its own: to close handles now touches nobody's but ours */
   uv_walk(&loop->uv, calm, NULL);
 }

@@ -59,6 +59,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   asy_assert(!loop->open && loop->rt->running != loop);
   list_remove(&loop->link);
   inbox_close(loop->inbox); /* what has arrived by now are guests */
+  loop_close_crews(loop);
   for (ListNode *node; (node = list_take(&loop->guests));) {
     Guest *guest = asy_container(node, Guest, link);
     guest->drop(guest);
@@ -117,7 +118,6 @@ int asy_loop_new(lua_State *L) {
   list_init(&loop->ready);
   list_init(&loop->batch);
   list_init(&loop->turn_end);
-  list_init(&loop->lookups.queue);
   list_init(&loop->idle);
   list_init(&loop->alarmed.link);
   list_init(&loop->guests);

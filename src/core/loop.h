@@ -19,6 +19,7 @@
 #include <uv.h>
 
 #include "base/buffer.h"
+#include "base/crew.h"
 #include "base/fork.h"
 #include "base/inbox.h"
 #include "base/list.h"
@@ -82,6 +83,9 @@ typedef struct Held {
   uint32_t nfree, size;
 } Held;
 
+/* What its crews do: that a disk hangs is no reason for a name not to be found. */
+typedef enum LoopCrew { CREW_LOOKUPS, CREW_FILES, LOOP_CREWS } LoopCrew;
+
 typedef struct Loop {
   uint64_t id;
   Runtime *rt;
@@ -120,10 +124,7 @@ typedef struct Loop {
   struct {
     int n, size;     /* coroutines in the table of slot 1, places for them (spare.c) */
   } spare;
-  struct {
-    ListNode queue;  /* name lookups that wait for a thread (resolve.c) */
-    int running, left; /* threads for whose lookup a task waits; those that were left behind */
-  } lookups;
+  Crew *crews[LOOP_CREWS]; /* threads for what may block (crews.c); NULL: not needed yet */
   BlockPool blocks;  /* small buffers of the streams */
   uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
   Ready alarmed;     /* runs when it goes off */
@@ -193,6 +194,9 @@ uint64_t loop_now(const Loop *loop);
 uint64_t loop_deadline(const Loop *loop, lua_Number seconds);
 /* The argument as seconds; refuses NaN. */
 lua_Number asy_checkseconds(lua_State *L, int idx);
+
+/* Hands a chore to one of its crews (base/crew.h). 0, or an errno: then it stays the caller's. */
+int loop_add_chore(Loop *loop, LoopCrew which, Chore *chore);
 
 static inline void loop_ready(Loop *loop, Ready *node) { list_append(&loop->ready, &node->link); }
 
@@ -272,6 +276,9 @@ void asy_loop_enrol(lua_State *L, const Loop *loop, int idx);
 void asy_loop_close(lua_State *L, Loop *loop, int idx);
 /* new_event_loop() */
 int asy_loop_new(lua_State *L);
+/* The inbox is closed; the process is a forked child. */
+void loop_close_crews(Loop *loop);
+void loop_crews_in_child(const Loop *loop);
 /* Asks the operating system what has happened; waits for it, if there is nothing to do. */
 void asy_poll(lua_State *L, Loop *loop);
 /* Asks it, and never waits. */

@@ -1,14 +1,10 @@
 /*
-** resolve.c - getaddrinfo and getnameinfo on threads of our own.
+** resolve.c - getaddrinfo and getnameinfo on a crew of threads of our own.
 **
 ** libuv's pool won't do: a job that runs there can neither be cancelled nor left behind, and holds
-** up the loop's close and the exit. A lookup is malloc'ed; task and thread each hold it, and the
-** last one frees it. A numeric host needs no thread.
-**
-** A loop has at most MAX_LOOKUPS of them under way; what comes then waits in its queue. A cancelled lookup gives its
-** place to the next, but its thread, which may hang, is left behind: of threads there are MAX_THREADS at most.
+** up the loop's close and the exit. A numeric host needs no thread.
 */
-#include "core/task.h"
+#include "core/errand.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,24 +14,14 @@
 #include <netinet/in.h>
 
 #include "base/alloc.h"
-#include "base/detached.h"
 #include "core/error.h"
 #include "core/options.h"
 #include "net/address.h"
 #include "open.h"
 
-#define MAX_LOOKUPS 16
-#define MAX_THREADS 64
-
 typedef struct Lookup {
-  Message done;      /* first */
-  ListNode link;     /* in the loop's queue until a thread has it */
-  Inbox *inbox;
-  Loop *loop;        /* valid when the message arrives */
-  Task *task;        /* the loop's thread only; NULL: cancelled */
-  bool (*work)(struct Lookup *l);
-  int status;        /* of getaddrinfo / getnameinfo */
-  int no_thread;     /* the errno for which there was none, or 0 */
+  Errand errand; /* first */
+  int status;    /* of getaddrinfo / getnameinfo */
   struct addrinfo hints, *result;
   struct sockaddr_storage sa; /* getnameinfo's question */
   socklen_t salen;
@@ -44,71 +30,22 @@ typedef struct Lookup {
   bool has_host, has_service;
 } Lookup;
 
-static bool forward_lookup(Lookup *l) {
+static void forward_lookup(Chore *chore) {
+  Lookup *l = asy_container(chore, Lookup, errand.chore);
   l->status = getaddrinfo(l->has_host ? l->host : NULL, l->has_service ? l->service : NULL,
                           &l->hints, &l->result);
-  return true;
 }
 
-static bool reverse_lookup(Lookup *l) {
+static void reverse_lookup(Chore *chore) {
+  Lookup *l = asy_container(chore, Lookup, errand.chore);
   l->status = getnameinfo((struct sockaddr *)&l->sa, l->salen, l->host, sizeof l->host, l->service,
                           sizeof l->service, l->flags);
-  return true;
 }
 
-static void lookup_free(Lookup *l) {
+static void lookup_free(Errand *e) {
+  Lookup *l = asy_container(e, Lookup, errand);
   if (l->result) freeaddrinfo(l->result);
-  if (l->inbox) inbox_unref(l->inbox);
   mem_free(l);
-}
-
-static void *thread_main(void *arg) {
-  Lookup *l = arg;
-  l->work(l);
-  if (!inbox_post(l->inbox, &l->done)) lookup_free(l);
-  return NULL;
-}
-
-static bool has_room(const Loop *loop) {
-  return loop->lookups.running < MAX_LOOKUPS && loop->lookups.running + loop->lookups.left < MAX_THREADS;
-}
-
-/* Starts its thread; or says why there is none. */
-static bool start(Loop *loop, Lookup *l) {
-  l->no_thread = detached_start(thread_main, l);
-  if (l->no_thread) return false;
-  loop->lookups.running++;
-  loop->jobs++;
-  return true;
-}
-
-/* Starts those that wait, as far as there is room. Where no thread is to be had, one that comes back tries it again. */
-static void start_waiting(Loop *loop) {
-  while (loop->open && has_room(loop) && !list_empty(&loop->lookups.queue)) {
-    Lookup *l = asy_container(loop->lookups.queue.next, Lookup, link);
-    list_remove(&l->link); /* the thread may free it */
-    if (start(loop, l)) continue;
-    if (loop->lookups.running) {
-      list_prepend(&loop->lookups.queue, &l->link);
-      return;
-    }
-    task_wake(l->task, 0);
-  }
-}
-
-/* On the loop's thread: the lookup is the waiting task's now, if there still is one. */
-static void on_done(Message *msg) {
-  Lookup *l = asy_container(msg, Lookup, done);
-  Loop *loop = l->loop;
-  loop->jobs--;
-  if (l->task) {
-    loop->lookups.running--;
-    task_wake(l->task, 0);
-  } else {
-    loop->lookups.left--;
-    lookup_free(l);
-  }
-  start_waiting(loop);
 }
 
 /* EAI_* as libuv numbers them, so that they have names and texts. */
@@ -132,26 +69,6 @@ static int gai_status(int eai) {
   }
 }
 
-static Abort lookup_abort(lua_State *L, Task *t) {
-  Lookup *l = t->on;
-  (void)L;
-  if (list_linked(&l->link)) {
-    list_remove(&l->link);
-    lookup_free(l);
-    return ASY_DETACHED;
-  }
-  l->task = NULL;
-  l->loop->lookups.running--;
-  l->loop->lookups.left++;
-  start_waiting(l->loop);
-  return ASY_DETACHED;
-}
-
-static void lookup_giveback(lua_State *L, Task *t) {
-  (void)L;
-  lookup_free(t->on);
-}
-
 /* stack: ... ; pushes the list of addresses */
 static int push_addresses(lua_State *L, const struct addrinfo *ai) {
   lua_newtable(L);
@@ -163,58 +80,31 @@ static int push_addresses(lua_State *L, const struct addrinfo *ai) {
   return 1;
 }
 
-/* args: lookup (light), what to put in an error */
-static int push_result(lua_State *L) {
-  Lookup *l = lua_touserdata(L, 1);
-  if (l->no_thread) return asy_oserror(L, -l->no_thread, "thread", lua_tostring(L, 2));
+/* stack: [1] what to put in an error */
+static int push_result(lua_State *L, Errand *e) {
+  const Lookup *l = asy_container(e, Lookup, errand);
+  bool forward = e->chore.work == forward_lookup;
   if (l->status) {
-    asy_oserror_push(L, gai_status(l->status),
-                     l->work == forward_lookup ? "getaddrinfo" : "getnameinfo", lua_tostring(L, 2));
+    asy_oserror_push(L, gai_status(l->status), forward ? "getaddrinfo" : "getnameinfo", lua_tostring(L, 1));
     return lua_error(L);
   }
-  if (l->work == forward_lookup) return push_addresses(L, l->result);
+  if (forward) return push_addresses(L, l->result);
   lua_pushstring(L, l->host);
   lua_pushstring(L, l->service);
   return 2;
 }
 
-/* Pushes the results or raises; either way the lookup is freed. stack: ..., name on the top */
-static int finish_lookup(lua_State *L, Lookup *l) {
-  int top = lua_gettop(L);
-  lua_pushcfunction(L, push_result);
-  lua_pushlightuserdata(L, l);
-  lua_pushvalue(L, top);
-  int status = lua_pcall(L, 2, LUA_MULTRET, 0);
-  lookup_free(l);
-  return status ? lua_error(L) : lua_gettop(L) - top;
-}
+static const WaitKind LOOKUP = {.name = "name lookup", .finish = asy_errand_finish, .abort = asy_errand_abort,
+                                .giveback = asy_errand_giveback};
 
-static int lookup_finish(lua_State *L, Task *t) { return finish_lookup(L, t->on); }
-
-static const WaitKind LOOKUP = {.name = "name lookup", .finish = lookup_finish, .abort = lookup_abort,
-                                .giveback = lookup_giveback};
-
-static Lookup *new_lookup(lua_State *L, bool (*work)(Lookup *)) {
+static Lookup *new_lookup(lua_State *L, void (*work)(Chore *)) {
   Lookup *l = mem_calloc(1, sizeof *l);
   if (!l) asy_nomemory(L);
-  l->work = work;
-  l->done.arrive = on_done;
-  list_init(&l->link);
+  l->errand = (Errand){.chore.work = work, .results = push_result, .free = lookup_free};
   return l;
 }
 
-/* stack: ..., name for errors. Does the work in a thread. */
-static int run_lookup(lua_State *L, Task *t, Lookup *l) {
-  l->task = t;
-  l->loop = t->loop;
-  l->inbox = inbox_ref(t->loop->inbox);
-  Loop *loop = t->loop;
-  bool at_once = has_room(loop) && list_empty(&loop->lookups.queue);
-  if (at_once && start(loop, l)) return asy_park(L, t, &LOOKUP, l);
-  if (at_once && !loop->lookups.running) return finish_lookup(L, l);
-  list_append(&loop->lookups.queue, &l->link);
-  return asy_park(L, t, &LOOKUP, l);
-}
+static int run_lookup(lua_State *L, Task *t, Lookup *l) { return asy_errand_run(L, t, &l->errand, CREW_LOOKUPS, &LOOKUP); }
 
 /* The task that asks the loop at 1. */
 static Task *lookup_task(lua_State *L) {
@@ -303,8 +193,8 @@ static int loop_getaddrinfo(lua_State *L) {
   l->hints.ai_family = family;
   l->hints.ai_socktype = SOCK_STREAM;
   l->hints.ai_flags = AI_NUMERICHOST | (passive ? AI_PASSIVE : 0);
-  forward_lookup(l);
-  if (l->status != EAI_NONAME || !has_host) return finish_lookup(L, l);
+  forward_lookup(&l->errand.chore);
+  if (l->status != EAI_NONAME || !has_host) return asy_errand_results(L, &l->errand);
   l->hints.ai_flags &= ~AI_NUMERICHOST;
   return run_lookup(L, t, l);
 }
@@ -332,8 +222,8 @@ static int loop_getnameinfo(lua_State *L) {
   l->salen = len;
   if (!numeric) return run_lookup(L, t, l);
   l->flags = NI_NUMERICHOST | NI_NUMERICSERV;
-  reverse_lookup(l);
-  return finish_lookup(L, l);
+  reverse_lookup(&l->errand.chore);
+  return asy_errand_results(L, &l->errand);
 }
 
 static const luaL_Reg methods[] = {

@@ -1,0 +1,28 @@
+/*
+** crews.c - a loop's crews, made when they are first needed.
+*/
+#include "core/loop.h"
+
+#include <errno.h>
+
+static const struct {
+  int places, most;
+} LIMITS[LOOP_CREWS] = {[CREW_LOOKUPS] = {16, 64}, [CREW_FILES] = {32, 64}};
+
+int loop_add_chore(Loop *loop, LoopCrew which, Chore *chore) {
+  Crew **crew = &loop->crews[which];
+  if (!*crew) *crew = crew_new(loop->inbox, &loop->jobs, LIMITS[which].places, LIMITS[which].most);
+  return *crew ? crew_add(*crew, chore) : ENOMEM;
+}
+
+void loop_close_crews(Loop *loop) {
+  for (int i = 0; i < LOOP_CREWS; i++) {
+    if (loop->crews[i]) crew_close(loop->crews[i]);
+    loop->crews[i] = NULL;
+  }
+}
+
+void loop_crews_in_child(const Loop *loop) {
+  for (int i = 0; i < LOOP_CREWS; i++)
+    if (loop->crews[i]) crew_in_child(loop->crews[i]);
+}
