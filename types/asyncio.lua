@@ -990,6 +990,64 @@ function asyncio.create_subprocess_shell(script, opts) end
 ---@return asyncio.ProcessResult
 function asyncio.run_process(command, opts) end
 
+-- Files
+
+---Opens a file, off the loop: `local file <close> = asyncio.open(path, "w")`.
+---@param path string
+---@param mode? string as `io.open`'s ("r")
+---@return asyncio.File
+function asyncio.open(path, mode) end
+
+---For each line of a file, which is closed then.
+---@param path string
+---@param ... string | integer formats
+---@return fun(): any ...
+---@return nil
+---@return nil
+---@return asyncio.File
+function asyncio.lines(path, ...) end
+
+---@class asyncio.File
+local File = {}
+
+---Reads by formats: "l", "L", "a", "n", or a number of bytes.
+---@param ... string | integer
+---@return any ... nil where the file has ended
+function File:read(...) end
+
+---For each line; the file stays open.
+---@param ... string | integer
+---@return fun(): any ...
+function File:lines(...) end
+
+---Writes strings and numbers; they are kept back for a while.
+---@param ... string | number
+---@return asyncio.File
+function File:write(...) end
+
+---Moves the position, or tells it.
+---@param whence? "set" | "cur" | "end" ("cur")
+---@param offset? integer (0)
+---@return integer
+function File:seek(whence, offset) end
+
+---Hands what was written to the system.
+---@return asyncio.File
+function File:flush() end
+
+---As `flush`, and waits until the disk has it.
+---@return asyncio.File
+function File:sync() end
+
+---Makes it so long.
+---@param size? integer up to the position
+---@return asyncio.File
+function File:truncate(size) end
+
+---Writes what was kept back, and closes it.
+---@return true
+function File:close() end
+
 ---@class asyncio.PoolOptions
 ---@field create fun(): any makes one; it may wait
 ---@field check? fun(value: any): boolean false: it is good no more

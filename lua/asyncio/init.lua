@@ -101,6 +101,10 @@ local asyncio = {
   stdout = streams.stdout,
   stderr = streams.stderr,
 
+  -- files
+  open = core.open,
+  lines = core.lines,
+
   -- errors
   isinstance = core.isinstance,
   type = core.type,

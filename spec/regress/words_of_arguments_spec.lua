@@ -44,6 +44,7 @@ local function objects(fn)
     local pool <close> = asyncio.ThreadPoolExecutor(1)
     local lease <close> = asyncio.Pool { create = function() return "value" end }:acquire()
     local process <close> = asyncio.create_subprocess_exec("cat", { stdin = "pipe" })
+    local file <close> = asyncio.open("/dev/zero", "r+")
     local variable = asyncio.ContextVar "variable"
     local runner <close> = asyncio.Runner()
     fn {
@@ -52,7 +53,7 @@ local function objects(fn)
       Lock = asyncio.Lock(), Event = asyncio.Event(), Condition = asyncio.Condition(), Barrier = asyncio.Barrier(2),
       Semaphore = asyncio.Semaphore(), Queue = asyncio.Queue(), Channel = asyncio.Channel(), Remote = loop:remote(),
       Server = server, StreamReader = reader, StreamWriter = writer, Timeout = limit, TaskGroup = group,
-      Pool = asyncio.Pool { create = print }, Lease = lease, Process = process,
+      Pool = asyncio.Pool { create = print }, Lease = lease, Process = process, File = file,
       ThreadPoolExecutor = pool, ContextVar = variable, ContextToken = nil, Runner = runner,
       ExceptionGroup = asyncio.ExceptionGroup("message", {}),
       SSLContext = HAS_TLS and asyncio.ssl.SSLContext { purpose = "client" } or nil,
@@ -295,6 +296,19 @@ local WRONG = {
   { "limit:extend('1')", "extend", "0 or more, expected, got string" },
   { "limit:extend()", "extend", "0 or more, expected, got nil" },
   { "limit:extend(0 / 0)", "extend", "0 or more, expected, got NaN" },
+  { "asyncio.open()", "open", "path expected, got no value" },
+  { "asyncio.open('a\0b')", "open", "path with a zero byte" },
+  { "asyncio.open('x', 'rw')", "open", 'invalid mode: "r", "w" or "a" expected' },
+  { "asyncio.open('x', true)", "open", "mode expected, got boolean" },
+  { "asyncio.lines({})", "lines", "path expected, got table" },
+  { "asyncio.lines('x', 'q')", "lines", "bad argument #2" },
+  { "file:read(-1)", "read", "number of bytes, 0 or more, expected" },
+  { "file:read('l', 'x')", "read", "bad argument #2" },
+  { "file:lines(1.5)", "lines", "no integer representation" },
+  { "file:write('x', nil)", "write", "bad argument #2 to 'write' (string expected, got nil)" },
+  { "file:seek('start')", "seek", "\"set\", \"cur\" or \"end\" expected, got 'start'" },
+  { "file:seek('set', '1')", "seek", "bad argument #2" },
+  { "file:truncate(-1)", "truncate", "number of bytes, 0 or more, expected" },
   { "asyncio.create_subprocess_exec()", "create_subprocess_exec", "#1", "string or number expected, got nil" },
   { "asyncio.create_subprocess_exec('true', true)", "create_subprocess_exec", "bad argument #2" },
   { "asyncio.create_subprocess_shell {}", "create_subprocess_shell", "string expected, got table" },
@@ -392,7 +406,7 @@ function TestArgument:test_errors_are_the_callers()
       asyncio = asyncio, testing = testing, loop = loop, task = task, nothing = nothing, group = all.TaskGroup,
       pool = all.ThreadPoolExecutor, reader = all.StreamReader, writer = all.StreamWriter, condition = all.Condition,
       queue = all.Queue, channel = all.Channel, future = all.Future, limit = all.Timeout,
-      server = all.Server, context = all.SSLContext,
+      server = all.Server, context = all.SSLContext, file = all.File,
     }, { __index = _G })
     if HAS_TLS then
       env.checking = asyncio.ssl.SSLContext { purpose = "client", check_hostname = true }

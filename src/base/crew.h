@@ -15,6 +15,9 @@
 ** is given to another meanwhile, so that those that hang for ever hold up nobody. It is for `done` to know that nobody
 ** waits, and for both to give back what the work has got: a descriptor, say.
 **
+** Or he calls crew_forsake: nobody waits for it, but it is to be done all the same, also if it hasn't begun. For what is
+** owed, output say, the crew's close waits a second, and no longer.
+**
 ** A crew does `places` chores at once, in the order of their coming; those that were left don't count, but for the number
 ** of all threads, `most`. A thread with nothing to do ends after some seconds. Nothing waits for a thread:
 ** neither the loop's close nor the exit of the process.
@@ -29,7 +32,14 @@ ASY_HIDDEN
 
 typedef struct Crew Crew;
 
-typedef enum ChoreState { CHORE_IDLE = 0, CHORE_QUEUED, CHORE_WORKS, CHORE_LEFT, CHORE_DONE } ChoreState;
+typedef enum ChoreState {
+  CHORE_IDLE = 0,
+  CHORE_QUEUED,
+  CHORE_FORSAKEN, /* likewise, and nobody waits */
+  CHORE_WORKS,
+  CHORE_LEFT,
+  CHORE_DONE
+} ChoreState;
 
 typedef struct Chore {
   void (*work)(struct Chore *);
@@ -40,7 +50,8 @@ typedef struct Chore {
   Message message;
   ListNode link;
   Crew *crew;
-  ChoreState state; /* under the crew's lock */
+  ChoreState state; /* this and `owed` under the crew's lock */
+  bool owed;
   bool counted;   /* in what the crew has under way; the loop's thread alone */
 } Chore;
 
@@ -54,6 +65,9 @@ int crew_add(Crew *c, Chore *chore);
 
 /* True: it had not begun, or wasn't added at all, and is its owner's again. False: see above. Once more does nothing. */
 bool crew_leave(Chore *chore);
+
+/* See above; of what is not out nothing happens. */
+void crew_forsake(Chore *chore, bool owed);
 
 /* Whether it has been added, and neither told of as done nor taken back. */
 static inline bool chore_is_out(const Chore *chore) { return chore->crew != NULL; }

@@ -11,11 +11,13 @@ static const struct {
 
 int loop_add_chore(Loop *loop, LoopCrew which, Chore *chore) {
   Crew **crew = &loop->crews[which];
+  if (loop->crews_closed || loop->copied) return ECANCELED;
   if (!*crew) *crew = crew_new(loop->inbox, &loop->jobs, LIMITS[which].places, LIMITS[which].most);
   return *crew ? crew_add(*crew, chore) : ENOMEM;
 }
 
 void loop_close_crews(Loop *loop) {
+  loop->crews_closed = true;
   for (int i = 0; i < LOOP_CREWS; i++) {
     if (loop->crews[i]) crew_close(loop->crews[i]);
     loop->crews[i] = NULL;

@@ -12,7 +12,6 @@
 #include "core/runtime.h"
 
 #include <signal.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -125,6 +124,7 @@ typedef struct Loop {
     int n, size;     /* coroutines in the table of slot 1, places for them (spare.c) */
   } spare;
   Crew *crews[LOOP_CREWS]; /* threads for what may block (crews.c); NULL: not needed yet */
+  bool crews_closed;
   BlockPool blocks;  /* small buffers of the streams */
   uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
   Ready alarmed;     /* runs when it goes off */

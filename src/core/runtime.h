@@ -41,6 +41,7 @@ typedef enum Kind {
   ASY_ITEM,
   ASY_LEASE,
   ASY_PROCESS,
+  ASY_FILE,
   ASY_NKINDS
 } Kind;
 

@@ -1,0 +1,19 @@
+/*
+** work.h - what a thread does with a file. Knows neither Lua nor the loop.
+*/
+#ifndef ASY_WORK_H
+#define ASY_WORK_H
+
+#include "os/file.h"
+
+ASY_HIDDEN
+
+/* A Chore's work, of a Work. */
+void work_do(Chore *chore);
+
+/* Closes its descriptor, if it has one, and frees it. */
+void work_free(Work *w);
+
+ASY_HIDDEN_END
+
+#endif
