@@ -332,6 +332,20 @@ function TestLeft:test_what_has_ended_is_not_reported()
   end)
 end
 
+function TestLeft:test_a_leader_that_has_ended_is_reaped_when_its_loop_closes()
+  t.assertEquals(t.lua [[
+    local asyncio = require "asyncio"
+    local process
+    asyncio.run(function()
+      process = asyncio.create_subprocess_exec("true", { process_group = 0 })
+      process:wait()
+      print(os.execute("kill -0 -" .. process.pid))
+    end)
+    print(os.execute("kill -0 -" .. process.pid .. " >/dev/null 2>&1"))
+    print(process:returncode(), process:kill())
+  ]], "true\texit\t0\nnil\texit\t1\n0\tfalse\n")
+end
+
 function TestLeft:test_at_the_end_of_a_run_is_reported_and_no_zombie_later()
   local out, err = t.lua [[
     local asyncio = require "asyncio"

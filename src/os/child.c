@@ -37,11 +37,20 @@ static void close_fd(Child *c) {
   c->pidfd = false;
 }
 
+/* Nothing more comes. */
+static void close_handle(Child *c) {
+  handle_close(&c->handle);
+  close_fd(c);
+}
+
 static void tell(Child *c, ChildState state) {
   if (c->killed) c->handle.loop->jobs--;
   c->state = state;
-  handle_close(&c->handle);
-  if (state != CHILD_ENDED) close_fd(c);
+  if (state == CHILD_ENDED) { /* open still, so that the loop's end reaps it; but nobody waits for that */
+    uv_poll_stop(&c->poll);
+    uv_unref((uv_handle_t *)&c->poll);
+  } else
+    close_handle(c);
   waiter_wake_all(&c->line, 0);
 }
 
@@ -71,7 +80,7 @@ void child_release(Child *c) {
   if (c->state != CHILD_ENDED) return;
   while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) { }
   c->state = CHILD_REAPED;
-  close_fd(c);
+  close_handle(c);
 }
 
 void child_drop(Child *c) {
@@ -101,9 +110,12 @@ static void destroy(Handle *h) {
 /* The loop closes: those who wait have been taken out of the line. A forked child has no children of its parent's. */
 static void shut(Shutter *shutter) {
   Child *c = from_handle(asy_container(shutter, Handle, shutter));
-  if (c->state == CHILD_RUNS && !c->handle.loop->copied) {
+  if (!c->handle.loop->copied) {
     child_look(c);
-    if (c->state == CHILD_RUNS) spawn_leave(c->pid);
+    if (c->state == CHILD_RUNS)
+      spawn_leave(c->pid);
+    else
+      child_release(c);
   }
   if (c->state == CHILD_RUNS) c->state = CHILD_LEFT;
   handle_close(&c->handle);

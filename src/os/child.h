@@ -3,7 +3,7 @@
 **
 ** Its status is taken on the loop's thread, in a turn of the loop's or in a call of its user's: until that says that it
 ** has ended, the pid is its own, and no signal can hit a stranger. The leader of a group is not reaped before somebody
-** says that the group is done with: so long the group's number is its own, too.
+** says that the group is done with, or its loop closes: so long the group's number is its own, too.
 */
 #ifndef ASY_CHILD_H
 #define ASY_CHILD_H
@@ -22,7 +22,7 @@ typedef enum ChildState {
 } ChildState;
 
 typedef struct Child {
-  Handle handle;   /* open while it runs */
+  Handle handle;   /* open until it is reaped */
   uv_poll_t poll;  /* of `fd` */
   pid_t pid;
   int fd;          /* can be read when it has ended; a pidfd is kept as long as this; -1: none */
