@@ -13,7 +13,7 @@ local subprocess = {}
 local KILL_TIMEOUT, DRAIN_GRACE = 5, 1 -- seconds
 local PATIENCE = 5                     -- seconds for what was killed to end; then it is reported
 local FIRST_PAUSE, LAST_PAUSE = 0.002, 0.05 -- seconds between two looks at a group
-local BLOCK = 65536
+local OUTPUTS = { "out", "err" }         -- where what they said is kept
 local LONGEST_TOLD = 200               -- bytes of what a program said last, in an error
 
 local class = core.process_class
@@ -21,30 +21,24 @@ local Process = class.methods
 
 -- Its output
 
---- What comes is kept at once: a cancelled read has taken nothing.
-local function read_all(reader, pieces)
-  while true do
-    local piece = reader:read(BLOCK)
-    if not piece then return end
-    pieces[#pieces + 1] = piece
-  end
+--- All that comes stays in the stream until its end: a read that is cancelled has taken nothing.
+local function read_all(reader, state, key)
+  local rest = reader:read()
+  state[key] = state[key] .. rest
 end
 
 local function start_reading(reader, state, key)
   if not reader then return nil end
-  state[key] = state[key] or {}
-  return create_task(read_all, reader, state[key])
+  state[key] = state[key] or ""
+  return create_task(read_all, reader, state, key)
 end
 
---- What was read of one so far; it is one piece then.
-local function joined(state, key)
-  local pieces = state[key]
-  if not pieces then return nil end
-  if #pieces > 1 then
-    pieces = { table.concat(pieces) }
-    state[key] = pieces
-  end
-  return pieces[1] or ""
+--- What it said so far on `stdout` (1) or `stderr` (2), as far as anybody has asked; nil: that is no pipe.
+local function said(process, which)
+  local state = process:_state()
+  local key = OUTPUTS[which]
+  if state[key] then state[key] = state[key] .. process:_take(which) end
+  return state[key]
 end
 
 local function feed(process, input)
@@ -105,7 +99,7 @@ function Process:communicate(input)
     local err <close> = start_reading(self.stderr, state, "err")
     wait_for_all(ended, out, err, state.drain_grace or DRAIN_GRACE)
   end
-  return joined(state, "out"), joined(state, "err")
+  return said(self, 1), said(self, 2)
 end
 
 -- Its end
@@ -336,8 +330,7 @@ function subprocess.run_process(command, opts)
     local _ <close> = process
     in_time = run_in_time(process, opts)
   end
-  local state = process:_state()
-  local result = { stdout = joined(state, "out"), stderr = joined(state, "err"), args = args }
+  local result = { stdout = said(process, 1), stderr = said(process, 2), args = args }
   if not in_time then
     result.message = ("'%s' took longer than %g s"):format(name_of(args), opts.timeout)
     error(core.TimeoutError(result), 0)

@@ -6,7 +6,7 @@ local asyncio = t.asyncio
 TestStatus = {}
 TestSignals = {}
 TestTerminals = {}
-TestWithoutPidfd = {}
+TestLess = {}
 
 --- A program in C that ignores SIGCHLD, or waits for whatever child ends, and runs a Lua script.
 local HOST = [[
@@ -162,26 +162,30 @@ function TestTerminals:test_are_inherited()
   t.assertStrMatches(output, "true%s*")
 end
 
--- where there are no pidfds
+-- where there are no pidfds, and where there is no Linux
 
---- All of these specs, but this one, with a core that knows of none.
-function TestWithoutPidfd:test_a_thread_waits()
+--- Runs some of these specs with a core that knows of less.
+local function run_without(flags, names)
   local home = debug.getinfo(1, "S").source:match "^@(.*)spec/process/[^/]*$"
   home = home == "" and "." or home
   if not home or not io.open(home .. "/build/os/spawn.o") then t.skip "the objects are not there" end
   local folder = os.tmpname()
   os.remove(folder)
   assert(os.execute("mkdir -p " .. folder .. "/asyncio"))
-  local compiled = os.execute(("cd %s && cc -O1 -w -std=gnu17 -D_GNU_SOURCE -DASY_NO_PIDFD -fPIC -shared -Isrc %s -o "
+  local compiled = os.execute(("cd %s && cc -O1 -w -std=gnu17 -D_GNU_SOURCE %s -fPIC -shared -Isrc %s -o "
     .. "%s/asyncio/core.so src/os/spawn.c $(ls build/asyncio.o build/{base,core,sync,net,thread,os,dev}/*.o "
-    .. "| grep -v os/spawn.o) -luv"):format(home, t.cflags, folder):gsub("^(.*)$", "bash -c '%1'"))
+    .. "| grep -v os/spawn.o) -luv"):format(home, flags, t.cflags, folder):gsub("^(.*)$", "bash -c '%1'"))
   t.assertTrue(compiled)
-  for _, name in ipairs { "end", "run" } do
+  for _, name in ipairs(names) do
     local command = "cd %s && LUA_CPATH='%s/?.so;'\"$LUA_CPATH\" timeout 60 %s spec/process/%s_spec.lua 2>&1"
     local out, status = program.shell(command, home, folder, program.plain_lua, name)
     t.assertEquals(status, 0, out)
   end
   os.execute("rm -r " .. folder)
 end
+
+function TestLess:test_without_pidfds_a_thread_waits() run_without("-DASY_NO_PIDFD", { "end", "run" }) end
+
+function TestLess:test_elsewhere_the_c_library_does_it() run_without("-U__linux__", { "end", "run", "stdio" }) end
 
 t.finish { programs = true }

@@ -211,21 +211,28 @@ static void reset_signals(void) {
 #endif
 }
 
-/* As execvp looks, but that what nobody can run is no script of the shell's. */
-static void run(const Child *c) {
+/* Tries one after the other. careful: notes what is there, but can't be run. */
+static void try_each(const Child *c, bool careful, bool *denied, bool *unrunnable) {
   const SpawnOrder *o = c->order;
   char *const *envp = o->envp ? o->envp : environ;
-  bool denied = false, unrunnable = false;
   for (char *const *path = o->paths; *path; path++) {
     execve(*path, o->argv, envp);
     if (errno == EACCES)
-      denied = true;
-    else if (errno == ENOENT && access(*path, F_OK) == 0)
-      unrunnable = true;
+      *denied = true;
     else if (errno != ENOENT && errno != ENOTDIR)
       fail(c, SPAWN_EXEC);
+    else if (careful && errno == ENOENT && access(*path, F_OK) == 0)
+      *unrunnable = true;
   }
-  errno = unrunnable ? ENOENT : denied ? EACCES : o->paths[1] ? ENOENT : errno;
+}
+
+/* As execvp looks, but that what nobody can run is no script of the shell's. Only when nothing was found it is asked why:
+** a look at each place would cost as much as the tries. */
+static void run(const Child *c) {
+  bool denied = false, unrunnable = false;
+  try_each(c, false, &denied, &unrunnable);
+  try_each(c, true, &denied, &unrunnable);
+  errno = unrunnable ? ENOENT : denied ? EACCES : c->order->paths[1] ? ENOENT : errno;
   fail(c, unrunnable ? SPAWN_INTERPRETER : SPAWN_EXEC);
 }
 
@@ -360,13 +367,18 @@ typedef struct Wait {
   int end; /* of the pipe whose other end is to be readable then; -1: its status is to be taken */
 } Wait;
 
-/* A thread. The status stays, for who has the other end; that nobody can have it any more is the end, too. */
+/* A thread. The status stays, for who has the other end; that nobody can have it any more is the end, too. It is told by
+** a byte: somebody who has forked may have a copy of this end. */
 static void *wait_main(void *arg) {
   Wait *w = arg;
   siginfo_t info;
   int options = WEXITED | (w->end >= 0 ? WNOWAIT : 0);
   while (waitid(P_PID, (id_t)w->pid, &info, options) < 0 && errno == EINTR) { }
-  if (w->end >= 0 && write(w->end, "", 1) >= 0) close(w->end); /* somebody who has forked may have a copy */
+  if (w->end >= 0) {
+    ssize_t ignored = write(w->end, "", 1);
+    (void)ignored;
+    close(w->end);
+  }
   mem_free(w);
   return NULL;
 }

@@ -22,6 +22,7 @@
 #include "core/task.h"
 #include "core/words.h"
 #include "net/filtered.h"
+#include "net/input.h"
 #include "net/life.h"
 #include "net/output.h"
 #include "net/peer.h"
@@ -525,6 +526,17 @@ static int process_lives(lua_State *L) {
   return 1;
 }
 
+/* _take(1 or 2) → what has been read ahead of its output, or of its errors, if there is no other reader */
+static int process_take(lua_State *L) {
+  lua_Integer which = luaL_checkinteger(L, 2);
+  check_process(L);
+  lua_getiuservalue(L, 1, STDIN + (int)which);
+  Stream *s = stream_at(L, -1);
+  if (s && !s->in.reader) return asy_input_take(L, s, buffer_length(&s->in.buffer));
+  lua_pushliteral(L, "");
+  return 1;
+}
+
 /* _close_pipes() */
 static int process_close_pipes(lua_State *L) {
   check_process(L);
@@ -646,6 +658,7 @@ static const luaL_Reg methods[] = {{"wait", process_wait},
                                    {"_release", process_release},
                                    {"_ended", process_ended},
                                    {"_lives", process_lives},
+                                   {"_take", process_take},
                                    {"_close_pipes", process_close_pipes},
                                    {NULL, NULL}};
 
