@@ -122,7 +122,7 @@ function TestSignals:test_of_the_terminal_end_what_runs()
     io.stdout:flush()
     asyncio.run(function() asyncio.run_process({ "sleep", 60 }, { process_group = 0 }) end)
   ]]
-  local running <close> = program.start("%s %s", program.plain_lua, script)
+  local running <close> = program.start("%s %s", program.lua, script)
   running:expect "ready"
   os.execute "sleep 0.2"
   local output = running:interrupt()
@@ -157,7 +157,7 @@ function TestTerminals:test_are_inherited()
       print(asyncio.run_process({ "tty" }, { stdout = "pipe", stdin = "inherit" }).stdout:match "^/dev/" ~= nil)
     end)
   ]]
-  local output = program.shell("script -qec '%s %s' /dev/null </dev/null", program.plain_lua, file)
+  local output = program.shell("script -qec '%s %s' /dev/null </dev/null", program.lua, file)
   os.remove(file)
   t.assertStrMatches(output, "true%s*")
 end
