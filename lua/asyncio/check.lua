@@ -36,6 +36,12 @@ function check.table(value, n, name, expected)
   if type(value) ~= "table" then check.fail(n, name, expected, value) end
 end
 
+--- A file's mode, an integer or octal digits; nil: the value is none, or more than `most`.
+function check.mode(value, most)
+  local n = type(value) == "string" and value:find "^[0-7]+$" and tonumber(value, 8) or value
+  return math.type(n) == "integer" and n >= 0 and n <= most and n or nil
+end
+
 function check.is_callable(value)
   local meta = getmetatable(value)
   return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil

@@ -23,7 +23,7 @@ local fs = {}
 
 local call = core.fs_call -- (verb, path, another path or bytes, two numbers, a boolean)
 local MOST_ID = 2 ^ 32 - 2 | 0
-local MODE = 'mode (an integer, or octal digits like "644")'
+local MODE = 'a mode expected, an integer or octal digits like "644", got %s'
 
 -- Arguments
 
@@ -37,9 +37,11 @@ local function check_path(n, name, path)
   return without_zeros(n, name, path)
 end
 
-local function check_mode(n, name, mode)
-  if mode == nil then return nil end
-  return check.mode(mode, 4095) or check.fail(n, name, MODE, mode)
+--- 0 to 7777; key: it is that option's
+local function check_mode(n, name, mode, key)
+  if mode == nil and name ~= "chmod" then return nil end
+  return check.mode(mode, 4095)
+    or check.error(n, name, (key and ("'%s': "):format(key) or "") .. MODE:format(core.words(mode)))
 end
 
 local function check_id(n, name, id)
@@ -85,9 +87,7 @@ function fs.write_file(path, data, opts)
   check_path(1, "write_file", path)
   if type(data) ~= "string" then check.fail(2, "write_file", "string", data) end
   opts = WRITE_OPTIONS(opts)
-  local mode = opts.mode ~= nil and (check.mode(opts.mode, 4095)
-    or check.error(3, "write_file", "'mode': " .. MODE .. " expected, got " .. core.words(opts.mode))) or nil
-  call("write_file", path, data, mode, nil, opts.atomic)
+  call("write_file", path, data, check_mode(3, "write_file", opts.mode, "mode"), nil, opts.atomic)
 end
 
 --- Copies a regular file, with its permissions (not its owner, nor setuid and setgid), within the kernel where that can.
@@ -173,7 +173,7 @@ function fs.read_link(path) return on_path("read_link", path) end
 -- @param mode an integer, or octal digits like `"644"`
 function fs.chmod(path, mode)
   check_path(1, "chmod", path)
-  call("chmod", path, nil, check_mode(2, "chmod", mode) or check.fail(2, "chmod", MODE, mode))
+  call("chmod", path, nil, check_mode(2, "chmod", mode))
 end
 
 --- Sets the owner and the group of a file, or of what a link points to.

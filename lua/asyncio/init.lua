@@ -144,6 +144,9 @@ local LATER = {
   create_subprocess_shell = "asyncio.subprocess",
   run_process = "asyncio.subprocess",
 
+  -- files
+  fs = "asyncio.fs",
+
   -- TLS
   ssl = "asyncio.ssl",
 }

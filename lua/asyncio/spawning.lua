@@ -205,11 +205,8 @@ end
 
 local function mode(call, key, value)
   if value == nil then return nil end
-  local n = type(value) == "string" and value:find "^[0-7]+$" and tonumber(value, 8) or value
-  if math.type(n) ~= "integer" or n < 0 or n > 511 then -- 0777
+  return check.mode(value, 511) or -- 0777
     fail(call, key, 'a mode expected, an integer or octal digits like "022", got ' .. core.words(value))
-  end
-  return n
 end
 
 local function name_of(argv)

@@ -42,6 +42,7 @@ typedef enum Kind {
   ASY_LEASE,
   ASY_PROCESS,
   ASY_FILE,
+  ASY_FOLDER,
   ASY_NKINDS
 } Kind;
 

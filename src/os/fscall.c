@@ -31,6 +31,12 @@ void fscall_free(FsCall *c) {
   mem_free(c);
 }
 
+void fscall_undo(FsCall *c) {
+  if (c->status) return;
+  if (c->work == fs_mkdtemp) rmdir(buffer_bytes(&c->out));
+  if (c->work == fs_mkstemp) unlink(buffer_bytes(&c->out));
+}
+
 void fscall_run(FsCall *c) { c->status = c->work(c); }
 
 int fscall_fail(FsCall *c, const char *syscall) {

@@ -48,6 +48,9 @@ void fscall_free(FsCall *c);
 /* Does it; on any thread. */
 void fscall_run(FsCall *c);
 
+/* Nobody will ever hear of what it has made with a name that only it knows: takes it away again. */
+void fscall_undo(FsCall *c);
+
 /* For works: the negative errno, of that call; with words for it. */
 int fscall_fail(FsCall *c, const char *syscall);
 int fscall_refuse(FsCall *c, int error, const char *syscall, const char *why);

@@ -19,10 +19,14 @@ static int no_memory(FsCall *c) { return fscall_refuse(c, ENOMEM, "malloc", NULL
 
 /* Making */
 
-/* With exactly this mode; -1: what the umask leaves. */
+/* With exactly this mode, but for the set-group-id bit of folders that pass on their group; -1: what the umask leaves. */
 static int make(FsCall *c, const char *path, int64_t mode) {
+  struct stat st;
   if (mkdir(path, mode < 0 ? 0777 : (mode_t)mode)) return fscall_fail(c, "mkdir");
-  return mode >= 0 && chmod(path, (mode_t)mode) ? fscall_fail(c, "chmod") : 0;
+  if (mode < 0) return 0;
+  if (stat(path, &st)) return fscall_fail(c, "stat");
+  mode_t want = (mode_t)mode | (st.st_mode & S_ISGID);
+  return want != (st.st_mode & 07777) && chmod(path, want) ? fscall_fail(c, "chmod") : 0;
 }
 
 int fs_mkdir(FsCall *c) { return make(c, c->path, c->a); }
@@ -50,7 +54,9 @@ static int make_parents(FsCall *c, char *path) {
 int fs_makedirs(FsCall *c) {
   int status = make(c, c->path, c->a);
   if (status == -ENOENT && *c->path) {
-    status = make_parents(c, c->path);
+    char *path = mem_strdup(c->path);
+    status = path ? make_parents(c, path) : no_memory(c);
+    mem_free(path);
     if (!status) status = make(c, c->path, c->a);
   }
   return status && !c->failed && is_folder(c->path) ? 0 : status;
@@ -135,7 +141,7 @@ typedef struct Removal {
   Level *at;
 } Removal;
 
-static const char *first_name(const Level *l) { return buffer_bytes(&l->left) + 1; }
+static const char *first_name(const Level *l) { return l->left.data + l->left.start + 1; }
 
 static void drop_first(Level *l) { buffer_consume(&l->left, strlen(first_name(l)) + 2); }
 
@@ -230,39 +236,49 @@ static int go_up(FsCall *c, Removal *r) {
   return status;
 }
 
-/* Without slashes at the end, which would follow a link; and no folder in which we stand, or everything does. */
-static int check_root(FsCall *c) {
+/* The path without slashes at the end, which would follow a link, in `out`; no folder in which we stand, or everything
+** does. */
+static int find_root(FsCall *c) {
   size_t n = strlen(c->path);
   while (n > 1 && c->path[n - 1] == '/') n--;
-  c->path[n] = 0;
-  const char *slash = strrchr(c->path, '/'), *last = slash ? slash + 1 : c->path;
+  int status = fscall_answer(c, c->path, n);
+  if (!status) status = fscall_answer(c, "", 1);
+  if (status) return status;
+  const char *path = buffer_bytes(&c->out), *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
   if (n && !*last) return fscall_refuse(c, EBUSY, "remove_tree", "the root of all is not removed");
   if (is_dots(last)) return fscall_refuse(c, EINVAL, "remove_tree", "a path that ends in . or .. is not removed");
   return 0;
 }
 
+/* What is below it; the root itself stays. */
+static int empty_tree(FsCall *c, Removal *r, int fd) {
+  int status = enter(c, r, fd);
+  while (!status && r->at) {
+    if (buffer_length(&r->at->left))
+      status = take_first(c, r);
+    else if (r->at->up)
+      status = go_up(c, r);
+    else
+      leave_level(r);
+  }
+  if (status) note_failed(c, r->at);
+  while (r->at) leave_level(r);
+  if (r->fd >= 0) close(r->fd);
+  return status;
+}
+
 int fs_remove_tree(FsCall *c) {
   Removal r = {-1, NULL};
-  int fd, status = check_root(c);
+  int fd, status = find_root(c);
   if (status) return status;
-  FS_RETRY(fd, open(c->path, FOLDER | O_NOFOLLOW));
+  const char *root = buffer_bytes(&c->out);
+  FS_RETRY(fd, open(root, FOLDER | O_NOFOLLOW));
   if (fd < 0) {
     status = fscall_fail(c, "open");
     return status == -ELOOP ? -ENOTDIR : status; /* a link, as Linux says it, too */
   }
-  status = enter(c, &r, fd);
-  while (!status && r.at) {
-    if (buffer_length(&r.at->left))
-      status = take_first(c, &r);
-    else if (r.at->up)
-      status = go_up(c, &r);
-    else
-      leave_level(&r);
-  }
-  if (status) note_failed(c, r.at);
-  while (r.at) leave_level(&r);
-  if (r.fd >= 0) close(r.fd);
-  return status ? status : fs_rmdir(c);
+  status = empty_tree(c, &r, fd);
+  return !status && rmdir(root) ? fscall_fail(c, "rmdir") : status;
 }
 
 /* Names that nobody has */

@@ -1,0 +1,41 @@
+-- place.lua - a folder for a spec's files, and how it goes again: without the library, which is what is tested.
+local place = {}
+
+local function run(command, ...)
+  local args = {}
+  for i, arg in ipairs { ... } do args[i] = "'" .. arg:gsub("'", "'\\''") .. "'" end
+  return os.execute(command .. " " .. table.concat(args, " "))
+end
+
+place.run = run
+
+--- A new empty folder's path, and what removes it: a value for `<close>`.
+function place.new()
+  local path = os.tmpname()
+  os.remove(path)
+  run("mkdir", path)
+  return path, setmetatable({}, { __close = function() run("chmod -R u+rwx 2>/dev/null", path) run("rm -rf", path) end })
+end
+
+--- Writes a file, without the library.
+function place.write(path, text)
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(text)
+end
+
+--- All that is in a file, without the library.
+function place.read(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read "a"
+end
+
+--- What a command prints, without the last newline.
+function place.output(command)
+  local pipe <close> = assert(io.popen(command))
+  return (pipe:read "a":gsub("\n$", ""))
+end
+
+--- How many descriptors this process has open.
+function place.descriptors() return tonumber(place.output "ls /proc/$PPID/fd | wc -l") end
+
+return place
