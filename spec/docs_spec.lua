@@ -76,6 +76,7 @@ local function public_functions()
   for name, value in pairs(ssl) do
     if type(value) == "function" then functions["ssl." .. name] = value end
   end
+  for name, value in pairs(asyncio.fs) do functions["fs." .. name] = value end
   for class, methods in pairs(public_methods()) do
     for name, fn in pairs(methods) do functions[class .. ":" .. name] = fn end
   end
@@ -129,6 +130,7 @@ end
 local function annotated_functions()
   local functions = {}
   local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua" .. read "types/asyncio/ssl.lua"
+    .. read "types/asyncio/fs.lua"
   for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end

@@ -52,6 +52,9 @@ local CALLS = {
   create_subprocess_exec = function(opts) asyncio.create_subprocess_exec({ "/no/such/program" }, opts) end,
   create_subprocess_shell = function(opts) asyncio.create_subprocess_shell("exit", opts) end,
   run_process = function(opts) asyncio.run_process({ "/no/such/program" }, opts) end,
+  write_file = function(opts) asyncio.fs.write_file("/no/such/file", "", opts) end,
+  walk = function(opts) asyncio.fs.walk("/", opts) end,
+  mkdtemp = asyncio.fs.mkdtemp, mkstemp = asyncio.fs.mkstemp,
   start_tls = function(opts) on_writer(function(w) w:start_tls(true, opts) end) end,
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
   getaddrinfo = function(opts) asyncio.get_running_loop():getaddrinfo("127.0.0.1", 80, opts) end,
@@ -334,7 +337,7 @@ end
 
 function TestDocuments:test_the_types_tell_of_each_key()
   local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua" .. "\n" ..
-    read "types/asyncio/ssl.lua"
+    read "types/asyncio/ssl.lua" .. "\n" .. read "types/asyncio/fs.lua"
   local comments = comments_in(types)
   each_told(function(name, key)
     local block = comments[name] or ""

@@ -28,7 +28,8 @@ local MAKERS = {
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
   "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "SSLContext" }
-local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Item", "Interrupt", "Lost", "Message", "Signal", "X509Name" }
+local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
+  "Lost", "Message", "Signal", "X509Name" }
 
 TestType = {}
 

@@ -13,7 +13,7 @@ local INTERNAL = {
   terminal = true,
 }
 
-local MODULES = { testing = true, ssl = true } -- whose functions are not also asyncio's
+local MODULES = { testing = true, ssl = true, fs = true } -- whose functions are not also asyncio's
 
 -- Blocks: lists of lines without their comment marks
 
@@ -142,7 +142,7 @@ end
 
 --- The modules beside it: those whose names begin the names of functions.
 local function write_modules(folder, known, modules)
-  for _, module in ipairs { "coroutine", "testing", "repl", "ssl" } do
+  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)
     for _, name in ipairs(house.sorted_keys(known)) do

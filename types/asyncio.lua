@@ -9,6 +9,7 @@
 ---@field ALL_COMPLETED "ALL_COMPLETED"
 ---@field coroutine asyncio.coroutine
 ---@field ssl asyncio.ssl
+---@field fs asyncio.fs
 ---@field Error asyncio.Error
 ---@field CancelledError asyncio.CancelledError
 ---@field KeyboardInterrupt asyncio.KeyboardInterrupt

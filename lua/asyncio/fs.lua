@@ -1,14 +1,14 @@
---- Files and folders by their paths, off the loop: `asyncio.fs`.
--- Each call runs on a thread, at most 32 at once; others wait for their turn. It suspends the calling task only. A
--- file system that hangs holds up who asks it, nobody else, and neither the end of the loop nor that of the program.
+--- Files and folders by their paths, off the loop: `asyncio.fs`. Each call runs on a thread, at most 32 at
+-- once; others wait for their turn. It suspends the calling task only. A file system that hangs holds up who
+-- asks it, nobody else, and neither the end of the loop nor that of the program.
 --
--- Cancelled, a call lets its caller go at once. If it has not begun, nothing happens; if it is under way, it is done
--- whole, and its result dropped.
+-- Cancelled, a call lets its caller go at once. If it has not begun, nothing happens; if it is under way, it
+-- is done whole, and its result dropped.
 --
--- Paths are strings of bytes, relative ones are looked up in the process's folder. A mode is an integer or octal
--- digits in a string, `"644"`. What fails raises an OSError with `path` (and `path2`, where there are two), `code` and
--- `syscall`: FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError, or an OSError
--- like ENOTEMPTY, ENOSPC. Open files are `asyncio.open`'s.
+-- Paths are strings of bytes, relative ones are looked up in the process's folder. A mode is an integer or
+-- octal digits in a string, `"644"`. What fails raises an OSError with `path` (and `path2`, where there are
+-- two), `code` and `syscall`: FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError,
+-- PermissionError, or an OSError like ENOTEMPTY, ENOSPC. Open files are `asyncio.open`'s.
 -- @module asyncio.fs
 -- @usage
 -- local fs = asyncio.fs
@@ -69,15 +69,15 @@ function fs.read_file(path) return on_path("read_file", path) end
 
 local WRITE_OPTIONS = check.options { "write_file", 3, { "atomic", "boolean" }, { "mode", "any" } }
 
---- Writes a file: a new one, or in place of all that was in it.
--- With `atomic` a new file is written beside it, brought to the disk, and renamed: who reads, and who finds it after a
--- crash, sees the old content or the new one, never a part. It has the former's mode and, as far as this process may
--- give them away, owner and group; links to the path are followed; other names of the former (hard links) keep the
--- old content. What fails leaves the former as it was, and nothing beside it.
+--- Writes a file: a new one, or in place of all that was in it. With `atomic` a new file is written beside
+-- it, brought to the disk, and renamed: who reads, and who finds it after a crash, sees the old content or
+-- the new one, never a part. It has the former's mode and, as far as this process may give them away, owner
+-- and group; links to the path are followed; other names of the former (hard links) keep the old content.
+-- What fails leaves the former as it was, and nothing beside it.
 -- @string path
 -- @string data
--- @tparam[opt] table opts `atomic` (false); `mode`: exactly that, whatever the umask. Without it a new file has
--- 666 less the umask, and one that is there keeps its own
+-- @tparam[opt] table opts `atomic` (false); `mode`: exactly that, whatever the umask. Without it a new file
+-- has 666 less the umask, and one that is there keeps its own
 -- @usage
 -- local path = os.tmpname()
 -- asyncio.fs.write_file(path, "a key", { atomic = true, mode = "600" })
@@ -90,8 +90,9 @@ function fs.write_file(path, data, opts)
   call("write_file", path, data, check_mode(3, "write_file", opts.mode, "mode"), nil, opts.atomic)
 end
 
---- Copies a regular file, with its permissions (not its owner, nor setuid and setgid), within the kernel where that can.
--- What `to` had is lost; the copy of a file to itself is refused. A copy that fails leaves no new file.
+--- Copies a regular file, with its permissions (not its owner, nor setuid and setgid), within the kernel
+-- where that can. What `to` had is lost; the copy of a file to itself is refused. A copy that fails leaves
+-- no new file.
 -- @string from
 -- @string to the file itself, not the folder
 function fs.copy_file(from, to) on_paths("copy_file", from, to) end
@@ -100,9 +101,9 @@ function fs.copy_file(from, to) on_paths("copy_file", from, to) end
 
 --- What is known of a file, or of what a link points to.
 -- @string path
--- @treturn table `type` (`"file"`, `"directory"`, `"link"`, `"fifo"`, `"socket"`, `"char"`, `"block"`), `size` in bytes,
--- `mode` (the permission bits, an integer), `mtime`, `atime`, `ctime` (seconds since 1970, with fractions), `ino`, `dev`,
--- `nlink`, `uid`, `gid`
+-- @treturn table `type` (`"file"`, `"directory"`, `"link"`, `"fifo"`, `"socket"`, `"char"`, `"block"`),
+-- `size` in bytes, `mode` (the permission bits, an integer), `mtime`, `atime`, `ctime` (seconds since 1970,
+-- with fractions), `ino`, `dev`, `nlink`, `uid`, `gid`
 -- @usage
 -- print(asyncio.fs.stat("/dev/null").type, ("%o"):format(asyncio.fs.stat("/").mode & 7)) --> char  5
 function fs.stat(path) return on_path("stat", path) end
@@ -120,8 +121,8 @@ function fs.exists(path) return on_path("exists", path) end
 
 local RIGHTS = { r = 4, w = 2, x = 1 }
 
---- Whether this process may do that with a file. It may be otherwise a moment later: to open it and look at the error
--- is better, where that can be done.
+--- Whether this process may do that with a file. It may be otherwise a moment later: to open it and look at
+-- the error is better, where that can be done.
 -- @string path
 -- @string[opt=""] rights letters of `"rwx"`: read, write, run (or go through, a folder); none: it is there
 -- @treturn boolean
@@ -227,10 +228,9 @@ end
 -- @string path
 function fs.rmdir(path) on_path("rmdir", path) end
 
---- Removes a folder with all that is in it.
--- No link is followed: links are removed, what they point to stays; a path that is a link itself raises
--- NotADirectoryError. What others remove meanwhile is no error. The first thing that can't be removed ends it: `path` of
--- the error says which.
+--- Removes a folder with all that is in it. No link is followed: links are removed, what they point to stays;
+-- a path that is a link itself raises NotADirectoryError. What others remove meanwhile is no error. The
+-- first thing that can't be removed ends it: `path` of the error says which.
 -- @string path
 function fs.remove_tree(path) on_path("remove_tree", path) end
 
@@ -252,7 +252,8 @@ local MKDTEMP_OPTIONS = check.options { "mkdtemp", 1, { "dir", "string" }, { "pr
 local MKSTEMP_OPTIONS = check.options { "mkstemp", 1, { "dir", "string" }, { "prefix", "string" },
   { "suffix", "string" } }
 
---- Makes a folder with a name that nothing had, for this user only (700). Nobody removes it but who has made it.
+--- Makes a folder with a name that nothing had, for this user only (700). Nobody removes it but who has made
+-- it.
 -- @tparam[opt] table opts `dir`: where (`$TMPDIR`, or `/tmp`); `prefix` ("lua_"), `suffix` (""): of its name
 -- @treturn string its path
 -- @usage
@@ -324,7 +325,8 @@ end
 -- end
 function fs.scan_dir(path)
   check_path(1, "scan_dir", path)
-  local scan = setmetatable({ folder = core.open_folder(path, false), records = {}, i = 0, more = true }, Scan)
+  local scan = { folder = core.open_folder(path, false), records = {}, i = 0, more = true }
+  setmetatable(scan, Scan)
   scan.records, scan.more = core.read_folder(scan.folder)
   return scan, nil, nil, scan
 end
@@ -346,14 +348,17 @@ local function read_both(path, no_link)
   return dirs, files
 end
 
---- The next folder of the way that is to be entered; nil: there is none. way: a list of { folder=, dirs=, i= }
+--- The next folder of the way that is to be entered; nil: there is none. way: a list of { folder=, dirs=, i=
+-- }
 local function next_folder(way)
   while #way > 0 do
     local top = way[#way]
     top.i = top.i + 1
     local name = top.dirs[top.i]
     if name then
-      if type(name) ~= "string" then check.raise("a name expected in a list of folders, got " .. core.kind_of(name)) end
+      if type(name) ~= "string" then
+        check.raise("a name expected in a list of folders, got " .. core.kind_of(name))
+      end
       return join(top.folder, name)
     end
     way[#way] = nil
@@ -374,13 +379,13 @@ local function read_below(folder, on_error)
   error(dirs, 0)
 end
 
---- Goes through a folder and all below it, for `for`, from the top down. No link is followed.
--- For each folder there is a list of the names of the folders in it, and one of all else. What is taken out of
--- `dirs` is not entered; they are entered in their order, `table.sort` will do. Folders that vanish meanwhile are
--- passed over; what can't be read is an error.
+--- Goes through a folder and all below it, for `for`, from the top down. No link is followed. For each folder
+-- there is a list of the names of the folders in it, and one of all else. What is taken out of `dirs` is not
+-- entered; they are entered in their order, `table.sort` will do. Folders that vanish meanwhile are passed
+-- over; what can't be read is an error.
 -- @string path
--- @tparam[opt] table opts `on_error`: function(err), called in place of raising for a folder below `path` that can't
--- be read; that is passed over then
+-- @tparam[opt] table opts `on_error`: function(err), called in place of raising for a folder below `path`
+-- that can't be read; that is passed over then
 -- @return what `for` needs; `folder` (its path), `dirs`, `files`
 -- @usage
 -- local size = 0

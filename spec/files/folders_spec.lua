@@ -274,8 +274,8 @@ end
 
 function TestRemoveTree:test_removes_all_but_what_links_point_to()
   in_place(function(at)
-    os.execute(("cd '%s' && mkdir -p keep t/a/b/c t/d && touch keep/f t/top t/a/one t/.hidden && ln -s ../../keep t/a/link "
-      .. "&& ln -s nothing t/dangling && mkfifo t/d/p"):format(at))
+    os.execute(([[cd '%s' && mkdir -p keep t/a/b/c t/d && touch keep/f t/top t/a/one t/.hidden &&
+      ln -s ../../keep t/a/link && ln -s nothing t/dangling && mkfifo t/d/p]]):format(at))
     fs.remove_tree(at .. "/t/")
     t.assertEquals(place.output("ls -A " .. at), "keep")
     t.assertTrue(fs.exists(at .. "/keep/f"))
@@ -326,7 +326,8 @@ function TestRemoveTree:test_says_what_it_could_not_remove()
   in_place(function(at)
     os.execute(("mkdir -p '%s/t/a/b'"):format(at))
     local busy = at .. "/t/a/b"
-    if is_root() then place.run("mount -t tmpfs none", busy) else os.execute(("touch '%s/f'; chmod 0 '%s'"):format(busy, busy)) end
+    local obstacle = is_root() and "mount -t tmpfs none '%s'" or "touch '%s/f'; chmod 0 '%s'"
+    os.execute(obstacle:format(busy, busy))
     local err = t.assert_raises(asyncio.OSError, fs.remove_tree, at .. "/t/")
     if is_root() then place.run("umount", busy) end
     t.assertEquals(err.code, is_root() and "EBUSY" or "EACCES")
@@ -338,8 +339,8 @@ end
 
 function TestRemoveTree:test_several_may_remove_the_same()
   in_place(function(at)
-    os.execute(("cd '%s' && mkdir t && cd t && for i in 1 2 3 4 5 6 7 8; do mkdir -p $i/a/b $i/c && touch $i/x $i/a/y; done")
-      :format(at))
+    os.execute(([[cd '%s' && mkdir t && cd t &&
+      for i in 1 2 3 4 5 6 7 8; do mkdir -p $i/a/b $i/c && touch $i/x $i/a/y; done]]):format(at))
     local tasks, ended = {}, 0
     for i = 1, 4 do tasks[i] = asyncio.create_task(pcall, fs.remove_tree, at .. "/t") end
     for _, task in ipairs(tasks) do

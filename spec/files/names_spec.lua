@@ -46,7 +46,7 @@ function TestStat:test_knows_every_type()
     place.write(at .. "/f", "")
     place.run("mkfifo", at .. "/p")
     place.run("ln -s", "f", at .. "/l")
-    local server <close> = asyncio.start_unix_server(print, at .. "/s")
+    local _ <close> = asyncio.start_unix_server(print, at .. "/s")
     local types = { ["/f"] = "file", ["/p"] = "fifo", ["/l"] = "link", ["/s"] = "socket", [""] = "directory" }
     for name, kind in pairs(types) do t.assertEquals(fs.lstat(at .. name).type, kind) end
     t.assertEquals(fs.stat(at .. "/l").type, "file")

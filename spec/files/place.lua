@@ -14,7 +14,11 @@ function place.new()
   local path = os.tmpname()
   os.remove(path)
   run("mkdir", path)
-  return path, setmetatable({}, { __close = function() run("chmod -R u+rwx 2>/dev/null", path) run("rm -rf", path) end })
+  local function remove()
+    run("chmod -R u+rwx 2>/dev/null", path)
+    run("rm -rf", path)
+  end
+  return path, setmetatable({}, { __close = remove })
 end
 
 --- Writes a file, without the library.
@@ -35,7 +39,7 @@ function place.output(command)
   return (pipe:read "a":gsub("\n$", ""))
 end
 
---- How many descriptors this process has open.
-function place.descriptors() return tonumber(place.output "ls /proc/$PPID/fd | wc -l") end
+--- How many descriptors this process has open. The pause: popen closes its other end of the pipe after it has started.
+function place.descriptors() return tonumber(place.output "sleep 0.05; ls /proc/$PPID/fd | wc -l") end
 
 return place

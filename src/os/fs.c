@@ -89,16 +89,26 @@ static int push_stat(lua_State *L, FsCall *c) {
 }
 
 static const Verb VERBS[] = {
-    {"read_file", fs_read_file, push_text, false},   {"write_file", fs_write_file, push_nothing, false},
-    {"copy_file", fs_copy_file, push_nothing, true}, {"stat", fs_stat, push_stat, false},
-    {"lstat", fs_lstat, push_stat, false},           {"exists", fs_exists, push_flag, false},
-    {"access", fs_access, push_flag, false},         {"real_path", fs_real_path, push_text, false},
-    {"rename", fs_rename, push_nothing, true},       {"unlink", fs_unlink, push_nothing, false},
-    {"link", fs_link, push_nothing, true},           {"symlink", fs_symlink, push_nothing, true},
-    {"read_link", fs_read_link, push_text, false},   {"chmod", fs_chmod, push_nothing, false},
-    {"chown", fs_chown, push_nothing, false},        {"utime", fs_utime, push_nothing, false},
-    {"mkdir", fs_mkdir, push_nothing, false},        {"makedirs", fs_makedirs, push_nothing, false},
-    {"rmdir", fs_rmdir, push_nothing, false},        {"remove_tree", fs_remove_tree, push_nothing, false},
+    {"read_file", fs_read_file, push_text, false},
+    {"write_file", fs_write_file, push_nothing, false},
+    {"copy_file", fs_copy_file, push_nothing, true},
+    {"stat", fs_stat, push_stat, false},
+    {"lstat", fs_lstat, push_stat, false},
+    {"exists", fs_exists, push_flag, false},
+    {"access", fs_access, push_flag, false},
+    {"real_path", fs_real_path, push_text, false},
+    {"rename", fs_rename, push_nothing, true},
+    {"unlink", fs_unlink, push_nothing, false},
+    {"link", fs_link, push_nothing, true},
+    {"symlink", fs_symlink, push_nothing, true},
+    {"read_link", fs_read_link, push_text, false},
+    {"chmod", fs_chmod, push_nothing, false},
+    {"chown", fs_chown, push_nothing, false},
+    {"utime", fs_utime, push_nothing, false},
+    {"mkdir", fs_mkdir, push_nothing, false},
+    {"makedirs", fs_makedirs, push_nothing, false},
+    {"rmdir", fs_rmdir, push_nothing, false},
+    {"remove_tree", fs_remove_tree, push_nothing, false},
     {"mkdtemp", fs_mkdtemp, push_text, false},
 };
 
@@ -141,10 +151,14 @@ static void describe(const Task *t, char *text) {
   snprintf(text, ASY_WAIT_TEXT, "%s %s", r->verb->name, r->call->path);
 }
 
-static const WaitKind REQUEST = {.name = "files", .finish = asy_errand_finish, .abort = asy_errand_abort,
-                                 .giveback = asy_errand_giveback, .describe = describe};
+static const WaitKind REQUEST = {.name = "files",
+                                 .finish = asy_errand_finish,
+                                 .abort = asy_errand_abort,
+                                 .giveback = asy_errand_giveback,
+                                 .describe = describe};
 
-static Request *request_new(lua_State *L, const Verb *verb, const char *path, const char *second, size_t length) {
+static Request *request_new(lua_State *L, const Verb *verb, const char *path, const char *second,
+                            size_t length) {
   Request *r = mem_calloc(1, sizeof *r);
   FsCall *c = fscall_new(verb->work, path, second, length);
   if (!r || !c) {
@@ -152,7 +166,8 @@ static Request *request_new(lua_State *L, const Verb *verb, const char *path, co
     if (c) fscall_free(c);
     asy_nomemory(L);
   }
-  *r = (Request){.errand = {.chore.work = request_work, .results = push_results, .free = request_free}};
+  *r = (Request){
+      .errand = {.chore.work = request_work, .results = push_results, .free = request_free}};
   r->call = c;
   r->verb = verb;
   return r;
@@ -194,7 +209,9 @@ typedef struct Folder {
   FolderState state;
 } Folder;
 
-static Folder *check_folder(lua_State *L) { return asy_check(L, ASY_RUNTIME(L), 1, ASY_FOLDER, "asyncio.Folder"); }
+static Folder *check_folder(lua_State *L) {
+  return asy_check(L, ASY_RUNTIME(L), 1, ASY_FOLDER, "asyncio.Folder");
+}
 
 /* open_folder(path, no_link) → Folder; the first read opens it. no_link: the path may not be one */
 static int folder_open(lua_State *L) {
@@ -261,7 +278,8 @@ static int folder_close(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg metamethods[] = {{"__gc", folder_close}, {"__close", folder_close}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__gc", folder_close}, {"__close", folder_close}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"fs_call", fs_call},
                                      {"open_folder", folder_open},

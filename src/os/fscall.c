@@ -31,10 +31,8 @@ void fscall_free(FsCall *c) {
   mem_free(c);
 }
 
-void fscall_undo(FsCall *c) {
-  if (c->status) return;
-  if (c->work == fs_mkdtemp) rmdir(buffer_bytes(&c->out));
-  if (c->work == fs_mkstemp) unlink(buffer_bytes(&c->out));
+void fscall_undo(const FsCall *c) {
+  if (c->undo) c->undo(buffer_bytes(&c->out));
 }
 
 void fscall_run(FsCall *c) { c->status = c->work(c); }

@@ -24,12 +24,12 @@ struct FsCall {
 
   /* what is asked */
   char *path;
-  char *second;   /* another path, or bytes that are to be written; or NULL */
-  size_t length;  /* of `second` */
-  int64_t a, b;   /* a mode (-1: none), ids (-1: as they are), what is to be allowed */
+  char *second;  /* another path, or bytes that are to be written; or NULL */
+  size_t length; /* of `second` */
+  int64_t a, b;  /* a mode (-1: none), ids (-1: as they are), what is to be allowed */
   double atime, mtime;
   bool flag;
-  DIR *dir;       /* that is read on; NULL: `path` is opened */
+  DIR *dir; /* that is read on; NULL: `path` is opened */
 
   /* what is answered */
   int status;
@@ -37,8 +37,11 @@ struct FsCall {
   const char *why; /* in words, where the errno says too little; or NULL */
   char *failed;    /* the path below `path` at which it failed; NULL: at `path` itself */
   struct stat st;
-  Buffer out;      /* bytes of a file, a path, or the records of a folder */
-  int fd;          /* a file that was opened, or -1 */
+  Buffer out; /* bytes of a file, a path, or the records of a folder */
+  int fd;     /* a file that was opened, or -1 */
+  int (*undo)(
+      const char *
+          path); /* takes away what was made at the path in `out`, whose name nobody else knows; or NULL */
 };
 
 /* Copies the path (and the other one, or the bytes); NULL when there is no memory. */
@@ -48,8 +51,8 @@ void fscall_free(FsCall *c);
 /* Does it; on any thread. */
 void fscall_run(FsCall *c);
 
-/* Nobody will ever hear of what it has made with a name that only it knows: takes it away again. */
-void fscall_undo(FsCall *c);
+/* Nobody will ever hear of what it has made: takes it away again, where that can be said. */
+void fscall_undo(const FsCall *c);
 
 /* For works: the negative errno, of that call; with words for it. */
 int fscall_fail(FsCall *c, const char *syscall);
@@ -59,13 +62,13 @@ int fscall_refuse(FsCall *c, int error, const char *syscall, const char *why);
 int fscall_answer(FsCall *c, const char *text, size_t n);
 
 /* A call again that a signal has interrupted: no signal of ours reaches these threads, but a debugger's stops do. */
-#define FS_RETRY(result, call)                                                                                         \
-  do                                                                                                                   \
-    (result) = (call);                                                                                                 \
+#define FS_RETRY(result, call)                                                                     \
+  do (result) = (call);                                                                            \
   while ((result) < 0 && errno == EINTR)
 
 /* Names and links: fsnames.c */
-FsWork fs_stat, fs_lstat, fs_exists, fs_access, fs_rename, fs_unlink, fs_link, fs_symlink, fs_read_link, fs_real_path;
+FsWork fs_stat, fs_lstat, fs_exists, fs_access, fs_rename, fs_unlink, fs_link, fs_symlink,
+    fs_read_link, fs_real_path;
 FsWork fs_chmod, fs_chown, fs_utime;
 
 /* What is in files: fscontent.c. fs_write_file: `flag`: at once or not at all, `a`: mode */

@@ -78,9 +78,9 @@ static int write_in_place(FsCall *c) {
 /* A file that takes another's place. */
 typedef struct Place {
   char target[PATH_MAX];
-  const char *name;        /* in target, after its folder */
+  const char *name; /* in target, after its folder */
   int folder;
-  bool can_sync;           /* the folder */
+  bool can_sync; /* the folder */
   bool is_new;
   struct stat old;
   char temp[NAME_MAX + 1]; /* in the folder; "": there is none */
@@ -127,7 +127,8 @@ static int find_place(FsCall *c, Place *p) {
   char *slash = strrchr(p->target, '/');
   p->name = slash ? slash + 1 : p->target;
   if (!*p->target) return fscall_refuse(c, ENOENT, "open", NULL);
-  if (!*p->name || !strcmp(p->name, ".") || !strcmp(p->name, "..")) return fscall_refuse(c, EISDIR, "open", NULL);
+  if (!*p->name || !strcmp(p->name, ".") || !strcmp(p->name, ".."))
+    return fscall_refuse(c, EISDIR, "open", NULL);
   if (slash) *slash = 0;
   status = open_folder(c, p, !slash ? "." : slash == p->target ? "/" : p->target);
   if (status) return status;
@@ -143,7 +144,8 @@ static int open_temp(FsCall *c, Place *p) {
   char word[11];
   int fd, status;
   do {
-    if ((status = fs_random_name(word, sizeof word))) return fscall_refuse(c, -status, "getrandom", NULL);
+    if ((status = fs_random_name(word, sizeof word)))
+      return fscall_refuse(c, -status, "getrandom", NULL);
     snprintf(p->temp, sizeof p->temp, ".%.*s.%s.tmp", NAME_MAX - 16, p->name, word);
     FS_RETRY(fd, openat(p->folder, p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
                         p->is_new && c->a < 0 ? 0666 : 0600));
@@ -162,7 +164,8 @@ static int dress(FsCall *c, const Place *p, int fd) {
     if (fstat(fd, &mine)) return fscall_fail(c, "fstat");
     if (mine.st_gid != p->old.st_gid && fchown(fd, (uid_t)-1, p->old.st_gid))
       mode = (mode & ~(mode_t)02070) | (mode & 07) << 3;
-    if (mine.st_uid != p->old.st_uid && fchown(fd, p->old.st_uid, (gid_t)-1)) mode &= ~(mode_t)04000;
+    if (mine.st_uid != p->old.st_uid && fchown(fd, p->old.st_uid, (gid_t)-1))
+      mode &= ~(mode_t)04000;
     if (c->a >= 0) mode = (mode_t)c->a;
   }
   return fchmod(fd, mode) ? fscall_fail(c, "fchmod") : 0;
@@ -264,7 +267,8 @@ static int check_target(FsCall *c, int fd) {
   if (fstat(fd, &st)) return fscall_fail(c, "fstat");
   if (st.st_dev == c->st.st_dev && st.st_ino == c->st.st_ino)
     return fscall_refuse(c, EINVAL, "copy_file", "both paths are the same file");
-  if (!S_ISREG(st.st_mode)) return fscall_refuse(c, EINVAL, "copy_file", "only a regular file can be overwritten");
+  if (!S_ISREG(st.st_mode))
+    return fscall_refuse(c, EINVAL, "copy_file", "only a regular file can be overwritten");
   return ftruncate(fd, 0) ? fscall_fail(c, "ftruncate") : 0;
 }
 

@@ -13,7 +13,9 @@
 
 #include "base/alloc.h"
 
-#define BATCH ((size_t)16 * 1024) /* bytes of records: some 500 names, which the loop makes strings of at once */
+#define BATCH                                                                                      \
+  ((size_t)16 *                                                                                    \
+   1024) /* bytes of records: some 500 names, which the loop makes strings of at once */
 
 static int no_memory(FsCall *c) { return fscall_refuse(c, ENOMEM, "malloc", NULL); }
 
@@ -86,7 +88,9 @@ static char letter_of(DIR *dir, const struct dirent *entry) {
   return fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ? '?' : fs_letter(st.st_mode);
 }
 
-static bool is_dots(const char *name) { return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])); }
+static bool is_dots(const char *name) {
+  return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
 
 /* Adds records, about as many bytes as that at most. 1: there may be more; 0: that was all; or an errno. */
 static int add_records(FsCall *c, DIR *dir, Buffer *out, size_t most) {
@@ -96,7 +100,8 @@ static int add_records(FsCall *c, DIR *dir, Buffer *out, size_t most) {
     if (!entry) return errno ? fscall_fail(c, "readdir") : 0;
     if (is_dots(entry->d_name)) continue;
     char letter = letter_of(dir, entry);
-    if (!buffer_append(out, &letter, 1) || !buffer_append(out, entry->d_name, strlen(entry->d_name) + 1))
+    if (!buffer_append(out, &letter, 1) ||
+        !buffer_append(out, entry->d_name, strlen(entry->d_name) + 1))
       return no_memory(c);
   }
   return 1;
@@ -148,7 +153,8 @@ static void drop_first(Level *l) { buffer_consume(&l->left, strlen(first_name(l)
 /* The path of the first of each level. */
 static void note_failed(FsCall *c, const Level *at) {
   size_t size = strlen(c->path) + 1;
-  for (const Level *l = at; l; l = l->up) size += buffer_length(&l->left) ? strlen(first_name(l)) + 1 : 0;
+  for (const Level *l = at; l; l = l->up)
+    size += buffer_length(&l->left) ? strlen(first_name(l)) + 1 : 0;
   char *path = c->failed = mem_alloc(size);
   if (!path) return;
   path[--size] = 0;
@@ -212,8 +218,9 @@ static int take_first(FsCall *c, Removal *r) {
   int error = errno;
   /* What can't be read may be empty; what is no folder any more is a file, or a link, that somebody put there. */
   bool replaced = folder && (error == ENOTDIR || error == ELOOP);
-  int status = !folder || replaced || error == EACCES || error == ENOENT ? remove_name(c, r, name, folder && !replaced)
-                                                                         : -error;
+  int status = !folder || replaced || error == EACCES || error == ENOENT
+                   ? remove_name(c, r, name, folder && !replaced)
+                   : -error;
   if (folder && status == -error) c->syscall = "open";
   if (!status) drop_first(r->at);
   return status;
@@ -244,9 +251,11 @@ static int find_root(FsCall *c) {
   int status = fscall_answer(c, c->path, n);
   if (!status) status = fscall_answer(c, "", 1);
   if (status) return status;
-  const char *path = buffer_bytes(&c->out), *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+  const char *path = buffer_bytes(&c->out), *slash = strrchr(path, '/'),
+             *last = slash ? slash + 1 : path;
   if (n && !*last) return fscall_refuse(c, EBUSY, "remove_tree", "the root of all is not removed");
-  if (is_dots(last)) return fscall_refuse(c, EINVAL, "remove_tree", "a path that ends in . or .. is not removed");
+  if (is_dots(last))
+    return fscall_refuse(c, EINVAL, "remove_tree", "a path that ends in . or .. is not removed");
   return 0;
 }
 
@@ -307,8 +316,9 @@ static int invent(FsCall *c) {
 }
 
 /* Whether it is ours now; or an errno. */
-static int try_name(FsCall *c, const char *syscall, bool made) {
+static int try_name(FsCall *c, const char *syscall, bool made, int (*undo)(const char *)) {
   if (made) {
+    c->undo = undo;
     c->out.end--; /* the zero byte */
     return 1;
   }
@@ -318,7 +328,7 @@ static int try_name(FsCall *c, const char *syscall, bool made) {
 int fs_mkdtemp(FsCall *c) {
   for (;;) {
     int status = invent(c);
-    if (!status) status = try_name(c, "mkdir", !mkdir(buffer_bytes(&c->out), 0700));
+    if (!status) status = try_name(c, "mkdir", !mkdir(buffer_bytes(&c->out), 0700), rmdir);
     if (status) return status > 0 ? 0 : status;
   }
 }
@@ -328,7 +338,7 @@ int fs_mkstemp(FsCall *c) {
     int status = invent(c);
     if (!status) {
       FS_RETRY(c->fd, open(buffer_bytes(&c->out), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-      status = try_name(c, "open", c->fd >= 0);
+      status = try_name(c, "open", c->fd >= 0, unlink);
     }
     if (status) return status > 0 ? 0 : status;
   }

@@ -27,7 +27,8 @@ int fs_exists(FsCall *c) {
 
 int fs_access(FsCall *c) {
   c->flag = !faccessat(AT_FDCWD, c->path, (int)c->a, AT_EACCESS);
-  bool is_no = is_absence(errno) || errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY;
+  bool is_no =
+      is_absence(errno) || errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY;
   return c->flag || is_no ? 0 : fscall_fail(c, "access");
 }
 
@@ -59,12 +60,15 @@ int fs_real_path(FsCall *c) {
 
 int fs_chmod(FsCall *c) { return chmod(c->path, (mode_t)c->a) ? fscall_fail(c, "chmod") : 0; }
 
-int fs_chown(FsCall *c) { return chown(c->path, (uid_t)c->a, (gid_t)c->b) ? fscall_fail(c, "chown") : 0; }
+int fs_chown(FsCall *c) {
+  return chown(c->path, (uid_t)c->a, (gid_t)c->b) ? fscall_fail(c, "chown") : 0;
+}
 
 static struct timespec timespec_of(double seconds) {
   double whole = floor(seconds);
   long ns = (long)((seconds - whole) * 1e9 + 0.5);
-  return ns < 1000000000 ? (struct timespec){(time_t)whole, ns} : (struct timespec){(time_t)whole + 1, 0};
+  return ns < 1000000000 ? (struct timespec){(time_t)whole, ns}
+                         : (struct timespec){(time_t)whole + 1, 0};
 }
 
 /* flag: both times are now's */
