@@ -364,6 +364,23 @@ function TestTemporary:test_folders_are_this_users_and_each_its_own()
   end)
 end
 
+function TestTemporary:test_files_are_open_to_be_read_and_written()
+  in_place(function(at)
+    local file, path = fs.mkstemp { dir = at, suffix = ".txt" }
+    t.assertStrMatches(path:sub(#at + 1), "/lua_%w%w%w%w%w%w%w%w%w%w%.txt")
+    t.assertEquals(mode_of(path), "600")
+    do
+      local opened <close> = file
+      opened:write("one\n", 2, "\n")
+      opened:seek("set", 0)
+      t.assertEquals({ opened:read("l", "n") }, { "one", 2 })
+      t.assertStrContains(tostring(opened), path)
+    end
+    t.assertEquals(fs.read_file(path), "one\n2\n")
+    t.assert_raises(asyncio.FileNotFoundError, fs.mkstemp, { dir = at .. "/none" })
+  end)
+end
+
 function TestTemporary:test_stand_where_the_environment_says()
   in_place(function(at)
     local script = at .. "/script"

@@ -118,11 +118,16 @@ function TestCancelled:test_temporary_folders_and_portions_leave_nothing()
   in_place(function(at)
     local before = place.descriptors()
     for i = 1, t.count(300) do
-      local task = asyncio.create_task(i % 2 == 0 and fs.mkdtemp or fs.list_dir, i % 2 == 0 and { dir = at } or at)
+      local fn = i % 3 == 0 and fs.list_dir or i % 3 == 1 and fs.mkdtemp or fs.mkstemp
+      local task = asyncio.create_task(fn, fn == fs.list_dir and at or { dir = at })
       for _ = 1, i % 7 do asyncio.sleep(0) end
       task:cancel()
       asyncio.wait { task }
-      if not task:cancelled() and i % 2 == 0 then fs.rmdir(task:result()) end
+      if not task:cancelled() and fn == fs.mkdtemp then fs.rmdir(task:result()) end
+      if not task:cancelled() and fn == fs.mkstemp then
+        local file <close>, path = task:result()
+        fs.unlink(path)
+      end
     end
     t.wait_until(function() return place.output("ls -A " .. at) == "" and place.descriptors() <= before + 1 end)
   end)

@@ -18,7 +18,7 @@ File *asy_file_check(lua_State *L) {
 File *asy_file_push(lua_State *L, Loop *loop, const char *path) {
   File **box = lua_newuserdatauv(L, sizeof(File *), 0);
   *box = NULL;
-  asy_pushmeta(L, ASY_RUNTIME(L), ASY_FILE);
+  asy_pushmeta(L, asy_runtime(L), ASY_FILE);
   lua_setmetatable(L, -2);
   if (!(*box = file_new(loop, path))) asy_nomemory(L);
   (*box)->site = asy_debug_site(L, loop);

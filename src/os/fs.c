@@ -10,6 +10,7 @@
 #include "core/errand.h"
 #include "core/error.h"
 #include "open.h"
+#include "os/filecall.h"
 
 typedef struct Verb {
   const char *name;
@@ -88,6 +89,16 @@ static int push_stat(lua_State *L, FsCall *c) {
   return 1;
 }
 
+/* The file, and its path. */
+static int push_file(lua_State *L, FsCall *c) {
+  push_text(L, c);
+  File *f = asy_file_push(L, asy_runtime(L)->running, lua_tostring(L, -1));
+  file_adopt(f, c->fd, FILE_READS | FILE_WRITES);
+  c->fd = -1;
+  lua_insert(L, -2);
+  return 2;
+}
+
 static const Verb VERBS[] = {
     {"read_file", fs_read_file, push_text, false},
     {"write_file", fs_write_file, push_nothing, false},
@@ -110,6 +121,7 @@ static const Verb VERBS[] = {
     {"rmdir", fs_rmdir, push_nothing, false},
     {"remove_tree", fs_remove_tree, push_nothing, false},
     {"mkdtemp", fs_mkdtemp, push_text, false},
+    {"mkstemp", fs_mkstemp, push_file, false},
 };
 
 static int fail(lua_State *L, const Request *r) {
