@@ -12,6 +12,7 @@
 
 #define BLOCK 16384       /* bytes that are read at once, at first; twice as many each time ... */
 #define BLOCK_MOST 262144 /* ... up to so many */
+#define SMALL 65536       /* a whole file of that size is read at once */
 
 static void swap(Buffer *a, Buffer *b) {
   Buffer c = *a;
@@ -139,6 +140,28 @@ int file_start(File *f, Task *t, FileAct act) {
   f->task = t;
   f->status = 0;
   return 0;
+}
+
+/* How many bytes are worth it: the loop is not to copy for long. 0: a thread reads. */
+static size_t portion_now(File *f) {
+  if (f->want == FILE_ALL) return buffer_length(&f->in) < SMALL ? SMALL : 0;
+  size_t block = next_block(f);
+  return f->want <= block ? block : f->want <= BLOCK_MOST ? f->want : 0;
+}
+
+int file_fill_now(File *f) {
+  Work *w = f->work;
+  size_t n = w->seekable && !w->slow && !buffer_length(&f->out) ? portion_now(f) : 0;
+  if (!n) return -1;
+  w->at = f->pos + (int64_t)buffer_length(&f->in);
+  swap(&f->in, &w->in);
+  size_t before = buffer_length(&w->in);
+  bool read = work_read_now(w, n);
+  size_t got = buffer_length(&w->in) - before;
+  swap(&f->in, &w->in);
+  if (!read) return -1;
+  f->ended = w->ended;
+  return (int)got;
 }
 
 bool file_leave(File *f) {

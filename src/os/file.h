@@ -41,6 +41,7 @@ typedef struct Work {
   int fd;            /* -1: none */
   int mode;          /* FILE_READS | ... */
   bool seekable;
+  bool slow;         /* only a thread can read it */
   bool terminal;     /* nothing of the output is kept back */
   int64_t at;        /* where it writes, then reads */
   int64_t after;     /* where it stood between these */
@@ -117,6 +118,10 @@ void file_move(File *f, int64_t to);
 /* Has something done; t waits, and is woken when it is done, or with FILE_CLOSED. 0, or an errno: nothing is under way. */
 int file_start(File *f, Task *t, FileAct act);
 #define FILE_CLOSED 1
+
+/* Reads on what the system has in memory, without waiting; how many bytes, 0: the end. Negative: there is none to be had
+** so. */
+int file_fill_now(File *f);
 
 /* The call that had its turn is over: the next one has it. */
 void file_pass(File *f);

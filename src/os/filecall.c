@@ -63,6 +63,7 @@ static const WaitKind TURN = {.name = "file", .finish = have_turn, .abort = asy_
                               .describe = describe_turn};
 
 int asy_file_begin(lua_State *L, File *f, Task *t, lua_CFunction body) {
+  if (f->handle.loop != t->loop) asy_error(L, ASY_ERROR, "the file belongs to another event loop");
   t->on = f;
   if (ASY_LIKELY(!f->taken)) return body(L);
   t->again = body;
@@ -132,7 +133,7 @@ static int ended(lua_State *L) {
 
 /* Who waits for others would wait for what may hang: they are told that it is closed. */
 int asy_file_end(lua_State *L, File *f, Task *t) {
-  if (!t || f->taken) {
+  if (!t || f->taken || f->handle.loop != t->loop) {
     file_close(f);
     return lua_gettop(L);
   }

@@ -8,6 +8,8 @@
 #include "os/filecall.h"
 #include "os/format.h"
 
+#define BYTES_PER_CALL 16384 /* so many are copied in the time of a call that need not wait */
+
 /* args: file (light), format or nil. The same while others wait for their turn, whom no error may keep waiting. */
 static int read_protected(lua_State *L) {
   File *f = lua_touserdata(L, 1);
@@ -38,18 +40,27 @@ static int take(lua_State *L, File *f) {
   file_over(f);
   if (!f->closes || !lua_isnil(L, -n)) return n;
   lua_settop(L, 0);
+  lua_pushnil(L);
   return asy_file_end(L, f, ASY_RUNTIME(L)->current);
 }
 
+/* Whether there is more to read now, without waiting. Copying takes its time, too. */
+static bool more_now(Task *t, File *f) {
+  int n = t->budget > 0 ? file_fill_now(f) : -1;
+  if (n > 0) t->budget = (int16_t)(t->budget - n / BYTES_PER_CALL);
+  return n >= 0;
+}
+
 static int read_on(lua_State *L) {
-  File *f = asy_file_current(L);
+  Task *t = ASY_RUNTIME(L)->current;
+  File *f = t->on;
   Got got;
   do {
     got = read_one(L, f);
     asy_file_checkopen(L, f); /* a stranger may have closed it */
     if (got == SHORT && f->status) return asy_file_fail(L, f);
-    if (got == SHORT) return asy_file_work(L, f, FILE_FILL, read_on);
-  } while (got == GOT && ++f->arg <= f->last);
+    if (got == SHORT && !more_now(t, f)) return asy_file_work(L, f, FILE_FILL, read_on);
+  } while (got == SHORT || (got == GOT && ++f->arg <= f->last));
   return take(L, f);
 }
 

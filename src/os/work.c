@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "base/alloc.h"
 
@@ -112,6 +113,30 @@ static void fill(Work *w) {
     if (want != FILE_ALL) want -= least(want, (size_t)got);
   }
 }
+
+#if defined(__linux__) && defined(RWF_NOWAIT)
+
+bool work_read_now(Work *w, size_t n) {
+  char *room = buffer_reserve(&w->in, n);
+  if (!room) return false;
+  struct iovec piece = {room, n};
+  ssize_t got = preadv2(w->fd, &piece, 1, w->at, RWF_NOWAIT);
+  if (got < 0 && errno != EAGAIN && errno != EINTR) w->slow = true;
+  if (got < 0) return false;
+  buffer_added(&w->in, (size_t)got);
+  w->ended = got == 0;
+  return true;
+}
+
+#else
+
+bool work_read_now(Work *w, size_t n) {
+  (void)w;
+  (void)n;
+  return false;
+}
+
+#endif
 
 /* All */
 

@@ -1,0 +1,551 @@
+-- asyncio.open and what it gives: whose turn it is, cancelling, closing, files that do not answer.
+local t = require "helper"
+local asyncio = t.asyncio
+
+TestOpen = {}
+TestTurns = {}
+TestCancelling = {}
+TestClosing = {}
+TestHanging = {}
+TestWriting = {}
+TestLines = {}
+TestForgotten = {}
+
+local function content_of(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read "a"
+end
+
+--- Calls fn(path) with a file of that content.
+local function with(content, fn)
+  local path = os.tmpname()
+  local file <close> = assert(io.open(path, "wb"))
+  file:write(content)
+  file:close()
+  local removed <close> = setmetatable({}, { __close = function() os.remove(path) end })
+  return fn(path, removed)
+end
+
+--- Calls fn(path) with a FIFO: to open it to read hangs until somebody writes; "r+" does not hang.
+local function with_fifo(fn)
+  local path = os.tmpname()
+  os.remove(path)
+  assert(os.execute("mkfifo " .. path))
+  local removed <close> = setmetatable({}, { __close = function() os.remove(path) end })
+  return fn(path, removed)
+end
+
+--- How many descriptors this process has open.
+local function descriptors()
+  local list <close> = assert(io.popen "ls /proc/$PPID/fd | wc -l")
+  return list:read "n"
+end
+
+--- fn(...) does not end in that time.
+local function assert_hangs(seconds, fn, ...)
+  local args = table.pack(...)
+  t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function() fn(table.unpack(args, 1, args.n)) end, seconds)
+end
+
+-- opening
+
+function TestOpen:test_failures_have_their_class_and_the_path()
+  t.real(function()
+    local err = t.assert_raises(asyncio.FileNotFoundError, asyncio.open, "/no/such")
+    t.assertEquals({ err.path, err.syscall, err.code }, { "/no/such", "open", "ENOENT" })
+    t.assertStrContains(tostring(err), "no such file or directory: open /no/such")
+    t.assert_raises(asyncio.IsADirectoryError, asyncio.open, "/")
+    t.assert_raises(asyncio.IsADirectoryError, asyncio.open, "/", "w")
+    t.assert_raises(asyncio.NotADirectoryError, asyncio.open, "/dev/null/x")
+    t.assert_raises(asyncio.FileNotFoundError, asyncio.lines, "/no/such")
+  end)
+end
+
+function TestOpen:test_needs_a_task()
+  t.assertStrContains(tostring(t.error_of(asyncio.open, "/dev/null")), "run")
+end
+
+function TestOpen:test_takes_no_descriptor_for_good()
+  with("one\ntwo\n", function(path)
+    t.real(function()
+      asyncio.open(path):close()
+      local before = descriptors()
+      for _ = 1, t.count(1000) do
+        local file <close> = asyncio.open(path)
+        file:read "l"
+      end
+      for _ = 1, 10 do pcall(asyncio.open, "/") end
+      t.assertEquals(descriptors(), before)
+    end)
+  end)
+end
+
+function TestOpen:test_is_not_for_programs_that_are_started()
+  with("", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path)
+      t.assertEquals(file:read "a", "")
+      local list <close> = io.popen "ls -l /proc/self/fd"
+      t.assertNotStrContains(list:read "a", path)
+    end)
+  end)
+end
+
+function TestOpen:test_says_what_it_is()
+  with("", function(path)
+    t.real(function()
+      local file = asyncio.open(path)
+      t.assertStrContains(tostring(file), "asyncio.File: " .. path .. ", open")
+      file:close()
+      t.assertStrContains(tostring(file), ", closed (")
+    end)
+  end)
+end
+
+function TestOpen:test_belongs_to_its_loop()
+  with("one\ntwo\n", function(path)
+    local runner = asyncio.Runner()
+    local file = runner:run(asyncio.open, path)
+    asyncio.run(function() t.assertStrContains(tostring(t.error_of(file.read, file)), "another event loop") end)
+    t.assertEquals(runner:run(file.read, file), "one")
+    runner:close()
+    asyncio.run(function() t.assert_raises(asyncio.ClosedError, file.read, file) end)
+  end)
+end
+
+-- turns
+
+function TestTurns:test_writes_of_several_tasks_are_done_in_the_order_of_their_calls()
+  with("", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "w")
+      local expected, tasks = {}, {}
+      for i = 1, 20 do
+        expected[i] = ("%02d"):format(i):rep(i % 3 == 0 and 50000 or 3)
+        tasks[i] = function() file:write(expected[i]) end
+      end
+      asyncio.gather(table.unpack(tasks))
+      file:flush()
+      t.assertTrue(content_of(path) == table.concat(expected))
+    end)
+  end)
+end
+
+function TestTurns:test_reads_of_several_tasks_are_served_in_the_order_of_their_calls()
+  with_fifo(function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "r+")
+      local tasks = {}
+      for i = 1, 3 do tasks[i] = asyncio.create_task(file.read, file, "l", 1) end
+      asyncio.sleep(0)
+      t.assertStrContains(asyncio.format_call_graph(tasks[1]), "read " .. path)
+      t.assertStrContains(asyncio.format_call_graph(tasks[2]), "its turn at " .. path)
+      local writer <close> = asyncio.open(path, "w")
+      writer:write("one\na", "two\nb", "three\nc"):flush()
+      local got = {}
+      for i = 1, 3 do got[i] = table.concat({ asyncio.await(tasks[i]) }, " ") end
+      t.assertEquals(got, { "one a", "two b", "three c" })
+    end)
+  end)
+end
+
+function TestTurns:test_other_files_do_not_wait()
+  with_fifo(function(path)
+    with("here", function(other)
+      t.real(function()
+        local hangs <close> = asyncio.open(path, "r+")
+        local task = asyncio.create_task(hangs.read, hangs)
+        local file <close> = asyncio.open(other)
+        t.assertEquals(file:read "a", "here")
+        task:cancel()
+      end)
+    end)
+  end)
+end
+
+function TestTurns:test_many_small_reads_let_others_run()
+  with(("x\n"):rep(5000), function(path)
+    t.real(function()
+      local turns, file = 0, asyncio.open(path)
+      local task = asyncio.create_task(function()
+        while true do
+          turns = turns + 1
+          asyncio.sleep(0)
+        end
+      end)
+      for _ in file:lines() do end
+      t.assertTrue(turns > 10)
+      task:cancel()
+      file:close()
+    end)
+  end)
+end
+
+function TestTurns:test_a_virtual_clock_waits_for_files()
+  with("one", function(path)
+    t.run(function()
+      local started = asyncio.get_running_loop():time()
+      local _ <close> = asyncio.timeout(0.001)
+      local file <close> = asyncio.open(path)
+      t.assertEquals(file:read(), "one")
+      t.assertEquals(asyncio.get_running_loop():time(), started)
+    end)
+  end)
+end
+
+-- cancelling
+
+function TestCancelling:test_a_read_that_is_cancelled_has_read_nothing()
+  with_fifo(function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "r+")
+      local writer <close> = asyncio.open(path, "w")
+      writer:write("one\ntw"):flush()
+      assert_hangs(0.02, file.read, file, "l", "l")
+      assert_hangs(0.02, file.read, file, 100)
+      writer:write("o\n"):flush()
+      t.assertEquals({ file:read("l", "l") }, { "one", "two" })
+    end)
+  end)
+end
+
+function TestCancelling:test_a_write_that_waits_for_its_turn_is_dropped()
+  with_fifo(function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "r+")
+      local reads = asyncio.create_task(file.read, file, "l")
+      asyncio.sleep(0.01)
+      local dropped = asyncio.create_task(file.write, file, "no\n")
+      local kept = asyncio.create_task(file.write, file, "yes\n")
+      asyncio.sleep(0)
+      dropped:cancel()
+      local other <close> = asyncio.open(path, "w")
+      other:write("go\n"):flush()
+      t.assertEquals(asyncio.await(reads), "go")
+      asyncio.await(kept)
+      t.assert_raises(asyncio.CancelledError, asyncio.await, dropped)
+      file:flush()
+      t.assertEquals(file:read(), "yes")
+    end)
+  end)
+end
+
+function TestCancelling:test_a_write_that_is_under_way_is_done_whole()
+  with_fifo(function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "w+")
+      local big = ("0123456789"):rep(20000)
+      assert_hangs(0.05, file.write, file, big)
+      local reader <close> = asyncio.open(path, "r+")
+      t.assertTrue(reader:read(#big) == big)
+      file:write("after\n"):flush()
+      t.assertEquals(reader:read(), "after")
+    end)
+  end)
+end
+
+function TestCancelling:test_an_open_that_hangs_lets_its_caller_go()
+  with_fifo(function(path)
+    t.real(function()
+      local before = descriptors()
+      assert_hangs(0.02, asyncio.open, path)
+      local writer <close> = asyncio.open(path, "w") -- the open of before goes on, and closes what it has got
+      t.wait_until(function() return descriptors() == before + 1 end)
+      t.assertErrorMsgContains("EPIPE", function() writer:write("x"):flush() end)
+      pcall(writer.close, writer)
+    end)
+  end)
+end
+
+-- closing
+
+function TestClosing:test_twice_does_nothing()
+  with("", function(path)
+    t.real(function()
+      local file = asyncio.open(path)
+      t.assertTrue(file:close())
+      t.assertTrue(file:close())
+      local err = t.assert_raises(asyncio.ClosedError, file.read, file)
+      t.assertStrContains(tostring(err), "the file is closed: " .. path)
+      for _, name in ipairs { "lines", "write", "seek", "flush", "sync" } do
+        t.assert_raises(asyncio.ClosedError, file[name], file)
+      end
+      t.assert_raises(asyncio.ClosedError, file.truncate, file, 0)
+    end)
+  end)
+end
+
+function TestClosing:test_returns_while_a_read_hangs_and_tells_those_who_wait()
+  with_fifo(function(path)
+    t.real(function()
+      local file = asyncio.open(path, "r+")
+      local first = asyncio.create_task(file.read, file)
+      local second = asyncio.create_task(file.write, file, "x")
+      asyncio.sleep(0.01)
+      file:close()
+      t.assert_raises(asyncio.ClosedError, asyncio.await, first)
+      t.assert_raises(asyncio.ClosedError, asyncio.await, second)
+    end)
+  end)
+end
+
+function TestClosing:test_a_block_that_is_left_by_a_timeout_is_left_at_once()
+  with_fifo(function(path)
+    t.real(function()
+      local started = os.time()
+      assert_hangs(0.02, function()
+        local file <close> = asyncio.open(path, "r+")
+        file:read()
+      end)
+      t.assertTrue(os.time() - started < 5)
+    end)
+  end)
+end
+
+function TestClosing:test_writes_what_was_kept_back_and_tells_of_failures()
+  with("", function(path)
+    t.real(function()
+      local file = asyncio.open(path, "w")
+      file:write "kept"
+      t.assertEquals(content_of(path), "")
+      file:close()
+      t.assertEquals(content_of(path), "kept")
+      local full = asyncio.open("/dev/full", "w")
+      full:write "x"
+      local err = t.assert_raises(asyncio.OSError, full.close, full)
+      t.assertEquals({ err.code, err.path, err.syscall }, { "ENOSPC", "/dev/full", "write" })
+      t.assertTrue(full:close())
+    end)
+  end)
+end
+
+function TestClosing:test_where_nothing_can_wait_leaves_the_rest_to_a_thread()
+  with("", function(path)
+    t.real(function()
+      local file = asyncio.open(path, "w")
+      file:write "kept"
+      local close = coroutine.wrap(function() file:close() end)
+      close()
+      t.wait_until(function() return content_of(path) == "kept" end)
+    end)
+  end)
+end
+
+-- hanging
+
+function TestHanging:test_opens_hold_up_no_lookup_no_thread_and_no_end()
+  with_fifo(function(path)
+    local out, errors, code = t.lua(([[
+      local asyncio, path = require "asyncio", %q
+      asyncio.run(function()
+        local hanging = {}
+        for i = 1, 40 do hanging[i] = asyncio.create_task(asyncio.open, path) end
+        asyncio.sleep(0.05)
+        asyncio.get_running_loop():getaddrinfo("localhost", 80)
+        asyncio.to_thread(function() end)
+        for i = 1, 32 do hanging[i]:cancel() end
+        asyncio.sleep(0.05)
+        for i = 33, 40 do assert(not hanging[i]:done()) end
+        local file <close> = asyncio.open(arg[0])
+        print(#file:read "l" > 0)
+      end)
+      print "ended"
+    ]]):format(path))
+    t.assertEquals({ out, errors, code }, { "true\nended\n", "", 0 })
+  end)
+end
+
+function TestHanging:test_no_more_than_32_are_under_way()
+  with_fifo(function(path)
+    with("x", function(other)
+      t.real(function()
+        local hanging = {}
+        for i = 1, 32 do hanging[i] = asyncio.create_task(asyncio.open, path) end
+        asyncio.sleep(0.05)
+        assert_hangs(0.05, asyncio.open, other)
+        hanging[1]:cancel()
+        local file <close> = asyncio.open(other)
+        t.assertEquals(file:read(), "x")
+        for i = 2, 32 do hanging[i]:cancel() end
+        local _ <close> = asyncio.open(path, "r+") -- lets them all go
+      end)
+    end)
+  end)
+end
+
+-- writing
+
+function TestWriting:test_what_is_kept_back_is_seen_by_ones_own_reads()
+  with("0123456789", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "r+")
+      file:read(2)
+      file:write "ab"
+      t.assertEquals(file:seek(), 4)
+      t.assertEquals(file:read(2), "45")
+      t.assertEquals(content_of(path), "01ab456789")
+    end)
+  end)
+end
+
+function TestWriting:test_a_write_that_fails_leaves_nothing_of_it_behind()
+  t.real(function()
+    local file = asyncio.open("/dev/full", "w")
+    local big = ("x"):rep(100000)
+    for _ = 1, 3 do
+      local err = t.assert_raises(asyncio.OSError, file.write, file, big)
+      t.assertEquals(err.code, "ENOSPC")
+    end
+    file:close()
+  end)
+end
+
+function TestWriting:test_what_earlier_writes_gave_is_tried_again()
+  t.real(function()
+    local file = asyncio.open("/dev/full", "w")
+    file:write "kept"
+    t.assert_raises(asyncio.OSError, file.flush, file)
+    t.assert_raises(asyncio.OSError, file.flush, file)
+    t.assert_raises(asyncio.OSError, file.close, file)
+  end)
+end
+
+function TestWriting:test_to_a_file_that_is_read_is_an_error()
+  with("", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path)
+      t.assertEquals(t.assert_raises(asyncio.OSError, file.write, file, "x").code, "EBADF")
+      t.assertEquals(t.assert_raises(asyncio.OSError, file.truncate, file).code, "EBADF")
+      local other <close> = asyncio.open(path, "w")
+      t.assertEquals(t.assert_raises(asyncio.OSError, other.read, other).code, "EBADF")
+      t.assertEquals(t.assert_raises(asyncio.OSError, other.lines, other).code, "EBADF")
+    end)
+  end)
+end
+
+function TestWriting:test_several_that_append_do_not_write_over_each_other()
+  with("0\n", function(path)
+    t.real(function()
+      local a <close> = asyncio.open(path, "a")
+      local b <close> = asyncio.open(path, "a+")
+      for i = 1, 4 do
+        (i % 2 == 0 and a or b):write(i, "\n"):flush()
+      end
+      t.assertEquals(content_of(path), "0\n1\n2\n3\n4\n")
+      t.assertEquals({ a:seek(), b:seek() }, { 10, 8 })
+    end)
+  end)
+end
+
+function TestWriting:test_truncate_cuts_and_lengthens()
+  with("0123456789", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "r+")
+      file:read(3)
+      t.assertEquals(file:truncate(), file)
+      t.assertEquals(content_of(path), "012")
+      file:truncate(5)
+      t.assertEquals(content_of(path), "012\0\0")
+      t.assertEquals({ file:seek(), file:read "a" }, { 3, "\0\0" })
+      file:write("x"):sync()
+      t.assertEquals(content_of(path), "012\0\0x")
+    end)
+  end)
+end
+
+function TestWriting:test_what_has_no_position_cannot_be_moved()
+  with_fifo(function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "r+")
+      t.assertEquals(t.assert_raises(asyncio.OSError, file.seek, file).code, "ESPIPE")
+      file:write("x\n"):flush()
+      t.assertEquals(file:read(), "x")
+    end)
+  end)
+end
+
+-- lines
+
+function TestLines:test_close_the_file_at_the_end_and_where_the_loop_is_left()
+  with("one\ntwo", function(path)
+    t.real(function()
+      local before, seen = descriptors(), {}
+      for line in asyncio.lines(path) do seen[#seen + 1] = line end
+      for line in asyncio.lines(path, "L") do
+        seen[#seen + 1] = line
+        break
+      end
+      pcall(function()
+        for _ in asyncio.lines(path) do error "left" end
+      end)
+      local next_line = asyncio.lines(path, 5)
+      seen[#seen + 1], seen[#seen + 2], seen[#seen + 3] = next_line(), next_line(), tostring(next_line())
+      t.assertEquals(seen, { "one", "two", "one\n", "one\nt", "wo", "nil" })
+      t.assertEquals(descriptors(), before)
+      t.assert_raises(asyncio.ClosedError, next_line)
+    end)
+  end)
+end
+
+function TestLines:test_take_formats_and_leave_a_file_open()
+  with("1 2\n3 4\n", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path)
+      local sum = 0
+      for a, b in file:lines("n", "n") do sum = sum + a * b end
+      t.assertEquals(sum, 14)
+      file:seek "set"
+      t.assertEquals(file:read "a", "1 2\n3 4\n")
+    end)
+  end)
+end
+
+function TestLines:test_see_what_is_added_meanwhile()
+  with("one\n", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path)
+      t.assertEquals({ file:read(), file:read() }, { "one" })
+      local writer <close> = asyncio.open(path, "a")
+      writer:write("two\n"):flush()
+      t.assertEquals(file:read(), "two")
+    end)
+  end)
+end
+
+-- forgotten
+
+function TestForgotten:test_one_that_is_collected_is_closed_with_a_warning_and_written()
+  with("", function(path)
+    local out, errors = t.lua(([[
+      local asyncio, path = require "asyncio", %q
+      warn "@on"
+      asyncio.run(function()
+        asyncio.open(path, "w"):write "kept"
+        collectgarbage()
+        collectgarbage()
+      end)
+      print(io.open(path):read "a")
+    ]]):format(path))
+    t.assertEquals(out, "kept\n")
+    t.assertStrContains(errors, "asyncio: the file " .. path .. " was not closed before it was collected")
+  end)
+end
+
+function TestForgotten:test_one_that_is_open_when_the_loop_ends_is_written_and_in_debug_mode_reported()
+  with("", function(path)
+    local out, errors = t.lua(([[
+      local asyncio, path = require "asyncio", %q
+      asyncio.run(function() file = asyncio.open(path, "w"):write "kept" end)
+      print(io.open(path):read "a", pcall(file.write, file, "x"))
+      local runner <close> = asyncio.Runner { debug = true }
+      runner:run(function() file = asyncio.open(path) end)
+      runner:close()
+      print(file)
+    ]]):format(path))
+    t.assertStrContains(out, "kept\tfalse\t")
+    t.assertStrContains(out, "closed (")
+    t.assertStrContains(errors, "the file " .. path .. " was not closed\nopened at")
+  end)
+end
+
+t.finish()
