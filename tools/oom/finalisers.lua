@@ -591,6 +591,35 @@ simple("scopes", {}, {
   end,
 })
 
+local TREE = os.tmpname()
+os.remove(TREE)
+
+simple("files by their paths", {}, {
+  content = function()
+    local fs = asyncio.fs
+    os.execute(("mkdir -p '%s'"):format(TREE))
+    fs.write_file(TREE .. "/f", "content", { atomic = true, mode = "600" })
+    assert(fs.read_file(TREE .. "/f") == "content" and fs.stat(TREE .. "/f").size == 7)
+    fs.copy_file(TREE .. "/f", TREE .. "/g")
+    local ok, err = pcall(fs.rename, TREE .. "/none", TREE .. "/h")
+    assert(not ok and err.path2 == TREE .. "/h")
+  end,
+  folders = function()
+    local fs = asyncio.fs
+    fs.makedirs(TREE .. "/a/b")
+    fs.mkdtemp { dir = TREE .. "/a" }
+    for entry in fs.scan_dir(TREE .. "/a") do assert(entry.type == "directory") end
+    for _, dirs in fs.walk(TREE .. "/a") do assert(#dirs <= 2) end
+    assert(#fs.list_dir(TREE .. "/a") == 2)
+    fs.remove_tree(TREE)
+  end,
+  temporary = function()
+    local file <close>, path = asyncio.fs.mkstemp()
+    os.remove(path)
+    file:write "x"
+  end,
+})
+
 simple("processes", {}, {
   run_process = function()
     local result = asyncio.run_process({ "cat" }, { input = "hello", capture = true })

@@ -921,6 +921,43 @@ part("files", function()
   if file:seek "set" == 0 then reader:readline() end
 end)
 
+local TREE = os.tmpname()
+local REMOVE_TREE = ("rm -rf '%s' '%s-'*"):format(TREE, TREE)
+
+part("files by their paths", function()
+  local fs = asyncio.fs
+  os.execute(REMOVE_TREE)
+  local _ <close> = setmetatable({}, { __close = function() os.execute(REMOVE_TREE) end })
+  pcall(fs.makedirs, TREE .. "/a/b", "700")
+  pcall(fs.write_file, TREE .. "/a/f", "content")
+  pcall(fs.write_file, TREE .. "/a/f", "other content", { atomic = true, mode = "600" })
+  local read, text = pcall(fs.read_file, TREE .. "/a/f")
+  if read then assert(text == "content" or text == "other content" or text == "") end
+  pcall(fs.copy_file, TREE .. "/a/f", TREE .. "/a/g")
+  pcall(fs.symlink, "f", TREE .. "/a/l")
+  pcall(fs.read_link, TREE .. "/a/l")
+  pcall(fs.real_path, TREE .. "/a/l")
+  local told, stat = pcall(fs.stat, TREE .. "/a/f")
+  if told then assert(stat.type == "file") end
+  pcall(fs.rename, TREE .. "/none", TREE .. "/none2")
+  pcall(fs.utime, TREE, 0)
+  pcall(function()
+    for entry in fs.scan_dir(TREE .. "/a") do assert(entry.name ~= "") end
+  end)
+  pcall(function()
+    for _, _, files in fs.walk(TREE) do assert(#files <= 3) end
+  end)
+  pcall(fs.mkdtemp, { dir = TREE, prefix = "p" })
+  local opened, file = pcall(fs.mkstemp, { dir = TREE })
+  if opened then pcall(file.close, file) end
+  local begun, task = pcall(create_task, fs.remove_tree, TREE)
+  if not begun then return end
+  sleep(0)
+  task:cancel()
+  pcall(await, task)
+  if pcall(fs.remove_tree, TREE) then assert(not os.rename(TREE, TREE)) end
+end)
+
 part("failing handlers", function()
   local server = asyncio.start_server(function(reader, writer)
     writer:write("hello", ("x"):rep(100000))
