@@ -81,11 +81,12 @@ char fs_letter(mode_t mode) {
 
 /* Not every file system says it with the name. */
 static char letter_of(DIR *dir, const struct dirent *entry) {
+  struct stat st;
 #if defined(DT_UNKNOWN)
   if (entry->d_type != DT_UNKNOWN) return fs_letter((mode_t)DTTOIF(entry->d_type));
 #endif
-  struct stat st;
-  return fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ? '?' : fs_letter(st.st_mode);
+  if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW)) return '?';
+  return fs_letter(st.st_mode);
 }
 
 static bool is_dots(const char *name) {
@@ -174,23 +175,29 @@ static void leave_level(Removal *r) {
   mem_free(l);
 }
 
-/* Goes into a folder that was opened, and reads what is in it: names that are removed while it is read would make some
-** file systems skip others. */
-static int enter(FsCall *c, Removal *r, int fd) {
+/* All that is in the folder: names that are removed while it is read would make some file systems skip others. */
+static int read_level(FsCall *c, Level *l, int fd) {
   struct stat st;
+  if (fstat(fd, &st)) return fscall_fail(c, "fstat");
+  l->dev = st.st_dev;
+  l->ino = st.st_ino;
+  DIR *dir = dir_of(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!dir) return fscall_fail(c, "opendir");
+  int status = add_records(c, dir, &l->left, SIZE_MAX);
+  closedir(dir);
+  return status;
+}
+
+/* Goes into a folder that was opened. */
+static int enter(FsCall *c, Removal *r, int fd) {
   Level *l = mem_calloc(1, sizeof *l);
-  DIR *dir = l ? dir_of(fcntl(fd, F_DUPFD_CLOEXEC, 0)) : NULL;
-  int status = !l ? no_memory(c) : !dir || fstat(fd, &st) ? fscall_fail(c, "opendir") : 0;
-  if (!status) status = add_records(c, dir, &l->left, SIZE_MAX);
-  if (dir) closedir(dir);
-  if (status) {
+  int status = l ? read_level(c, l, fd) : no_memory(c);
+  if (!l || status) {
     if (l) buffer_free(&l->left);
     mem_free(l);
     close(fd);
     return status;
   }
-  l->dev = st.st_dev;
-  l->ino = st.st_ino;
   l->up = r->at;
   if (r->fd >= 0) close(r->fd);
   *r = (Removal){fd, l};
