@@ -6,7 +6,8 @@ local program = require "program"
 TestExamples = {}
 
 local function run(name, argument)
-  return program.shell("timeout 60 %s %sfiles/%s.lua %s 2>/dev/null", program.lua, program.examples, name, argument or "")
+  return program.shell("timeout 60 %s %sfiles/%s.lua %s 2>/dev/null", program.lua, program.examples, name,
+    argument or "")
 end
 
 function TestExamples:test_the_settings_are_saved()

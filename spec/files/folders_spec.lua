@@ -316,7 +316,7 @@ function TestRemoveTree:test_needs_few_descriptors_and_no_stack_for_what_is_deep
     local script = at .. "/script"
     place.write(script, program)
     local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
-    t.assertEquals(place.output(("ulimit -n 24; %s '%s'"):format(lua, script)), "true\tnil")
+    t.assertEquals(place.output(("ulimit -n 40; %s '%s'"):format(lua, script)), "true\tnil")
     t.assertFalse(fs.exists(at .. "/t"))
   end)
 end

@@ -125,7 +125,7 @@ function TestCancelled:test_temporary_folders_and_portions_leave_nothing()
       asyncio.wait { task }
       if not task:cancelled() and fn == fs.mkdtemp then fs.rmdir(task:result()) end
       if not task:cancelled() and fn == fs.mkstemp then
-        local file <close>, path = task:result()
+        local _ <close>, path = task:result()
         fs.unlink(path)
       end
     end
@@ -204,19 +204,21 @@ end
 local MOUNT = [[exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 dead "$1" &&
   echo mounted && exec sleep 600]]
 
-local function dead_file_system(at)
-  local opts = { args = { at }, stdout = "pipe", stderr = "null" }
-  local server = asyncio.create_subprocess_shell(MOUNT, opts)
-  if server.stdout:readline() == "mounted\n" then return server end
-  server:wait()
-  t.skip "needs root, and FUSE"
+--- Calls fn with such a file system's root, and its server.
+local function with_dead(fn)
+  in_place(function(at)
+    local root = at .. "/dead"
+    place.run("mkdir", root)
+    local server <close> = asyncio.create_subprocess_shell(MOUNT, { args = { root }, stdout = "pipe", stderr = "null" })
+    if server.stdout:readline() ~= "mounted\n" then t.skip "needs root, and FUSE" end
+    local _ <close> = setmetatable({}, { __close = function() place.run("umount -l", root) end })
+    fn(root, server, at)
+  end)
 end
 
 function TestDeadFileSystem:test_holds_up_nobody_but_who_asks()
-  in_place(function(at)
-    place.run("mkdir", at .. "/dead")
-    local server <close> = dead_file_system(at .. "/dead")
-    local path = at .. "/dead/f"
+  with_dead(function(root, server, at)
+    local path = root .. "/f"
     local calls = { fs.stat, fs.read_file, fs.list_dir, fs.mkdir, fs.remove_tree, fs.unlink, fs.exists, fs.real_path }
     local tasks = {}
     for i, fn in ipairs(calls) do tasks[i] = asyncio.create_task(fn, path) end
@@ -236,23 +238,19 @@ function TestDeadFileSystem:test_holds_up_nobody_but_who_asks()
     t.assertEquals({ ok, err.code }, { false, "ENOTCONN" })
     asyncio.wait(tasks)
     for i, task in ipairs(tasks) do t.assertTrue(task:cancelled() or task:exception() ~= nil, i) end
-    place.run("umount -l", at .. "/dead")
   end)
 end
 
 function TestDeadFileSystem:test_keeps_no_program_from_ending()
-  in_place(function(at)
-    place.run("mkdir", at .. "/dead")
-    local _ <close> = dead_file_system(at .. "/dead")
-    local result = asyncio.run_process({ os.getenv "LUA" or "lua5.4", "-e", ([[
+  with_dead(function(root)
+    local out, err = t.lua(([[
       local asyncio = require "asyncio"
       asyncio.run(function()
         for _ = 1, 70 do asyncio.create_task(asyncio.fs.read_file, %q) end
         asyncio.sleep(0.01)
       end)
-      print "ended"]]):format(at .. "/dead/f") }, { capture = true, timeout = 30 })
-    t.assertEquals(result.stdout, "ended\n")
-    place.run("umount -l", at .. "/dead")
+      print "ended"]]):format(root .. "/f"))
+    t.assertEquals({ out, err }, { "ended\n", "" })
   end)
 end
 

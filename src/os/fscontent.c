@@ -14,6 +14,7 @@
 #define BLOCK ((size_t)128 * 1024)
 #define MOST ((size_t)1 << 30) /* of one system call */
 #define MOST_LINKS 40
+#define MOST_SHOWN 80 /* bytes of a name in that of its successor */
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -146,7 +147,10 @@ static int open_temp(FsCall *c, Place *p) {
   do {
     if ((status = fs_random_name(word, sizeof word)))
       return fscall_refuse(c, -status, "getrandom", NULL);
-    snprintf(p->temp, sizeof p->temp, ".%.*s.%s.tmp", NAME_MAX - 16, p->name, word);
+    const char *name = strlen(p->name) <= MOST_SHOWN
+                           ? p->name
+                           : "long"; /* some file systems take short ones only */
+    snprintf(p->temp, sizeof p->temp, ".%s.%s.tmp", name, word);
     FS_RETRY(fd, openat(p->folder, p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
                         p->is_new && c->a < 0 ? 0666 : 0600));
   } while (fd < 0 && errno == EEXIST);

@@ -52,6 +52,10 @@ static int make_parents(FsCall *c, char *path) {
   return 0;
 }
 
+static bool is_there(const FsCall *c) {
+  return !c->failed && !strcmp(c->syscall, "mkdir") && is_folder(c->path);
+}
+
 /* Mostly all but the last are there. */
 int fs_makedirs(FsCall *c) {
   int status = make(c, c->path, c->a);
@@ -61,7 +65,7 @@ int fs_makedirs(FsCall *c) {
     mem_free(path);
     if (!status) status = make(c, c->path, c->a);
   }
-  return status && !c->failed && is_folder(c->path) ? 0 : status;
+  return status && is_there(c) ? 0 : status;
 }
 
 int fs_rmdir(FsCall *c) { return rmdir(c->path) ? fscall_fail(c, "rmdir") : 0; }
