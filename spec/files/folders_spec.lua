@@ -337,6 +337,28 @@ function TestRemoveTree:test_says_what_it_could_not_remove()
   end)
 end
 
+-- Somebody puts a link to what is to be kept in place of a folder, and the folder back, all the time.
+local SWAP = [[cd "$1" && while :; do
+  mv t/d t/x && ln -s ../keep t/d
+  rm t/d
+  mv t/x t/d
+done 2>/dev/null]]
+
+function TestRemoveTree:test_is_not_led_elsewhere_by_a_link_that_is_put_in_its_way()
+  in_place(function(at)
+    os.execute(("cd '%s' && mkdir -p keep/e && touch keep/f keep/e/f"):format(at))
+    local swapper <close> = asyncio.create_subprocess_shell(SWAP, { args = { at } })
+    for _ = 1, t.count(300) do
+      asyncio.pcall(fs.makedirs, at .. "/t/d/e")
+      asyncio.pcall(fs.write_file, at .. "/t/d/e/g", "")
+      asyncio.pcall(fs.remove_tree, at .. "/t")
+    end
+    swapper:kill()
+    swapper:wait()
+    t.assertTrue(fs.exists(at .. "/keep/f") and fs.exists(at .. "/keep/e/f"))
+  end)
+end
+
 function TestRemoveTree:test_several_may_remove_the_same()
   in_place(function(at)
     os.execute(([[cd '%s' && mkdir t && cd t &&

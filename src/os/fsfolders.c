@@ -220,19 +220,26 @@ static int remove_name(FsCall *c, const Removal *r, const char *name, bool folde
   return fscall_fail(c, folder ? "rmdir" : "unlink");
 }
 
+/* A folder that could not be opened: gone, empty, or no folder any more but a file, or a link, that somebody put there. */
+static int remove_unopened(FsCall *c, const Removal *r, const char *name) {
+  int error = errno;
+  bool replaced = error == ENOTDIR || error == ELOOP;
+  if (error == ENOENT) return 0;
+  if (replaced || error == EACCES) {
+    int status = remove_name(c, r, name, !replaced);
+    if (status != -ENOTEMPTY) return status;
+  }
+  errno = error;
+  return fscall_fail(c, "open");
+}
+
 /* The first of this level: removed, or entered. */
 static int take_first(FsCall *c, Removal *r) {
   const char *name = first_name(r->at);
   bool folder = name[-1] == 'd';
   int fd = folder ? open_below(r, name) : -1;
   if (fd >= 0) return enter(c, r, fd);
-  int error = errno;
-  /* What can't be read may be empty; what is no folder any more is a file, or a link, that somebody put there. */
-  bool replaced = folder && (error == ENOTDIR || error == ELOOP);
-  int status = !folder || replaced || error == EACCES || error == ENOENT
-                   ? remove_name(c, r, name, folder && !replaced)
-                   : -error;
-  if (folder && status == -error) c->syscall = "open";
+  int status = folder ? remove_unopened(c, r, name) : remove_name(c, r, name, false);
   if (!status) drop_first(r->at);
   return status;
 }
