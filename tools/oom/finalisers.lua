@@ -639,6 +639,36 @@ simple("processes", {}, {
   end,
 })
 
+local FILE = os.tmpname()
+
+simple("files off the loop", {}, {
+  file = function(o)
+    local path = FILE
+    local file <close> = o.keep("file", asyncio.open(path, "w+"))
+    pcall(function()
+      file:write("one\n", 2, "\n", ("x"):rep(70000), "\n")
+      local task = create_task(file.flush, file)
+      assert(file:seek "set" == 0)
+      local a, b, c = file:read("l", "n", "a")
+      assert(a == "one" and b == 2 and #c == 70002)
+      pcall(await, task)
+      file:truncate(10)
+      for line in file:lines "L" do return tostring(file) .. line end
+    end)
+    os.remove(path)
+  end,
+  lines = function()
+    local path, n = FILE, 0
+    local file <close> = io.open(path, "w")
+    file:write "1\n2\n3\n"
+    file:flush()
+    for line in asyncio.lines(path) do n = n + line end
+    os.remove(path)
+    assert(n == 6)
+  end,
+  no_file = function() pcall(asyncio.open, "/no/such/file") end,
+})
+
 simple("sync", {}, {
   lock = function(o) o.lock:acquire() o.lock:release() end,
   lock_waited = function(o)

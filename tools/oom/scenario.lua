@@ -707,6 +707,40 @@ part("processes", function()
   if ran then assert(result.stdout == "hello" and result.stderr == "x\n") end
 end)
 
+local FILE = os.tmpname()
+
+part("files off the loop", function()
+  local path = FILE
+  local ok, file = pcall(asyncio.open, path, "w+")
+  if ok then
+    local wrote = pcall(file.write, file, "one\n", 2, "\n", ("x"):rep(70000), "\n")
+    local begun, task = pcall(create_task, file.read, file, "a")
+    local other, waits = pcall(create_task, file.seek, file, "end", 3)
+    if begun then pcall(await, task) end
+    if other then pcall(await, waits) end
+    if pcall(file.seek, file, "set") then
+      local read, a, b, c = pcall(file.read, file, "l", "n", "a")
+      if wrote and read then assert(a == "one" and b == 2 and #c == 70002) end
+      pcall(file.truncate, file, 100000)
+      pcall(file.flush, file)
+    end
+    pcall(file.close, file)
+    assert(not pcall(file.read, file))
+  end
+  pcall(function()
+    for a, b in asyncio.lines(path, 3, "l") do assert(#a <= 3 or not b) end
+  end)
+  pcall(asyncio.open, "/no/such/file")
+  pcall(function() asyncio.open("/dev/full", "w"):write "lost" end)
+  local hangs, opening = pcall(create_task, asyncio.open, path, "a+")
+  if hangs then
+    pcall(sleep, 0)
+    opening:cancel()
+    pcall(await, opening)
+  end
+  os.remove(path)
+end)
+
 part("pairs", function()
   asyncio.stream_pair()
   local reader, writer, far_reader, far_writer = asyncio.stream_pair { limit = 100 }
@@ -911,7 +945,7 @@ part("a descriptor whose peer takes nothing", function()
   again:write(("x"):rep(1000000))
 end)
 
-part("files", function()
+part("open files", function()
   local name = os.tmpname()
   local _ <close> = setmetatable({}, { __close = function() os.remove(name) end })
   local file <close> = io.open(name, "w+")
