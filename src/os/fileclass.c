@@ -177,6 +177,7 @@ static bool append(lua_State *L, File *f, int idx) {
     n = format_number(L, idx, text, sizeof text);
   else
     bytes = lua_tolstring(L, idx, &n);
+  asy_file_checkopen(L, f); /* a stranger may have closed it */
   return file_append(f, bytes, n);
 }
 

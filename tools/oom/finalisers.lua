@@ -179,6 +179,7 @@ end
 
 function actions.close(o)
   each(o, WRITER, function(writer) writer:close() end)
+  each(o, { File = true }, function(file) file:close() end)
   each(o, SERVER, function(server) server:close() end)
   pcall(o.queue.shutdown, o.queue)
   pcall(o.barrier.abort, o.barrier)
