@@ -188,4 +188,7 @@ function TestLess:test_without_pidfds_a_thread_waits() run_without("-DASY_NO_PID
 
 function TestLess:test_elsewhere_the_c_library_does_it() run_without("-U__linux__", { "end", "run", "stdio" }) end
 
+t.leave_out(TestLess, "valgrind") -- they don't run under it
+t.leave_out(TestStatus, "valgrind", "test_in_a_forked_child_is_the_parents") -- has no threads, and so "leaks" theirs
+
 t.finish { programs = true }

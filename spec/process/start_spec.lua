@@ -318,8 +318,7 @@ function TestCannotStart:test_leaves_no_descriptor_and_no_zombie()
     for _ = 1, t.count(200) do
       pcall(asyncio.create_subprocess_exec, "no-such", { stdin = "pipe", stdout = "pipe", stderr = "pipe" })
     end
-    asyncio.sleep(0)
-    t.assertEquals(count(), before)
+    t.wait_until(function() return count() == before end) -- a thread may be about to close its own
     t.assertEquals(t.zombies(), 0)
   end)
 end
@@ -402,5 +401,8 @@ function TestWrongArguments:test_of_options()
     bad("'stdin': the file is closed", { stdin = file })
   end)
 end
+
+-- valgrind does not come back from an exec that fails so late
+t.leave_out(TestCannotStart, "valgrind", "test_a_script_whose_interpreter_is_not_there", "test_too_many_arguments")
 
 t.finish { programs = true }

@@ -180,11 +180,12 @@ function TestStreams:test_of_a_socket_are_the_childs()
   t.real(function()
     local done = asyncio.Event()
     local server <close> = asyncio.start_server(function(reader, writer)
-      local process <close> = asyncio.create_subprocess_exec("tr", "a-z", "A-Z", { stdin = reader, stdout = writer })
+      local process <close> = asyncio.create_subprocess_shell("echo go; tr a-z A-Z", { stdin = reader, stdout = writer })
       process:wait()
       done:set()
     end, "127.0.0.1", 0)
     local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    t.assertEquals(reader:readline(), "go\n") -- what came before the program has it would be refused
     writer:write "hello"
     writer:write_eof()
     t.assertEquals(reader:read(-1), "HELLO")
