@@ -249,7 +249,7 @@ static void shut(Shutter *s) { let_go(file_of_handle(asy_container(s, Handle, sh
 void files_each(Loop *loop, void (*visit)(Handle *h, void *arg), void *arg) { handles_each(loop, shut, visit, arg); }
 
 /* What was unwritten is the parent's; the threads are not here. */
-static void copy(Handle *h, void *arg) {
+static void copy_one(Handle *h, void *arg) {
   File *f = file_of_handle(h);
   (void)arg;
   f->copied = true;
@@ -258,5 +258,5 @@ static void copy(Handle *h, void *arg) {
 }
 
 void files_in_child(Loop *loop, bool live) {
-  if (live) files_each(loop, copy, NULL);
+  if (live) files_each(loop, copy_one, NULL);
 }
