@@ -109,6 +109,23 @@ end
 
 -- connections and servers
 
+function TestForkedChild:test_writes_nothing_that_a_file_of_the_parents_has_kept_back()
+  for _, ending in ipairs { "os.exit(0, true)", "file = nil collectgarbage() collectgarbage()", "file:close()" } do
+    assert_prints("0\nkept\n", [[
+      local path = os.tmpname()
+      asyncio.run(function()
+        local file = asyncio.open(path, "w")
+        file:write "kept"
+        at_rest()
+        print(child(function() ]] .. ending .. [[ end))
+        file:close()
+      end)
+      for line in io.lines(path) do print(line) end
+      os.remove(path)
+    ]])
+  end
+end
+
 --- The kernel's set of descriptors whose end is waited for is the child's, too.
 function TestForkedChild:test_leaves_the_end_that_the_parent_waits_for_to_it()
   for _, ending in ipairs { "os.exit(0, true)", "reader, writer = nil collectgarbage() collectgarbage()" } do
