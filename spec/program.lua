@@ -8,7 +8,8 @@ local program = {
   PATIENCE = t.slow and 100 or 30, -- seconds that anything may take
   plain_lua = os.getenv "LUA" or "lua5.4",
 }
-program.lua = not t.slow and os.getenv "SPEC_LUA" or program.plain_lua
+program.checked_lua = os.getenv "SPEC_LUA" or program.plain_lua -- under whatever tool
+program.lua = t.slow and program.plain_lua or program.checked_lua
 
 function program.content(name)
   local file <close> = assert(io.open(name, "rb"))

@@ -45,7 +45,7 @@ local function run(source)
     host_path = folder
   end
   local script = program.file_with(("package.cpath = '%s/?.so;' .. package.cpath\n%s"):format(host_path, source))
-  local lua = os.getenv "SPEC_LUA" or program.plain_lua
+  local lua = program.checked_lua
   local out, status = program.shell("timeout 60 %s %s 2>&1", lua, script)
   os.remove(script)
   return out, status
@@ -122,7 +122,7 @@ function TestSignals:test_of_the_terminal_end_what_runs()
     io.stdout:flush()
     asyncio.run(function() asyncio.run_process({ "sleep", 60 }, { process_group = 0 }) end)
   ]]
-  local running <close> = program.start("%s %s", program.lua, script)
+  local running <close> = program.start("%s %s", program.checked_lua, script)
   running:expect "ready"
   os.execute "sleep 0.2"
   local output = running:interrupt()
@@ -157,7 +157,7 @@ function TestTerminals:test_are_inherited()
       print(asyncio.run_process({ "tty" }, { stdout = "pipe", stdin = "inherit" }).stdout:match "^/dev/" ~= nil)
     end)
   ]]
-  local output = program.shell("script -qec '%s %s' /dev/null </dev/null", program.lua, file)
+  local output = program.shell("script -qec '%s %s' /dev/null </dev/null", program.checked_lua, file)
   os.remove(file)
   t.assertStrMatches(output, "true%s*")
 end

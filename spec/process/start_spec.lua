@@ -192,7 +192,7 @@ function TestInheritance:test_of_ignored_signals_is_undone()
   local out = program.shell([[trap '' PIPE INT HUP; %s -e 'local asyncio = require "asyncio"
     asyncio.run(function()
       print((asyncio.run_process({ "grep", "^SigIgn", "/proc/self/status" }, { capture = true }).stdout))
-    end)' 2>&1]], program.lua)
+    end)' 2>&1]], program.checked_lua)
   t.assertStrMatches(out, "SigIgn:%s0+\n\n")
 end
 

@@ -317,9 +317,9 @@ static void abort_streams(lua_State *L, Stream *const streams[STANDARD]) {
     if (streams[i]) asy_stream_abort(L, streams[i]);
 }
 
-/* spawn(args, order) → Process; nil: a stream that is given isn't ready any more. order: program, name; argv, paths, env (lists; or nil: ours), cwd; fds: numbers, of ours and
-** of the child's, by the latter, in turn; given: streams of ours among them; session, group, umask, uid, gid (numbers;
-** nil: ours), detach, limit. All has been checked. */
+/* spawn(args, order) → Process; nil: a stream that is given isn't ready any more. order: program, name; argv, paths, env
+** (lists; or nil: ours), cwd; fds: numbers, of ours and of the child's, by the latter, in turn; given: streams of ours
+** among them; session, group, umask, uid, gid (numbers; nil: ours), detach, limit. All has been checked. */
 static int process_spawn(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
