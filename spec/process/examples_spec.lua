@@ -27,7 +27,7 @@ function TestExamples:test_the_supervisor_ends_what_runs()
   local script = program.file_with "#!/bin/sh\necho $$\nsleep 60 &\nwait\n"
   os.execute("chmod +x " .. script)
   local running <close> = program.start("%s %sprocesses/supervisor.lua %s", program.lua, program.examples, script)
-  local pid = running:expect "\n(%d+)\n"
+  local pid = running:expect "%f[%w](%d+)\n"
   running:interrupt()
   os.remove(script)
   for _ = 1, program.PATIENCE * 50 do -- it has ended, but may not have been reaped by init
