@@ -3,7 +3,7 @@
 -- asks it, nobody else, and neither the end of the loop nor that of the program.
 --
 -- Cancelled, a call lets its caller go at once. If it has not begun, nothing happens; if it is under way, it
--- is done whole, and its result dropped.
+-- is done whole, and its result dropped, but for `write_file`.
 --
 -- Paths are strings of bytes, relative ones are looked up in the process's folder. A mode is an integer or
 -- octal digits in a string, `"644"`. What fails raises an OSError with `path` (and `path2`, where there are
@@ -74,6 +74,9 @@ local WRITE_OPTIONS = check.options { "write_file", 3, { "atomic", "boolean" }, 
 -- the new one, never a part. It has the former's mode and, as far as this process may give them away, owner
 -- and group; links to the path are followed; other names of the former (hard links) keep the old content.
 -- What fails leaves the former as it was, and nothing beside it.
+--
+-- Cancelled, it stops as soon as the system answers: an atomic one leaves the former, unless it is renaming
+-- already; another leaves a part, and up to 1 MiB may still be written after its caller has gone.
 -- @string path
 -- @string data
 -- @tparam[opt] table opts `atomic` (false); `mode`: exactly that, whatever the umask. Without it a new file

@@ -101,6 +101,15 @@ function TestWriteFile:test_has_the_mode_that_is_given_or_what_the_umask_leaves(
   end)
 end
 
+function TestWriteFile:test_gives_rights_to_act_as_somebody_else_after_the_content()
+  in_place(function(at)
+    for _, opts in ipairs { { mode = "4755" }, { mode = "6711", atomic = true } } do
+      fs.write_file(at .. "/f", "x", opts)
+      t.assertEquals(mode_of(at .. "/f"), opts.mode)
+    end
+  end)
+end
+
 function TestWriteFile:test_a_full_disk_is_an_error()
   t.real(function()
     local err = assert_fails("ENOSPC", asyncio.OSError, fs.write_file, "/dev/full", ("x"):rep(100000))
@@ -131,6 +140,18 @@ function TestAtomicWrite:test_readers_see_the_old_content_or_the_new_one()
     end
     asyncio.await(writer)
     t.assertEquals(list(at), "f")
+  end)
+end
+
+function TestAtomicWrite:test_that_was_left_takes_no_place_from_a_later_one()
+  in_place(function(at)
+    local path, much = at .. "/f", ("x"):rep(30000000)
+    for _ = 1, t.count(5) do
+      t.assertFalse((asyncio.move_on_after(0.003, fs.write_file, path, much, { atomic = true })))
+      fs.write_file(path, "later", { atomic = true })
+      while list(at) ~= "f" do asyncio.sleep(0.001) end
+      t.assertEquals(#place.read(path), 5)
+    end
   end)
 end
 

@@ -103,14 +103,14 @@ function TestCancelled:test_a_call_that_waits_does_nothing()
   end)
 end
 
-function TestCancelled:test_a_write_under_way_is_done_whole()
+function TestCancelled:test_a_write_under_way_writes_nothing_more()
   in_place(function(at)
     local text = ("0123456789"):rep(100000)
     place.run("mkfifo", at .. "/p")
     local task = asyncio.create_task(fs.write_file, at .. "/p", text)
     asyncio.sleep(0.01)
     assert_cancelled(task)
-    t.assertTrue(fs.read_file(at .. "/p") == text)
+    t.assertEquals(#fs.read_file(at .. "/p"), 0) -- it has hung in open until now
   end)
 end
 

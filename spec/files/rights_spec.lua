@@ -40,6 +40,19 @@ function TestForbidden:test_a_file_that_may_not_be_read_or_written_says_so()
   ]], ("PermissionError\tEACCES\t/f\n"):rep(3) .. "well\tnil\nfalse\ttrue\t0")
 end
 
+function TestForbidden:test_another_users_file_keeps_its_content_when_its_mode_may_not_be_set()
+  if place.output "id -u" ~= "0" then t.skip "needs root, to have another user's file" end
+  local path <close> = setmetatable({ os.tmpname() }, { __close = function(path) os.remove(path[1]) end })
+  place.write(path[1], "precious")
+  place.run("chmod 666", path[1])
+  t.assertEquals(as_nobody(([[
+    fs.write_file(at .. "/f", "x", { mode = "4755" }) -- to write would take the 4 away
+    print(("%%o"):format(fs.stat(at .. "/f").mode))
+    try(fs.write_file, %q, "y", { mode = "600" })
+    print(fs.read_file(%q))
+  ]]):format(path[1], path[1])), "4755\nPermissionError\tEPERM\t" .. path[1] .. "\nprecious")
+end
+
 function TestForbidden:test_a_folder_that_may_only_be_entered_takes_an_atomic_write()
   t.assertEquals(as_nobody [[
     fs.mkdir(at .. "/d", "300")

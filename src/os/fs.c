@@ -163,9 +163,15 @@ static void describe(const Task *t, char *text) {
   snprintf(text, ASY_WAIT_TEXT, "%s %s", r->verb->name, r->call->path);
 }
 
+static Abort request_abort(lua_State *L, Task *t) {
+  const Request *r = t->on;
+  r->call->left = true;
+  return asy_errand_abort(L, t);
+}
+
 static const WaitKind REQUEST = {.name = "files",
                                  .finish = asy_errand_finish,
-                                 .abort = asy_errand_abort,
+                                 .abort = request_abort,
                                  .giveback = asy_errand_giveback,
                                  .describe = describe};
 

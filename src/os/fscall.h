@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 ASY_HIDDEN
@@ -29,7 +30,8 @@ struct FsCall {
   int64_t a, b;  /* a mode (-1: none), ids (-1: as they are), what is to be allowed */
   double atime, mtime;
   bool flag;
-  DIR *dir; /* that is read on; NULL: `path` is opened */
+  DIR *dir;         /* that is read on; NULL: `path` is opened */
+  atomic_bool left; /* nobody waits for it any more: what can still be left undone is */
 
   /* what is answered */
   int status;
@@ -71,7 +73,8 @@ FsWork fs_stat, fs_lstat, fs_exists, fs_access, fs_rename, fs_unlink, fs_link, f
     fs_read_link, fs_real_path;
 FsWork fs_chmod, fs_chown, fs_utime;
 
-/* What is in files: fscontent.c. fs_write_file: `flag`: at once or not at all, `a`: mode */
+/* What is in files: fscontent.c. fs_write_file: `flag`: at once or not at all, `a`: mode. One that is left stops before
+** its next block, or before it takes the other's place. */
 FsWork fs_read_file, fs_write_file, fs_copy_file;
 
 /* Folders: fsfolders.c. fs_list: `flag`: no link as the last part of the path; gives some records, and `dir` if there

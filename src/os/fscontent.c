@@ -13,6 +13,7 @@
 
 #define BLOCK ((size_t)128 * 1024)
 #define MOST ((size_t)1 << 30) /* of one system call */
+#define STEP ((size_t)1 << 20) /* bytes that are still written by a call that was left */
 #define MOST_LINKS 40
 #define MOST_SHOWN 80 /* bytes of a name in that of its successor */
 
@@ -68,11 +69,42 @@ int fs_read_file(FsCall *c) {
 
 /* Writing */
 
+/* Somebody else may have written there since. */
+static int check_left(FsCall *c) {
+  return c->left ? fscall_refuse(c, ECANCELED, "write", NULL) : 0;
+}
+
+static int write_data(FsCall *c, int fd) {
+  for (size_t at = 0; at < c->length; at += STEP) {
+    int status = check_left(c);
+    if (!status) status = write_all(c, fd, c->second + at, least(c->length - at, STEP));
+    if (status) return status;
+  }
+  return 0;
+}
+
+static int set_mode(FsCall *c, int fd, mode_t mode) {
+  return fchmod(fd, mode) ? fscall_fail(c, "fchmod") : 0;
+}
+
+/* Devices and FIFOs can't be emptied. */
+static int empty(FsCall *c, int fd) {
+  if (fstat(fd, &c->st)) return fscall_fail(c, "fstat");
+  return S_ISREG(c->st.st_mode) && ftruncate(fd, 0) ? fscall_fail(c, "ftruncate") : 0;
+}
+
+/* The mode comes before the content, since not all may see that, and before the former's is lost, since it may fail;
+** what makes it act as somebody else comes last: to write takes that away. */
 static int write_in_place(FsCall *c) {
-  int fd = open_again(c->path, O_WRONLY | O_CREAT | O_TRUNC, c->a < 0 ? 0666 : (mode_t)c->a);
+  bool has_mode = c->a >= 0;
+  mode_t mode = has_mode ? (mode_t)c->a : 0666, late = has_mode ? mode & (S_ISUID | S_ISGID) : 0;
+  int fd = open_again(c->path, O_WRONLY | O_CREAT, mode & 0777);
   if (fd < 0) return fscall_fail(c, "open");
-  int status = c->a >= 0 && fchmod(fd, (mode_t)c->a) ? fscall_fail(c, "fchmod") : 0;
-  if (!status) status = write_all(c, fd, c->second, c->length);
+  int status = check_left(c);
+  if (!status && has_mode) status = set_mode(c, fd, mode & ~late);
+  if (!status) status = empty(c, fd);
+  if (!status) status = write_data(c, fd);
+  if (!status && late) status = set_mode(c, fd, mode);
   return close_written(c, fd, status);
 }
 
@@ -172,7 +204,7 @@ static int dress(FsCall *c, const Place *p, int fd) {
       mode &= ~(mode_t)04000;
     if (c->a >= 0) mode = (mode_t)c->a;
   }
-  return fchmod(fd, mode) ? fscall_fail(c, "fchmod") : 0;
+  return set_mode(c, fd, mode);
 }
 
 static int sync_again(int fd) {
@@ -182,7 +214,7 @@ static int sync_again(int fd) {
 }
 
 static int fill_temp(FsCall *c, const Place *p, int fd) {
-  int status = write_all(c, fd, c->second, c->length);
+  int status = write_data(c, fd);
   if (!status) status = dress(c, p, fd);
   if (!status && sync_again(fd)) status = fscall_fail(c, "fsync");
   return close_written(c, fd, status);
@@ -201,6 +233,7 @@ static int replace(FsCall *c, Place *p) {
   int fd = open_temp(c, p);
   if (fd < 0) return fd;
   status = fill_temp(c, p, fd);
+  if (!status) status = check_left(c);
   return status ? status : take_place(c, p);
 }
 
