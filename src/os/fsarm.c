@@ -1,0 +1,312 @@
+/*
+** fsarm.c - a watched path's work: what needs the file system, which may hang.
+*/
+#include "os/fswatch.h"
+
+#include "os/inotify.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/stat.h>
+#include <uv.h>
+
+#include "base/alloc.h"
+
+#if defined(ASY_HAS_INOTIFY)
+
+#include <sys/inotify.h>
+
+#define NAMES (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO)
+#define SELF (IN_DELETE_SELF | IN_MOVE_SELF)
+#define CONTENT (IN_MODIFY | IN_ATTRIB)
+#define ROUNDS 16 /* of work, before somebody hears of its notes */
+
+/* Whether a path is not there, or not for us to see: no failure of the watch's. */
+static bool is_absence(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EACCES || error == ESTALE;
+}
+
+/* Places */
+
+/* A name's, cut into its folder and itself. path: "/a/b", or NULL. False: no memory. */
+static bool set_place(FsWatch *w, FsPlace *place, const char *path) {
+  char *copy = path ? mem_strdup(path) : NULL;
+  if (path && !copy) {
+    fswatch_fail(w, UV_ENOMEM, "watch", NULL);
+    return false;
+  }
+  mem_free(place->path);
+  place->path = copy;
+  place->name = NULL;
+  char *slash = copy ? strrchr(copy, '/') : NULL;
+  if (!slash || !strcmp(slash, "/.") || !strcmp(slash, "/..") || !slash[1]) return true;
+  *slash = 0;
+  place->name = slash + 1;
+  return true;
+}
+
+static void forget_place(FsWatch *w, FsPlace *place) {
+  int wd = place->wd;
+  place->wd = -1;
+  if (wd < 0 || fstree_find_wd(&w->tree, wd)) return;
+  for (int i = 0; i < FSWATCH_PLACES; i++)
+    if (w->places[i].wd == wd) return;
+  inotify_rm_watch(w->fd, wd);
+}
+
+/* Whether something may have happened there that nobody was told of. */
+static bool watch_place(FsWatch *w, FsPlace *place) {
+  int wd = -1, was = place->wd;
+  if (place->name) {
+    const char *folder = *place->path ? place->path : "/";
+    wd = inotify_add_watch(w->fd, folder, NAMES | SELF | IN_ONLYDIR | IN_MASK_ADD);
+    if (wd < 0 && !is_absence(errno)) fswatch_fail(w, -errno, "inotify_add_watch", folder);
+  }
+  if (wd != was) forget_place(w, place);
+  place->wd = wd;
+  return wd >= 0 && wd != was;
+}
+
+/* Where its name stands and, if it is a link, that of what it leads to. */
+static bool watch_places(FsWatch *w) {
+  struct stat st;
+  FsPlace *target = &w->places[1];
+  if (!w->places[0].path && !set_place(w, &w->places[0], w->real)) return false;
+  bool is_new = watch_place(w, &w->places[0]);
+  char *real = NULL;
+  if (lstat(*w->real ? w->real : "/", &st) == 0 && S_ISLNK(st.st_mode) && !(real = realpath(w->real, NULL)))
+    return is_new; /* it leads to nothing: where it led before something may come again */
+  bool set = set_place(w, target, real);
+  free(real); /* libc's */
+  return set && (watch_place(w, target) || is_new);
+}
+
+/* Folders */
+
+/* Whether two paths lead to one thing. */
+static bool are_same(const char *a, const char *b) {
+  struct stat x, y;
+  return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static bool write_real(const FsWatch *w, const FsEntry *e, const char *name, char path[PATH_MAX]) {
+  size_t n = strlen(w->real), below = fstree_path_length(e), length = strlen(name);
+  if (n + below + length + 2 > PATH_MAX) return false;
+  char *end = path + n + below;
+  fstree_write_path(e, end);
+  memcpy(path, w->real, n);
+  *end = 0;
+  if (length) {
+    *end++ = '/';
+    memcpy(end, name, length + 1);
+  } else if (end == path)
+    memcpy(path, "/", 2);
+  return true;
+}
+
+/* The kernel doesn't watch it. Of a root that was there at first that is a failure, in any case. */
+static void refuse(FsWatch *w, const FsEntry *e, const char *path, int error) {
+  if (e == &w->tree.root) w->refused = -error;
+  if (!is_absence(error)) fswatch_fail(w, -error, "inotify_add_watch", path);
+}
+
+/* Takes a folder's watch; whether it is to be looked through. */
+static bool watch_folder(FsWatch *w, FsEntry *e, const char *path) {
+  char other_path[PATH_MAX];
+  bool root = e == &w->tree.root;
+  uint32_t mask = NAMES | CONTENT | IN_ONLYDIR | IN_EXCL_UNLINK | IN_MASK_ADD | (root ? SELF : IN_DONT_FOLLOW);
+  int wd = inotify_add_watch(w->fd, path, mask);
+  if (wd < 0) {
+    refuse(w, e, path, errno);
+    fstree_drop(&w->tree, e);
+    return false;
+  }
+  if (wd == e->wd) {
+    e->tell = false;
+    return false;
+  }
+  FsEntry *other = fstree_find_wd(&w->tree, wd);
+  if (other && (fstree_is_within(e, other) || (write_real(w, other, "", other_path) && are_same(path, other_path)))) {
+    fstree_drop(&w->tree, e); /* it is mounted at both, and watched there */
+    return false;
+  }
+  if (other) { /* it has been moved, of which the kernel's record is to come */
+    fstree_set_wd(&w->tree, other, -1);
+    fstree_drop(&w->tree, other);
+  }
+  if (e->wd >= 0) { /* it is another than it was */
+    while (!list_empty(&e->children)) fstree_drop(&w->tree, asy_container(e->children.next, FsEntry, siblings));
+    inotify_rm_watch(w->fd, e->wd);
+  }
+  fstree_set_wd(&w->tree, e, wd);
+  return true;
+}
+
+static bool is_folder(int at, const struct dirent *d) {
+  struct stat st;
+  if (d->d_type != DT_UNKNOWN) return d->d_type == DT_DIR;
+  return fstatat(at, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void found(FsWatch *w, FsEntry *e, const char *name, bool folder) {
+  FsEntry *child = fstree_find(&w->tree, e, name);
+  if (folder) fswatch_queue(w, e, name, e->tell);
+  if (!e->tell) return;
+  fswatch_tell(w, FS_CREATED, e, name);
+  child = folder ? fstree_find(&w->tree, e, name) : child ? child : fstree_add(&w->tree, e, name, false);
+  if (child && !list_linked(&child->fresh)) list_append(&w->tree.fresh, &child->fresh);
+}
+
+/* What a folder holds. */
+static void look_through(FsWatch *w, FsEntry *e, const char *path) {
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK | (e == &w->tree.root ? 0 : O_NOFOLLOW));
+  DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+  if (!dir) {
+    if (!is_absence(errno)) fswatch_fail(w, -errno, "opendir", path);
+    if (fd >= 0) close(fd);
+    return;
+  }
+  for (const struct dirent *d; !w->status && (errno = 0, d = readdir(dir));)
+    if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0) found(w, e, d->d_name, is_folder(fd, d));
+  if (!w->status && errno && !is_absence(errno)) fswatch_fail(w, -errno, "readdir", path);
+  closedir(dir);
+  e->tell = false;
+}
+
+/* Takes what stands in the list of folders to be watched; those that it finds there, too. */
+static void watch_todo(FsWatch *w) {
+  char path[PATH_MAX];
+  for (ListNode *node; !w->status && (node = list_take(&w->tree.todo));) {
+    FsEntry *e = asy_container(node, FsEntry, todo);
+    if (!write_real(w, e, "", path))
+      fswatch_fail(w, UV_ENAMETOOLONG, "inotify_add_watch", w->path);
+    else if (watch_folder(w, e, path) && w->recursive)
+      look_through(w, e, path);
+  }
+}
+
+/* The root */
+
+/* Takes the watch of what is there now. tell: what it holds is new. */
+static void watch_root(FsWatch *w, const struct stat *st, bool is_new) {
+  FsEntry *root = &w->tree.root;
+  const char *path = *w->real ? w->real : "/";
+  w->dev = st->st_dev;
+  w->ino = st->st_ino;
+  w->replaced = w->touched = false;
+  root->folder = S_ISDIR(st->st_mode);
+  root->tell = is_new;
+  if (root->folder) {
+    list_append(&w->tree.todo, &root->todo);
+    return;
+  }
+  int wd = inotify_add_watch(w->fd, path, CONTENT | SELF);
+  if (wd < 0) refuse(w, root, path, errno);
+  fstree_set_wd(&w->tree, root, wd);
+}
+
+static void lose_root(FsWatch *w) {
+  if (w->present) fswatch_tell(w, FS_REMOVED, &w->tree.root, "");
+  w->present = false;
+  fstree_drop(&w->tree, &w->tree.root);
+  w->ended = true;
+  for (int i = 0; i < FSWATCH_PLACES; i++) w->ended &= w->places[i].wd < 0;
+}
+
+/* It was there, and is another now; if something is new where it stands no record told so. */
+static void tell_change(FsWatch *w, bool folder) {
+  if (!w->present)
+    fswatch_tell(w, FS_CREATED, &w->tree.root, "");
+  else if (!w->replaced && !folder && !w->tree.root.folder)
+    fswatch_tell(w, FS_CHANGED, &w->tree.root, "");
+  else if (!w->replaced) {
+    fswatch_tell(w, FS_REMOVED, &w->tree.root, "");
+    fswatch_tell(w, FS_CREATED, &w->tree.root, "");
+  }
+}
+
+/* is_new: what it holds, if it isn't what it was */
+static void look(FsWatch *w, bool is_new) {
+  struct stat st;
+  w->look = false;
+  bool untold = watch_places(w);
+  if (stat(*w->real ? w->real : "/", &st) < 0) {
+    if (is_absence(errno)) lose_root(w); else fswatch_fail(w, -errno, "stat", w->real);
+    return;
+  }
+  bool same = !w->replaced && w->tree.root.wd >= 0 && w->dev == st.st_dev && w->ino == st.st_ino;
+  if (w->present && same) {
+    if (w->touched) fswatch_tell(w, FS_CHANGED, &w->tree.root, "");
+    w->touched = false;
+    return;
+  }
+  if (!w->present && !untold && w->places[0].wd >= 0) return; /* the record of its coming is on its way */
+  tell_change(w, S_ISDIR(st.st_mode));
+  w->present = true;
+  fstree_drop(&w->tree, &w->tree.root);
+  watch_root(w, &st, is_new);
+}
+
+/* Arming */
+
+static void begin(FsWatch *w) {
+  struct stat st;
+  watch_places(w);
+  if (stat(*w->real ? w->real : "/", &st) < 0) {
+    fswatch_fail(w, -errno, "stat", w->path);
+    return;
+  }
+  w->present = true;
+  watch_root(w, &st, false);
+  watch_todo(w);
+  if (w->tree.root.wd < 0) fswatch_fail(w, w->refused, "inotify_add_watch", w->path);
+}
+
+void fswatch_arm(FsWatch *w) {
+  w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  if (w->fd < 0)
+    fswatch_fail(w, -errno, "inotify_init1", w->path);
+  else
+    begin(w);
+}
+
+/* The kernel has lost some: a new set of watches, under the same descriptor, since the old one is full of what nobody
+** wants to know any more. */
+static void begin_anew(FsWatch *w) {
+  int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  if (fd < 0 || dup3(fd, w->fd, O_CLOEXEC) < 0) {
+    fswatch_fail(w, -errno, "inotify_init1", w->path);
+    if (fd >= 0) close(fd);
+    return;
+  }
+  close(fd);
+  for (int i = 0; i < FSWATCH_PLACES; i++) w->places[i].wd = -1;
+  fstree_drop(&w->tree, &w->tree.root); /* the new set, which is empty, knows nothing of what it had */
+  w->overflowed = false;
+  w->replaced = w->look = true;
+  w->notes.lost = true;
+}
+
+void fswatch_work(FsWatch *w) {
+  for (int i = 0; i < ROUNDS && fswatch_has_work(w); i++) {
+    bool anew = w->overflowed;
+    if (anew) begin_anew(w);
+    if (w->look && !w->status) look(w, w->recursive && !anew);
+    watch_todo(w);
+    fswatch_tell_lost(w);
+    if (!w->status) fswatch_read(w);
+  }
+}
+
+#else
+
+void fswatch_arm(FsWatch *w) { fswatch_fail(w, UV_ENOSYS, "inotify_init1", w->path); }
+void fswatch_work(FsWatch *w) { (void)w; }
+
+#endif
