@@ -64,6 +64,7 @@ void asy_open_openfd(lua_State *L); /* os/openfd.c */
 void asy_open_subprocess(lua_State *L); /* os/subprocess.c */
 void asy_open_file(lua_State *L); /* os/fileclass.c */
 void asy_open_fs(lua_State *L); /* os/fs.c */
+void asy_open_fswatch(lua_State *L); /* os/watchclass.c */
 
 void asy_open_handler(lua_State *L); /* net/handler.c */
 void asy_open_shutdown(lua_State *L); /* net/shutdown.c */

@@ -43,6 +43,7 @@ typedef enum Kind {
   ASY_PROCESS,
   ASY_FILE,
   ASY_FOLDER,
+  ASY_WATCH,
   ASY_NKINDS
 } Kind;
 
