@@ -40,7 +40,7 @@ static int raise_failure(lua_State *L, int status, const char *call, const char 
   path = lua_pushstring(L, path); /* whose watch a finaliser may close */
   asy_patherror_push(L, status, call, path, NULL);
   if (words) {
-    lua_pushstring(L, words);
+    lua_pushfstring(L, "%s: %s", words, path);
     lua_setfield(L, -2, "message");
   }
   asy_made_note(L, 0);
@@ -212,9 +212,9 @@ static const Options OPTIONS = {"watch", 2, OPT_NAMED, OPT_SPECS(SPECS)};
 // @treturn Watch once more, so that a `for` closes it
 static int fs_watch(lua_State *L) {
   size_t n;
-  if (lua_type(L, 1) != LUA_TSTRING) asy_typeerror(L, 1, 1, "path", "");
+  if (lua_type(L, 1) != LUA_TSTRING) asy_typeerror(L, 1, 1, "path (a string)", "");
   const char *path = lua_tolstring(L, 1, &n);
-  asy_argcheck(L, strlen(path) == n, 1, "path with a zero byte");
+  asy_argcheck(L, strlen(path) == n, 1, "a zero byte, which no path has");
   lua_settop(L, 2);
   asy_options_check(L, 2, &OPTIONS);
   bool recursive = !lua_isnil(L, 2) && asy_opt_bool(L, 2, "recursive", false);
