@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <uv.h>
 
 #include "base/alloc.h"
@@ -89,63 +91,122 @@ static bool watch_places(FsWatch *w) {
 
 /* Folders */
 
-/* Whether two paths lead to one thing. */
-static bool are_same(const char *a, const char *b) {
-  struct stat x, y;
-  return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
+#define FOLDER (O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK)
+#define TRIES 20         /* to reach a folder whose path leads elsewhere ... */
+#define PAUSE 200        /* ... with so many us between them */
 
-static bool write_real(const FsWatch *w, const FsEntry *e, const char *name, char path[PATH_MAX]) {
-  size_t n = strlen(w->real), below = fstree_path_length(e), length = strlen(name);
-  if (n + below + length + 2 > PATH_MAX) return false;
+static bool write_real(const FsWatch *w, const FsEntry *e, char path[PATH_MAX]) {
+  size_t n = strlen(w->real), below = fstree_path_length(e);
+  if (n + below + 2 > PATH_MAX) return false;
   char *end = path + n + below;
   fstree_write_path(e, end);
   memcpy(path, w->real, n);
   *end = 0;
-  if (length) {
-    *end++ = '/';
-    memcpy(end, name, length + 1);
-  } else if (end == path)
-    memcpy(path, "/", 2);
+  if (end == path) memcpy(path, "/", 2);
   return true;
 }
 
-/* The kernel doesn't watch it. Of a root that was there at first that is a failure, in any case. */
-static void refuse(FsWatch *w, const FsEntry *e, const char *path, int error) {
-  if (e == &w->tree.root) w->refused = -error;
-  if (!is_absence(error)) fswatch_fail(w, -error, "inotify_add_watch", path);
+static bool is_of(const FsEntry *e, const struct stat *st) { return e->dev == st->st_dev && e->ino == st->st_ino; }
+
+/* Whether an entry is where its path says. */
+static bool is_there(const FsWatch *w, const FsEntry *e) {
+  char path[PATH_MAX];
+  struct stat st;
+  return write_real(w, e, path) && lstat(path, &st) == 0 && is_of(e, &st);
 }
 
-/* Takes a folder's watch; whether it is to be looked through. */
-static bool watch_folder(FsWatch *w, FsEntry *e, const char *path) {
-  char other_path[PATH_MAX];
-  bool root = e == &w->tree.root;
-  uint32_t mask = NAMES | CONTENT | IN_ONLYDIR | IN_EXCL_UNLINK | IN_MASK_ADD | (root ? SELF : IN_DONT_FOLLOW);
-  int wd = inotify_add_watch(w->fd, path, mask);
-  if (wd < 0) {
-    refuse(w, e, path, errno);
-    fstree_drop(&w->tree, e);
-    return false;
+/* A change of names is seen by who opens a path before its record is written, but not by who reads the folder. So after
+** this the record of what was seen in there has been written. */
+static void wait_for_records(int folder) {
+  char some[512];
+  if (syscall(SYS_getdents64, folder, some, sizeof some) < 0) return;
+}
+
+/* Opens its folder's own folder, if that is where its path says. -1: it isn't, for now. */
+static int open_parent(FsWatch *w, const FsEntry *e) {
+  char path[PATH_MAX];
+  struct stat st;
+  if (!write_real(w, e->parent, path)) {
+    fswatch_fail(w, UV_ENAMETOOLONG, "open", w->path);
+    return -1;
   }
-  if (wd == e->wd) {
+  int fd = open(path, FOLDER);
+  if (fd < 0 && !is_absence(errno)) fswatch_fail(w, -errno, "open", path);
+  if (fd < 0 || (fstat(fd, &st) == 0 && is_of(e->parent, &st))) return fd;
+  close(fd);
+  return -1;
+}
+
+/* The root by its path; all others by their name in the very folder that is known. -1: it can't be opened (now). */
+static int open_folder(FsWatch *w, FsEntry *e) {
+  if (!e->parent) return open(*w->real ? w->real : "/", FOLDER);
+  int parent = open_parent(w, e);
+  if (parent < 0) {
+    errno = EAGAIN;
+    return -1;
+  }
+  int fd = openat(parent, e->name, FOLDER | O_NOFOLLOW), error = errno;
+  wait_for_records(parent);
+  close(parent);
+  errno = error;
+  return fd;
+}
+
+/* The kernel doesn't watch it. Of a root that was there at first that is a failure in any case. */
+static void refuse(FsWatch *w, const FsEntry *e, int error) {
+  char path[PATH_MAX] = "";
+  if (!e->parent) w->refused = -error;
+  if (is_absence(error)) return;
+  write_real(w, e, path);
+  fswatch_fail(w, -error, "inotify_add_watch", path);
+}
+
+/* It can't be opened; whether to try once more. What has gone is told by a record; what may not be read is left alone. */
+static bool give_up(FsWatch *w, FsEntry *e, int error) {
+  if (error == EAGAIN && !w->status && ++e->tries < TRIES) return true; /* a folder above it moves: the record is to come */
+  if (error != EAGAIN) refuse(w, e, error);
+  if (error == EACCES && e->parent)
     e->tell = false;
-    return false;
+  else
+    fstree_drop(&w->tree, e);
+  return false;
+}
+
+typedef enum WatchedAs { WATCHED_NOT, WATCHED_ALREADY, WATCHED_ANEW } WatchedAs;
+
+/* Watches the open folder. WATCHED_NOT: there is no entry any more. */
+static WatchedAs watch_folder(FsWatch *w, FsEntry *e, int fd) {
+  char path[40];
+  struct stat st;
+  uint32_t mask = NAMES | CONTENT | IN_ONLYDIR | IN_EXCL_UNLINK | IN_MASK_ADD | (e->parent ? 0 : SELF);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  int wd = fstat(fd, &st) < 0 ? -1 : inotify_add_watch(w->fd, path, mask);
+  if (wd < 0) {
+    refuse(w, e, errno);
+    fstree_drop(&w->tree, e);
+    return WATCHED_NOT;
   }
+  if (wd == e->wd) return WATCHED_ALREADY;
   FsEntry *other = fstree_find_wd(&w->tree, wd);
-  if (other && (fstree_is_within(e, other) || (write_real(w, other, "", other_path) && are_same(path, other_path)))) {
+  if (other && (fstree_is_within(e, other) || is_there(w, other))) {
     fstree_drop(&w->tree, e); /* it is mounted at both, and watched there */
-    return false;
+    return WATCHED_NOT;
   }
-  if (other) { /* it has been moved, of which the kernel's record is to come */
+  if (other) { /* it has been moved, of which the record is to come */
     fstree_set_wd(&w->tree, other, -1);
     fstree_drop(&w->tree, other);
   }
-  if (e->wd >= 0) { /* it is another than it was */
-    while (!list_empty(&e->children)) fstree_drop(&w->tree, asy_container(e->children.next, FsEntry, siblings));
-    inotify_rm_watch(w->fd, e->wd);
+  if (e->parent && e->ino) { /* it is another folder than it was, and what it held may have been told of */
+    fswatch_tell(w, FS_REMOVED, e->parent, e->name);
+    fswatch_tell(w, FS_CREATED, e->parent, e->name);
+    e->tell = true;
   }
+  while (!list_empty(&e->children)) fstree_drop(&w->tree, asy_container(e->children.next, FsEntry, siblings));
+  if (e->wd >= 0) inotify_rm_watch(w->fd, e->wd);
   fstree_set_wd(&w->tree, e, wd);
-  return true;
+  e->dev = st.st_dev;
+  e->ino = st.st_ino;
+  return WATCHED_ANEW;
 }
 
 static bool is_folder(int at, const struct dirent *d) {
@@ -155,40 +216,59 @@ static bool is_folder(int at, const struct dirent *d) {
 }
 
 static void found(FsWatch *w, FsEntry *e, const char *name, bool folder) {
-  FsEntry *child = fstree_find(&w->tree, e, name);
   if (folder) fswatch_queue(w, e, name, e->tell);
-  if (!e->tell) return;
-  fswatch_tell(w, FS_CREATED, e, name);
-  child = folder ? fstree_find(&w->tree, e, name) : child ? child : fstree_add(&w->tree, e, name, false);
-  if (child && !list_linked(&child->fresh)) list_append(&w->tree.fresh, &child->fresh);
+  if (e->tell) fswatch_tell(w, FS_CREATED, e, name);
+  if (!folder && !e->tell) return;
+  FsEntry *child = fstree_find(&w->tree, e, name);
+  if (!child) child = fstree_add(&w->tree, e, name, false);
+  if (!child)
+    fswatch_fail(w, UV_ENOMEM, "watch", NULL);
+  else {
+    child->told = e->tell;
+    if (!list_linked(&child->fresh)) list_append(&w->tree.fresh, &child->fresh);
+  }
 }
 
-/* What a folder holds. */
-static void look_through(FsWatch *w, FsEntry *e, const char *path) {
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK | (e == &w->tree.root ? 0 : O_NOFOLLOW));
-  DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+/* What a folder holds. Takes the descriptor. */
+static void look_through(FsWatch *w, FsEntry *e, int fd) {
+  DIR *dir = fdopendir(fd);
   if (!dir) {
-    if (!is_absence(errno)) fswatch_fail(w, -errno, "opendir", path);
-    if (fd >= 0) close(fd);
+    fswatch_fail(w, -errno, "opendir", w->path);
+    close(fd);
     return;
   }
   for (const struct dirent *d; !w->status && (errno = 0, d = readdir(dir));)
     if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0) found(w, e, d->d_name, is_folder(fd, d));
-  if (!w->status && errno && !is_absence(errno)) fswatch_fail(w, -errno, "readdir", path);
+  if (!w->status && errno && !is_absence(errno)) fswatch_fail(w, -errno, "readdir", w->path);
   closedir(dir);
-  e->tell = false;
 }
 
-/* Takes what stands in the list of folders to be watched; those that it finds there, too. */
+/* Whether to try once more. */
+static bool watch_one(FsWatch *w, FsEntry *e) {
+  int fd = open_folder(w, e);
+  if (fd < 0) return give_up(w, e, errno);
+  e->tries = 0;
+  if (e->parent && !list_linked(&e->fresh)) list_append(&w->tree.fresh, &e->fresh);
+  WatchedAs as = watch_folder(w, e, fd);
+  if (as == WATCHED_ANEW && w->recursive)
+    look_through(w, e, fd);
+  else
+    close(fd);
+  if (as != WATCHED_NOT) e->tell = false;
+  return false;
+}
+
+/* Takes what stands in the list of folders to be watched, and those that are found there. What can't be reached now stays
+** for another time. */
 static void watch_todo(FsWatch *w) {
-  char path[PATH_MAX];
+  ListNode later;
+  list_init(&later);
   for (ListNode *node; !w->status && (node = list_take(&w->tree.todo));) {
     FsEntry *e = asy_container(node, FsEntry, todo);
-    if (!write_real(w, e, "", path))
-      fswatch_fail(w, UV_ENAMETOOLONG, "inotify_add_watch", w->path);
-    else if (watch_folder(w, e, path) && w->recursive)
-      look_through(w, e, path);
+    if (watch_one(w, e)) list_append(&later, &e->todo);
   }
+  if (!list_empty(&later)) usleep(PAUSE);
+  list_splice(&w->tree.todo, &later);
 }
 
 /* The root */
@@ -207,7 +287,7 @@ static void watch_root(FsWatch *w, const struct stat *st, bool is_new) {
     return;
   }
   int wd = inotify_add_watch(w->fd, path, CONTENT | SELF);
-  if (wd < 0) refuse(w, root, path, errno);
+  if (wd < 0) refuse(w, root, errno);
   fstree_set_wd(&w->tree, root, wd);
 }
 
@@ -272,8 +352,10 @@ void fswatch_arm(FsWatch *w) {
   w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (w->fd < 0)
     fswatch_fail(w, -errno, "inotify_init1", w->path);
-  else
+  else {
     begin(w);
+    fswatch_read(w); /* else what has been found stays fresh */
+  }
 }
 
 /* The kernel has lost some: a new set of watches, under the same descriptor, since the old one is full of what nobody

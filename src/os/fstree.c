@@ -196,6 +196,7 @@ void fstree_drop(FsTree *tree, FsEntry *entry) {
 
 void fstree_settle(FsTree *tree, FsEntry *e) {
   list_remove(&e->fresh);
+  e->told = false;
   if (!e->folder) fstree_drop(tree, e);
 }
 

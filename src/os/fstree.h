@@ -2,11 +2,14 @@
 ** fstree.h - what a watch knows of its tree: the folders that it watches, by name and by the kernel's number. C only, and
 ** no call of the system's.
 **
-** Files stand here only for a while: those that were told of because they were found in a new folder, until the
-** kernel's own records of them have been read.
+** What has just been found by looking is fresh, until the kernel's records that were queued then have been read. Until
+** then these may be of it, or of what had its name before, so that a fresh folder may not be where its name says. Files
+** stand here only as long as they are fresh.
 */
 #ifndef ASY_FSTREE_H
 #define ASY_FSTREE_H
+
+#include <sys/types.h>
 
 #include "base/list.h"
 
@@ -16,13 +19,17 @@ typedef struct FsEntry {
   ListNode siblings; /* in its parent's children */
   ListNode children;
   ListNode todo;     /* in the tree's: to be watched */
-  ListNode fresh;    /* in the tree's: told of, as it was found */
+  ListNode fresh;    /* in the tree's: it has just been found */
   struct FsEntry *parent; /* NULL: it is the root */
   struct FsEntry *name_chain, *wd_chain;
   char *name;
   int wd;            /* the kernel's number of its watch; -1: there is none */
+  dev_t dev;         /* which folder it is, since it is watched */
+  ino_t ino;
   bool folder;
   bool tell;         /* of what is found in it */
+  bool told;         /* it has been told of as it was found: the kernel's record of that is no news */
+  uint8_t tries;     /* to reach it */
 } FsEntry;
 
 typedef struct FsTree {

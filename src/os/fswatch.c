@@ -202,35 +202,54 @@ static void take_self(FsWatch *w, const InotifyRecord *r) {
 
 /* Names in a folder */
 
-static void came(FsWatch *w, FsEntry *folder, const InotifyRecord *r) {
-  FsEntry *e = fstree_find(&w->tree, folder, r->name);
-  if (e && list_linked(&e->fresh)) {
-    fstree_settle(&w->tree, e);
+static bool is_fresh(const FsEntry *e) { return e && list_linked(&e->fresh); }
+
+static void came(FsWatch *w, FsEntry *folder, const char *name, bool is_folder) {
+  FsEntry *e = fstree_find(&w->tree, folder, name);
+  if (is_fresh(e) && e->told) {
+    e->told = false;
+    if (e->folder && is_folder) fswatch_queue(w, folder, name, true); /* the one that was found may be gone */
     return;
   }
-  fswatch_tell(w, FS_CREATED, folder, r->name);
-  if (w->recursive && r->mask & IN_ISDIR) fswatch_queue(w, folder, r->name, true);
+  if (e && !fstree_is_within(folder, e)) {
+    fswatch_tell(w, FS_REMOVED, folder, name); /* with what was told of what it held */
+    fstree_drop(&w->tree, e);
+  }
+  fswatch_tell(w, FS_CREATED, folder, name);
+  if (w->recursive && is_folder) fswatch_queue(w, folder, name, true);
 }
 
-static void went(FsWatch *w, const FsEntry *folder, const InotifyRecord *r) {
-  FsEntry *e = fstree_find(&w->tree, folder, r->name);
-  fswatch_tell(w, FS_REMOVED, folder, r->name);
+static void went(FsWatch *w, const FsEntry *folder, const char *name) {
+  FsEntry *e = fstree_find(&w->tree, folder, name);
+  fswatch_tell(w, FS_REMOVED, folder, name);
   if (e) fstree_drop(&w->tree, e);
 }
 
-/* Its watches stay what they are. */
+/* What is known well keeps its watches. Of what isn't, it is told that it went and came, with what it holds now. */
 static void renamed(FsWatch *w, FsEntry *from, const InotifyRecord *r, FsEntry *to, const char *name) {
   FsTree *tree = &w->tree;
   FsEntry *e = fstree_find(tree, from, r->name), *old = fstree_find(tree, to, name);
-  tell(w, FS_RENAMED, to, name, from, r->name);
-  if (e && e->folder && !fstree_is_within(to, e)) {
-    if (old && old != e && !fstree_is_within(from, old) && !fstree_is_within(to, old)) fstree_drop(tree, old);
-    if (fstree_find(tree, to, name) || !fstree_move(tree, e, to, name)) w->overflowed = true;
+  bool is_folder = r->mask & IN_ISDIR, sure = !is_fresh(e) && !is_fresh(old) && (e || !is_folder || !w->recursive);
+  if (sure && e) sure = !fstree_is_within(to, e) && !(old && (fstree_is_within(from, old) || fstree_is_within(to, old)));
+  if (!sure) {
+    if (e && fstree_is_within(to, e)) { /* nonsense */
+      w->overflowed = true;
+      return;
+    }
+    went(w, from, r->name);
+    came(w, to, name, is_folder);
     return;
   }
-  if (e && !e->folder) fstree_drop(tree, e);
-  if (old && !old->folder) fstree_drop(tree, old);
-  if (w->recursive && r->mask & IN_ISDIR) fswatch_queue(w, to, name, false);
+  tell(w, FS_RENAMED, to, name, from, r->name);
+  if (old) fstree_drop(tree, old);
+  if (e && !fstree_move(tree, e, to, name)) fswatch_fail(w, UV_ENOMEM, "watch", NULL);
+}
+
+/* A folder that could not be read before may be readable now. */
+static void changed(FsWatch *w, FsEntry *folder, const char *name) {
+  const FsEntry *e = fstree_find(&w->tree, folder, name);
+  fswatch_tell(w, FS_CHANGED, folder, name);
+  if (e && e->folder && e->wd < 0 && !list_linked(&e->todo)) fswatch_queue(w, folder, name, true);
 }
 
 /* The other record of a renaming, behind this one; it is taken out. To where: NULL, if it isn't there. */
@@ -250,14 +269,15 @@ static FsEntry *find_partner(FsWatch *w, size_t at, size_t n, uint32_t cookie, c
 static void take_name(FsWatch *w, FsEntry *folder, const InotifyRecord *r, size_t at, size_t n) {
   const char *name;
   FsEntry *to = r->mask & IN_MOVED_FROM ? find_partner(w, at, n, r->cookie, &name) : NULL;
+  bool is_folder = r->mask & IN_ISDIR;
   if (to)
     renamed(w, folder, r, to, name);
   else if (r->mask & (IN_MOVED_FROM | IN_DELETE))
-    went(w, folder, r);
+    went(w, folder, r->name);
   else if (r->mask & (IN_MOVED_TO | IN_CREATE))
-    came(w, folder, r);
+    came(w, folder, r->name, is_folder);
   else if (r->mask & (IN_MODIFY | IN_ATTRIB))
-    fswatch_tell(w, FS_CHANGED, folder, r->name);
+    changed(w, folder, r->name);
 }
 
 /* Records */
@@ -292,7 +312,7 @@ static void take_all(FsWatch *w, size_t n, bool last) {
   }
 }
 
-/* What the kernel knew when a folder was looked through has been read. */
+/* All records that were there when something was found have been read. */
 static void settle_fresh(FsWatch *w) {
   while (!list_empty(&w->tree.fresh))
     fstree_settle(&w->tree, asy_container(w->tree.fresh.next, FsEntry, fresh));
