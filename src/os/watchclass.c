@@ -182,34 +182,7 @@ static const WaitKind ARM = {.name = "watch", .finish = asy_errand_finish, .abor
 static const OptSpec SPECS[] = {{.key = "recursive", .kind = OPT_BOOLEAN}, {.key = "debounce", .kind = OPT_SECONDS}};
 static const Options OPTIONS = {"watch", 2, OPT_NAMED, OPT_SPECS(SPECS)};
 
-/// Tells what happens to a file, or to a folder and the names in it: `for event in fs.watch(path) do`. It has begun when
-// this returns, so nothing that happens from then on is missed; leaving the loop ends it.
-//
-// An event is a table: `path` is the path that was given, with the name behind it, and `kind` one of
-//
-// - `"created"`, `"removed"`: it has come, or gone; also from or to where nobody watches
-// - `"changed"`: its content, its permissions or times; or something else has been renamed over a watched file
-// - `"renamed"`: it has got another name within what is watched; `from` is the former one
-// - `"rescan"`: more happened than could be kept. Look at everything anew, and go on: `path` is the path that was given
-//
-// What is watched is the name: a file that is replaced by another, as editors and log rotations do, or is removed and made
-// again, is watched on. When the folder that it stands in has gone, too, the iteration ends. Links are followed at the
-// watched path, and nowhere below it. Where a folder is made, or comes in, a recursive watch also tells of what it holds;
-// folders that may not be read are left out. Several tasks may take events from one watch, each gets others.
-//
-// With `debounce` what happens to a path within so many seconds of a first event is told as one when they are over:
-// `"created"` for one that was written, too, nothing for one that came and went.
-//
-// Raises OSError, and says what to do, when the system's limit of watches is reached; for a folder that comes later when
-// the next event is asked for, and that ends it. Changes made by other machines on a network's file system are not told.
-// Linux only.
-// @function fs.watch
-// @tparam string path a file or folder; relative to where the process is now
-// @tparam[opt] table opts `recursive` (false): also the folders below; `debounce` (0): seconds
-// @treturn Watch can be called for the next event; `nil` at its end
-// @return nil
-// @return nil
-// @treturn Watch once more, so that a `for` closes it
+/* watch(path, opts) → watch, nil, nil, watch: fs.watch */
 static int fs_watch(lua_State *L) {
   size_t n;
   if (lua_type(L, 1) != LUA_TSTRING) asy_typeerror(L, 1, 1, "path (a string)", "");

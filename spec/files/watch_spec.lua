@@ -11,7 +11,7 @@ TestWatch = {}
 TestLimits = {}
 TestErrors = {}
 
-local watch = require "asyncio.core".watch
+local watch = asyncio.fs.watch
 
 -- What the specs do to files is done by shells, and told at once: the kernel has it when they have ended.
 
@@ -617,11 +617,11 @@ function TestWatch:test_that_is_collected_warns_and_gives_its_descriptors_back()
       return pipe:read "n"
     end
     asyncio.run(function()
-      require "asyncio.core".watch("/tmp"):close()
+      asyncio.fs.watch("/tmp"):close()
       asyncio.sleep(0)
       collectgarbage()
       local before = descriptors()
-      for _ = 1, 3 do require "asyncio.core".watch "/tmp" end
+      for _ = 1, 3 do asyncio.fs.watch "/tmp" end
       collectgarbage() collectgarbage()
       asyncio.sleep(0.01)
       print(descriptors() == before)
@@ -638,7 +638,7 @@ function TestWatch:test_that_is_left_open_is_reported_in_debug_mode()
     local w
     do
       local runner <close> = asyncio.Runner { debug = true }
-      runner:run(function() w = require "asyncio.core".watch "/tmp" end)
+      runner:run(function() w = asyncio.fs.watch "/tmp" end)
     end
     print(w)
   ]]
@@ -742,10 +742,10 @@ function TestLimits:test_of_the_systems_watches_are_told_with_what_to_do()
   t.assertEquals(limited("max_inotify_watches", 4, ([[
     local asyncio = require "asyncio"
     asyncio.run(function()
-      local ok, err = pcall(require "asyncio.core".watch, "%s", { recursive = true })
+      local ok, err = pcall(asyncio.fs.watch, "%s", { recursive = true })
       print(ok, err.code, err.path, asyncio.type(err))
       print(err)
-      local w <close> = require "asyncio.core".watch("%s/a/b/c")
+      local w <close> = asyncio.fs.watch("%s/a/b/c")
       print(w ~= nil)
     end)
   ]]):format(folder, folder)), ([[
@@ -761,7 +761,7 @@ function TestLimits:test_reached_later_are_raised_once_what_came_before_has_been
   local out = limited("max_inotify_watches", 4, ([[
     local asyncio = require "asyncio"
     asyncio.run(function()
-      local w <close> = require "asyncio.core".watch("%s/here", { recursive = true })
+      local w <close> = asyncio.fs.watch("%s/here", { recursive = true })
       os.execute "cd %s/here; mkdir a; mkdir a/b; mkdir a/b/c; mkdir a/b/c/d"
       for i = 1, 3 do print(w().kind) end
       print(pcall(function() for i = 1, 10 do w() end end))
@@ -778,8 +778,8 @@ function TestLimits:test_of_watches_at_once_are_told_with_what_to_do()
   t.assertStrContains(limited("max_inotify_instances", 1, [[
     local asyncio = require "asyncio"
     asyncio.run(function()
-      local w <close> = require "asyncio.core".watch "/tmp"
-      print(pcall(require "asyncio.core".watch, "/tmp"))
+      local w <close> = asyncio.fs.watch "/tmp"
+      print(pcall(asyncio.fs.watch, "/tmp"))
     end)
   ]]), "[EMFILE] too many watches at once: raise fs.inotify.max_user_instances")
 end
