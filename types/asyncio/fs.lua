@@ -163,4 +163,29 @@ function fs.scan_dir(path) end
 ---@return fun(): string?, string[], string[]
 function fs.walk(path, opts) end
 
+---@class asyncio.FsEvent
+---@field kind "created" | "changed" | "removed" | "renamed" | "rescan"
+---@field path string
+---@field from? string of "renamed": the former path
+
+---@class asyncio.WatchOptions
+---@field recursive? boolean (false)
+---@field debounce? number (0) seconds
+
+---@class asyncio.Watch
+---@overload fun(): asyncio.FsEvent?
+local Watch = {}
+
+---Ends it.
+function Watch:close() end
+
+---@async
+---@param path string
+---@param opts? asyncio.WatchOptions
+---@return asyncio.Watch
+---@return nil
+---@return nil
+---@return asyncio.Watch
+function fs.watch(path, opts) end
+
 return fs
