@@ -1,11 +1,11 @@
--- tail.lua FILE [LINES] - what is appended to a file, line by line, as `tail -F` shows it: over rotations, when it is
--- cut, when it comes again. Ends after so many lines, if a number is given.
+-- tail.lua FILE [LINES] - what is appended to a file, line by line, as `tail -F` shows it: over rotations,
+-- when it is cut, when it comes again. Ends after so many lines, if a number is given.
 local asyncio = require "asyncio"
 local fs = asyncio.fs
 
 --- Calls `each` with every line that is written to the file from now on, until that returns true.
 local function follow(path, each)
-  local changes <close> = fs.watch(path) -- before the file is opened: what happens between the two isn't missed
+  local changes <close> = fs.watch(path) -- before the file is opened: so nothing is missed
   local file, number, rest = nil, nil, ""
 
   local function open()

@@ -430,24 +430,23 @@ end
 -- An event is a table: `path` is the path that was given, with the name behind it, and `kind` one of
 --
 -- - `"created"`, `"removed"`: it has come, or gone, also from or to where nobody watches
--- - `"changed"`: its content, permissions or times; or something else has been renamed over a watched file
+-- - `"changed"`: its content, permissions or times; or something else was renamed over a watched file
 -- - `"renamed"`: it has another name within what is watched; `from` is the former one
--- - `"rescan"`: more happened than could be kept. Look at everything anew, and go on; `path` is the one that was given
+-- - `"rescan"`: more happened than could be kept. Look at everything anew, and go on; `path` is as given
 --
--- What is watched is the name: a file that another is renamed over, as editors do, or that is removed and made again,
--- as when logs are rotated, is watched on. When the folder that it stands in has gone as well, the iteration ends. A
--- link at the path that was given is followed, none below it. Where a folder is made, or moved in, a recursive watch
--- tells of what it holds, too; folders that may not be read are left out. Several tasks may take events from one
--- watch: each gets others.
+-- What is watched is the name: a file that another is renamed over, as editors do, or that is removed and
+-- made again, as when logs are rotated, is watched on. When the folder that it stands in has gone as well,
+-- the iteration ends. A link at the path that was given is followed, none below it. Where a folder is made,
+-- or moved in, a recursive watch tells of what it holds, too; folders that may not be read are left out.
+-- Several tasks may take events from one watch: each gets others.
 --
--- With `debounce` what happens to a path within so many seconds of a first event is told as one when they are over:
--- one that was made and written is `"created"`, of one that came and went nothing is told.
+-- With `debounce` what happens to a path within so many seconds of a first event is told as one when they
+-- are over: one that was made and written is `"created"`, of one that came and went nothing is told.
 --
--- It is inotify that tells, so on systems without it, and of changes that other machines make on a network's file
--- system, nothing is told: there the call raises an OSError, here it can't know. The system's limit of watches (one
--- a folder, and one more) raises an OSError that says what to do; for a folder that comes later, where the next
--- event would have come, and that ends it.
--- @function fs.watch
+-- It is Linux's inotify that tells; elsewhere this raises an OSError. Of what other machines do on a
+-- network's file system nothing is told. The system's limit of watches (a recursive one takes one for
+-- each folder) raises an OSError that says what to do; for a folder that comes later, where the next event
+-- would have come, and that ends it.
 -- @string path a file or a folder
 -- @tparam[opt] table opts `recursive` (false): folders below it, too; `debounce` (0): seconds
 -- @treturn Watch is called for the next event; gives `nil` at the end
@@ -455,11 +454,12 @@ end
 -- @return nil
 -- @treturn Watch the same, so that a `for` closes it
 -- @usage
+-- local fs = asyncio.fs
 -- local folder = fs.mkdtemp()
 -- local watch <close> = fs.watch(folder)
 -- fs.write_file(folder .. "/tea.txt", "")
 -- print(watch().kind) --> created
 -- fs.remove_tree(folder)
-fs.watch = core.watch
+function fs.watch(path, opts) return core.watch(path, opts) end
 
 return fs

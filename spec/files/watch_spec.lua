@@ -32,7 +32,8 @@ end
 
 --- An event in a word or two, with paths below the folder.
 local function words(event)
-  local function short(path) return (path:gsub("^" .. folder:gsub("%p", "%%%0") .. "/?", "./"):gsub("^%./(.)", "%1")) end
+  local prefix = "^" .. folder:gsub("%p", "%%%0") .. "/?"
+  local function short(path) return (path:gsub(prefix, "./"):gsub("^%./(.)", "%1")) end
   return event.kind .. " " .. (event.from and short(event.from) .. " " or "") .. short(event.path)
 end
 

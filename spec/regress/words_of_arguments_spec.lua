@@ -319,7 +319,7 @@ local WRONG = {
   { "asyncio.fs.write_file('/f', '', { mode = '888' })", "write_file", "'mode': a mode expected, an integer or octal" },
   { "asyncio.fs.write_file('/f', '', { atomc = true })", "write_file", "did you mean 'atomic'?" },
   { "asyncio.fs.copy_file('/f')", "copy_file", "#2 to 'copy_file' (path (a string) expected, got nil)" },
-  { "asyncio.fs.watch()", "watch", "path (a string) expected, got no value" },
+  { "asyncio.fs.watch()", "watch", "path (a string) expected, got nil" },
   { "asyncio.fs.watch('/', { debounce = '1' })", "watch", "debounce" },
   { "asyncio.fs.stat 'a\\0b'", "stat", "a zero byte, which no path has" },
   { "asyncio.fs.lstat(5)", "lstat", "got number" },

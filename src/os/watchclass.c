@@ -280,6 +280,15 @@ static void in_child(Loop *loop, bool live) {
 /// What happens to a path, event by event; `asyncio.fs.watch` makes it. Called, it waits for the next event.
 // It is a `<close>` variable, and closed by the `for` that it is given to.
 // @type Watch
+// @usage
+// local fs = asyncio.fs
+// local folder = fs.mkdtemp()
+// asyncio.create_task(fs.write_file, folder .. "/tea.txt", "green")
+// for event in fs.watch(folder, { debounce = 0.05 }) do
+//   print(event.kind, event.path == folder .. "/tea.txt") --> created  true
+//   break
+// end
+// fs.remove_tree(folder)
 
 static const luaL_Reg methods[] = {{"close", watch_close}, {NULL, NULL}};
 

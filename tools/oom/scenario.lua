@@ -739,6 +739,26 @@ part("files off the loop", function()
     pcall(await, opening)
   end
   os.remove(path)
+part("watches", function()
+  local folder = os.tmpname()
+  os.remove(folder)
+  os.execute("mkdir -p " .. folder .. "/a/b")
+  for i, opts in ipairs { { recursive = true }, { debounce = 0.001 } } do
+    local ok, watch = pcall(asyncio.fs.watch, folder, opts)
+    if ok then
+      local made, task = pcall(create_task, watch)
+      os.execute(("cd %s && mkdir -p a/b/c%d/d && : > a/f && mv a/f a/b/g && mv a/b/g h%d && rm h%d"):format(folder, i, i, i))
+      if made then pcall(await, task) end
+      pcall(asyncio.move_on_after, 0.02, function()
+        for _ = 1, 20 do
+          if not watch() then break end
+        end
+      end)
+      local _ = pcall(tostring, watch), pcall(watch.close, watch)
+    end
+  end
+  pcall(asyncio.fs.watch, folder .. "/nothing")
+  os.execute("rm -r " .. folder)
 end)
 
 part("pairs", function()
