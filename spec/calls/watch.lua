@@ -46,12 +46,15 @@ return {
     local folder, n, seen = fs.mkdtemp(), c.random(2, 20), { n = 0 }
     local watch = fs.watch(folder)
     local task = writer(c, folder, n)
-    local other = asyncio.create_task(function() take(watch, folder, seen, n) end)
-    return function() take(watch, folder, seen, n) end, function()
+    local function take_all()
+      take(watch, folder, seen, n)
+      watch:close() -- the other one hears of no more
+    end
+    local other = asyncio.create_task(take_all)
+    return take_all, function()
       asyncio.await(task)
-      while seen.n < n do asyncio.sleep(0.001) end
-      watch:close() -- who still waits hears of no more
-      asyncio.wait { other }
+      asyncio.await(other)
+      assert(seen.n == n)
       fs.remove_tree(folder)
     end
   end },

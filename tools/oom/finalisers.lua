@@ -671,6 +671,48 @@ simple("files off the loop", {}, {
   no_file = function() pcall(asyncio.open, "/no/such/file") end,
 })
 
+local function with_folder(fn)
+  return function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    os.execute("mkdir " .. folder)
+    local _ <close> = setmetatable({}, { __close = function() os.execute("rm -r " .. folder) end })
+    return fn(folder)
+  end
+end
+
+local function make_file(path) assert(io.open(path, "w")):close() end
+
+simple("watches", {}, {
+  next = with_folder(function(folder)
+    local watch <close> = asyncio.fs.watch(folder, { recursive = true })
+    local task = create_task(watch)
+    sleep(0)
+    make_file(folder .. "/f")
+    assert(os.rename(folder .. "/f", folder .. "/g"))
+    local event = await(task)
+    assert(event.kind == "created" and event.path == folder .. "/f")
+    event = watch()
+    assert(event.kind == "renamed" and event.from == folder .. "/f" and tostring(watch))
+  end),
+  debounced = with_folder(function(folder)
+    local watch, _, _, closing = asyncio.fs.watch(folder .. "/.", { debounce = 0.001 })
+    make_file(folder .. "/f")
+    for event in watch, nil, nil, closing do
+      assert(event.kind == "created")
+      break
+    end
+  end),
+  closed = with_folder(function(folder)
+    local watch = asyncio.fs.watch(folder)
+    local task = create_task(watch)
+    sleep(0)
+    watch:close()
+    assert(await(task) == nil and watch() == nil)
+  end),
+  nothing = function() pcall(asyncio.fs.watch, "/no/such/file") end,
+})
+
 simple("sync", {}, {
   lock = function(o) o.lock:acquire() o.lock:release() end,
   lock_waited = function(o)
