@@ -38,7 +38,8 @@ function TestExamples:test_a_log_is_followed_over_rotations()
     until grep -q begin out; do echo begin >> log; sleep 0.02; done
     echo 1 >> log; printf 2 >> log; echo - >> log; mv log log.1; echo 3 >> log.1; echo 4 > log; echo 5 >> log
     seen 5; : > log; echo 6 >> log; seen 6; echo 7 > new; mv new log; seen 7
-    kill $pid; wait $pid 2>/dev/null; grep -v begin out]], path, program.lua, program.examples), "1\n2-\n3\n4\n5\n6\n7\n")
+    kill $pid; wait $pid 2>/dev/null; grep -v begin out]], path, program.lua, program.examples),
+    "1\n2-\n3\n4\n5\n6\n7\n")
 end
 
 t.finish { programs = true }

@@ -28,8 +28,9 @@ static size_t told_length(const FsWatch *w, const FsEntry *folder, const char *n
 static void write_told(const FsWatch *w, const FsEntry *folder, const char *name, char *to, size_t n) {
   char *end = to + n;
   if (*name) {
-    end -= strlen(name);
-    memcpy(end, name, strlen(name));
+    size_t length = strlen(name);
+    end -= length;
+    memcpy(end, name, length); // NOLINT(bugprone-not-null-terminated-result): the end is there
     *--end = '/';
   }
   end = fstree_write_path(folder, end);
@@ -116,7 +117,7 @@ static char *make_absolute(const char *path) {
   size_t n = strlen(cwd);
   char *whole = mem_alloc(n + strlen(path) + 2);
   if (!whole) return NULL;
-  memcpy(whole, cwd, n);
+  memcpy(whole, cwd, n); // NOLINT(bugprone-not-null-terminated-result)
   whole[n] = '/';
   memcpy(whole + n + 1, path, strlen(path) + 1);
   return whole;

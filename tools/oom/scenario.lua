@@ -756,7 +756,8 @@ part("watches", function()
           if not watch() then break end
         end
       end)
-      local _ = pcall(tostring, watch), pcall(watch.close, watch)
+      pcall(tostring, watch)
+      pcall(watch.close, watch)
     end
   end
   pcall(asyncio.fs.watch, folder .. "/nothing")
