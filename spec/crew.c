@@ -70,7 +70,9 @@ static void act(Crew *crew, Piece *p) {
   case 0:
     if (p->out || p->back || p->dones) return;
     p->out = true;
-    if (crew_add(crew, &p->chore)) complain("no thread");
+    p->left = below(4) == 0;
+    p->owed = p->left && !p->hangs && below(2);
+    if (p->left ? crew_add_forsaken(crew, &p->chore, p->owed) : crew_add(crew, &p->chore)) complain("no thread");
     break;
   case 1:
     if (!p->out || p->left) return;

@@ -154,14 +154,14 @@ static void on_message(Message *message) {
   chore->done(chore);
 }
 
-int crew_add(Crew *c, Chore *chore) {
+static int add(Crew *c, Chore *chore, bool forsaken, bool owed) {
   asy_assert(!chore->crew && chore->state == CHORE_IDLE);
   chore->message.arrive = on_message;
   chore->no_thread = 0;
   chore->crew = c;
   list_init(&chore->link);
   uv_mutex_lock(&c->lock);
-  chore->state = CHORE_QUEUED;
+  chore->state = forsaken ? CHORE_FORSAKEN : CHORE_QUEUED;
   list_append(&c->queue, &chore->link);
   c->queued++;
   int status = call_thread(c);
@@ -171,12 +171,17 @@ int crew_add(Crew *c, Chore *chore) {
     chore->state = CHORE_IDLE;
     chore->crew = NULL;
   } else {
-    chore->counted = true;
-    ++*c->under_way;
+    chore->counted = !forsaken;
+    *c->under_way += !forsaken;
+    chore->owed = owed;
+    c->owed += owed;
   }
   uv_mutex_unlock(&c->lock);
   return status;
 }
+
+int crew_add(Crew *c, Chore *chore) { return add(c, chore, false, false); }
+int crew_add_forsaken(Crew *c, Chore *chore, bool owed) { return add(c, chore, true, owed); }
 
 /* None of the threads that are left could take them: they are told so. */
 static void fail_queued(Crew *c, int status) {

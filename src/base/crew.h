@@ -63,10 +63,13 @@ Crew *crew_new(Inbox *inbox, int *under_way, int places, int most);
 ** its owner's. */
 int crew_add(Crew *c, Chore *chore);
 
+/* The same, forsaken from the beginning: nothing of it may be looked at any more, also if the loop is about to close. */
+int crew_add_forsaken(Crew *c, Chore *chore, bool owed);
+
 /* True: it had not begun, or wasn't added at all, and is its owner's again. False: see above. Once more does nothing. */
 bool crew_leave(Chore *chore);
 
-/* See above; of what is not out nothing happens. */
+/* See above; of what is not out nothing happens. Before the inbox is closed, as crew_leave. */
 void crew_forsake(Chore *chore, bool owed);
 
 /* Whether it has been added, and neither told of as done nor taken back. */

@@ -58,6 +58,8 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   rt->closing = outer;
   asy_assert(!loop->open && loop->rt->running != loop);
   list_remove(&loop->link);
+  for (int i = rt->nhooks; i-- > 0;)
+    if (rt->hooks[i]->part) rt->hooks[i]->part(loop);
   inbox_close(loop->inbox); /* what has arrived by now are guests */
   loop_close_crews(loop);
   for (ListNode *node; (node = list_take(&loop->guests));) {

@@ -197,6 +197,7 @@ lua_Number asy_checkseconds(lua_State *L, int idx);
 
 /* Hands a chore to one of its crews (base/crew.h). 0, or an errno: then it stays the caller's. */
 int loop_add_chore(Loop *loop, LoopCrew which, Chore *chore);
+int loop_add_forsaken(Loop *loop, LoopCrew which, Chore *chore, bool owed);
 
 static inline void loop_ready(Loop *loop, Ready *node) { list_append(&loop->ready, &node->link); }
 

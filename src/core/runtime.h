@@ -58,6 +58,7 @@ typedef struct LoopHooks {
   /* The loop closes: never raises. held: the index of its held table */
   void (*leave)(lua_State *L, struct Loop *loop, int held);
   void (*report)(lua_State *L, struct Loop *loop); /* may raise; reports what was left, lost or open */
+  void (*part)(struct Loop *loop);        /* C only: what threads do for it is left to them, no message of theirs comes now */
   void (*forget)(struct Loop *loop);      /* C only: libuv has closed its handles */
   /* C only, in a forked child. live: the loop was this thread's, and open */
   void (*in_child)(struct Loop *loop, bool live);

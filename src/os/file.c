@@ -75,10 +75,7 @@ static void finish_alone(Work *w, Loop *loop) {
   bool owed = buffer_length(&w->out) > 0;
   w->file = NULL;
   w->act = FILE_CLOSE;
-  if (w->fd < 0 || loop_add_chore(loop, CREW_FILES, &w->chore))
-    work_free(w);
-  else
-    crew_forsake(&w->chore, owed);
+  if (w->fd < 0 || loop_add_forsaken(loop, CREW_FILES, &w->chore, owed)) work_free(w);
 }
 
 static void on_lost(Chore *chore) { work_free(asy_container(chore, Work, chore)); }

@@ -404,11 +404,11 @@ static void close_one(Handle *h, void *arg) {
   file_close(file_of_handle(h));
 }
 
-/* The loop closes, and its threads soon. */
 static void report_files(lua_State *L, Loop *loop) {
   if (loop->debug) files_each(loop, report_one, L);
-  files_each(loop, close_one, NULL);
 }
+
+static void close_files(Loop *loop) { files_each(loop, close_one, NULL); }
 
 static int file__tostring(lua_State *L) {
   File **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_FILE, "asyncio.File");
@@ -444,7 +444,7 @@ static const luaL_Reg functions[] = {{"open", file_open}, {"lines", file_lines},
 
 /* stack: module */
 void asy_open_file(lua_State *L) {
-  static const LoopHooks hooks = {.report = report_files, .in_child = files_in_child};
+  static const LoopHooks hooks = {.report = report_files, .part = close_files, .in_child = files_in_child};
   asy_setfuncs(L, functions);
   runtime_on_loop(asy_runtime(L), &hooks);
   asy_newclass(L, ASY_FILE, "asyncio.File", methods, metamethods);
