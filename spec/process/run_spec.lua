@@ -210,6 +210,24 @@ function TestMany:test_at_once()
   end)
 end
 
+function TestMany:test_in_the_loops_of_other_threads()
+  t.real(function()
+    local function job(n)
+      local lib = require "asyncio"
+      return lib.run(function()
+        local sum = 0
+        for i = 1, n do sum = sum + tonumber(lib.run_process({ "cat" }, { input = tostring(i), capture = true }).stdout) end
+        return sum
+      end)
+    end
+    local n, tasks = t.count(20), {}
+    for i = 1, 3 do tasks[i] = asyncio.create_task(asyncio.to_thread, job, n) end
+    for i = 1, n do t.assertEquals(asyncio.run_process({ "echo", i }, { capture = true }).stdout, i .. "\n") end
+    for i = 1, 3 do t.assertEquals(asyncio.await(tasks[i]), n * (n + 1) // 2) end
+    t.assertEquals(t.zombies(), 0)
+  end)
+end
+
 function TestMany:test_one_after_the_other_leave_no_descriptor_thread_or_zombie()
   t.real(function()
     local function count(what)
