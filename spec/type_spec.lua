@@ -27,7 +27,7 @@ local MAKERS = {
 
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
-  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "SSLContext" }
+  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Signal", "X509Name" }
 
@@ -54,6 +54,7 @@ function TestType:test_is_the_class_of_what_others_make()
     local lease <close> = pool:acquire()
     local process <close> = asyncio.create_subprocess_exec "true"
     local file <close> = asyncio.open "/dev/null"
+    local watch <close> = asyncio.fs.watch "/dev/null"
     local deferred <close> = asyncio.defer(function() end)
     local shielded <close> = asyncio.shielded()
     local has_tls = pcall(require, "asyncio.openssl")
@@ -62,7 +63,7 @@ function TestType:test_is_the_class_of_what_others_make()
     for name, object in pairs {
       Loop = loop, Task = asyncio.current_task(), Future = loop:create_future(), Timeout = limit, Server = server,
       StreamReader = reader, StreamWriter = writer, Handle = loop:call_soon(function() end), Remote = loop:remote(),
-      Address = server:sockets()[1], Lease = lease, Process = process, File = file,
+      Address = server:sockets()[1], Lease = lease, Process = process, File = file, Watch = watch,
       Deferred = deferred, Shielded = shielded,
       ContextToken = asyncio.ContextVar "var":set(1),
       SSLContext = has_tls and asyncio.ssl.create_server_context() or nil,
