@@ -216,7 +216,9 @@ function TestMany:test_in_the_loops_of_other_threads()
       local lib = require "asyncio"
       return lib.run(function()
         local sum = 0
-        for i = 1, n do sum = sum + tonumber(lib.run_process({ "cat" }, { input = tostring(i), capture = true }).stdout) end
+        for i = 1, n do
+          sum = sum + tonumber(lib.run_process({ "cat" }, { input = tostring(i), capture = true }).stdout)
+        end
         return sum
       end)
     end
