@@ -278,13 +278,15 @@ end
 
 -- Listing
 
---- Calls visit(name, type) for all that is in a folder. no_link: the path may not be one
-local function visit_all(path, no_link, visit)
-  local folder <close> = core.open_folder(path, no_link)
+--- Calls visit(name, type) for all that is in a folder; returns its core.Folder. above: that of the folder
+-- that it is in; the path may be no link then
+local function visit_all(path, above, visit)
+  local folder <close> = core.open_folder(path, above)
   repeat
     local records, more = core.read_folder(folder)
     for i = 1, #records, 2 do visit(records[i], records[i + 1]) end
   until not more
+  return folder
 end
 
 --- The names of all that is in a folder but `.` and `..`, in no order.
@@ -293,7 +295,7 @@ end
 function fs.list_dir(path)
   check_path(1, "list_dir", path)
   local names = {}
-  visit_all(path, false, function(name) names[#names + 1] = name end)
+  visit_all(path, nil, function(name) names[#names + 1] = name end)
   return names
 end
 
@@ -328,7 +330,7 @@ end
 -- end
 function fs.scan_dir(path)
   check_path(1, "scan_dir", path)
-  local scan = { folder = core.open_folder(path, false), records = {}, i = 0, more = true }
+  local scan = { folder = core.open_folder(path), records = {}, i = 0, more = true }
   setmetatable(scan, Scan)
   scan.records, scan.more = core.read_folder(scan.folder)
   return scan, nil, nil, scan
@@ -342,17 +344,17 @@ local GONE = { ENOENT = true, ENOTDIR = true, ELOOP = true } -- or replaced by a
 
 local WALK_OPTIONS = check.options { "walk", 2, { "on_error", "function" } }
 
-local function read_both(path, no_link)
+local function read_both(path, above)
   local dirs, files = {}, {}
-  visit_all(path, no_link, function(name, kind)
+  local opened = visit_all(path, above, function(name, kind)
     local list = kind == "directory" and dirs or files
     list[#list + 1] = name
   end)
-  return dirs, files
+  return dirs, files, opened
 end
 
---- The next folder of the way that is to be entered; nil: there is none. way: a list of { folder=, dirs=, i=
--- }
+--- The next folder of the way that is to be entered, and the core.Folder it is in; nil: there is none. way: a
+-- list of { folder=, opened=, dirs=, i= }
 local function next_folder(way)
   while #way > 0 do
     local top = way[#way]
@@ -362,16 +364,16 @@ local function next_folder(way)
       if type(name) ~= "string" then
         check.raise("a name expected in a list of folders, got " .. core.kind_of(name))
       end
-      return join(top.folder, name)
+      return join(top.folder, name), top.opened
     end
     way[#way] = nil
   end
 end
 
 --- Reads a folder below the first; nil where that is to be passed over.
-local function read_below(folder, on_error)
-  local ok, dirs, files = core.pcall(read_both, folder, true)
-  if ok then return dirs, files end
+local function read_below(folder, above, on_error)
+  local ok, dirs, files, opened = core.pcall(read_both, folder, above)
+  if ok then return dirs, files, opened end
   if core.isinstance(dirs, core.OSError) then
     if GONE[dirs.code] then return nil end
     if on_error then
@@ -385,7 +387,7 @@ end
 --- Goes through a folder and all below it, for `for`, from the top down. No link is followed. For each folder
 -- there is a list of the names of the folders in it, and one of all else. What is taken out of `dirs` is not
 -- entered; they are entered in their order, `table.sort` will do. Folders that vanish meanwhile are passed
--- over; what can't be read is an error.
+-- over; what can't be read is an error, as is what is no longer in the folder in which it was found (EBUSY).
 -- @string path
 -- @tparam[opt] table opts `on_error`: function(err), called in place of raising for a folder below `path`
 -- that can't be read; that is passed over then
@@ -402,22 +404,22 @@ function fs.walk(path, opts)
   check_path(1, "walk", path)
   local on_error = WALK_OPTIONS(opts).on_error
   local way = {}
-  local function enter(folder, dirs, files)
-    way[#way + 1] = { folder = folder, dirs = dirs, i = 0 }
+  local function enter(folder, dirs, files, opened)
+    way[#way + 1] = { folder = folder, opened = opened, dirs = dirs, i = 0 }
     return folder, dirs, files
   end
   local begun = false
   return function()
     if not begun then
-      local dirs, files = read_both(path, false)
+      local dirs, files, opened = read_both(path)
       begun = true
-      return enter(path, dirs, files)
+      return enter(path, dirs, files, opened)
     end
     while true do
-      local folder = next_folder(way)
+      local folder, above = next_folder(way)
       if not folder then return nil end
-      local dirs, files = read_below(folder, on_error)
-      if dirs then return enter(folder, dirs, files) end
+      local dirs, files, opened = read_below(folder, above, on_error)
+      if dirs then return enter(folder, dirs, files, opened) end
     end
   end
 end

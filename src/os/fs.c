@@ -222,21 +222,29 @@ typedef enum FolderState { FOLDER_READY, FOLDER_READ, FOLDER_CLOSED } FolderStat
 
 /* While it is read its DIR is the call's; the call of a task that was cancelled closes it. User value: its path. */
 typedef struct Folder {
-  DIR *dir; /* NULL: it has not been opened, or is at its end */
-  bool no_link;
+  DIR *dir;   /* NULL: it has not been opened, or is at its end */
+  bool below; /* it has to be in the folder of that number, and be no link */
+  dev_t above_dev, dev;
+  ino_t above_ino, ino; /* its own ones are known when it has been opened */
   FolderState state;
 } Folder;
 
-static Folder *check_folder(lua_State *L) {
-  return asy_check(L, ASY_RUNTIME(L), 1, ASY_FOLDER, "asyncio.Folder");
+static Folder *check_folder(lua_State *L, int idx) {
+  return asy_check(L, ASY_RUNTIME(L), idx, ASY_FOLDER, "asyncio.Folder");
 }
 
-/* open_folder(path, no_link) → Folder; the first read opens it. no_link: the path may not be one */
+/* open_folder(path, above) → Folder; the first read opens it. above: a Folder that was read, in which it is, and that no
+** link has led there; or nil */
 static int folder_open(lua_State *L) {
   luaL_checkstring(L, 1);
   asy_checkalive(L);
+  const Folder *above = lua_toboolean(L, 2) ? check_folder(L, 2) : NULL;
   Folder *f = lua_newuserdatauv(L, sizeof *f, 1);
-  *f = (Folder){NULL, lua_toboolean(L, 2), FOLDER_READY};
+  *f = (Folder){.state = FOLDER_READY, .below = above != NULL};
+  if (above) {
+    f->above_dev = above->dev;
+    f->above_ino = above->ino;
+  }
   lua_pushvalue(L, 1);
   lua_setiuservalue(L, -2, 1);
   asy_pushmeta(L, ASY_RUNTIME(L), ASY_FOLDER);
@@ -257,6 +265,10 @@ static int push_records(lua_State *L, FsCall *c) {
     record += strlen(record) + 1;
   }
   bool more = c->dir != NULL;
+  if (!f->ino) {
+    f->dev = c->st.st_dev;
+    f->ino = c->st.st_ino;
+  }
   if (f->state == FOLDER_READ) { /* nobody has closed it */
     f->dir = c->dir;
     c->dir = NULL;
@@ -269,7 +281,7 @@ static int push_records(lua_State *L, FsCall *c) {
 /* read_folder(folder) → names and types in turn, whether there may be more */
 static int folder_read(lua_State *L) {
   static const Verb READ = {"list_dir", fs_list, push_records, false};
-  Folder *f = check_folder(L);
+  Folder *f = check_folder(L, 1);
   Task *t = asy_current(L);
   lua_settop(L, 1);
   lua_getiuservalue(L, 1, 1);
@@ -282,14 +294,16 @@ static int folder_read(lua_State *L) {
   f->state = FOLDER_READ;
   r->call->dir = f->dir;
   f->dir = NULL;
-  r->call->flag = f->no_link;
+  r->call->flag = f->below;
+  r->call->above.dev = f->above_dev;
+  r->call->above.ino = f->above_ino;
   lua_pushvalue(L, 1);
   return asy_errand_run(L, t, &r->errand, CREW_FILES, &REQUEST);
 }
 
 /* close_folder(folder) */
 static int folder_close(lua_State *L) {
-  Folder *f = check_folder(L);
+  Folder *f = check_folder(L, 1);
   f->state = FOLDER_CLOSED;
   if (f->dir) closedir(f->dir);
   f->dir = NULL;

@@ -30,7 +30,11 @@ struct FsCall {
   int64_t a, b;  /* a mode (-1: none), ids (-1: as they are), what is to be allowed */
   double atime, mtime;
   bool flag;
-  DIR *dir;         /* that is read on; NULL: `path` is opened */
+  DIR *dir; /* that is read on; NULL: `path` is opened */
+  struct {
+    dev_t dev;
+    ino_t ino;
+  } above;
   atomic_bool left; /* nobody waits for it any more: what can still be left undone is */
 
   /* what is answered */
@@ -77,7 +81,8 @@ FsWork fs_chmod, fs_chown, fs_utime;
 ** its next block, or before it takes the other's place. */
 FsWork fs_read_file, fs_write_file, fs_copy_file;
 
-/* Folders: fsfolders.c. fs_list: `flag`: no link as the last part of the path; gives some records, and `dir` if there
+/* Folders: fsfolders.c. fs_list: `flag`: no link as the last part of the path, and directly in the folder `above`, or
+** it is no longer where it was; says what it has opened in `st`; gives some records, and `dir` if there
 ** are more: a letter for the type, then the name and a zero byte. fs_mkdtemp, fs_mkstemp: `path` is the folder, `second`
 ** the prefix (`a` bytes) and the suffix; the answer is the path, fs_mkstemp's `fd`, too. */
 FsWork fs_mkdir, fs_makedirs, fs_rmdir, fs_list, fs_remove_tree, fs_mkdtemp, fs_mkstemp;

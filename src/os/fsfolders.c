@@ -123,15 +123,27 @@ static DIR *dir_of(int fd) {
 
 #define FOLDER (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
+/* A link may have taken the place of any folder of the path: only the way back tells. */
+static int check_above(FsCall *c) {
+  struct stat st;
+  if (fstatat(dirfd(c->dir), "..", &st, 0)) return fscall_fail(c, "stat");
+  if (st.st_dev == c->above.dev && st.st_ino == c->above.ino) return 0;
+  return fscall_refuse(c, EBUSY, "opendir", "a folder above it was moved meanwhile");
+}
+
+static int open_dir(FsCall *c) {
+  int fd;
+  FS_RETRY(fd, open(c->path, FOLDER | (c->flag ? O_NOFOLLOW : 0)));
+  if (!(c->dir = dir_of(fd))) return fscall_fail(c, "opendir");
+  if (fstat(fd, &c->st)) return fscall_fail(c, "fstat");
+  return c->flag ? check_above(c) : 0;
+}
+
 int fs_list(FsCall *c) {
-  if (!c->dir) {
-    int fd;
-    FS_RETRY(fd, open(c->path, FOLDER | (c->flag ? O_NOFOLLOW : 0)));
-    if (!(c->dir = dir_of(fd))) return fscall_fail(c, "opendir");
-  }
-  int status = add_records(c, c->dir, &c->out, BATCH);
+  int status = c->dir ? 0 : open_dir(c);
+  if (!status) status = add_records(c, c->dir, &c->out, BATCH);
   if (status > 0) return 0;
-  closedir(c->dir);
+  if (c->dir) closedir(c->dir);
   c->dir = NULL;
   return status;
 }
@@ -305,7 +317,7 @@ int fs_remove_tree(FsCall *c) {
     return status == -ELOOP ? -ENOTDIR : status; /* a link, as Linux says it, too */
   }
   status = empty_tree(c, &r, fd);
-  return !status && rmdir(root) ? fscall_fail(c, "rmdir") : status;
+  return !status && rmdir(root) && errno != ENOENT ? fscall_fail(c, "rmdir") : status;
 }
 
 /* Names that nobody has */
