@@ -95,7 +95,7 @@ end
 
 --- Copies a regular file, with its permissions (not its owner, nor setuid and setgid), within the kernel
 -- where that can. What `to` had is lost; the copy of a file to itself is refused. A copy that fails leaves
--- no new file.
+-- no new file. A link to nothing gets its file.
 -- @string from
 -- @string to the file itself, not the folder
 function fs.copy_file(from, to) on_paths("copy_file", from, to) end
@@ -104,9 +104,9 @@ function fs.copy_file(from, to) on_paths("copy_file", from, to) end
 
 --- What is known of a file, or of what a link points to.
 -- @string path
--- @treturn table `type` (`"file"`, `"directory"`, `"link"`, `"fifo"`, `"socket"`, `"char"`, `"block"`),
--- `size` in bytes, `mode` (the permission bits, an integer), `mtime`, `atime`, `ctime` (seconds since 1970,
--- with fractions), `ino`, `dev`, `nlink`, `uid`, `gid`
+-- @treturn table `type` (`"file"`, `"directory"`, `"link"`, `"fifo"`, `"socket"`, `"char"`, `"block"`,
+-- `"unknown"`), `size` in bytes, `mode` (the permission bits, an integer), `mtime`, `atime`, `ctime` (seconds
+-- since 1970, with fractions), `ino`, `dev`, `nlink`, `uid`, `gid`
 -- @usage
 -- print(asyncio.fs.stat("/dev/null").type, ("%o"):format(asyncio.fs.stat("/").mode & 7)) --> char  5
 function fs.stat(path) return on_path("stat", path) end
@@ -132,7 +132,7 @@ local RIGHTS = { r = 4, w = 2, x = 1 }
 function fs.access(path, rights)
   check_path(1, "access", path)
   if rights ~= nil and (type(rights) ~= "string" or rights:find "[^rwx]") then
-    check.fail(2, "access", 'letters of "rwx"', rights)
+    check.error(2, "access", 'letters of "rwx" expected, got ' .. core.words(rights))
   end
   local bits = 0
   for letter in (rights or ""):gmatch "." do bits = bits | RIGHTS[letter] end
@@ -323,7 +323,8 @@ end
 --- Goes through a folder, for `for`: what is in it is read in portions, so that it may be large. In no order.
 -- The folder is opened at the call, and closed when the loop is left.
 -- @string path
--- @return what `for` needs; each entry is a table: `name`, `type` (as `stat`'s; of a link `"link"`)
+-- @return what `for` needs (the first or the fourth value closes the folder, where no `for` does); each entry
+-- is a table: `name`, `type` (as `stat`'s; of a link `"link"`)
 -- @usage
 -- for entry in asyncio.fs.scan_dir "/dev" do
 --   if entry.name == "null" then print(entry.type) end --> char

@@ -202,6 +202,8 @@ function TestAtomicWrite:test_replaces_neither_folders_nor_devices()
     t.assertStrContains(err.message, "only a regular file can be replaced")
     assert_fails("ENOENT", asyncio.FileNotFoundError, fs.write_file, at .. "/none/f", "x", atomic)
     assert_fails("ENOENT", asyncio.FileNotFoundError, fs.write_file, "", "x", atomic)
+    err = assert_fails("ENOTDIR", asyncio.NotADirectoryError, fs.write_file, "/dev/null/f", "x", atomic)
+    t.assertEquals(err.syscall, "open")
     t.assertEquals(list(at), "")
   end)
 end
@@ -218,6 +220,11 @@ function TestAtomicWrite:test_a_full_disk_leaves_the_former_and_nothing_beside_i
     t.assertEquals(place.read(at .. "/f"), "old")
     t.assert_raises(asyncio.OSError, fs.copy_file, "/bin/sh", at .. "/g")
     t.assertEquals(list(at), "f")
+    place.run("ln -s", "g", at .. "/l")
+    t.assert_raises(asyncio.OSError, fs.copy_file, "/bin/sh", at .. "/l")
+    t.assertEquals(list(at), "f\nl")
+    fs.copy_file(at .. "/f", at .. "/l")
+    t.assertEquals(list(at), "f\ng\nl")
   end)
 end
 

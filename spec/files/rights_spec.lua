@@ -19,7 +19,7 @@ local function as_nobody(source)
       local ok, err = asyncio.pcall(fn, ...)
       if ok then print("well", err) return end
       print(asyncio.isinstance(err, asyncio.PermissionError) and "PermissionError" or tostring(err), err.code,
-        (err.path:gsub("^" .. at, "")))
+        (err.path:gsub("^" .. at, ""):gsub("^(/d/lua_)%%w+$", "%%1")))
     end
     asyncio.run(function() %s end)]]):format(at .. "/mine", source))
   os.execute(("mkdir '%s/mine'; chmod a+rx '%s' '%s'; [ $(id -u) != 0 ] || chown 65534 '%s/mine'"):format(at, at,
@@ -64,7 +64,7 @@ function TestForbidden:test_a_folder_that_may_only_be_entered_takes_an_atomic_wr
     try(fs.mkdtemp, { dir = at .. "/d" })
     print(fs.list_dir(at .. "/d")[1], fs.list_dir(at .. "/d")[2])
   ]], "well\tnil\nwell\tx\nPermissionError\tEACCES\t/d\nPermissionError\tEACCES\t/d/f\n"
-    .. "PermissionError\tEACCES\t/d\nf\tnil")
+    .. "PermissionError\tEACCES\t/d/lua_\nf\tnil")
 end
 
 function TestForbidden:test_whether_something_exists_may_not_be_asked_everywhere()

@@ -324,7 +324,7 @@ local WRONG = {
   { "asyncio.fs.stat 'a\\0b'", "stat", "a zero byte, which no path has" },
   { "asyncio.fs.lstat(5)", "lstat", "got number" },
   { "asyncio.fs.exists()", "exists", "path (a string) expected" },
-  { "asyncio.fs.access('/', 'q')", "access", 'letters of "rwx" expected' },
+  { "asyncio.fs.access('/', 'q')", "access", 'letters of "rwx" expected, got q' },
   { "asyncio.fs.real_path {}", "real_path", "got table" },
   { "asyncio.fs.rename('/a', 5)", "rename", "#2 to 'rename' (path" },
   { "asyncio.fs.unlink()", "unlink", "path" },

@@ -127,6 +127,7 @@ static const Verb VERBS[] = {
 static int fail(lua_State *L, const Request *r) {
   const FsCall *c = r->call;
   const char *path = c->failed ? c->failed : c->path, *path2 = r->verb->two ? c->second : NULL;
+  if (c->status == -ENOMEM && !strcmp(c->syscall, "malloc")) asy_nomemory(L);
   asy_patherror_push(L, c->status, c->syscall, path, path2);
   if (c->why) {
     lua_pushfstring(L, path2 ? "%s: %s %s to %s" : "%s: %s %s", c->why, c->syscall, path, path2);

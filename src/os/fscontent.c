@@ -87,10 +87,11 @@ static int set_mode(FsCall *c, int fd, mode_t mode) {
   return fchmod(fd, mode) ? fscall_fail(c, "fchmod") : 0;
 }
 
-/* Devices and FIFOs can't be emptied. */
+/* Devices and FIFOs can't be emptied, and who watches a new file would hear of a change. */
 static int empty(FsCall *c, int fd) {
   if (fstat(fd, &c->st)) return fscall_fail(c, "fstat");
-  return S_ISREG(c->st.st_mode) && ftruncate(fd, 0) ? fscall_fail(c, "ftruncate") : 0;
+  return S_ISREG(c->st.st_mode) && c->st.st_size && ftruncate(fd, 0) ? fscall_fail(c, "ftruncate")
+                                                                     : 0;
 }
 
 /* The mode comes before the content, since not all may see that, and before the former's is lost, since it may fail;
@@ -123,11 +124,11 @@ typedef struct Place {
 static int follow_link(FsCall *c, char target[PATH_MAX]) {
   char to[PATH_MAX];
   ssize_t n = readlink(target, to, sizeof to - 1);
-  if (n < 0) return errno == EINVAL || errno == ENOENT ? 1 : fscall_fail(c, "readlink");
+  if (n < 0) return errno == EINVAL || errno == ENOENT ? 1 : fscall_fail(c, "open");
   to[n] = 0;
   char *slash = *to == '/' ? NULL : strrchr(target, '/');
   size_t before = slash ? (size_t)(slash + 1 - target) : 0;
-  if (before + (size_t)n >= PATH_MAX) return fscall_refuse(c, ENAMETOOLONG, "readlink", NULL);
+  if (before + (size_t)n >= PATH_MAX) return fscall_refuse(c, ENAMETOOLONG, "open", NULL);
   memcpy(target + before, to, (size_t)n + 1);
   return 0;
 }
@@ -141,7 +142,7 @@ static int find_target(FsCall *c, char target[PATH_MAX]) {
     int status = follow_link(c, target);
     if (status) return status < 0 ? status : 0;
   }
-  return fscall_refuse(c, ELOOP, "readlink", NULL);
+  return fscall_refuse(c, ELOOP, "open", NULL);
 }
 
 /* A folder that may be entered and not listed can't be synced either; what is renamed there stands all the same. */
@@ -309,15 +310,24 @@ static int check_target(FsCall *c, int fd) {
   return ftruncate(fd, 0) ? fscall_fail(c, "ftruncate") : 0;
 }
 
+/* It may be at the end of a link that pointed to nothing: so what exists is opened first. */
 static int open_target(FsCall *c, bool *created) {
-  int fd = open_again(c->second, O_WRONLY | O_CREAT | O_EXCL, 0600);
-  *created = fd >= 0;
-  if (fd < 0 && errno == EEXIST) fd = open_again(c->second, O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
+  int fd = open_again(c->second, O_WRONLY | O_NONBLOCK, 0);
+  *created = fd < 0 && errno == ENOENT;
+  if (*created) fd = open_again(c->second, O_WRONLY | O_CREAT | O_NONBLOCK, 0600);
   if (fd < 0) return fscall_fail(c, "open");
   int status = *created ? 0 : check_target(c, fd);
   if (!status) return fd;
   close(fd);
   return status;
+}
+
+/* The new file, wherever a link has led, but not another that has taken its place. */
+static void remove_created(const FsCall *c, const struct stat *st) {
+  char path[PATH_MAX];
+  struct stat now;
+  if (!realpath(c->second, path) || lstat(path, &now)) return;
+  if (now.st_dev == st->st_dev && now.st_ino == st->st_ino) unlink(path);
 }
 
 /* Bits that give rights to whoever runs it are not copied: the copy may belong to somebody else. */
@@ -329,8 +339,10 @@ int fs_copy_file(FsCall *c) {
   if (to >= 0) {
     status = copy_content(c, from, to);
     if (!status && fchmod(to, c->st.st_mode & 0777)) status = fscall_fail(c, "fchmod");
+    struct stat st;
+    created = created && !fstat(to, &st);
     status = close_written(c, to, status);
-    if (status && created) unlink(c->second);
+    if (status && created) remove_created(c, &st);
   }
   close(from);
   return status;

@@ -352,7 +352,10 @@ static int try_name(FsCall *c, const char *syscall, bool made, int (*undo)(const
     c->out.end--; /* the zero byte */
     return 1;
   }
-  return errno == EEXIST ? 0 : fscall_fail(c, syscall);
+  if (errno == EEXIST) return 0;
+  int status = fscall_fail(c, syscall);
+  c->failed = mem_strdup(buffer_bytes(&c->out));
+  return status;
 }
 
 int fs_mkdtemp(FsCall *c) {

@@ -35,6 +35,10 @@ local fs = {}
 ---@field name string
 ---@field type asyncio.FileType
 
+--- Called, the next entry; a value for `<close>`, too.
+---@class asyncio.DirScan
+---@operator call: asyncio.DirEntry?
+
 ---@async
 ---@param path string
 ---@return string
@@ -154,7 +158,10 @@ function fs.list_dir(path) end
 
 ---@async
 ---@param path string
----@return fun(): asyncio.DirEntry?
+---@return asyncio.DirScan next
+---@return nil
+---@return nil
+---@return asyncio.DirScan closes what `for` closes
 function fs.scan_dir(path) end
 
 ---@async
