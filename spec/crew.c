@@ -1,11 +1,12 @@
 /*
 ** crew.c - base/crew.h, driven at random, for crew_spec.lua, which compiles it: chores that end at once and chores that
 ** hang until they are let go; added, left, forsaken; the crew closed in the middle. Each must be told of once, by `done`
-** or by `lost`, unless it was taken back. Arguments: the first seed, how many. Exits with 1 where something is wrong.
+** or by `lost`, unless it was taken back. Some add more when they are done, also while the inbox closes. Arguments: the first seed, how many. Exits with 1 where something is wrong.
 */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <uv.h>
@@ -36,6 +37,12 @@ static void complain(const char *what) {
   if (!atomic_exchange(&wrong, true)) fprintf(stderr, "%s\n", what);
 }
 
+static Crew *the_crew;
+static int rests;
+static atomic_int rests_done, rests_over;
+
+static void add_rest(void);
+
 static Piece *piece_of(Chore *chore) { return asy_container(chore, Piece, chore); }
 
 static void work(Chore *chore) {
@@ -53,9 +60,31 @@ static void done(Chore *chore) {
   if (!p->out) complain("told of, and is not out");
   p->out = false;
   atomic_fetch_add(&p->dones, 1);
+  if (below(4) == 0) add_rest();
 }
 
 static void lost(Chore *chore) { atomic_fetch_add(&piece_of(chore)->losts, 1); }
+
+/* Of a job with more to do, added when the first part is done, and nobody's from then on: frees itself. */
+static void rest_work(Chore *chore) {
+  (void)chore;
+  atomic_fetch_add(&rests_done, 1);
+}
+
+static void rest_over(Chore *chore) {
+  memset(chore, 0x5a, sizeof *chore);
+  free(chore);
+  atomic_fetch_add(&rests_over, 1);
+}
+
+static void add_rest(void) {
+  Chore *chore = calloc(1, sizeof *chore);
+  *chore = (Chore){.work = rest_work, .done = rest_over, .lost = rest_over};
+  if (crew_add_forsaken(the_crew, chore, true))
+    complain("no thread");
+  else
+    rests++;
+}
 
 static void on_wakeup(uv_async_t *async) { inbox_deliver(async->data); }
 
@@ -119,7 +148,10 @@ static void round_of(unsigned seed) {
   uv_async_init(&loop, &async, on_wakeup);
   Inbox *inbox = inbox_new(&async);
   async.data = inbox;
-  Crew *crew = crew_new(inbox, &under_way, PLACES, MOST);
+  Crew *crew = the_crew = crew_new(inbox, &under_way, PLACES, MOST);
+  rests = 0;
+  atomic_store(&rests_done, 0);
+  atomic_store(&rests_over, 0);
   for (unsigned i = 0, n = below(300); i < n; i++) {
     act(crew, &pieces[below(CHORES)]);
     if (below(8) == 0) uv_run(&loop, UV_RUN_NOWAIT);
@@ -147,6 +179,9 @@ static void round_of(unsigned seed) {
   for (int i = 0; i < 100000 && !all_told(); i++) usleep(100);
   for (int i = 0; i < CHORES; i++) check(&pieces[i], free);
   while (atomic_load(&working)) usleep(100);
+  for (int i = 0; i < 100000 && atomic_load(&rests_over) < rests; i++) usleep(100);
+  if (atomic_load(&rests_over) != rests) complain("a rest is left");
+  if (free && atomic_load(&rests_done) != rests) complain("a rest is owed, and not done");
   if (atomic_load(&most_working) > MOST) complain("too many threads");
 }
 
