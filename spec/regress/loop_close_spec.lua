@@ -260,4 +260,27 @@ function TestLoopClose:test_gives_back_the_items_of_woken_getters_in_their_order
   ]], "1\t2\t3\t4\n")
 end
 
+-- What was to be done with a file whose call was under way was handed to a thread while the loop closed, and touched
+-- again, when that had freed it.
+function TestLoopClose:test_touches_no_file_that_its_threads_have_got()
+  local source = ([[
+    local asyncio = require "asyncio"
+    for _ = 1, %d do
+      asyncio.run(function()
+        for _ = 1, 20 do asyncio.create_task(function() asyncio.open(arg[0]):read "a" end) end
+        asyncio.sleep(0)
+      end)
+    end
+    print "closed"
+  ]]):format(t.count(300))
+  local name = os.tmpname()
+  local file <close> = assert(io.open(name, "w"))
+  file:write(source)
+  file:close()
+  local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
+  local pipe <close> = io.popen(("MALLOC_PERTURB_=165 timeout 60 %s '%s' 2>&1"):format(lua, name))
+  t.assertEquals(pipe:read "a", "closed\n") -- with free memory overwritten
+  os.remove(name)
+end
+
 t.finish { sampled = true }
