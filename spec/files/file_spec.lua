@@ -110,6 +110,10 @@ function TestOpen:test_belongs_to_its_loop()
   end)
 end
 
+function TestOpen:test_takes_nothing_but_a_path_and_a_mode()
+  t.assertStrContains(tostring(t.error_of(asyncio.open, "/dev/null", "w", { mode = "600" })), "nothing expected")
+end
+
 -- turns
 
 function TestTurns:test_writes_of_several_tasks_are_done_in_the_order_of_their_calls()
@@ -250,6 +254,75 @@ function TestCancelling:test_an_open_that_hangs_lets_its_caller_go()
       t.wait_until(function() return not pcall(function() writer:write("x"):flush() end) end)
       pcall(writer.close, writer)
       t.wait_until(function() return descriptors() == before end)
+    end)
+  end)
+end
+
+--- A write of far more than a FIFO takes, of one who leaves while it is under way.
+local function left_write(file)
+  assert_hangs(0.05, file.write, file, ("x"):rep(200000))
+end
+
+function TestCancelling:test_output_under_way_is_waited_for_by_close()
+  with_fifo(function(path)
+    t.real(function()
+      local reader <close> = asyncio.open(path, "r+")
+      local file = asyncio.open(path, "w")
+      left_write(file)
+      local line = asyncio.create_task(file.write, file, "y")
+      asyncio.sleep(0)
+      local closes = asyncio.create_task(file.close, file)
+      asyncio.sleep(0.02)
+      t.assertFalse(closes:done())
+      t.assertStrContains(asyncio.format_call_graph(closes), "close " .. path)
+      t.assert_raises(asyncio.ClosedError, asyncio.await, line)
+      t.assertEquals(#reader:read(200000), 200000)
+      t.assertTrue(asyncio.await(closes))
+    end)
+  end)
+end
+
+function TestCancelling:test_who_waits_in_close_for_output_can_leave()
+  with_fifo(function(path)
+    t.real(function()
+      local reader <close> = asyncio.open(path, "r+")
+      local file = asyncio.open(path, "w")
+      left_write(file)
+      assert_hangs(0.02, file.close, file)
+      t.assertStrContains(tostring(file), "closed")
+      t.assertEquals(#reader:read(200000), 200000)
+    end)
+  end)
+end
+
+--- Its reader goes while a write that was left is under way: that fails with EPIPE.
+local function broken(path)
+  local reader = asyncio.create_task(asyncio.open, path)
+  local file = asyncio.open(path, "w")
+  left_write(file)
+  asyncio.await(reader):close()
+  return file
+end
+
+function TestCancelling:test_failure_of_output_that_was_left_is_raised_by_close()
+  with_fifo(function(path)
+    t.real(function()
+      local file = broken(path)
+      t.assertEquals(t.assert_raises(asyncio.OSError, file.close, file).code, "EPIPE")
+      t.assertTrue(file:close())
+      file = broken(path)
+      asyncio.sleep(0.05) -- it has failed by now
+      t.assertEquals(t.assert_raises(asyncio.OSError, file.close, file).code, "EPIPE")
+    end)
+  end)
+end
+
+function TestCancelling:test_failure_of_output_that_was_left_is_raised_once_by_flush()
+  with_fifo(function(path)
+    t.real(function()
+      local file = broken(path)
+      t.assertEquals(t.assert_raises(asyncio.OSError, file.flush, file).code, "EPIPE")
+      t.assertTrue(file:close())
     end)
   end)
 end
@@ -431,6 +504,41 @@ function TestWriting:test_several_that_append_do_not_write_over_each_other()
       t.assertEquals(content_of(path), "0\n1\n2\n3\n4\n")
       t.assertEquals({ a:seek(), b:seek() }, { 10, 8 })
     end)
+  end)
+end
+
+function TestWriting:test_an_append_that_fails_does_not_move_the_position()
+  with([[
+    local asyncio, path = require "asyncio", os.tmpname()
+    asyncio.run(function()
+      local file = asyncio.open(path, "w")
+      file:write(("x"):rep(4096)):close()
+      file = asyncio.open(path, "a")
+      local ok, err = pcall(file.write, file, ("y"):rep(100000))
+      print(ok, err.code)
+      pcall(file.write, file, ("y"):rep(100000))
+      print(file:seek() == #io.open(path):read "a")
+      file:close()
+      file = asyncio.open(path, "a")
+      pcall(file.write, file, ("y"):rep(100000))
+      print(file:seek() == #io.open(path):read "a")
+    end)
+    os.remove(path)
+  ]], function(script)
+    local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
+    local out <close> = io.popen(("sh -c \"trap '' XFSZ; ulimit -f 8; exec %s %s\""):format(lua, script))
+    t.assertEquals(out:read "a", "false\tEFBIG\ntrue\ntrue\n")
+  end)
+end
+
+function TestWriting:test_the_end_of_a_disk_is_known()
+  local disk = io.open "/dev/vda" or io.open "/dev/sda"
+  if not disk then t.skip "no disk that may be read" end
+  t.real(function()
+    local path = io.open "/dev/vda" and "/dev/vda" or "/dev/sda"
+    local file <close> = asyncio.open(path)
+    t.assertEquals(file:seek "end", disk:seek "end")
+    disk:close()
   end)
 end
 

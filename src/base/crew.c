@@ -219,6 +219,12 @@ bool crew_leave(Chore *chore) {
   return waits;
 }
 
+void crew_rejoin(Chore *chore) {
+  if (chore->counted) return;
+  chore->counted = true;
+  ++*chore->crew->under_way;
+}
+
 void crew_forsake(Chore *chore, bool owed) {
   Crew *c = chore->crew;
   if (!c) return;

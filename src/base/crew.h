@@ -69,6 +69,9 @@ int crew_add_forsaken(Crew *c, Chore *chore, bool owed);
 /* True: it had not begun, or wasn't added at all, and is its owner's again. False: see above. Once more does nothing. */
 bool crew_leave(Chore *chore);
 
+/* Somebody waits again for one that was left, and is out. */
+void crew_rejoin(Chore *chore);
+
 /* See above; of what is not out nothing happens. Before the inbox is closed, as crew_leave. */
 void crew_forsake(Chore *chore, bool owed);
 

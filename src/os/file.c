@@ -3,6 +3,7 @@
 */
 #include "os/file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,7 +76,10 @@ static void finish_alone(Work *w, Loop *loop) {
   bool owed = buffer_length(&w->out) > 0;
   w->file = NULL;
   w->act = FILE_CLOSE;
-  if (w->fd < 0 || loop_add_forsaken(loop, CREW_FILES, &w->chore, owed)) work_free(w);
+  int status = w->fd < 0 ? ECANCELED : loop_add_forsaken(loop, CREW_FILES, &w->chore, owed);
+  if (!status) return;
+  if (status != ECANCELED && owed && w->seekable) work_do(&w->chore); /* no thread: better late than lost */
+  work_free(w);
 }
 
 static void on_lost(Chore *chore) { work_free(asy_container(chore, Work, chore)); }
@@ -95,6 +99,27 @@ static void apply(File *f, const Work *w) {
   if (!no_thread && w->wrote && w->seekable && w->mode & FILE_APPENDS) f->pos = w->after;
 }
 
+static bool acts_on_file(const Work *w) { return w->act == FILE_SYNC || w->act == FILE_RESIZE; }
+
+void file_lose(File *f) {
+  if (!f->status) return;
+  bool output = buffer_length(&f->out) || acts_on_file(f->work);
+  file_drop_own(f);
+  if (!output || f->lost) return;
+  f->lost = f->status;
+  f->lost_call = f->call;
+}
+
+bool file_has_left_output(const File *f) {
+  const Work *w = f->work;
+  return w && !f->task && chore_is_out(&w->chore) && (w->owes || acts_on_file(w));
+}
+
+void file_rejoin(File *f, Task *t) {
+  f->task = t;
+  crew_rejoin(&f->work->chore);
+}
+
 static void on_done(Chore *chore) {
   Work *w = asy_container(chore, Work, chore);
   File *f = w->file;
@@ -106,7 +131,7 @@ static void on_done(Chore *chore) {
   if (f->task) {
     wake(f, 0);
   } else {
-    if (f->status) file_drop_own(f);
+    file_lose(f);
     file_pass(f);
   }
 }

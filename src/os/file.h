@@ -50,7 +50,7 @@ typedef struct Work {
   Buffer in, out;
   int status;        /* negative; `call` has failed */
   const char *call;
-  bool wrote, ended; /* something was to be written; a read found the end */
+  bool wrote, ended; /* something has been written; a read found the end */
   char path[];
 } Work;
 
@@ -75,6 +75,8 @@ typedef struct File {
   int got;           /* what a protected read came to */
   int status;        /* of the last Work: negative, or 0; what failed */
   const char *call;
+  int lost;          /* likewise, of output whose caller has left: for flush, sync or close to tell */
+  const char *lost_call;
   bool closing;      /* no call begins any more */
   bool copied;       /* it is the parent's, in a forked child */
   char *site;        /* debug mode: where it was opened; or NULL */
@@ -129,6 +131,15 @@ void file_pass(File *f);
 /* Who waits for its Work doesn't any more. True: that had not begun, and was taken back. Otherwise it keeps its turn
 ** until it is done. */
 bool file_leave(File *f);
+
+/* The Work is back, and nobody else will be told of its failure. */
+void file_lose(File *f);
+
+/* Whether the Work of a caller that has left is out, and changes the file. */
+bool file_has_left_output(const File *f);
+
+/* t waits for that; is woken as by file_start. */
+void file_rejoin(File *f, Task *t);
 
 /* Closes it, without waiting for anything: what is unwritten is written by a thread, which closes the descriptor then.
 ** Those that wait are told. It may have been closed before, by FILE_CLOSE or otherwise. */

@@ -94,7 +94,13 @@ static Abort work_abort(lua_State *L, Task *t) {
 static void work_giveback(lua_State *L, Task *t) {
   File *f = t->on;
   (void)L;
-  if (f && file_is_open(f)) file_pass(f);
+  if (!f) return;
+  if (!file_is_open(f)) {
+    file_close(f); /* it was opened, or closed, for nobody */
+    return;
+  }
+  file_lose(f);
+  file_pass(f);
 }
 
 static const WaitKind WORK = {.name = "file", .finish = worked, .abort = work_abort, .giveback = work_giveback,
@@ -120,25 +126,53 @@ int asy_file_fail(lua_State *L, File *f) {
   asy_patherror(L, status, call, f->path, NULL);
 }
 
+int asy_file_fail_lost(lua_State *L, File *f) {
+  f->status = f->lost;
+  f->call = f->lost_call;
+  f->lost = 0;
+  asy_file_fail(L, f);
+}
+
 /* Closing */
 
 static int ended(lua_State *L) {
   File *f = asy_file_current(L);
   int status = f->status;
   const char *call = f->call;
+  if (f->lost) {
+    status = f->lost;
+    call = f->lost_call;
+  }
   file_close(f);
   if (status) return asy_patherror(L, status, call, f->path, NULL);
   return lua_gettop(L);
 }
 
-/* Who waits for others would wait for what may hang: they are told that it is closed. */
+static int close_now(lua_State *L) {
+  File *f = asy_file_current(L);
+  file_begin(f, "close");
+  return asy_file_work(L, f, FILE_CLOSE, ended);
+}
+
+static int close_rest(lua_State *L) {
+  file_lose(asy_file_current(L));
+  return close_now(L);
+}
+
+/* Who waits for others would wait for what may hang: they are told that it is closed. Only output that nobody else waits
+** for any more is waited for, as what has been kept back is. */
 int asy_file_end(lua_State *L, File *f, Task *t) {
-  if (!t || f->taken || f->handle.loop != t->loop) {
+  bool left = file_has_left_output(f);
+  if (!t || (f->taken && !left) || f->handle.loop != t->loop) {
     file_close(f);
     return lua_gettop(L);
   }
-  file_begin(f, "close");
+  f->doing = "close";
   f->closing = true;
   t->on = f;
-  return asy_file_work(L, f, FILE_CLOSE, ended);
+  if (!left) return close_now(L);
+  waitq_wake_all(&f->line, FILE_CLOSED);
+  file_rejoin(f, t);
+  t->again = close_rest;
+  return asy_park(L, t, &WORK, f);
 }

@@ -105,6 +105,7 @@ static int opened(lua_State *L) {
 static int file_open(lua_State *L) {
   const char *path = check_path(L, 1);
   int mode = check_mode(L, 2);
+  if (!lua_isnoneornil(L, 3)) asy_argerror(L, 3, "nothing expected: a file is opened by its path and a mode");
   Task *t = asy_current(L);
   lua_settop(L, 2);
   if (task_spent(t)) return asy_give_way(L, t, file_open);
@@ -203,10 +204,10 @@ static int write_body(lua_State *L) {
 }
 
 /// Writes strings and numbers. They are kept back and written together: by a write that makes them many (64 KiB), by
-// `flush` and `close`.
+// `flush` and `close`, and where the loop ends; `os.exit` in the middle of it loses them.
 // A cancelled one that had to wait has written nothing; one that was under way is done. Raises OSError when the system
 // takes no more of it; then what it has not taken of this call is dropped, and what was kept back from earlier ones is
-// tried again later.
+// tried again later. Where the caller has left meanwhile, the next `flush`, `sync` or `close` raises it.
 // @function File:write
 // @param ... strings and numbers
 // @treturn File itself
@@ -229,6 +230,7 @@ static int did(lua_State *L) {
 static int flush_body(lua_State *L) {
   File *f = asy_file_current(L);
   file_begin(f, "flush");
+  if (f->lost) return asy_file_fail_lost(L, f);
   return buffer_length(&f->out) ? asy_file_work(L, f, FILE_WRITE_OUT, did) : over(L, f, 1);
 }
 
@@ -247,6 +249,7 @@ static int file_flush(lua_State *L) {
 static int sync_body(lua_State *L) {
   File *f = asy_file_current(L);
   file_begin(f, "sync");
+  if (f->lost) return asy_file_fail_lost(L, f);
   return asy_file_work(L, f, FILE_SYNC, did);
 }
 
@@ -356,7 +359,8 @@ static int file_seek(lua_State *L) {
 
 /// Writes what was kept back, and closes the file. Closing it again does nothing.
 // What others do with it at that moment ends with a ClosedError; it waits for none of them, so a disk that does not answer
-// holds nobody up. What is being written is written. Where nothing can wait, a thread does the rest.
+// holds nobody up. But it waits
+// for what is still written for one who was cancelled, and tells of its failure. Where nothing can wait, a thread does the rest.
 // Raises OSError when something could not be written; it is closed all the same.
 // @function File:close
 // @return true

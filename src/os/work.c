@@ -24,6 +24,10 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Opening */
 
+static int64_t length_of(const Work *w, const struct stat *st) {
+  return S_ISBLK(st->st_mode) ? (int64_t)lseek(w->fd, 0, SEEK_END) : (int64_t)st->st_size;
+}
+
 /* What kind of file it is. 0, or a negative status. */
 static int look(Work *w) {
   struct stat st;
@@ -31,7 +35,7 @@ static int look(Work *w) {
   if (S_ISDIR(st.st_mode)) return UV_EISDIR;
   w->seekable = lseek(w->fd, 0, SEEK_CUR) >= 0 && !S_ISCHR(st.st_mode);
   w->terminal = S_ISCHR(st.st_mode) && isatty(w->fd);
-  w->size = st.st_size;
+  w->size = length_of(w, &st);
   return 0;
 }
 
@@ -63,7 +67,6 @@ static ssize_t write_some(const Work *w, const char *bytes, size_t n) {
 
 static void write_out(Work *w) {
   size_t n;
-  w->wrote = true;
   while ((n = buffer_length(&w->out))) {
     ssize_t wrote = write_some(w, buffer_bytes(&w->out), least(n, MOST));
     if (wrote < 0 && errno == EINTR) continue;
@@ -71,10 +74,11 @@ static void write_out(Work *w) {
       fail(w, "write", -errno);
       break;
     }
+    w->wrote = true;
     buffer_consume(&w->out, (size_t)wrote);
     w->at += wrote;
   }
-  if (w->seekable && w->mode & FILE_APPENDS) w->at = lseek(w->fd, 0, SEEK_CUR);
+  if (w->wrote && w->seekable && w->mode & FILE_APPENDS) w->at = lseek(w->fd, 0, SEEK_CUR);
 }
 
 /* Reading */
@@ -145,7 +149,7 @@ static void measure(Work *w) {
   if (fstat(w->fd, &st))
     fail(w, "stat", -errno);
   else
-    w->size = st.st_size;
+    w->size = length_of(w, &st);
 }
 
 static int repeat(int (*call)(const Work *w), const Work *w) {
