@@ -109,19 +109,21 @@ local function signal(process, name)
 end
 
 --- Waits until it has ended, and with it all of the group that it leads; whether that is so before the
--- deadline.
-local function wait_until(process, deadline)
+-- deadline. killed: where nobody knows whether the group has ended, it has
+local function wait_until(process, deadline, killed)
   local loop = core.get_running_loop()
   if not process:_ended() then
     timeouts.move_on_after(deadline - loop:time(), process._wait, process, true)
   end
   local pause = FIRST_PAUSE
-  while process:_ended() and process:_lives() do
-    if loop:time() >= deadline then return false end
+  while process:_ended() do
+    local lives = process:_lives()
+    if lives == false or lives == nil and killed then return true end
+    if loop:time() >= deadline then break end
     core.sleep(pause)
     pause = math.min(2 * pause, LAST_PAUSE)
   end
-  return process:_ended()
+  return false
 end
 
 --- It is killed, and waited for, whatever is asked of this task meanwhile, but for a second Ctrl-C.
@@ -131,7 +133,7 @@ local function kill(process)
   local deadline = loop:time() + PATIENCE
   for i = 1, 3 do -- a member of the group may just have made another
     signal(process, "SIGKILL")
-    if wait_until(process, i < 3 and math.min(deadline, loop:time() + 1) or deadline) then return end
+    if wait_until(process, i < 3 and math.min(deadline, loop:time() + 1) or deadline, true) then return end
   end
   loop:call_exception_handler {
     message = ("%s does not end, %d s after it was killed"):format(tostring(process), PATIENCE),
@@ -143,7 +145,7 @@ local function end_kindly(process)
   return wait_until(process, core.get_running_loop():time() + (process:_state().kill_timeout or KILL_TIMEOUT))
 end
 
-local function is_over(process) return process:_ended() and not process:_lives() end
+local function is_over(process) return process:_ended() and process:_lives() == false end
 
 --- Leaving the block closes our ends of its pipes, ends it, and waits: SIGTERM, after `kill_timeout` (5 s)
 -- SIGKILL; with a group of its own the whole group. A cancellation, or Ctrl-C, meanwhile kills at once. One

@@ -235,6 +235,32 @@ function TestClose:test_ends_those_that_a_leader_has_left_behind()
   end)
 end
 
+function TestClose:test_ends_a_group_though_no_descriptor_is_left_to_look_at_it()
+  local script = program.file_with [[
+    local asyncio = require "asyncio"
+    local pid
+    asyncio.run(function()
+      local files = {}
+      local p <close> = asyncio.create_subprocess_shell([=[sh -c 'trap "" TERM; echo $$; exec sleep 60' &]=],
+        { process_group = 0, kill_timeout = 0.1, stdout = "pipe" })
+      pid = p.stdout:readline():match "%d+"
+      p:wait()
+      repeat files[#files + 1] = io.open "/dev/null" until not io.open "/dev/null"
+    end)
+    collectgarbage()
+    local state
+    for _ = 1, 200 do -- where nobody can know it is not waited for
+      local file = io.open("/proc/" .. pid .. "/stat")
+      state = file and file:read "a":match "%) (%a)" or "Z"
+      if state == "Z" then break end
+      os.execute "sleep 0.01"
+    end
+    print(state == "Z" and "gone" or state)
+  ]]
+  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.plain_lua, script), "gone\n")
+  os.remove(script)
+end
+
 function TestClose:test_lets_a_group_end_by_itself()
   t.real(function()
     local name = os.tmpname()

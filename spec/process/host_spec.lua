@@ -13,6 +13,7 @@ local HOST = [[
 #include <lauxlib.h>
 #include <lualib.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 static int reap(lua_State *L) { lua_pushinteger(L, waitpid(-1, NULL, 0)); return 1; }
@@ -25,8 +26,32 @@ static int wait_(lua_State *L) {
   lua_pushinteger(L, WEXITSTATUS(s));
   return 1;
 }
+static int reuse(lua_State *L) { /* another child, which has that pid and leads a group */
+  int pid = (int)luaL_checkinteger(L, 1), child = -1;
+  for (int i = 0; i < 200 && child != pid; i++) {
+    FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "w");
+    if (!f || fprintf(f, "%d", pid - 1) < 0 || fclose(f)) return 0;
+    if ((child = fork()) == 0) {
+      setpgid(0, 0);
+      for (;;) pause();
+    }
+    setpgid(child, child);
+    if (child != pid) {
+      kill(child, SIGKILL);
+      waitpid(child, NULL, 0);
+    }
+  }
+  lua_pushboolean(L, child == pid);
+  return 1;
+}
+static int end(lua_State *L) { /* whether it has lived, and its status was still there */
+  int pid = (int)luaL_checkinteger(L, 1), s = 0;
+  kill(pid, SIGUSR1);
+  lua_pushboolean(L, waitpid(pid, &s, 0) == pid && WIFSIGNALED(s) && WTERMSIG(s) == SIGUSR1);
+  return 1;
+}
 static const luaL_Reg functions[] = {
-    {"reap", reap}, {"ignore", ignore}, {"fork", fork_}, {"exit", exit_}, {"wait", wait_}, {NULL, NULL}};
+    {"reuse", reuse}, {"end_", end}, {"reap", reap}, {"ignore", ignore}, {"fork", fork_}, {"exit", exit_}, {"wait", wait_}, {NULL, NULL}};
 int luaopen_host(lua_State *L) { luaL_newlib(L, functions); return 1; }
 ]]
 
@@ -85,6 +110,54 @@ function TestStatus:test_is_nobodys_where_SIGCHLD_is_ignored()
     end)
     print "done"
   ]], "done\n")
+end
+
+--- Runs a script that may print "no": a pid could not be used again.
+local function run_again(source)
+  local out = run("local host, asyncio = require 'host', require 'asyncio'\nasyncio.run(function()\n" .. source
+    .. "\nend)")
+  if out == "no\n" then t.skip "pids can't be chosen here" end
+  return out
+end
+
+function TestStatus:test_of_a_stranger_who_has_the_pid_by_now_is_left_to_him()
+  t.assertEquals(run_again [[
+    local process <close> = asyncio.create_subprocess_exec "true"
+    host.reap()
+    if not host.reuse(process.pid) then return print "no" end
+    print(process:kill(), select(2, pcall(process.wait, process)).code)
+    print(host.end_(process.pid))
+  ]], "false\tECHILD\ntrue\n")
+end
+
+function TestStatus:test_of_a_leader_that_was_taken_leaves_a_strangers_group_alone()
+  t.assertEquals(run_again [[
+    local pid
+    do
+      local process <close> = asyncio.create_subprocess_exec("true", { process_group = 0 })
+      pid = process.pid
+      process:wait()
+      host.reap()
+      if not host.reuse(pid) then return print "no" end
+      print(process:kill())
+    end
+    print(host.end_(pid))
+  ]], "false\ntrue\n")
+end
+
+function TestStatus:test_of_a_leader_that_was_taken_does_not_save_its_group()
+  t.assertEquals(run [[
+    local host, asyncio = require "host", require "asyncio"
+    host.ignore()
+    local pid
+    asyncio.run(function()
+      local p <close> = asyncio.create_subprocess_shell([=[sh -c 'trap "" TERM; echo $$; exec sleep 60' &]=],
+        { process_group = 0, kill_timeout = 0.1, stdout = "pipe" })
+      pid = p.stdout:readline():match "%d+"
+      print(pcall(p.wait, p) == false, os.execute("kill -0 " .. pid))
+    end)
+    print(os.execute("kill -0 " .. pid .. " 2>/dev/null"))
+  ]], "true\tnil\tNo child processes\t10\nnil\tNo child processes\t10\n")
 end
 
 function TestStatus:test_of_others_children_is_left_to_them()

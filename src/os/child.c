@@ -15,6 +15,9 @@
 #include <sys/wait.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
+#if !defined(P_PIDFD)
+#define P_PIDFD 3
+#endif
 #endif
 
 #include "base/alloc.h"
@@ -43,10 +46,15 @@ static void close_handle(Child *c) {
   close_fd(c);
 }
 
+/* One whose group's number is still of use keeps what holds on to that. */
+static bool holds_group(const Child *c) {
+  return c->state == CHILD_ENDED || (c->state == CHILD_LOST && c->leads && c->pidfd);
+}
+
 static void tell(Child *c, ChildState state) {
   if (c->killed) c->handle.loop->jobs--;
   c->state = state;
-  if (state == CHILD_ENDED) { /* open still, so that the loop's end reaps it; but nobody waits for that */
+  if (holds_group(c)) { /* open still, so that the loop's end reaps it; but nobody waits for that */
     uv_poll_stop(&c->poll);
     uv_unref((uv_handle_t *)&c->poll);
   } else
@@ -54,13 +62,23 @@ static void tell(Child *c, ChildState state) {
   waiter_wake_all(&c->line, 0);
 }
 
+/* By the pidfd, where there is one: a host that waits for whatever child ends makes the pid free for another. */
+static int ask_kernel(const Child *c, siginfo_t *info, int options) {
+  int status;
+#if defined(__linux__)
+  idtype_t type = c->pidfd ? (idtype_t)P_PIDFD : P_PID;
+#else
+  idtype_t type = P_PID;
+#endif
+  do status = waitid(type, (id_t)(c->pidfd ? c->fd : c->pid), info, options | WEXITED | WNOHANG);
+  while (status < 0 && errno == EINTR);
+  return status;
+}
+
 void child_look(Child *c) {
   siginfo_t info = {.si_pid = 0};
   if (c->state != CHILD_RUNS) return;
-  int options = WEXITED | WNOHANG | (c->leads ? WNOWAIT : 0), status;
-  do status = waitid(P_PID, (id_t)c->pid, &info, options);
-  while (status < 0 && errno == EINTR);
-  if (status < 0)
+  if (ask_kernel(c, &info, c->leads ? WNOWAIT : 0) < 0)
     tell(c, CHILD_LOST); /* ECHILD: somebody waits for whatever child ends; or SIGCHLD is ignored */
   else if (info.si_pid == c->pid) {
     c->code = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
@@ -76,10 +94,14 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
 }
 
 void child_release(Child *c) {
+  siginfo_t info;
+  bool held = holds_group(c);
   c->leads = false;
-  if (c->state != CHILD_ENDED) return;
-  while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) { }
-  c->state = CHILD_REAPED;
+  if (!held) return;
+  if (c->state == CHILD_ENDED) {
+    ask_kernel(c, &info, 0);
+    c->state = CHILD_REAPED;
+  }
   close_handle(c);
 }
 
@@ -91,11 +113,42 @@ void child_drop(Child *c) {
 
 /* Signals */
 
-static int signal_one(const Child *c, int signum) {
 #if defined(__linux__) && defined(SYS_pidfd_send_signal)
-  if (c->pidfd) return (int)syscall(SYS_pidfd_send_signal, c->fd, signum, NULL, 0);
+#define TO_GROUP 4U /* PIDFD_SIGNAL_PROCESS_GROUP */
+
+static int signal_by_pidfd(const Child *c, int signum, unsigned flags) {
+  return syscall(SYS_pidfd_send_signal, c->fd, signum, NULL, flags) ? -errno : 0;
+}
+#else
+#define TO_GROUP 0U
+
+static int signal_by_pidfd(const Child *c, int signum, unsigned flags) {
+  (void)flags;
+  return kill(c->pid, signum) ? -errno : 0;
+}
 #endif
-  return kill(c->pid, signum);
+
+static int signal_one(const Child *c, int signum) {
+  if (c->pidfd) return signal_by_pidfd(c, signum, 0);
+  return kill(c->pid, signum) ? -errno : 0;
+}
+
+/* The pidfd means the group, whoever has the number by now; where the kernel can't do that (before Linux 6.9) the
+** number is good as long as the leader is there, if only as a zombie. */
+static int signal_members(const Child *c, int signum) {
+  siginfo_t info;
+  int status = c->pidfd ? signal_by_pidfd(c, signum, TO_GROUP) : UV_EINVAL;
+  if (status != UV_EINVAL) return status;
+  if (c->state == CHILD_LOST || ask_kernel(c, &info, WNOWAIT)) return UV_ESRCH;
+  return kill(-c->pid, signum) ? -errno : 0;
+}
+
+/* Its leader may have left it. */
+static int signal_group(const Child *c, int signum) {
+  int status = signal_members(c, signum);
+  if (c->state != CHILD_RUNS || getpgid(c->pid) == c->pid) return status;
+  int own = signal_one(c, signum);
+  return status == UV_ESRCH ? own : status;
 }
 
 /* Its record */
@@ -162,51 +215,68 @@ int child_start(Child *c, const SpawnOrder *order, SpawnStage *stage) {
   return status;
 }
 
-void children_each(Loop *loop, void (*visit)(Handle *h, void *arg), void *arg) { handles_each(loop, shut, visit, arg); }
+void children_each(Loop *loop, void (*visit)(Handle *h, void *arg), void *arg) {
+  handles_each(loop, shut, visit, arg);
+}
 
 int child_signal(Child *c, int signum) {
   child_look(c);
-  if (c->state == CHILD_REAPED || c->state == CHILD_LOST) return UV_ESRCH;
+  if (c->state == CHILD_REAPED || (c->state == CHILD_LOST && !holds_group(c))) return UV_ESRCH;
   if (c->state == CHILD_LEFT && !c->pidfd) return UV_ESRCH; /* a thread may be reaping it */
-  bool group = c->leads && c->state != CHILD_LEFT;
-  if (group ? kill(-c->pid, signum) : signal_one(c, signum)) return -errno;
-  if (signum == SIGKILL) count_killed(c);
-  return 0;
+  int status = c->leads && c->state != CHILD_LEFT ? signal_group(c, signum) : signal_one(c, signum);
+  if (!status && signum == SIGKILL) count_killed(c);
+  return status;
 }
 
 /* Company */
 
 #if defined(__linux__)
 /* Its state is the letter behind the name, which may hold anything but ends with the last ")". */
-static bool is_alive(pid_t pid) {
+static Company look_at(pid_t pid) {
   char path[40], text[512];
   snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) return errno == ENOENT || errno == ESRCH ? COMPANY_NONE : COMPANY_UNKNOWN;
   ssize_t n = read(fd, text, sizeof text - 1);
   close(fd);
-  if (n <= 0) return false;
+  if (n <= 0) return COMPANY_NONE;
   text[n] = 0;
   const char *end = strrchr(text, ')');
-  return end && end[1] == ' ' && end[2] != 'Z' && end[2] != 'X';
+  return end && end[1] == ' ' && end[2] != 'Z' && end[2] != 'X' ? COMPANY_LIVES : COMPANY_NONE;
 }
 
-bool child_has_company(const Child *c) {
-  if (!c->leads || c->state != CHILD_ENDED) return false;
+static Company look_through(const Child *c) {
   DIR *dir = opendir("/proc");
-  if (!dir) return false;
-  bool found = false;
-  for (const struct dirent *e; !found && (e = readdir(dir));) {
+  if (!dir) return COMPANY_UNKNOWN;
+  Company company = COMPANY_NONE;
+  bool any = false; /* /proc may be an empty folder */
+  for (const struct dirent *e; company == COMPANY_NONE && (e = readdir(dir));) {
     if (e->d_name[0] < '0' || e->d_name[0] > '9') continue;
+    any = true;
     pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-    found = pid != c->pid && getpgid(pid) == c->pid && is_alive(pid);
+    if (pid != c->pid && getpgid(pid) == c->pid) company = look_at(pid);
   }
   closedir(dir);
-  return found;
+  return any ? company : COMPANY_UNKNOWN;
+}
+
+/* Without descriptors, or without /proc: once the leader is reaped its group is there as long as others are in it. */
+static Company ask_group(const Child *c) {
+  siginfo_t info;
+  if (!c->pidfd || signal_by_pidfd(c, 0, TO_GROUP) == UV_EINVAL) return COMPANY_UNKNOWN;
+  ask_kernel(c, &info, 0);
+  return signal_by_pidfd(c, 0, TO_GROUP) == UV_ESRCH ? COMPANY_NONE : COMPANY_LIVES;
+}
+
+Company child_company(const Child *c) {
+  if (!c->leads || (c->state != CHILD_ENDED && c->state != CHILD_LOST)) return COMPANY_NONE;
+  Company company = look_through(c);
+  return company == COMPANY_UNKNOWN ? ask_group(c) : company;
 }
 #else
-bool child_has_company(const Child *c) {
-  (void)c;
-  return false;
+/* There a leader that is only a zombie can't be signalled. */
+Company child_company(const Child *c) {
+  return c->leads && c->state == CHILD_ENDED && kill(-c->pid, 0) == 0 ? COMPANY_LIVES
+                                                                      : COMPANY_NONE;
 }
 #endif

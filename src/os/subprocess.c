@@ -513,7 +513,7 @@ static int process_release(lua_State *L) {
 }
 
 /* _ended() → whether it has; nothing is raised for a status that was taken. _lives(): whether anybody else of its group
-** does */
+** does; nil: that can't be known */
 static int process_ended(lua_State *L) {
   Child *c = check_child(L);
   child_look(c);
@@ -522,7 +522,9 @@ static int process_ended(lua_State *L) {
 }
 
 static int process_lives(lua_State *L) {
-  lua_pushboolean(L, child_has_company(check_child(L)));
+  Company company = child_company(check_child(L));
+  if (company == COMPANY_UNKNOWN) return 0;
+  lua_pushboolean(L, company == COMPANY_LIVES);
   return 1;
 }
 
