@@ -51,7 +51,8 @@ static int end(lua_State *L) { /* whether it has lived, and its status was still
   return 1;
 }
 static const luaL_Reg functions[] = {
-    {"reuse", reuse}, {"end_", end}, {"reap", reap}, {"ignore", ignore}, {"fork", fork_}, {"exit", exit_}, {"wait", wait_}, {NULL, NULL}};
+    {"reuse", reuse}, {"end_", end}, {"reap", reap}, {"ignore", ignore},
+    {"fork", fork_}, {"exit", exit_}, {"wait", wait_}, {NULL, NULL}};
 int luaopen_host(lua_State *L) { luaL_newlib(L, functions); return 1; }
 ]]
 

@@ -215,6 +215,42 @@ function TestStreams:test_without_a_descriptor_are_refused()
   end)
 end
 
+--- What a script says whose standard input is a pipe, or a file, with five lines.
+local function with_lines(source)
+  local script = program.file_with("local asyncio = require 'asyncio'\nasyncio.run(function()\n" .. source .. "\nend)")
+  local piped = program.shell("seq 5 | %s %s 2>&1", program.checked_lua, script)
+  local file = program.file_with "1\n2\n3\n4\n5\n"
+  local from_file = program.shell("%s %s <%s 2>&1", program.checked_lua, script, file)
+  os.remove(script)
+  os.remove(file)
+  return piped, from_file
+end
+
+function TestStreams:test_that_have_read_ahead_are_refused_whatever_they_are()
+  for _, stream in ipairs { "asyncio.stdin()", "asyncio.open_fd(0, 'r')" } do
+    for _, out in ipairs { with_lines([[
+      local s = ]] .. stream .. [[
+
+      print((s:readline():gsub("\n", "")))
+      local ok, err = pcall(asyncio.run_process, { "cat" }, { stdin = s, stdout = "pipe" })
+      print(ok, err)
+      print((s:read(-1):gsub("\n", ";")))
+    ]]) } do
+      t.assertEquals(out, "1\nfalse\t8 bytes of the stream have been read ahead: "
+        .. "the program would never see them\n2;3;4;5;\n")
+    end
+  end
+end
+
+function TestStreams:test_that_have_read_nothing_are_the_childs()
+  for _, out in ipairs { with_lines [[
+    local result = asyncio.run_process({ "wc", "-l" }, { stdin = asyncio.stdin(), stdout = "pipe" })
+    print(tonumber(result.stdout))
+  ]] } do
+    t.assertEquals(out, "5\n")
+  end
+end
+
 function TestStreams:test_of_open_fd_give_their_own_descriptor()
   t.real(function()
     local name = program.file_with "hello"

@@ -68,9 +68,9 @@ static const WaitKind PASS = {.name = "pass_stream", .finish = look_again, .abor
 static void check_passable(lua_State *L, const Stream *s) {
   if (s->filtered) asy_error(L, ASY_ERROR, "a TLS connection is more than its descriptor: no program can have it");
   if (s->carrier) asy_error(L, ASY_ERROR, "a stream in memory has no descriptor that a program could have");
-  if (s->backing && !s->backing->standard && !s->backing->can_give(s->backing))
+  if (s->backing && (s->backing->standard ? s->out.none && fdstream_of(s)->pump : !s->backing->can_give(s->backing)))
     asy_error(L, ASY_ERROR, "a thread copies what the descriptor gives: no program can have it");
-  if (!s->backing && buffer_length(&s->in.buffer))
+  if (buffer_length(&s->in.buffer))
     asy_error(L, ASY_ERROR, "%d bytes of the stream have been read ahead: the program would never see them",
               (int)buffer_length(&s->in.buffer));
 }
@@ -265,7 +265,7 @@ static bool all_ready(lua_State *L, int idx) {
     lua_rawgeti(L, idx, i);
     const Stream *s = check_stream(L, lua_gettop(L));
     lua_pop(L, 1);
-    if (output_pending(s) || s->in.reader || (!s->backing && buffer_length(&s->in.buffer))) return false;
+    if (output_pending(s) || s->in.reader || buffer_length(&s->in.buffer)) return false;
   }
   return true;
 }
