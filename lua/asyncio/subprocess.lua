@@ -14,6 +14,8 @@ local KILL_TIMEOUT, DRAIN_GRACE = 5, 1 -- seconds
 local PATIENCE = 5                     -- seconds for what was killed to end; then it is reported
 local FIRST_PAUSE, LAST_PAUSE = 0.002, 0.05 -- seconds between two looks at a group
 local OUTPUTS = { "out", "err" }         -- where what they said is kept
+local DRAIN_SIZE = 65536               -- bytes
+local LAST_WORDS = 0.1                 -- seconds, for what lies in the pipes of one that has been ended
 local LONGEST_TOLD = 200               -- bytes of what a program said last, in an error
 
 local class = core.process_class
@@ -73,9 +75,7 @@ end
 -- Everything goes on at once, so that no pipe can fill up and stop the others; input and output may be large.
 -- A process that does not read its input, or closes it, is no error. When it has ended, a child of its own
 -- that still holds its pipes holds up this call for `drain_grace` (1 s) at most. Cancelled, or cut short by
--- a
--- limit
--- of time, it keeps what has come, and the next call goes on.
+-- a limit of time, it keeps what has come, and the next call goes on, without input.
 -- @tparam[opt] string input needs `stdin = "pipe"`; with such a pipe and no input the process reads the end
 -- @treturn ?string what it wrote to its standard output; nil where that is no pipe
 -- @treturn ?string likewise to its standard error
@@ -87,6 +87,7 @@ function Process:communicate(input)
   check.self(self, class, "communicate")
   if input ~= nil and type(input) ~= "string" then check.fail(1, "communicate", "string or nil", input) end
   if not core.can_wait() then core.spend() end -- says why
+  self:_claim() -- before anything is written
   feed(self, input)
   local state = self:_state()
   if not self.stdout and not self.stderr then
@@ -147,21 +148,47 @@ end
 
 local function is_over(process) return process:_ended() and process:_lives() == false end
 
---- Leaving the block closes our ends of its pipes, ends it, and waits: SIGTERM, after `kill_timeout` (5 s)
--- SIGKILL; with a group of its own the whole group. A cancellation, or Ctrl-C, meanwhile kills at once. One
--- that has ended already is no more than closed.
+--- What it says while it ends is read, so that it need not end of nobody reading; kept where somebody has
+-- asked for all of it.
+local function drain(reader, state, key)
+  if state[key] then return read_all(reader, state, key) end
+  repeat local part = reader:read(DRAIN_SIZE) until not part
+end
+
+local function drain_quietly(...) pcall(drain, ...) end -- another task may be reading, or it is closed
+
+local function start_draining(reader, state, key)
+  if reader then return create_task(drain_quietly, reader, state, key) end
+end
+
+local function end_it(self)
+  local state = self:_state()
+  local out <close> = start_draining(self.stdout, state, "out")
+  local err <close> = start_draining(self.stderr, state, "err")
+  local ok, ended = core.catch(end_kindly, self)
+  if not ok or not ended then kill(self) end
+  if not ok then error(ended, 0) end
+  local rest = { state.err and err or nil }
+  if state.out then table.insert(rest, 1, out) end
+  if #rest > 0 then core.wait(rest, "ALL_COMPLETED", math.min(state.drain_grace or DRAIN_GRACE, LAST_WORDS)) end
+end
+
+--- Leaving the block closes its input and ends it: SIGTERM, after `kill_timeout` (5 s) SIGKILL; with a group
+-- of its own the whole group. What it says meanwhile is read, and dropped; then its pipes are closed. A
+-- cancellation, or Ctrl-C, meanwhile kills at once. One that has ended already is no more than closed.
 function class:__close()
-  self:_close_pipes()
+  self:_close_pipes(true)
+  local ok, err = true, nil
   if not is_over(self) then
-    if not core.can_wait() then
-      signal(self, "SIGTERM")
+    if core.can_wait() then
+      ok, err = core.catch(end_it, self)
     else
-      local ok, ended = core.catch(end_kindly, self)
-      if not ok or not ended then kill(self) end
-      if not ok then error(ended, 0) end
+      signal(self, "SIGTERM")
     end
   end
+  self:_close_pipes()
   self:_release()
+  if not ok then error(err, 0) end
 end
 
 -- Starting
@@ -284,8 +311,6 @@ local function run_to_end(process, opts)
   else
     process:_wait()
   end
-  process:_close_pipes()
-  process:_release() -- so that leaving the block ends nothing of it
   return true
 end
 

@@ -207,6 +207,66 @@ function TestClose:test_gives_it_time_to_clean_up()
   end)
 end
 
+--- A script that says something long while it cleans up.
+local TALKS = "trap 'seq 30000; echo cleaned >&2; exit 3' TERM; echo; while :; do sleep 0.01; done"
+
+function TestClose:test_lets_it_say_what_it_has_to_say()
+  t.real(function()
+    for _, stderr in ipairs { "pipe", "stdout" } do
+      local process
+      do
+        local p <close> = shell(TALKS, { stderr = stderr })
+        process = p
+      end
+      t.assertEquals(process:returncode(), 3)
+      t.assertTrue(process.stdout:at_eof())
+    end
+  end)
+end
+
+function TestClose:test_leaves_reading_to_who_reads()
+  t.real(function()
+    local process, reading
+    do
+      local p <close> = shell(TALKS, { stderr = "null" })
+      process, reading = p, asyncio.create_task(p.stdout.read, p.stdout, -1)
+      asyncio.sleep(0.02)
+    end
+    t.assertEquals(process:returncode(), 3)
+    local ok, text = pcall(asyncio.await, reading)
+    t.assertTrue(ok and #text == 168894 or asyncio.isinstance(text, asyncio.ClosedError))
+  end)
+end
+
+function TestClose:test_ends_a_leader_that_has_left_its_group()
+  if not os.execute "command -v perl >/dev/null" then t.skip "perl is not installed" end
+  t.real(function()
+    local process
+    do
+      local p <close> = asyncio.create_subprocess_exec("perl", "-e",
+        "$| = 1; setpgrp(0, getppid()); print qq(x\\n); sleep 60", { process_group = 0, stdout = "pipe" })
+      p.stdout:readline()
+      process = p
+    end
+    t.assertEquals(process:returncode(), -15)
+  end)
+end
+
+function TestClose:test_makes_its_readers_raise_but_at_their_end()
+  t.real(function()
+    local p, _ = shell "echo hello; sleep 60"
+    getmetatable(p).__close(p)
+    for _, name in ipairs { "read", "readline", "readexactly" } do
+      t.assert_raises(asyncio.ClosedError, p.stdout[name], p.stdout, name ~= "readline" and 10 or nil)
+    end
+    t.assert_raises(asyncio.ClosedError, p.communicate, p)
+    local q <close> = asyncio.create_subprocess_exec("echo", "x", { stdout = "pipe" })
+    q:communicate()
+    getmetatable(q).__close(q)
+    t.assertNil(q.stdout:read(10))
+  end)
+end
+
 function TestClose:test_ends_all_of_a_group()
   t.real(function()
     local pids = {}

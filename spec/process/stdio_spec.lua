@@ -227,7 +227,7 @@ local function with_lines(source)
 end
 
 function TestStreams:test_that_have_read_ahead_are_refused_whatever_they_are()
-  for _, stream in ipairs { "asyncio.stdin()", "asyncio.open_fd(0, 'r')" } do
+  for _, stream in ipairs { "asyncio.stdin()", "asyncio.open_fd(io.open '/dev/stdin')" } do
     for _, out in ipairs { with_lines([[
       local s = ]] .. stream .. [[
 
@@ -240,6 +240,15 @@ function TestStreams:test_that_have_read_ahead_are_refused_whatever_they_are()
         .. "the program would never see them\n2;3;4;5;\n")
     end
   end
+end
+
+function TestStreams:test_that_were_given_away_are_closed_and_no_clean_end()
+  t.real(function()
+    local seq <close> = asyncio.create_subprocess_exec("seq", 5, { stdout = "pipe" })
+    t.assertEquals(asyncio.run_process({ "cat" }, { stdin = seq.stdout, stdout = "pipe" }).stdout, "1\n2\n3\n4\n5\n")
+    t.assert_raises(asyncio.ClosedError, seq.stdout.read, seq.stdout)
+    t.assert_raises(asyncio.ClosedError, seq.stdout.readexactly, seq.stdout, 1)
+  end)
 end
 
 function TestStreams:test_that_have_read_nothing_are_the_childs()

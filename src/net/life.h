@@ -37,6 +37,10 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 
 /* Closes at once; what is not sent is dropped. */
 void asy_stream_abort(lua_State *L, Stream *s);
+
+/* The same for one that is taken from its user: what is read then raises, unless its end had come. */
+void asy_stream_take(lua_State *L, Stream *s);
+
 /* Raises: it is closed, or, in a forked child, the parent's. */
 int asy_stream_closed(lua_State *L, const Stream *s) ASY_NORETURN;
 

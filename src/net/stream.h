@@ -102,6 +102,7 @@ struct Stream {
     bool eof;         /* no more comes: the peer has ended, or this side was closed */
     bool peer_ended;  /* ... it was the peer */
     bool left;        /* its loop has closed before the end came, and `error` is set: that there is more nobody knows */
+    bool taken;       /* ... or not its loop but somebody else than its user has closed it */
     bool cut;         /* ... or it was made to end, and the peer goes on */
     int file;         /* a regular file, which never makes one wait, is read there; -1: the handle */
     off_t file_at;    /* its offset after the last read */

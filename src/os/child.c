@@ -215,9 +215,7 @@ int child_start(Child *c, const SpawnOrder *order, SpawnStage *stage) {
   return status;
 }
 
-void children_each(Loop *loop, void (*visit)(Handle *h, void *arg), void *arg) {
-  handles_each(loop, shut, visit, arg);
-}
+void children_each(Loop *loop, void (*visit)(Handle *h, void *arg), void *arg) { handles_each(loop, shut, visit, arg); }
 
 int child_signal(Child *c, int signum) {
   child_look(c);
@@ -276,7 +274,6 @@ Company child_company(const Child *c) {
 #else
 /* There a leader that is only a zombie can't be signalled. */
 Company child_company(const Child *c) {
-  return c->leads && c->state == CHILD_ENDED && kill(-c->pid, 0) == 0 ? COMPANY_LIVES
-                                                                      : COMPANY_NONE;
+  return c->leads && c->state == CHILD_ENDED && kill(-c->pid, 0) == 0 ? COMPANY_LIVES : COMPANY_NONE;
 }
 #endif

@@ -278,7 +278,7 @@ static void each_given(lua_State *L, int idx, bool blocking, bool close) {
     lua_pop(L, 1);
     if (!s || !s->handle.open) continue;
     set_blocking(s, blocking);
-    if (close && !(s->backing && s->backing->standard)) asy_stream_abort(L, s);
+    if (close && !(s->backing && s->backing->standard)) asy_stream_take(L, s);
   }
 }
 
@@ -539,14 +539,26 @@ static int process_take(lua_State *L) {
   return 1;
 }
 
-/* _close_pipes() */
-static int process_close_pipes(lua_State *L) {
+/* _claim(): raises where a task reads its output, or its errors */
+static int process_claim(lua_State *L) {
   check_process(L);
-  lua_settop(L, 1);
-  for (int i = STDIN; i <= STDERR; i++) {
+  for (int i = STDOUT; i <= STDERR; i++) {
     lua_getiuservalue(L, 1, i);
     Stream *s = stream_at(L, -1);
-    if (s) asy_stream_abort(L, s);
+    if (s) asy_reader_claim(L, s);
+  }
+  return 0;
+}
+
+/* _close_pipes(only its input) */
+static int process_close_pipes(lua_State *L) {
+  check_process(L);
+  int last = lua_toboolean(L, 2) ? STDIN : STDERR;
+  lua_settop(L, 1);
+  for (int i = STDIN; i <= last; i++) {
+    lua_getiuservalue(L, 1, i);
+    Stream *s = stream_at(L, -1);
+    if (s) asy_stream_take(L, s);
     lua_pop(L, 1);
   }
   return 0;
@@ -661,6 +673,7 @@ static const luaL_Reg methods[] = {{"wait", process_wait},
                                    {"_ended", process_ended},
                                    {"_lives", process_lives},
                                    {"_take", process_take},
+                                   {"_claim", process_claim},
                                    {"_close_pipes", process_close_pipes},
                                    {NULL, NULL}};
 
