@@ -177,16 +177,16 @@ end
 -- of its own the whole group. What it says meanwhile is read, and dropped; then its pipes are closed. A
 -- cancellation, or Ctrl-C, meanwhile kills at once. One that has ended already is no more than closed.
 function class:__close()
-  self:_close_pipes(true)
-  local ok, err = true, nil
-  if not is_over(self) then
+  self:_close_pipes "input"
+  local over, ok, err = is_over(self), true, nil
+  if not over then
     if core.can_wait() then
       ok, err = core.catch(end_it, self)
     else
       signal(self, "SIGTERM")
     end
   end
-  self:_close_pipes()
+  self:_close_pipes(over and "" or "drained")
   self:_release()
   if not ok then error(err, 0) end
 end

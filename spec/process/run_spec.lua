@@ -86,6 +86,18 @@ function TestCommunicate:test_raises_when_another_task_reads()
   end)
 end
 
+function TestCommunicate:test_that_is_refused_has_written_nothing()
+  t.real(function()
+    local process <close> = asyncio.create_subprocess_exec("cat", { stdin = "pipe", stdout = "pipe" })
+    local reading <close> = asyncio.create_task(process.stdout.read, process.stdout)
+    asyncio.sleep(0)
+    t.assert_raises(asyncio.BusyError, process.communicate, process, "x")
+    t.assertFalse(process.stdin:is_closing())
+    process.stdin:close()
+    t.assertEquals(asyncio.await(reading), "")
+  end)
+end
+
 function TestCommunicate:test_refuses_what_is_no_input()
   t.real(function()
     local process <close> = asyncio.create_subprocess_exec("cat", { stdin = "pipe" })
@@ -195,6 +207,25 @@ function TestTimeout:test_around_it_works_too()
 end
 
 -- many
+
+function TestTimeout:test_keeps_what_is_said_while_it_ends()
+  t.real(function()
+    local err = t.assert_raises(asyncio.TimeoutError, asyncio.run_process,
+      "trap 'seq 20000; echo cleaned >&2; exit 3' TERM; echo start; while :; do sleep 0.01; done",
+      { timeout = 0.2, capture = true })
+    t.assertStrMatches(err.stdout, "start\n1\n.*\n20000\n")
+    t.assertEquals(err.stderr, "cleaned\n")
+  end)
+end
+
+function TestTimeout:test_or_its_end_ends_a_group_of_its_own()
+  t.real(function()
+    local result = asyncio.run_process("sleep 60 >/dev/null & echo $!", { process_group = 0, capture = true })
+    local file = io.open("/proc/" .. result.stdout:match "%d+" .. "/stat")
+    t.assertEquals((file and file:read "a" or ""):match "%) (%a)" or "Z", "Z") -- whoever has inherited it reaps it
+    if file then file:close() end
+  end)
+end
 
 function TestMany:test_at_once()
   t.real(function()

@@ -176,10 +176,10 @@ void asy_stream_abort(lua_State *L, Stream *s) {
   close_handle(s);
 }
 
-void asy_stream_take(lua_State *L, Stream *s) {
+void asy_stream_take(lua_State *L, Stream *s, bool even_at_end) {
   bool ended = !s->handle.open || s->in.eof || s->in.error;
   asy_stream_abort(L, s);
-  if (ended) return;
+  if (ended && !even_at_end) return;
   s->in.left = s->in.taken = true;
   s->in.eof = false;
   s->in.error = UV_ECANCELED;
@@ -490,9 +490,9 @@ Task *asy_stream_waiting_task(lua_State *L, const Stream *s) {
 
 int asy_stream_closed(lua_State *L, const Stream *s) {
   bool copied = s->handle.loop && s->handle.loop->copied;
-  asy_peer_closed(L, s, copied       ? "the stream is the parent's: this process was forked from it"
+  asy_peer_closed(L, s, copied ? "the stream is the parent's: this process was forked from it"
                         : s->in.left && !s->in.taken ? "the stream is closed, as its event loop is"
-                                     : "the stream is closed");
+                        : "the stream is closed");
 }
 
 /* Never closed */

@@ -38,8 +38,9 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 /* Closes at once; what is not sent is dropped. */
 void asy_stream_abort(lua_State *L, Stream *s);
 
-/* The same for one that is taken from its user: what is read then raises, unless its end had come. */
-void asy_stream_take(lua_State *L, Stream *s);
+/* The same for one that is taken from its user: what is read then raises, unless its end had come. even_at_end: then, too, since
+** somebody else has read that. */
+void asy_stream_take(lua_State *L, Stream *s, bool even_at_end);
 
 /* Raises: it is closed, or, in a forked child, the parent's. */
 int asy_stream_closed(lua_State *L, const Stream *s) ASY_NORETURN;

@@ -278,7 +278,7 @@ static void each_given(lua_State *L, int idx, bool blocking, bool close) {
     lua_pop(L, 1);
     if (!s || !s->handle.open) continue;
     set_blocking(s, blocking);
-    if (close && !(s->backing && s->backing->standard)) asy_stream_take(L, s);
+    if (close && !(s->backing && s->backing->standard)) asy_stream_take(L, s, false);
   }
 }
 
@@ -550,15 +550,17 @@ static int process_claim(lua_State *L) {
   return 0;
 }
 
-/* _close_pipes(only its input) */
+/* _close_pipes("input"): only that; ("drained"): what came last somebody has thrown away; () */
 static int process_close_pipes(lua_State *L) {
   check_process(L);
-  int last = lua_toboolean(L, 2) ? STDIN : STDERR;
+  const char *how = luaL_optstring(L, 2, "");
+  int last = *how == 'i' ? STDIN : STDERR;
+  bool drained = *how == 'd';
   lua_settop(L, 1);
   for (int i = STDIN; i <= last; i++) {
     lua_getiuservalue(L, 1, i);
     Stream *s = stream_at(L, -1);
-    if (s) asy_stream_take(L, s);
+    if (s) asy_stream_take(L, s, drained && i != STDIN);
     lua_pop(L, 1);
   }
   return 0;
