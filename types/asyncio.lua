@@ -542,6 +542,9 @@ function Error:subclass(name) end
 
 ---@class asyncio.TimeoutError : asyncio.Error
 ---@field phase? "lookup" | "connect" | "read" | "write" of a stream: what took too long
+---@field stdout? string of run_process: what the program had said
+---@field stderr? string
+---@field args? string[] | string of run_process: the list, or the script
 ---@class asyncio.InvalidStateError : asyncio.Error
 ---@class asyncio.QueueEmpty : asyncio.Error
 ---@class asyncio.QueueFull : asyncio.Error

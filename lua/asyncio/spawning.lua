@@ -57,6 +57,22 @@ function spawning.arguments(name, list, n, first)
   return argv
 end
 
+-- Those of a script: the option `args`.
+function spawning.script_arguments(name, args)
+  local n, argv = #args, {}
+  for key, value in pairs(args) do
+    local function wrong(text) check.error(2, name, "'args': " .. text) end
+    if math.type(key) ~= "integer" or key < 1 or key > n then
+      wrong(("a list of strings and numbers expected, it has '%s'"):format(core.words(key)))
+    elseif type(value) ~= "string" and type(value) ~= "number" then
+      wrong("a list of strings and numbers expected, got " .. core.kind_of(value))
+    end
+    argv[key] = tostring(value)
+    if argv[key]:find("\0", 1, true) then wrong(ZERO) end
+  end
+  return argv
+end
+
 -- A list of arguments, and nothing else.
 function spawning.list(name, list)
   local n = #list
@@ -147,7 +163,8 @@ local function standard(call, opts, i, given)
   if value == "stdout" and i == 2 then return AS_STDOUT end
   local fd = descriptor(call, key, value, given)
   if fd then return fd end
-  local got = type(value) == "string" and ('"%s"'):format(value) or core.kind_of(value)
+  local got = type(value) == "string" and ('"%s"'):format(value) or type(value) == "number" and tostring(value)
+    or core.kind_of(value)
   fail(call, key, EXPECTED:format(i == 2 and ', "stdout"' or "", got))
 end
 
@@ -209,9 +226,13 @@ local function mode(call, key, value)
     fail(call, key, 'a mode expected, an integer or octal digits like "022", got ' .. core.words(value))
 end
 
-local function name_of(argv)
+-- What runs, for people: in one line, and no longer than that.
+function spawning.name_of(argv, longest)
   local text = table.concat(argv, " ")
-  return #text <= LONGEST_NAME and text or text:sub(1, LONGEST_NAME - 3) .. "..."
+  if #text > longest then text = text:sub(1, longest - 3) .. "..." end
+  return (text:gsub("%c", function(char)
+    return char == "\n" and "\\n" or char == "\t" and "\\t" or ("\\%d"):format(char:byte())
+  end))
 end
 
 -- Starts it: what else can be wrong about the options is said before. call: { name=, arg= }; args: what
@@ -221,11 +242,12 @@ function spawning.start(call, argv, args, opts)
     fail(call, "process_group", "the leader of a new session has a group of its own")
   end
   local order = {
-    program = argv[1], name = name_of(argv), argv = argv, cwd = opts.cwd, limit = opts.limit, uid = opts.uid,
+    program = argv[1], name = spawning.name_of(argv, LONGEST_NAME), argv = argv, cwd = opts.cwd, limit = opts.limit, uid = opts.uid,
     gid = opts.gid, session = opts.new_session and 1 or 0, group = opts.process_group,
     detach = opts.detach and 1 or 0, umask = mode(call, "umask", opts.umask),
   }
   if opts.cwd then without_zeros(call, "cwd", opts.cwd) end
+  if opts.cwd == "" then fail(call, "cwd", "the folder's name is empty") end
   local path
   order.env, path = environment(call, opts)
   order.paths = candidates(argv[1], path)

@@ -87,6 +87,7 @@ function Process:communicate(input)
   check.self(self, class, "communicate")
   if input ~= nil and type(input) ~= "string" then check.fail(1, "communicate", "string or nil", input) end
   if not core.can_wait() then core.spend() end -- says why
+  self:_check()
   self:_claim() -- before anything is written
   feed(self, input)
   local state = self:_state()
@@ -105,8 +106,10 @@ end
 
 -- Its end
 
+--- Whether it is there to be signalled.
 local function signal(process, name)
-  pcall(process.send_signal, process, name) -- a user's that we may not end: EPERM
+  local ok, hit = pcall(process.send_signal, process, name)
+  return not ok or hit -- a user's that we may not end: EPERM
 end
 
 --- Waits until it has ended, and with it all of the group that it leads; whether that is so before the
@@ -141,8 +144,18 @@ local function kill(process)
   }
 end
 
+--- Its status was taken before we had a pidfd of it: nothing says whose the number of its group is.
+local function report_lost(process)
+  core.get_running_loop():call_exception_handler {
+    message = tostring(process) .. " may have left others of its group, which cannot be told from strangers",
+  }
+  return true
+end
+
 local function end_kindly(process)
-  signal(process, "SIGTERM")
+  if not signal(process, "SIGTERM") and process:_ended() then
+    return process:_lives() == false or report_lost(process)
+  end
   return wait_until(process, core.get_running_loop():time() + (process:_state().kill_timeout or KILL_TIMEOUT))
 end
 
@@ -177,6 +190,7 @@ end
 -- of its own the whole group. What it says meanwhile is read, and dropped; then its pipes are closed. A
 -- cancellation, or Ctrl-C, meanwhile kills at once. One that has ended already is no more than closed.
 function class:__close()
+  if core.can_wait() then self:_check() end
   self:_close_pipes "input"
   local over, ok, err = is_over(self), true, nil
   if not over then
@@ -206,6 +220,7 @@ local function exec_arguments(name, ...)
   local n, first = select("#", ...), ...
   if is_table(first) then return spawning.list(name, first), (select(2, ...)), 2 end
   local list = { ... }
+  if n > 1 and list[n] == nil then n = n - 1 end -- no options
   local opts = n > 1 and is_table(list[n]) and list[n] or nil
   local argv = spawning.arguments(name, list, opts and n - 1 or math.max(n, 1), 1)
   return argv, opts, n
@@ -249,7 +264,7 @@ end
 local function shell_argv(name, script, opts)
   if script:find("\0", 1, true) then check.error(1, name, "a zero byte, which no program can be given") end
   local argv = { "/bin/sh", "-c", "--", script, "sh" }
-  local args = opts.args and spawning.arguments(name, opts.args, #opts.args) or {}
+  local args = opts.args and spawning.script_arguments(name, opts.args) or {}
   return table.move(args, 1, #args, #argv + 1, argv)
 end
 
@@ -285,7 +300,9 @@ local function last_words(text)
   return ": " .. (#line <= LONGEST_TOLD and line or line:sub(1, LONGEST_TOLD) .. "...")
 end
 
-local function name_of(args) return type(args) == "table" and table.concat(args, " ") or args end
+local function name_of(args)
+  return spawning.name_of(type(args) == "table" and args or { args }, LONGEST_TOLD)
+end
 
 local function raise_failure(result)
   result.message = ("'%s' %s%s"):format(name_of(result.args), how_it_ended(result.returncode),
@@ -362,7 +379,12 @@ function subprocess.run_process(command, opts)
     result.message = ("'%s' took longer than %g s"):format(name_of(args), opts.timeout)
     error(core.TimeoutError(result), 0)
   end
-  result.returncode = process:returncode()
+  local ok, code = pcall(process.returncode, process)
+  if not ok then -- somebody else has taken it
+    code.stdout, code.stderr, code.args = result.stdout, result.stderr, args
+    error(code, 0)
+  end
+  result.returncode = code
   if result.returncode ~= 0 and opts.check ~= false then raise_failure(result) end
   return result
 end

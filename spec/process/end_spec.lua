@@ -127,10 +127,20 @@ function TestSignals:test_are_not_sent_once_it_has_ended()
   end)
 end
 
+function TestSignals:test_of_number_0_tell_whether_it_is_there()
+  t.real(function()
+    local process <close> = sleeper()
+    t.assertTrue(process:send_signal(0))
+    process:kill()
+    process:wait()
+    t.assertFalse(process:send_signal(0))
+  end)
+end
+
 function TestSignals:test_must_be_some()
   t.real(function()
     local process <close> = sleeper()
-    for _, signal in ipairs { "SIGNONE", 0, 65, 1.5, {} } do
+    for _, signal in ipairs { "SIGNONE", -1, 65, 1.5, {} } do
       t.assertStrContains(tostring(t.error_of(process.send_signal, process, signal)), "signal expected")
     end
     t.assertStrContains(tostring(t.error_of(process.kill)), "bad")
@@ -392,6 +402,23 @@ function TestLeft:test_what_is_collected_is_reported_and_runs_on()
     os.execute("kill " .. pid)
     t.wait_until(function() return not lives(pid) and t.zombies() == 0 end)
   end)
+end
+
+function TestLeft:test_what_is_another_loops_is_refused_and_as_before()
+  t.assertEquals((t.lua [[
+    local asyncio = require "asyncio"
+    local process
+    asyncio.run(function()
+      process = asyncio.create_subprocess_exec("sleep", 60, { stdout = "pipe", detach = true })
+    end)
+    print((tostring(process):gsub("%d+ %(", "("):gsub(" %(0x.*", "")))
+    asyncio.run(function()
+      print(select(2, pcall(process.communicate, process)))
+      print(select(2, pcall(getmetatable(process).__close, process)))
+    end)
+    os.execute("kill " .. process.pid)
+  ]]), "asyncio.Process: (sleep 60), left running\n"
+    .. ("ClosedError: the process runs on, but its event loop is closed\n"):rep(2))
 end
 
 function TestLeft:test_what_is_detached_is_not_reported()

@@ -152,13 +152,24 @@ function TestStatus:test_of_a_leader_that_was_taken_does_not_save_its_group()
     host.ignore()
     local pid
     asyncio.run(function()
-      local p <close> = asyncio.create_subprocess_shell([=[sh -c 'trap "" TERM; echo $$; exec sleep 60' &]=],
+      local p <close> = asyncio.create_subprocess_shell([=[sh -c 'trap "" TERM; echo $$; exec sleep 60' & sleep 0.2]=],
         { process_group = 0, kill_timeout = 0.1, stdout = "pipe" })
       pid = p.stdout:readline():match "%d+"
       print(pcall(p.wait, p) == false, os.execute("kill -0 " .. pid))
     end)
     print(os.execute("kill -0 " .. pid .. " 2>/dev/null"))
   ]], "true\tnil\tNo child processes\t10\nnil\tNo child processes\t10\n")
+end
+
+function TestStatus:test_that_was_taken_does_not_lose_what_was_said()
+  t.assertEquals(run [[
+    local host, asyncio = require "host", require "asyncio"
+    host.ignore()
+    asyncio.run(function()
+      local ok, err = pcall(asyncio.run_process, "echo out; echo err >&2", { capture = true })
+      print(ok, err.code, (err.stdout .. err.stderr):gsub("\n", ";"))
+    end)
+  ]], "false\tECHILD\tout;err;\t2\n")
 end
 
 function TestStatus:test_of_others_children_is_left_to_them()

@@ -208,6 +208,24 @@ end
 
 -- many
 
+function TestRun:test_tells_of_a_script_in_one_short_line()
+  t.real(function()
+    local err = t.assert_raises(asyncio.CalledProcessError, asyncio.run_process, "\n" .. (": x\n"):rep(1000) .. "exit 3")
+    t.assertStrContains(tostring(err), [[CalledProcessError: '\n: x\n: x\n]])
+    t.assertStrContains(tostring(err), "...' ended with 3")
+    t.assertTrue(#tostring(err) < 300)
+  end)
+end
+
+function TestRun:test_refuses_args_that_are_no_list()
+  t.real(function()
+    for _, args in ipairs { { name = "x" }, { true }, { "\0" } } do
+      t.assertStrContains(tostring(t.error_of(asyncio.run_process, "true", { args = args })),
+        "bad argument #2 to 'run_process' ('args': ")
+    end
+  end)
+end
+
 function TestTimeout:test_keeps_what_is_said_while_it_ends()
   t.real(function()
     local err = t.assert_raises(asyncio.TimeoutError, asyncio.run_process,

@@ -29,6 +29,8 @@ function TestProgram:test_is_given_as_a_list_or_as_arguments_with_options_or_wit
   t.real(function()
     local a <close> = asyncio.create_subprocess_exec("true")
     local b <close> = asyncio.create_subprocess_exec { "true" }
+    local e <close> = asyncio.create_subprocess_exec("true", nil)
+    t.assertEquals(e:wait(), 0)
     local c <close> = asyncio.create_subprocess_exec("true", { stdout = "null" })
     local d <close> = asyncio.create_subprocess_exec({ "true", "x" }, { stdout = "null" })
     for _, process in ipairs { a, b, c, d } do t.assertEquals(process:wait(), 0) end
@@ -293,8 +295,47 @@ function TestCannotStart:test_with_a_descriptor_that_is_none()
   t.real(function()
     local err = t.assert_raises(asyncio.OSError, asyncio.run_process, { "true" }, { stdin = 999 })
     t.assertEquals({ err.code, err.syscall }, { "EBADF", "dup2" })
-    t.assert_raises(asyncio.OSError, asyncio.run_process, { "true" }, { pass_fds = { 999 } })
+    t.assertStrContains(tostring(err), "999, which was to be 0 there")
+    err = t.assert_raises(asyncio.OSError, asyncio.run_process, { "true" }, { pass_fds = { [5] = 999 } })
+    t.assertStrContains(tostring(err), "999, which was to be 5 there")
+    t.assert_raises(asyncio.OSError, asyncio.run_process, { "true" }, { pass_fds = { [(1 << 31) - 1] = 0 } })
   end)
+end
+
+function TestCannotStart:test_without_descriptors_names_the_call()
+  local script = program.file_with [[
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      asyncio.run_process { "true" } -- the modules are there
+      local files, file = {}
+      repeat
+        file = io.open "/dev/null"
+        files[#files + 1] = file
+      until not file
+      for _, opts in ipairs { { stdout = "pipe" }, { stdin = "inherit" }, { stdin = "null" } } do
+        local ok, err = pcall(asyncio.run_process, { "true" }, opts)
+        print(err.code, err.syscall)
+      end
+    end)
+  ]]
+  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.plain_lua, script),
+    "EMFILE\tpipe\nEMFILE\tpipe\nEMFILE\topen\n")
+  os.remove(script)
+end
+
+function TestInheritance:test_reaches_to_the_highest_descriptor()
+  local script = program.file_with [[
+    local asyncio = require "asyncio"
+    asyncio.run(function()
+      local file <close> = io.tmpfile()
+      for _, fds in ipairs { { [63] = file }, { [62] = file }, { [62] = file, [63] = file, [3] = file } } do
+        asyncio.run_process("true >&3 || true", { pass_fds = fds, stderr = "null" })
+      end
+      print "done"
+    end)
+  ]]
+  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.plain_lua, script), "done\n")
+  os.remove(script)
 end
 
 function TestCannotStart:test_in_a_group_that_is_not_ours()
@@ -378,7 +419,9 @@ function TestWrongArguments:test_of_options()
     local function bad(message, opts) assert_bad(message, asyncio.run_process, { "true" }, opts) end
     bad("'stdout': \"pipe\", \"null\", \"inherit\", descriptor, file or stream expected, got \"stdout\"",
       { stdout = "stdout" })
-    bad("'stdin': ", { stdin = -1 })
+    bad("got -1)", { stdin = -1 })
+    bad("got 1.5)", { stdin = 1.5 })
+    bad("'cwd': the folder's name is empty", { cwd = "" })
     bad("'stderr': ", { stderr = {} })
     bad("'cwd': it holds a zero byte", { cwd = "/\0" })
     bad("'env': A=B is no name of a variable", { env = { ["A=B"] = "" } })

@@ -82,25 +82,6 @@ static void fail(const Child *c, SpawnStage stage) {
   _exit(127);
 }
 
-/* Out of the way of the numbers that are wanted. */
-static int move_up(int fd, int above) { return fcntl(fd, F_DUPFD_CLOEXEC, above + 1); }
-
-static void place_fds(Child *c) {
-  const SpawnOrder *o = c->order;
-  int most = o->fds[o->nfds - 1].to, report = c->report;
-  if (report <= most && (report = move_up(report, most)) < 0) fail(c, SPAWN_FDS);
-  c->report = report;
-  for (int i = 0; i < o->nfds; i++) {
-    SpawnFd *f = &c->fds[i];
-    if (f->from <= most && f->from != f->to && (f->from = move_up(f->from, most)) < 0) fail(c, SPAWN_FDS);
-  }
-  for (int i = 0; i < o->nfds; i++) {
-    const SpawnFd *f = &c->fds[i];
-    int done = f->from == f->to ? fcntl(f->to, F_SETFD, 0) : dup2(f->from, f->to);
-    if (done < 0) fail(c, SPAWN_FDS);
-  }
-}
-
 static bool is_wanted(const SpawnOrder *o, int fd) {
   int low = 0, high = o->nfds;
   while (low < high) {
@@ -112,6 +93,35 @@ static bool is_wanted(const SpawnOrder *o, int fd) {
       high = middle;
   }
   return false;
+}
+
+/* Out of the way: to the lowest number that is free and isn't wanted. Those that are wanted, and free, are held by copies
+** of it meanwhile, which dup2 replaces, or exec closes. */
+static int move_away(const SpawnOrder *o, int fd) {
+  int copy;
+  do copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  while (copy >= 0 && is_wanted(o, copy));
+  return copy;
+}
+
+static void place_fds(Child *c) {
+  const SpawnOrder *o = c->order;
+  for (int i = 0; i < o->nfds; i++) /* before the numbers of some are others' copies */
+    if (fcntl(c->fds[i].from, F_GETFD) < 0) fail(c, SPAWN_FDS);
+  if (is_wanted(o, c->report)) {
+    int report = move_away(o, c->report);
+    if (report < 0) fail(c, SPAWN_FDS);
+    c->report = report;
+  }
+  for (int i = 0; i < o->nfds; i++) {
+    SpawnFd *f = &c->fds[i];
+    if (f->from != f->to && is_wanted(o, f->from) && (f->from = move_away(o, f->from)) < 0) fail(c, SPAWN_FDS);
+  }
+  for (int i = 0; i < o->nfds; i++) {
+    const SpawnFd *f = &c->fds[i];
+    int done = f->from == f->to ? fcntl(f->to, F_SETFD, 0) : dup2(f->from, f->to);
+    if (done < 0) fail(c, SPAWN_FDS);
+  }
 }
 
 /* exec is to close it. */
@@ -323,7 +333,10 @@ int spawn_pipe(int ends[2], int flags) {
 /* The pid of a child that runs the program, or a negative status. */
 static pid_t start_program(const SpawnOrder *order, SpawnFd *fds, SpawnStage *stage) {
   int ends[2], status = spawn_pipe(ends, O_NONBLOCK);
-  if (status) return status;
+  if (status) {
+    *stage = SPAWN_PIPE;
+    return status;
+  }
   Child child = {order, fds, ends[1]};
   Failure failure;
   Mask old;

@@ -33,7 +33,9 @@ typedef struct SpawnOrder {
 
 /* What failed. */
 typedef enum SpawnStage {
-  SPAWN_FORK, /* nothing was started */
+  SPAWN_FORK, /* nothing was started; nor was it for these two */
+  SPAWN_PIPE,
+  SPAWN_NULL, /* the caller's: /dev/null */
   SPAWN_SESSION,
   SPAWN_GROUP,
   SPAWN_FDS,

@@ -186,6 +186,18 @@ static SpawnFd *push_fds(lua_State *L, int *n) {
   return fds;
 }
 
+/* Raises for a number that is no descriptor of ours. */
+static void check_fds(lua_State *L, const SpawnFd *fds, int n) {
+  for (int i = 0; i < n; i++) {
+    if (fds[i].from <= STDERR_FILENO || fcntl(fds[i].from, F_GETFD) >= 0) continue;
+    asy_oserror_push(L, -errno, "dup2", NULL);
+    lua_pushfstring(L, "bad file descriptor: %d, which was to be %d there", fds[i].from, fds[i].to);
+    lua_setfield(L, -2, "message");
+    asy_made_note(L, 0);
+    lua_error(L);
+  }
+}
+
 /* What a start has open until it is over. */
 typedef struct Start {
   SpawnOrder order;
@@ -238,15 +250,18 @@ static int open_null(Start *start) {
   return *null < 0 ? -errno : 0;
 }
 
-static int open_fds(Start *start) {
+static int open_fds(Start *start, SpawnStage *stage) {
   int status = 0;
+  *stage = SPAWN_PIPE;
   for (int i = 0; i < STANDARD && !status; i++) {
     SpawnFd *f = &start->fds[i];
     if (f->from == FD_PIPE_TO_US)
       status = open_pipe(start, i);
-    else if (f->from == FD_NULL && !(status = open_null(start)))
+    else if (f->from == FD_NULL) {
+      status = open_null(start);
       f->from = start->close[STANDARD];
-    else if (f->from == FD_AS_STDOUT)
+      if (status) *stage = SPAWN_NULL;
+    } else if (f->from == FD_AS_STDOUT)
       f->from = start->fds[1].from;
   }
   return status;
@@ -284,7 +299,7 @@ static void each_given(lua_State *L, int idx, bool blocking, bool close) {
 
 static int fail(lua_State *L, int status, SpawnStage stage) {
   static const char *const CALLS[] = {
-      [SPAWN_FORK] = "fork",     [SPAWN_SESSION] = "setsid", [SPAWN_GROUP] = "setpgid", [SPAWN_FDS] = "dup2",
+      [SPAWN_PIPE] = "pipe",     [SPAWN_NULL] = "open",      [SPAWN_FORK] = "fork",     [SPAWN_SESSION] = "setsid", [SPAWN_GROUP] = "setpgid", [SPAWN_FDS] = "dup2",
       [SPAWN_GROUPS] = "setgroups", [SPAWN_GID] = "setgid",  [SPAWN_UID] = "setuid",    [SPAWN_WATCH] = "pidfd_open"};
   if (stage != SPAWN_CWD && stage != SPAWN_EXEC && stage != SPAWN_INTERPRETER)
     return asy_oserror(L, status, CALLS[stage], NULL);
@@ -303,8 +318,7 @@ static int fail(lua_State *L, int status, SpawnStage stage) {
 static int start_child(lua_State *L, Start *start, Child *child, SpawnStage *stage) {
   int given = lua_gettop(L);
   bool gives = lua_istable(L, given);
-  *stage = SPAWN_FORK;
-  int status = open_fds(start);
+  int status = open_fds(start, stage);
   if (gives) each_given(L, given, true, false);
   if (!status) status = child_start(child, &start->order, stage);
   close_theirs(start);
@@ -336,6 +350,7 @@ static int process_spawn(lua_State *L) {
   lua_setiuservalue(L, 3, STATE);
   start.order = (SpawnOrder){.argv = push_field(L, "argv"), .paths = push_field(L, "paths"), .envp = push_field(L, "env")};
   start.order.fds = start.fds = push_fds(L, &start.order.nfds);
+  check_fds(L, start.fds, start.order.nfds);
   lua_getfield(L, 2, "cwd");
   start.order.cwd = lua_tostring(L, -1);
   start.order.session = number(L, "session", 0) != 0;
@@ -420,9 +435,13 @@ static Abort kill_abort(lua_State *L, Task *t) {
 static const WaitKind WAIT_OR_KILL = {.name = "process", .finish = waited_quietly, .abort = kill_abort,
                                       .describe = describe};
 
+static void check_loop(lua_State *L, const Child *c, const Task *t) {
+  if (!c->handle.loop) asy_error(L, ASY_CLOSED, "the process runs on, but its event loop is closed");
+  if (c->handle.loop != t->loop) asy_error(L, ASY_ERROR, "the process belongs to another event loop");
+}
+
 static int wait(lua_State *L, Child *c, Task *t, const WaitKind *kind) {
-  if (!c->handle.loop) return asy_error(L, ASY_CLOSED, "the process runs on, but its event loop is closed");
-  if (c->handle.loop != t->loop) return asy_error(L, ASY_ERROR, "the process belongs to another event loop");
+  check_loop(L, c, t);
   list_append(&c->line, &t->waiter.link);
   return asy_park_on(L, t, kind, c, 1);
 }
@@ -472,18 +491,20 @@ static int send_to(lua_State *L, int signum) {
 
 /// Sends a signal; to all of its group, if it leads one (`new_session`, `process_group = 0`).
 // @function Process:send_signal
-// @param signal a name like "SIGTERM", or a number
+// @param signal a name like "SIGTERM", or a number; 0: none is sent, whether it could be is told
 // @treturn boolean false: it has ended, and been reaped; so no other process that has the same pid by now is ever hit
 static int process_send_signal(lua_State *L) {
-  int isint, signum = 0;
+  int isint, signum = -1;
   check_process(L);
-  if (lua_type(L, 2) == LUA_TSTRING)
+  if (lua_type(L, 2) == LUA_TSTRING) {
     signum = signal_number(lua_tostring(L, 2));
+    if (!signum) signum = -1;
+  }
   else if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_Integer n = lua_tointegerx(L, 2, &isint);
-    signum = isint && n > 0 && n <= SIGNAL_MOST ? (int)n : 0;
+    signum = isint && n >= 0 && n <= SIGNAL_MOST ? (int)n : -1;
   }
-  if (!signum) asy_argerror(L, 2, "signal expected: a name like \"SIGTERM\", or a number");
+  if (signum < 0) asy_argerror(L, 2, "signal expected: a name like \"SIGTERM\", or a number");
   return send_to(L, signum);
 }
 
@@ -537,6 +558,13 @@ static int process_take(lua_State *L) {
   if (s && !s->in.reader) return asy_input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushliteral(L, "");
   return 1;
+}
+
+/* _check(): raises where the running task may not wait for it, since it belongs to another loop, or to none any more */
+static int process_check(lua_State *L) {
+  const Child *c = check_child(L);
+  if (!has_code(c)) check_loop(L, c, asy_current(L));
+  return 0;
 }
 
 /* _claim(): raises where a task reads its output, or its errors */
@@ -615,7 +643,8 @@ static int process__tostring(lua_State *L) {
   if (!c)
     lua_pushfstring(L, "asyncio.Process: collected (%p)", (const void *)p);
   else if (!has_code(c))
-    lua_pushfstring(L, "asyncio.Process: %d (%s), running (%p)", (int)c->pid, c->name, (const void *)p);
+    lua_pushfstring(L, "asyncio.Process: %d (%s), %s (%p)", (int)c->pid, c->name,
+                    c->state == CHILD_LEFT ? "left running" : "running", (const void *)p);
   else if (c->state == CHILD_LOST)
     lua_pushfstring(L, "asyncio.Process: %d (%s), ended (%p)", (int)c->pid, c->name, (const void *)p);
   else if (c->code < 0 && signal_name(-c->code))
@@ -676,6 +705,7 @@ static const luaL_Reg methods[] = {{"wait", process_wait},
                                    {"_lives", process_lives},
                                    {"_take", process_take},
                                    {"_claim", process_claim},
+                                   {"_check", process_check},
                                    {"_close_pipes", process_close_pipes},
                                    {NULL, NULL}};
 
