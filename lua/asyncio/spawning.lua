@@ -163,8 +163,8 @@ local function standard(call, opts, i, given)
   if value == "stdout" and i == 2 then return AS_STDOUT end
   local fd = descriptor(call, key, value, given)
   if fd then return fd end
-  local got = type(value) == "string" and ('"%s"'):format(value) or type(value) == "number" and tostring(value)
-    or core.kind_of(value)
+  local got = type(value) == "string" and ('"%s"'):format(value)
+    or type(value) == "number" and tostring(value) or core.kind_of(value)
   fail(call, key, EXPECTED:format(i == 2 and ', "stdout"' or "", got))
 end
 
@@ -242,8 +242,8 @@ function spawning.start(call, argv, args, opts)
     fail(call, "process_group", "the leader of a new session has a group of its own")
   end
   local order = {
-    program = argv[1], name = spawning.name_of(argv, LONGEST_NAME), argv = argv, cwd = opts.cwd, limit = opts.limit, uid = opts.uid,
-    gid = opts.gid, session = opts.new_session and 1 or 0, group = opts.process_group,
+    program = argv[1], name = spawning.name_of(argv, LONGEST_NAME), argv = argv, cwd = opts.cwd,
+    limit = opts.limit, uid = opts.uid, gid = opts.gid, session = opts.new_session and 1 or 0, group = opts.process_group,
     detach = opts.detach and 1 or 0, umask = mode(call, "umask", opts.umask),
   }
   if opts.cwd then without_zeros(call, "cwd", opts.cwd) end

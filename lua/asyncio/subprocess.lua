@@ -183,7 +183,8 @@ local function end_it(self)
   if not ok then error(ended, 0) end
   local rest = { state.err and err or nil }
   if state.out then table.insert(rest, 1, out) end
-  if #rest > 0 then core.wait(rest, "ALL_COMPLETED", math.min(state.drain_grace or DRAIN_GRACE, LAST_WORDS)) end
+  if #rest == 0 then return end
+  core.wait(rest, "ALL_COMPLETED", math.min(state.drain_grace or DRAIN_GRACE, LAST_WORDS))
 end
 
 --- Leaving the block closes its input and ends it: SIGTERM, after `kill_timeout` (5 s) SIGKILL; with a group

@@ -210,7 +210,8 @@ end
 
 function TestRun:test_tells_of_a_script_in_one_short_line()
   t.real(function()
-    local err = t.assert_raises(asyncio.CalledProcessError, asyncio.run_process, "\n" .. (": x\n"):rep(1000) .. "exit 3")
+    local script = "\n" .. (": x\n"):rep(1000) .. "exit 3"
+    local err = t.assert_raises(asyncio.CalledProcessError, asyncio.run_process, script)
     t.assertStrContains(tostring(err), [[CalledProcessError: '\n: x\n: x\n]])
     t.assertStrContains(tostring(err), "...' ended with 3")
     t.assertTrue(#tostring(err) < 300)

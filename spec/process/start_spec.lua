@@ -312,7 +312,7 @@ function TestCannotStart:test_without_descriptors_names_the_call()
         file = io.open "/dev/null"
         files[#files + 1] = file
       until not file
-      for _, opts in ipairs { { stdout = "pipe" }, { stdin = "inherit" }, { stdin = "null" } } do
+      for _, opts in ipairs { { stdin = "inherit", stdout = "pipe" }, { stdin = "inherit" }, { stdin = "null" } } do
         local ok, err = pcall(asyncio.run_process, { "true" }, opts)
         print(err.code, err.syscall)
       end
