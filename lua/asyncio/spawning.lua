@@ -243,8 +243,8 @@ function spawning.start(call, argv, args, opts)
   end
   local order = {
     program = argv[1], name = spawning.name_of(argv, LONGEST_NAME), argv = argv, cwd = opts.cwd,
-    limit = opts.limit, uid = opts.uid, gid = opts.gid, session = opts.new_session and 1 or 0, group = opts.process_group,
-    detach = opts.detach and 1 or 0, umask = mode(call, "umask", opts.umask),
+    limit = opts.limit, uid = opts.uid, gid = opts.gid, session = opts.new_session and 1 or 0,
+    group = opts.process_group, detach = opts.detach and 1 or 0, umask = mode(call, "umask", opts.umask),
   }
   if opts.cwd then without_zeros(call, "cwd", opts.cwd) end
   if opts.cwd == "" then fail(call, "cwd", "the folder's name is empty") end
