@@ -321,7 +321,8 @@ function Scan.__close(scan)
 end
 
 --- Goes through a folder, for `for`: what is in it is read in portions, so that it may be large. In no order.
--- The folder is opened at the call, and closed when the loop is left.
+-- The folder is opened at the call, and closed when the loop is left. A step that was cancelled ends it: the
+-- next one raises BusyError, since names may be missing.
 -- @string path
 -- @return what `for` needs (the first or the fourth value closes the folder, where no `for` does); each entry
 -- is a table: `name`, `type` (as `stat`'s; of a link `"link"`)

@@ -31,11 +31,16 @@ void fscall_free(FsCall *c) {
   mem_free(c);
 }
 
-void fscall_undo(const FsCall *c) {
+void fscall_undo(FsCall *c) {
   if (c->undo) c->undo(buffer_bytes(&c->out));
+  c->undo = NULL;
 }
 
-void fscall_run(FsCall *c) { c->status = c->work(c); }
+/* Who left is not told: it is taken away here, where it may hang. */
+void fscall_run(FsCall *c) {
+  c->status = c->work(c);
+  if (c->left) fscall_undo(c);
+}
 
 int fscall_fail(FsCall *c, const char *syscall) {
   c->syscall = syscall;

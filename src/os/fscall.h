@@ -58,7 +58,7 @@ void fscall_free(FsCall *c);
 void fscall_run(FsCall *c);
 
 /* Nobody will ever hear of what it has made: takes it away again, where that can be said. */
-void fscall_undo(const FsCall *c);
+void fscall_undo(FsCall *c);
 
 /* For works: the negative errno, of that call; with words for it. */
 int fscall_fail(FsCall *c, const char *syscall);
