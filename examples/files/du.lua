@@ -1,4 +1,5 @@
--- du.lua [FOLDER] - how large is a tree? Its folders are read one after the other, their files looked at by 16 at once.
+-- du.lua [FOLDER] - how large is a tree? Its folders are read one after the other, their files looked at
+-- by 16 at once.
 local asyncio = require "asyncio"
 local fs = asyncio.fs
 

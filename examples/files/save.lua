@@ -1,5 +1,5 @@
--- save.lua [FILE] - settings that many tasks change, saved safely: at every moment the file is whole, and a burst of
--- changes is saved once.
+-- save.lua [FILE] - settings that many tasks change, saved safely: at every moment the file is whole, and a
+-- burst of changes is saved once.
 local asyncio = require "asyncio"
 local fs = asyncio.fs
 
@@ -22,7 +22,8 @@ local function keep_saved(path, saves)
   while true do
     changed:wait()
     changed:clear()
-    fs.write_file(path, as_text(), { atomic = true, mode = "600" }) -- changes that come meanwhile set the event again
+    -- changes that come meanwhile set the event again
+    fs.write_file(path, as_text(), { atomic = true, mode = "600" })
     saves.n = saves.n + 1
   end
 end

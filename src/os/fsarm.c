@@ -81,12 +81,10 @@ static bool watch_places(FsWatch *w) {
   FsPlace *target = &w->places[1];
   if (!w->places[0].path && !set_place(w, &w->places[0], w->real)) return false;
   bool is_new = watch_place(w, &w->places[0]);
-  char *real = NULL;
-  if (lstat(*w->real ? w->real : "/", &st) == 0 && S_ISLNK(st.st_mode) && !(real = realpath(w->real, NULL)))
-    return is_new; /* it leads to nothing: where it led before something may come again */
-  bool set = set_place(w, target, real);
-  free(real); /* libc's */
-  return set && (watch_place(w, target) || is_new);
+  char real[PATH_MAX];
+  bool link = lstat(*w->real ? w->real : "/", &st) == 0 && S_ISLNK(st.st_mode);
+  if (link && !realpath(w->real, real)) return is_new; /* where it led before something may come again */
+  return set_place(w, target, link ? real : NULL) && (watch_place(w, target) || is_new);
 }
 
 /* Folders */
