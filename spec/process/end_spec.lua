@@ -327,7 +327,7 @@ function TestClose:test_ends_a_group_though_no_descriptor_is_left_to_look_at_it(
     end
     print(state == "Z" and "gone" or state)
   ]]
-  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.plain_lua, script), "gone\n")
+  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.checked_lua, script), "gone\n")
   os.remove(script)
 end
 

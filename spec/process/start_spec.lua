@@ -318,7 +318,7 @@ function TestCannotStart:test_without_descriptors_names_the_call()
       end
     end)
   ]]
-  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.plain_lua, script),
+  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.checked_lua, script),
     "EMFILE\tpipe\nEMFILE\tpipe\nEMFILE\topen\n")
   os.remove(script)
 end
@@ -334,7 +334,7 @@ function TestInheritance:test_reaches_to_the_highest_descriptor()
       print "done"
     end)
   ]]
-  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.plain_lua, script), "done\n")
+  t.assertEquals(program.shell("ulimit -n 64; timeout 60 %s %s 2>&1", program.checked_lua, script), "done\n")
   os.remove(script)
 end
 
