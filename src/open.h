@@ -62,9 +62,9 @@ void asy_open_shake(lua_State *L); /* net/shake.c */
 void asy_open_standard(lua_State *L); /* os/standard.c */
 void asy_open_openfd(lua_State *L); /* os/openfd.c */
 void asy_open_subprocess(lua_State *L); /* os/subprocess.c */
-void asy_open_file(lua_State *L); /* os/fileclass.c */
-void asy_open_fs(lua_State *L); /* os/fs.c */
-void asy_open_fswatch(lua_State *L); /* os/watchclass.c */
+void asy_open_file(lua_State *L); /* files/fileclass.c */
+void asy_open_fs(lua_State *L); /* files/fs.c */
+void asy_open_fswatch(lua_State *L); /* files/watchclass.c */
 
 void asy_open_handler(lua_State *L); /* net/handler.c */
 void asy_open_shutdown(lua_State *L); /* net/shutdown.c */

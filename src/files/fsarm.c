@@ -1,9 +1,9 @@
 /*
 ** fsarm.c - a watched path's work: what needs the file system, which may hang.
 */
-#include "os/fswatch.h"
+#include "files/fswatch.h"
 
-#include "os/inotify.h"
+#include "files/inotify.h"
 
 #include <dirent.h>
 #include <errno.h>

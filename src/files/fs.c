@@ -1,7 +1,7 @@
 /*
 ** fs.c - calls about files and folders, for lua/asyncio/fs.lua: a task waits while one of the loop's threads makes one.
 */
-#include "os/fscall.h"
+#include "files/fscall.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "core/errand.h"
 #include "core/error.h"
 #include "open.h"
-#include "os/filecall.h"
+#include "files/filecall.h"
 
 typedef struct Verb {
   const char *name;

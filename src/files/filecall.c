@@ -1,7 +1,7 @@
 /*
 ** filecall.c - calls of files, in the order in which they were made.
 */
-#include "os/filecall.h"
+#include "files/filecall.h"
 
 #include <stdio.h>
 

@@ -1,7 +1,7 @@
 /*
 ** watchclass.c - asyncio.fs.watch: what happens to a path, event by event.
 */
-#include "os/watcher.h"
+#include "files/watcher.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
 ** fscontent.c - files as a whole: read, written, written at once or not at all, copied.
 */
-#include "os/fscall.h"
+#include "files/fscall.h"
 
 #include <fcntl.h>
 #include <limits.h>

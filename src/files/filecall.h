@@ -8,7 +8,7 @@
 #ifndef ASY_FILECALL_H
 #define ASY_FILECALL_H
 
-#include "os/file.h"
+#include "files/file.h"
 
 ASY_HIDDEN
 

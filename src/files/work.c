@@ -1,7 +1,7 @@
 /*
 ** work.c - system calls on an open file, in a thread.
 */
-#include "os/work.h"
+#include "files/work.h"
 
 #include <errno.h>
 #include <fcntl.h>

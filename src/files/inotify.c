@@ -1,7 +1,7 @@
 /*
 ** inotify.c - the kernel's records.
 */
-#include "os/inotify.h"
+#include "files/inotify.h"
 
 #include <string.h>
 

@@ -11,8 +11,8 @@
 #ifndef ASY_FSWATCH_H
 #define ASY_FSWATCH_H
 
-#include "os/fsnote.h"
-#include "os/fstree.h"
+#include "files/fsnote.h"
+#include "files/fstree.h"
 
 #include <sys/types.h>
 

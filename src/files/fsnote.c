@@ -1,7 +1,7 @@
 /*
 ** fsnote.c - notes, and what several of a path come to.
 */
-#include "os/fsnote.h"
+#include "files/fsnote.h"
 
 #include <string.h>
 

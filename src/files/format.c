@@ -1,7 +1,7 @@
 /*
 ** format.c - reading by formats, as liolib.c does, from a buffer.
 */
-#include "os/format.h"
+#include "files/format.h"
 
 #include <ctype.h>
 #include <locale.h>

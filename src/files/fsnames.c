@@ -1,7 +1,7 @@
 /*
 ** fsnames.c - what is asked and changed of files by their names: mostly one system call each.
 */
-#include "os/fscall.h"
+#include "files/fscall.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -1,7 +1,7 @@
 /*
 ** fstree.c - the folders of a watched tree.
 */
-#include "os/fstree.h"
+#include "files/fstree.h"
 
 #include <string.h>
 

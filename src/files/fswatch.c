@@ -1,9 +1,9 @@
 /*
 ** fswatch.c - the kernel's records become notes, and work.
 */
-#include "os/fswatch.h"
+#include "files/fswatch.h"
 
-#include "os/inotify.h"
+#include "files/inotify.h"
 
 #include <errno.h>
 #include <string.h>

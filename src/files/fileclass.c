@@ -9,8 +9,8 @@
 #include "core/report.h"
 #include "net/unclosed.h"
 #include "open.h"
-#include "os/filecall.h"
-#include "os/fileread.h"
+#include "files/filecall.h"
+#include "files/fileread.h"
 
 #define WRITE_MOST 65536 /* bytes that are kept back, for the next write */
 

@@ -1,12 +1,12 @@
 /*
 ** fileread.c - File:read, File:lines, asyncio.lines.
 */
-#include "os/fileread.h"
+#include "files/fileread.h"
 
 #include "core/error.h"
 #include "core/argument.h"
-#include "os/filecall.h"
-#include "os/format.h"
+#include "files/filecall.h"
+#include "files/format.h"
 
 #define BYTES_PER_CALL 16384 /* so many are copied in the time of a call that need not wait */
 

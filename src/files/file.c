@@ -1,7 +1,7 @@
 /*
 ** file.c - the loop's side of an open file: whose turn it is, and who has its descriptor.
 */
-#include "os/file.h"
+#include "files/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "os/work.h"
+#include "files/work.h"
 
 #define BLOCK 16384       /* bytes that are read at once, at first; twice as many each time ... */
 #define BLOCK_MOST 262144 /* ... up to so many */

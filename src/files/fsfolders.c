@@ -1,7 +1,7 @@
 /*
 ** fsfolders.c - folders: made, listed by batches, removed with all that is in them; names that nobody has.
 */
-#include "os/fscall.h"
+#include "files/fscall.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -4,7 +4,7 @@
 #ifndef ASY_WORK_H
 #define ASY_WORK_H
 
-#include "os/file.h"
+#include "files/file.h"
 
 ASY_HIDDEN
 

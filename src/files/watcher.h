@@ -7,7 +7,7 @@
 
 #include "core/handle.h"
 #include "core/waitq.h"
-#include "os/fswatch.h"
+#include "files/fswatch.h"
 
 ASY_HIDDEN
 

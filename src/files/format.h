@@ -4,7 +4,7 @@
 #ifndef ASY_FORMAT_H
 #define ASY_FORMAT_H
 
-#include "os/file.h"
+#include "files/file.h"
 
 ASY_HIDDEN
 

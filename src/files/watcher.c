@@ -4,7 +4,7 @@
 ** What the kernel has to tell is read on the loop's thread, as that never waits; what that leads to is looked up by a
 ** chore, which may hang, and whose memory is its own then (WatcherDuty). Nothing is told before it is back.
 */
-#include "os/watcher.h"
+#include "files/watcher.h"
 
 #include <stdio.h>
 #include <string.h>

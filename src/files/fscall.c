@@ -1,7 +1,7 @@
 /*
 ** fscall.c - calls about files: made, run, freed; how they fail.
 */
-#include "os/fscall.h"
+#include "files/fscall.h"
 
 #include <string.h>
 #include <unistd.h>
