@@ -301,11 +301,23 @@ end
 
 local Scan = { __name = "asyncio.fs.scan_dir" }
 
+local CUT = "the scan has ended: a step of it was cancelled, or failed, and names may be missing; "
+  .. "begin another"
+
+--- What a step that was cancelled would have read is lost: so the scan has ended, and says so.
 local function next_records(scan)
+  if scan.cut then error(core.ClosedError(core.place() .. CUT), 0) end
   if not scan.more then return nil end
-  scan.records, scan.more = core.read_folder(scan.folder)
-  scan.i = 0
-  return scan.records[1]
+  local ok, records, more = core.catch(core.read_folder, scan.folder)
+  if not ok then
+    if not core.isinstance(records, core.BusyError) then
+      scan.cut = true
+      core.close_folder(scan.folder)
+    end
+    error(records, 0)
+  end
+  scan.records, scan.more, scan.i = records, more, 0
+  return records[1]
 end
 
 function Scan.__call(scan)
@@ -316,13 +328,13 @@ function Scan.__call(scan)
 end
 
 function Scan.__close(scan)
-  scan.records, scan.i, scan.more = {}, 0, false
+  scan.records, scan.i, scan.more, scan.cut = {}, 0, false, false
   core.close_folder(scan.folder)
 end
 
 --- Goes through a folder, for `for`: what is in it is read in portions, so that it may be large. In no order.
 -- The folder is opened at the call, and closed when the loop is left. A step that was cancelled ends it: the
--- next one raises BusyError, since names may be missing.
+-- next one raises ClosedError, since names may be missing.
 -- @string path
 -- @return what `for` needs (the first or the fourth value closes the folder, where no `for` does); each entry
 -- is a table: `name`, `type` (as `stat`'s; of a link `"link"`)

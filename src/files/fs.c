@@ -290,7 +290,7 @@ static int folder_read(lua_State *L) {
   if (f->state != FOLDER_READY) {
     request_free(&r->errand);
     if (f->state == FOLDER_CLOSED) asy_error(L, ASY_CLOSED, "the folder is closed");
-    asy_error(L, ASY_BUSY, "another task reads the folder, or was cancelled while it did");
+    asy_error(L, ASY_BUSY, "another task reads the folder");
   }
   f->state = FOLDER_READ;
   r->call->dir = f->dir;
