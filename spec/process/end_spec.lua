@@ -484,4 +484,4 @@ function TestLeft:test_at_the_end_of_a_run_is_reported_and_no_zombie_later()
   t.assertStrMatches(err, "asyncio: process %d+ %(sleep 60%) was left running: nobody will wait for it\n")
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -38,4 +38,4 @@ function TestExamples:test_the_supervisor_ends_what_runs()
   t.fail "it runs on"
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

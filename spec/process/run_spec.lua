@@ -307,4 +307,4 @@ function TestMany:test_one_after_the_other_leave_no_descriptor_thread_or_zombie(
   end)
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -448,4 +448,4 @@ end
 -- valgrind does not come back from an exec that fails so late
 t.leave_out(TestCannotStart, "valgrind", "test_a_script_whose_interpreter_is_not_there", "test_too_many_arguments")
 
-t.finish { programs = true }
+t.finish { sampled = true }

@@ -301,4 +301,4 @@ function TestOrder:test_of_output_into_a_pipe_is_that_of_the_program()
   t.assertEquals(out, "last\n")
 end
 
-t.finish { programs = true }
+t.finish { sampled = true }
