@@ -143,7 +143,9 @@ function TestCancelled:test_a_scan_says_that_it_was_cut()
     asyncio.sleep(0) -- it asks for the second portion
     task:cancel()
     asyncio.wait { task }
-    if task:cancelled() then t.assertStrContains(t.assert_raises(asyncio.ClosedError, scan).message, "begin another") end
+    if task:cancelled() then
+      t.assertStrContains(t.assert_raises(asyncio.ClosedError, scan).message, "begin another")
+    end
     do local _ <close> = scan end
   end)
 end
