@@ -257,9 +257,10 @@ local function run_without(flags, names)
   local folder = os.tmpname()
   os.remove(folder)
   assert(os.execute("mkdir -p " .. folder .. "/asyncio"))
-  local compiled = os.execute(("cd %s && cc -O1 -w -std=gnu17 -D_GNU_SOURCE %s -fPIC -shared -Isrc %s -o "
-    .. "%s/asyncio/core.so src/os/spawn.c $(ls src/asyncio.c "
-    .. "src/{base,core,sync,net,thread,os,files,dev}/*.c | grep -v os/spawn | sed \"s/^src/build/; s/c$/o/\") -luv"):format(home, flags, t.cflags, folder):gsub("^(.*)$", "bash -c '%1'"))
+  local objects = "$(ls src/asyncio.c src/{base,core,sync,net,thread,os,files,dev}/*.c | grep -v os/spawn "
+    .. "| sed \"s/^src/build/; s/c$/o/\")"
+  local compiled = os.execute(("bash -c 'cd %s && cc -O1 -w -std=gnu17 -D_GNU_SOURCE %s -fPIC -shared -Isrc %s "
+    .. "-o %s/asyncio/core.so src/os/spawn.c %s -luv'"):format(home, flags, t.cflags, folder, objects))
   t.assertTrue(compiled)
   for _, name in ipairs(names) do
     local command = "cd %s && LUA_CPATH='%s/?.so;'\"$LUA_CPATH\" timeout 60 %s spec/process/%s_spec.lua 2>&1"
