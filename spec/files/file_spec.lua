@@ -531,17 +531,6 @@ function TestWriting:test_an_append_that_fails_does_not_move_the_position()
   end)
 end
 
-function TestWriting:test_the_end_of_a_disk_is_known()
-  local disk = io.open "/dev/vda" or io.open "/dev/sda"
-  if not disk then t.skip "no disk that may be read" end
-  t.real(function()
-    local path = io.open "/dev/vda" and "/dev/vda" or "/dev/sda"
-    local file <close> = asyncio.open(path)
-    t.assertEquals(file:seek "end", disk:seek "end")
-    disk:close()
-  end)
-end
-
 function TestWriting:test_truncate_cuts_and_lengthens()
   with("0123456789", function(path)
     t.real(function()
