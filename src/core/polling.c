@@ -121,7 +121,7 @@ static void poll_virtually(lua_State *L, Loop *loop) {
     return;
   }
   loop_poll_now(loop);
-  if (!list_empty(&loop->ready)) return;
+  if (!list_empty(&loop->ready) || next != next_moment(loop)) return; /* what came may have set a timer alone */
   if (loop->jobs || (next == TIMER_NEVER && handles_outside(loop)))
     poll_really(loop);
   else if (next == TIMER_NEVER) { /* nobody's line */

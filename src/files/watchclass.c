@@ -283,8 +283,9 @@ static void in_child(Loop *loop, bool live) {
 // @usage
 // local fs = asyncio.fs
 // local folder = fs.mkdtemp()
-// asyncio.create_task(fs.write_file, folder .. "/tea.txt", "green")
-// for event in fs.watch(folder, { debounce = 0.05 }) do
+// local watch <close> = fs.watch(folder, { debounce = 0.05 }) -- from here on nothing is missed
+// fs.write_file(folder .. "/tea.txt", "green")
+// for event in watch do
 //   print(event.kind, event.path == folder .. "/tea.txt") --> created  true
 //   break
 // end
