@@ -103,6 +103,31 @@ function TestLifetime:test_a_server_that_is_collected_before_a_client()
   t.assertEquals({ output, errors, code }, { "true\n", "", 0 })
 end
 
+--- An error that says so is noted as of that handler.
+function TestLifetime:test_a_client_that_its_server_closed_when_its_handler_is_gone_with_the_loop()
+  local output, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+    local loop, kept, server = asyncio.new_event_loop(), nil, nil
+    loop:run_until_complete(function()
+      server = asyncio.start_server(function(_, writer)
+        kept = writer
+        while true do pcall(asyncio.sleep, 3600) end
+      end, "127.0.0.1", 0)
+      local _, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+      while not kept do asyncio.sleep(0.001) end
+      server:close_clients()
+      asyncio.sleep(0.01)
+    end)
+    loop:close()
+    loop = nil
+    for _ = 1, 4 do collectgarbage() end
+    local junk = {}
+    for i = 1, 3000 do junk[i] = ("\255"):rep(i % 700) end
+    print(select(2, pcall(kept.write, kept, "late")).message, #server:sockets())
+  ]]
+  t.assertEquals({ output, errors, code }, { "the stream is closed\t0\n", "", 0 })
+end
+
 function TestLifetime:test_the_loop_s_close_frees_the_port_of_a_server()
   local loop, server, port = asyncio.new_event_loop(), nil, nil
   loop:run_until_complete(function()

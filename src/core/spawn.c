@@ -126,6 +126,7 @@ static void abandon(lua_State *L, Loop *loop, Task *t) {
     t->kind->giveback(L, t);
   list_remove(&t->waiter.link);
   while (list_take(&t->guards)) continue;
+  if (t->role && t->role->abandoned) t->role->abandoned(t);
   t->loop = NULL;
 }
 

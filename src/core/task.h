@@ -55,6 +55,7 @@ typedef struct WaitKind {
 /* What a task is besides a task: a connection's handler. */
 typedef struct TaskRole {
   void (*ended)(lua_State *L, struct Task *t); /* told when it has ended. stack: task */
+  void (*abandoned)(struct Task *t); /* or NULL; told when its loop closes before it has */
   void (*push_name)(lua_State *L, const struct Task *t); /* its name, unless somebody gave it one */
 } TaskRole;
 

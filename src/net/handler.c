@@ -103,6 +103,12 @@ static void handler_ended(lua_State *L, Task *t) {
   asy_release(L, t->loop, s->client.slot); /* last: now the writer may be collected, and the stream be freed */
 }
 
+/* The stream outlives it, unless both are garbage. */
+static void handler_abandoned(Task *t) {
+  Stream *s = t->owner;
+  if (s) s->client.handler = NULL;
+}
+
 static void push_handler_name(lua_State *L, const Task *t) {
   const Handler *h = asy_container(t, Handler, task);
   char text[ASY_ADDRESS_TEXT];
@@ -114,7 +120,7 @@ static void push_handler_name(lua_State *L, const Task *t) {
   }
 }
 
-static const TaskRole HANDLER = {.ended = handler_ended, .push_name = push_handler_name};
+static const TaskRole HANDLER = {.ended = handler_ended, .abandoned = handler_abandoned, .push_name = push_handler_name};
 
 /* stack: ..., handler, reader, writer → ..., task */
 static Task *new_handler(lua_State *L, const Server *sv, const IpAddress *peer) {

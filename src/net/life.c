@@ -41,6 +41,7 @@ static void destroy(Handle *h) {
   if (list_linked(&s->life.tidy.link)) return; /* tidy does it, or the loop's close */
   list_remove(&s->out.send.link);
   list_remove(&s->client.link); /* of a server that has gone in the same collection */
+  if (s->client.handler) s->client.handler->owner = NULL;
   output_free(s);
   limits_free(s);
   filtered_free(s);
@@ -127,7 +128,6 @@ static void shut(Shutter *shutter) {
   bool ended = s->in.eof || s->in.error;
   if (s->carrier) s->uv.carried.left = !stream_closing(s) && !s->out.eof_wanted;
   s->in.reader = NULL;
-  s->client.handler = NULL;
   if (s->filtered) output_send_last(s);
   stream_lose_pending(s);
   mark_closing(s);
