@@ -608,6 +608,25 @@ end
 
 -- forgotten
 
+function TestForgotten:test_one_that_only_its_close_knows_is_closed_in_peace()
+  with("", function(path)
+    t.real(function()
+      local function collect()
+        asyncio.sleep(0)
+        collectgarbage() -- the caller has let it go
+        collectgarbage()
+      end
+      local function write(file)
+        file:write "text"
+        asyncio.create_task(collect)
+        return file
+      end
+      t.assertTrue(write(asyncio.open(path, "w")):close())
+    end)
+    t.assertEquals(content_of(path), "text")
+  end)
+end
+
 function TestForgotten:test_one_that_is_collected_is_closed_with_a_warning_and_written()
   with("", function(path)
     local out, errors = t.lua(([[

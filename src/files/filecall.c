@@ -145,7 +145,7 @@ static int ended(lua_State *L) {
   }
   file_close(f);
   if (status) return asy_patherror(L, status, call, f->path, NULL);
-  return lua_gettop(L);
+  return 1;
 }
 
 static int close_now(lua_State *L) {
@@ -165,7 +165,7 @@ int asy_file_end(lua_State *L, File *f, Task *t) {
   bool left = file_has_left_output(f);
   if (!t || (f->taken && !left) || f->handle.loop != t->loop) {
     file_close(f);
-    return lua_gettop(L);
+    return 1;
   }
   f->doing = "close";
   f->closing = true;

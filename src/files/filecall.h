@@ -41,7 +41,8 @@ int asy_file_fail(lua_State *L, File *f) ASY_NORETURN;
 /* The same with that of output whose caller had left. */
 int asy_file_fail_lost(lua_State *L, File *f) ASY_NORETURN;
 
-/* Closes it; the call returns what is on its stack. t: NULL where nothing can wait */
+/* Closes it; the call returns what is on the top. Until then something on the stack keeps the file. t: NULL where nothing
+** can wait */
 int asy_file_end(lua_State *L, File *f, Task *t);
 
 ASY_HIDDEN_END

@@ -367,7 +367,7 @@ static int file_seek(lua_State *L) {
 static int file_close_method(lua_State *L) {
   File *f = asy_file_check(L);
   Task *t = asy_current_or_null(L);
-  lua_settop(L, 0);
+  lua_settop(L, 1); /* the file: the caller may have it no more */
   lua_pushboolean(L, 1);
   return file_is_open(f) ? asy_file_end(L, f, t) : 1;
 }
