@@ -51,6 +51,8 @@ local function check_id(n, name, id)
   return id
 end
 
+-- Whoever was called is named in errors, so none of them makes a tail call.
+
 --- A call with one path.
 local function on_path(verb, path, ...) return call(verb, check_path(1, verb, path), nil, ...) end
 
@@ -65,7 +67,7 @@ end
 --- All that is in a file.
 -- @string path
 -- @treturn string
-function fs.read_file(path) return on_path("read_file", path) end
+function fs.read_file(path) return (on_path("read_file", path)) end
 
 local WRITE_OPTIONS = check.options { "write_file", 3, { "atomic", "boolean" }, { "mode", "any" } }
 
@@ -109,18 +111,18 @@ function fs.copy_file(from, to) on_paths("copy_file", from, to) end
 -- since 1970, with fractions), `ino`, `dev`, `nlink`, `uid`, `gid`
 -- @usage
 -- print(asyncio.fs.stat("/dev/null").type, ("%o"):format(asyncio.fs.stat("/").mode & 7)) --> char  5
-function fs.stat(path) return on_path("stat", path) end
+function fs.stat(path) return (on_path("stat", path)) end
 
 --- As `stat`, but of a link itself.
 -- @string path
 -- @treturn table
-function fs.lstat(path) return on_path("lstat", path) end
+function fs.lstat(path) return (on_path("lstat", path)) end
 
 --- Whether there is something at that path. A link that points to nothing counts as nothing.
 -- Raises when that can't be found out, as for a folder that may not be looked into.
 -- @string path
 -- @treturn boolean
-function fs.exists(path) return on_path("exists", path) end
+function fs.exists(path) return (on_path("exists", path)) end
 
 local RIGHTS = { r = 4, w = 2, x = 1 }
 
@@ -136,13 +138,13 @@ function fs.access(path, rights)
   end
   local bits = 0
   for letter in (rights or ""):gmatch "." do bits = bits | RIGHTS[letter] end
-  return call("access", path, nil, bits)
+  return (call("access", path, nil, bits))
 end
 
 --- The absolute path without links, `.` and `..`; all of it must be there.
 -- @string path
 -- @treturn string
-function fs.real_path(path) return on_path("real_path", path) end
+function fs.real_path(path) return (on_path("real_path", path)) end
 
 -- Names
 
@@ -168,7 +170,7 @@ function fs.symlink(target, path) on_paths("symlink", target, path) end
 --- What a symbolic link says.
 -- @string path
 -- @treturn string
-function fs.read_link(path) return on_path("read_link", path) end
+function fs.read_link(path) return (on_path("read_link", path)) end
 
 -- Rights and times
 
@@ -273,7 +275,8 @@ end
 -- @treturn string its path
 function fs.mkstemp(opts)
   opts = MKSTEMP_OPTIONS(opts)
-  return call("mkstemp", temp_arguments("mkstemp", opts))
+  local file, path = call("mkstemp", temp_arguments("mkstemp", opts))
+  return file, path
 end
 
 -- Listing

@@ -133,6 +133,34 @@ function TestCancelled:test_temporary_folders_and_portions_leave_nothing()
   end)
 end
 
+function TestCancelled:test_what_was_made_for_a_call_cancelled_after_its_end_goes()
+  in_place(function(at)
+    for _, fn in ipairs { fs.mkdtemp, fs.mkstemp } do
+      local task = asyncio.create_task(fn, { dir = at })
+      asyncio.sleep(0)
+      while place.output("ls -A " .. at) == "" do place.run "sleep 0.01" end
+      place.run "sleep 0.01" -- it is done, and the loop has not heard of it
+      assert_cancelled(task)
+      t.wait_until(function() return place.output("ls -A " .. at) == "" end)
+    end
+  end)
+end
+
+function TestCancelled:test_a_folder_is_closed_by_a_thread()
+  in_place(function(at)
+    os.execute(("cd '%s' && seq -f 'a-rather-long-name-%%g' 2000 | xargs touch"):format(at))
+    local before = place.descriptors()
+    local scan = fs.scan_dir(at)
+    local tasks = hang(at, 32)
+    t.assertEquals(place.descriptors(), before + 1)
+    do local _ <close> = scan end
+    asyncio.sleep(0.001)
+    t.assertEquals(place.descriptors(), before + 1) -- none is free
+    let_go(at, tasks)
+    t.wait_until(function() return place.descriptors() <= before end)
+  end)
+end
+
 function TestCancelled:test_a_scan_says_that_it_was_cut()
   in_place(function(at)
     os.execute(("cd '%s' && seq -f 'a-rather-long-name-%%g' 2000 | xargs touch"):format(at))

@@ -53,6 +53,18 @@ function TestForbidden:test_another_users_file_keeps_its_content_when_its_mode_m
   ]]):format(path[1], path[1])), "4755\nPermissionError\tEPERM\t" .. path[1] .. "\nprecious")
 end
 
+function TestForbidden:test_an_empty_folder_that_may_not_be_read_is_removed()
+  t.assertEquals(as_nobody [[
+    fs.mkdir(at .. "/d", "311")
+    try(fs.remove_tree, at .. "/d")
+    fs.mkdir(at .. "/d", "311")
+    fs.write_file(at .. "/d/f", "x")
+    try(fs.remove_tree, at .. "/d")
+    print(fs.exists(at .. "/d/f"))
+    fs.chmod(at .. "/d", "700") -- so that it can be removed
+  ]], "well\tnil\nPermissionError\tEACCES\t/d\ntrue")
+end
+
 function TestForbidden:test_a_folder_that_may_only_be_entered_takes_an_atomic_write()
   t.assertEquals(as_nobody [[
     fs.mkdir(at .. "/d", "300")

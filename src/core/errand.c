@@ -7,15 +7,26 @@
 
 static Errand *errand_of(Chore *chore) { return asy_container(chore, Errand, chore); }
 
+static void free_chore(Chore *chore) { errand_of(chore)->free(errand_of(chore)); }
+
+/* On the loop's thread, which is not to hang. */
+static void drop(Errand *e) {
+  ErrandRest rest = e->loop && e->rest ? e->rest(e) : ERRAND_NO_REST;
+  if (rest != ERRAND_NO_REST) {
+    e->chore.work = e->give_back;
+    e->chore.done = e->chore.lost = free_chore;
+    if (!loop_add_forsaken(e->loop, e->crew, &e->chore, rest == ERRAND_OWED_REST)) return;
+  }
+  e->free(e);
+}
+
 static void on_done(Chore *chore) {
   Errand *e = errand_of(chore);
   if (e->task)
     task_wake(e->task, 0);
   else
-    e->free(e);
+    drop(e);
 }
-
-static void on_lost(Chore *chore) { errand_of(chore)->free(errand_of(chore)); }
 
 /* args: errand (light), what is named in an error */
 static int push_results(lua_State *L) {
@@ -31,7 +42,7 @@ int asy_errand_results(lua_State *L, Errand *e) {
   lua_pushlightuserdata(L, e);
   lua_pushvalue(L, top);
   int status = lua_pcall(L, 2, LUA_MULTRET, 0);
-  e->free(e);
+  drop(e);
   return status ? lua_error(L) : lua_gettop(L) - top;
 }
 
@@ -41,20 +52,21 @@ Abort asy_errand_abort(lua_State *L, Task *t) {
   Errand *e = t->on;
   (void)L;
   e->task = NULL;
-  if (crew_leave(&e->chore)) e->free(e);
+  if (crew_leave(&e->chore)) drop(e);
   return ASY_DETACHED;
 }
 
 void asy_errand_giveback(lua_State *L, Task *t) {
-  Errand *e = t->on;
   (void)L;
-  e->free(e);
+  drop(t->on);
 }
 
 int asy_errand_run(lua_State *L, Task *t, Errand *e, LoopCrew crew, const WaitKind *kind) {
   e->task = t;
+  e->loop = t->loop;
+  e->crew = crew;
   e->chore.done = on_done;
-  e->chore.lost = on_lost;
+  e->chore.lost = free_chore;
   e->chore.no_thread = loop_add_chore(t->loop, crew, &e->chore);
   return e->chore.no_thread ? asy_errand_results(L, e) : asy_park(L, t, kind, e);
 }

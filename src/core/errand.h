@@ -17,12 +17,24 @@
 
 ASY_HIDDEN
 
+/* What an errand that nobody takes the results of has got. */
+typedef enum ErrandRest {
+  ERRAND_NO_REST,
+  ERRAND_REST,     /* something that a thread has to give back, as that may hang */
+  ERRAND_OWED_REST /* likewise, and the loop's close waits for it, as long as for all that is owed */
+} ErrandRest;
+
 typedef struct Errand {
-  Chore chore;    /* first */
-  Task *task; /* NULL: nobody waits for it. The loop's thread alone */
+  Chore chore; /* first */
+  Task *task;  /* NULL: nobody waits for it. The loop's thread alone */
+  Loop *loop;
+  LoopCrew crew;
   /* Pushes the results and says how many, or raises; the chore was done. stack: [1] what is named in an error */
   int (*results)(lua_State *L, struct Errand *e);
   void (*free)(struct Errand *e); /* what it has got and was not taken, and itself; any thread, C only */
+  /* Both, or neither. `give_back` is a chore's work: it does what `rest` has asked for; `free` comes after it. */
+  ErrandRest (*rest)(const struct Errand *e);
+  void (*give_back)(Chore *chore);
 } Errand;
 
 /* Has it done by that crew, and suspends the task until then: return its value from the C function. The errand is freed

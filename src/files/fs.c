@@ -23,7 +23,6 @@ typedef struct Request {
   Errand errand; /* first */
   FsCall *call;
   const Verb *verb;
-  bool taken; /* its results are */
 } Request;
 
 /* Results */
@@ -143,9 +142,17 @@ static Request *request_of(Chore *chore) { return asy_container(chore, Request, 
 
 static void request_work(Chore *chore) { fscall_run(request_of(chore)->call); }
 
+static ErrandRest request_rest(const Errand *e) {
+  const Request *r = asy_container(e, Request, errand);
+  if (!fscall_has_got(r->call)) return ERRAND_NO_REST;
+  return r->call->undo ? ERRAND_OWED_REST : ERRAND_REST;
+}
+
+static void request_give_back(Chore *chore) { fscall_give_back(request_of(chore)->call); }
+
 static void request_free(Errand *e) {
   Request *r = asy_container(e, Request, errand);
-  if (!r->taken) fscall_undo(r->call);
+  fscall_give_back(r->call);
   fscall_free(r->call);
   mem_free(r);
 }
@@ -154,7 +161,7 @@ static int push_results(lua_State *L, Errand *e) {
   Request *r = asy_container(e, Request, errand);
   if (r->call->status) return fail(L, r);
   int n = r->verb->push(L, r->call);
-  r->taken = true;
+  r->call->undo = NULL; /* it is taken */
   return n;
 }
 
@@ -185,8 +192,11 @@ static Request *request_new(lua_State *L, const Verb *verb, const char *path, co
     if (c) fscall_free(c);
     asy_nomemory(L);
   }
-  *r = (Request){
-      .errand = {.chore.work = request_work, .results = push_results, .free = request_free}};
+  *r = (Request){.errand = {.chore.work = request_work,
+                            .results = push_results,
+                            .free = request_free,
+                            .rest = request_rest,
+                            .give_back = request_give_back}};
   r->call = c;
   r->verb = verb;
   return r;
@@ -302,12 +312,37 @@ static int folder_read(lua_State *L) {
   return asy_errand_run(L, t, &r->errand, CREW_FILES, &REQUEST);
 }
 
+typedef struct Closing {
+  Chore chore; /* first */
+  DIR *dir;
+} Closing;
+
+static void closing_work(Chore *chore) { closedir(asy_container(chore, Closing, chore)->dir); }
+static void closing_free(Chore *chore) { mem_free(asy_container(chore, Closing, chore)); }
+
+static void closing_lost(Chore *chore) {
+  closing_work(chore);
+  closing_free(chore);
+}
+
+/* By a thread, where there is one. */
+static void close_dir(Loop *loop, DIR *dir) {
+  Closing *c = loop ? mem_calloc(1, sizeof *c) : NULL;
+  if (c) {
+    *c = (Closing){{.work = closing_work, .done = closing_free, .lost = closing_lost}, dir};
+    if (!loop_add_forsaken(loop, CREW_FILES, &c->chore, false)) return;
+    mem_free(c);
+  }
+  closedir(dir);
+}
+
 /* close_folder(folder) */
 static int folder_close(lua_State *L) {
   Folder *f = check_folder(L, 1);
+  DIR *dir = f->dir;
   f->state = FOLDER_CLOSED;
-  if (f->dir) closedir(f->dir);
   f->dir = NULL;
+  if (dir) close_dir(asy_runtime(L)->running, dir);
   return 0;
 }
 

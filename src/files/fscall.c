@@ -8,6 +8,13 @@
 
 #include "base/alloc.h"
 
+static void fscall_close(FsCall *c) {
+  if (c->fd >= 0) close(c->fd);
+  if (c->dir) closedir(c->dir);
+  c->fd = -1;
+  c->dir = NULL;
+}
+
 FsCall *fscall_new(FsWork *work, const char *path, const char *second, size_t length) {
   FsCall *c = mem_calloc(1, sizeof *c);
   if (!c) return NULL;
@@ -22,8 +29,7 @@ FsCall *fscall_new(FsWork *work, const char *path, const char *second, size_t le
 }
 
 void fscall_free(FsCall *c) {
-  if (c->fd >= 0) close(c->fd);
-  if (c->dir) closedir(c->dir);
+  fscall_close(c);
   buffer_free(&c->out);
   mem_free(c->path);
   mem_free(c->second);
@@ -31,7 +37,8 @@ void fscall_free(FsCall *c) {
   mem_free(c);
 }
 
-void fscall_undo(FsCall *c) {
+void fscall_give_back(FsCall *c) {
+  fscall_close(c);
   if (c->undo) c->undo(buffer_bytes(&c->out));
   c->undo = NULL;
 }
@@ -39,7 +46,7 @@ void fscall_undo(FsCall *c) {
 /* Who left is not told: it is taken away here, where it may hang. */
 void fscall_run(FsCall *c) {
   c->status = c->work(c);
-  if (c->left) fscall_undo(c);
+  if (c->left) fscall_give_back(c);
 }
 
 int fscall_fail(FsCall *c, const char *syscall) {

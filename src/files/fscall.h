@@ -57,8 +57,11 @@ void fscall_free(FsCall *c);
 /* Does it; on any thread. */
 void fscall_run(FsCall *c);
 
-/* Nobody will ever hear of what it has made: takes it away again, where that can be said. */
-void fscall_undo(FsCall *c);
+/* Nobody will ever hear of what it has got: closes it, and takes away again what it has made. May hang. */
+void fscall_give_back(FsCall *c);
+
+/* Whether that is to be done. */
+static inline bool fscall_has_got(const FsCall *c) { return c->undo || c->dir || c->fd >= 0; }
 
 /* For works: the negative errno, of that call; with words for it. */
 int fscall_fail(FsCall *c, const char *syscall);
