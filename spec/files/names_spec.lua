@@ -121,6 +121,13 @@ function TestNames:test_an_error_with_two_paths_names_both()
   end)
 end
 
+function TestNames:test_a_call_that_cannot_wait_is_named()
+  for _, name in ipairs { "read_file", "stat", "unlink", "access", "list_dir", "scan_dir", "real_path", "makedirs" } do
+    t.assertErrorMsgContains("asyncio.fs." .. name .. " cannot wait outside of a task", function() fs[name] "/" end)
+  end
+  t.assertErrorMsgContains("asyncio.fs.mkstemp cannot wait outside of a task", function() fs.mkstemp() end)
+end
+
 function TestNames:test_unlink_takes_files_and_links_not_folders()
   in_place(function(at)
     place.write(at .. "/f", "")
