@@ -23,6 +23,14 @@ keyUsage = critical,keyCertSign
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 nameConstraints = critical,permitted;DNS:example.org
+[shallow]
+basicConstraints = critical,CA:TRUE,pathlen:0
+keyUsage = critical,keyCertSign
+subjectKeyIdentifier = hash
+[strange]
+basicConstraints = CA:FALSE
+subjectAltName = DNS:localhost
+1.2.3.4 = critical,ASN1:UTF8String:whatever
 [leaf]
 basicConstraints = CA:FALSE
 subjectKeyIdentifier = hash
@@ -94,6 +102,7 @@ authority narrow narrow root
 
 leaf server localhost intermediate $LOCAL
 leaf other other intermediate $LOCAL
+openssl x509 -in other.leaf -outform DER -out other.der
 leaf a a.example intermediate DNS:a.example
 leaf b b.example intermediate DNS:b.example
 leaf wildcard wildcard intermediate 'DNS:*.b.example'
@@ -119,12 +128,35 @@ dated not_yet 20900101000000Z 20900201000000Z
   leaf stray Eve stranger email:eve@example.org
 )
 
+# Sent with its root, which is nobody's; signed by one that has too many authorities above it; with bytes of another's
+# signature; with an extension that must not be ignored.
+cat untrusted.leaf stranger.pem >strange_root.pem
+cp untrusted.key strange_root.key
+authority shallow shallow root
+authority deep shallow shallow
+leaf too_deep too_deep deep $LOCAL
+cat too_deep.leaf deep.pem shallow.pem >too_deep.pem
+head -c -20 other.der >forged.der
+head -c 20 /dev/zero >>forged.der
+openssl x509 -inform DER -in forged.der -out forged.leaf
+cat forged.leaf intermediate.pem >forged.pem
+cp other.key forged.key
+request strange strange -x509 -days 20 -extensions strange -out strange.leaf $(by intermediate)
+cat strange.leaf intermediate.pem >strange.pem
+
 openssl ec -aes128 -passout pass:sesame -in server.key -out locked.key
 openssl ca -name books_intermediate -revoke revoked.leaf
 openssl ca -name books_root -gencrl -out root.crl
 openssl ca -name books_intermediate -gencrl -out intermediate.crl
 openssl ca -name books_intermediate -gencrl -crl_lastupdate 20200101000000Z -crl_nextupdate 20200201000000Z -out old.crl
+openssl ca -name books_intermediate -gencrl -crl_lastupdate 20900101000000Z -crl_nextupdate 20900201000000Z -out new.crl
+openssl crl -in intermediate.crl -outform DER -out intermediate.crl.der
+head -c -20 intermediate.crl.der >forged.crl.der
+head -c 20 /dev/zero >>forged.crl.der
+openssl crl -inform DER -in forged.crl.der -out forged.crl
 cat root.crl intermediate.crl >crl.pem
+cat root.crl new.crl >new_crl.pem
+cat root.crl forged.crl >forged_crl.pem
 cat root.crl old.crl >old_crl.pem
 cat server.key server.pem >both.pem
 echo "this is no certificate" >garbage.pem

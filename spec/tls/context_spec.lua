@@ -129,6 +129,65 @@ function TestCertificate:test_that_is_none_is_named()
   assert_ssl_error("", ssl.create_default_context, { cadata = certificates.text "garbage.pem" })
 end
 
+function TestCertificate:test_that_cannot_be_opened_is_of_the_class_of_the_reason()
+  local function refused(name)
+    return t.assert_raises(asyncio.OSError, ssl.create_default_context, { cafile = name })
+  end
+  local root, link = certificates.file "root.pem", os.tmpname()
+  os.remove(link)
+  os.execute(("ln -s '%s' '%s'"):format(link, link))
+  t.assertEquals(refused(certificates.file ".").code, "EISDIR")
+  t.assertEquals(refused(root .. "/root.pem").code, "ENOTDIR")
+  t.assertEquals(refused(link).code, "ELOOP")
+  t.assertEquals(refused("/" .. ("n"):rep(300)).code, "ENAMETOOLONG")
+  os.remove(link)
+end
+
+function TestCertificate:test_without_a_descriptor_for_it_says_so()
+  local out = t.lua(([[
+    local ssl = require "asyncio.ssl"
+    ssl.create_default_context() -- all has been loaded
+    local files = {}
+    repeat
+      local file = io.open "/dev/null"
+      files[#files + 1] = file
+    until not file
+    print(select(2, pcall(ssl.create_default_context, { cafile = %q })).code)
+  ]]):format(certificates.file "root.pem"))
+  t.assertEquals(out, "EMFILE\n")
+end
+
+function TestCertificate:test_of_a_chain_whose_second_is_damaged_is_refused()
+  local text = certificates.text "server.pem"
+  local second = text:find("BEGIN CERTIFICATE", text:find "END CERTIFICATE" or 1, true)
+  local broken = text:sub(1, second + 40) .. "####" .. text:sub(second + 45)
+  local err = t.assert_raises(asyncio.SSLError, ssl.create_server_context,
+    { certfile = broken, keyfile = certificates.text "server.key" })
+  t.assertStrContains(err.message, "certificate: ")
+  t.assertEquals(err.library, "PEM")
+end
+
+function TestCertificate:test_of_authorities_may_be_der_one_behind_the_other()
+  local other = certificates.text "other.der"
+  ssl.create_default_context { cadata = other .. other }
+  assert_ssl_error("authorities: ", ssl.create_default_context, { cadata = other .. other:sub(1, 100) })
+end
+
+function TestCertificate:test_of_authorities_may_lie_in_a_folder()
+  ssl.create_default_context { capath = certificates.file "." }
+end
+
+function TestCertificate:test_that_is_no_list_of_revoked_ones_is_refused()
+  assert_ssl_error("there is no list of revoked certificates (CRL) in it", ssl.create_default_context,
+    { crlfile = certificates.file "garbage.pem" })
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write(certificates.text "root.crl", "-----BEGIN X509 CRL-----\n####\n-----END X509 CRL-----\n")
+  file:close()
+  assert_ssl_error(name, ssl.create_default_context, { crlfile = name })
+  os.remove(name)
+end
+
 TestPassword = {}
 
 local function locked(password)

@@ -135,6 +135,23 @@ function TestRefused:test_is_what_was_signed_by_no_authority()
   t.assertTrue(err.verify_code == 79 or err.verify_code == 24, err.verify_code) -- newer OpenSSL, older
 end
 
+function TestRefused:test_is_a_root_that_the_peer_brings_itself()
+  assert_refused(19, 'its authority "the stranger" is not one of those that are trusted', "strange_root")
+end
+
+function TestRefused:test_is_an_authority_deeper_than_one_above_it_allows()
+  assert_refused(25, '"the shallow" may not have so many authorities below it', "too_deep", "localhost",
+    secure.client_context())
+end
+
+function TestRefused:test_is_a_signature_that_nobody_has_made()
+  assert_refused(7, "is forged, or damaged: its signature is wrong", "forged")
+end
+
+function TestRefused:test_is_what_must_not_be_ignored_but_is_not_known()
+  assert_refused(34, "has a critical extension that is not known here", "strange")
+end
+
 function TestRefused:test_is_a_certificate_for_clients()
   assert_refused(26, "purpose", "client_only")
 end
@@ -189,6 +206,18 @@ end
 
 function TestRevoked:test_a_list_that_has_expired_is_none()
   assert_refused(12, "list %(CRL%) is out of date", "server", "localhost", with_list "old_crl.pem")
+end
+
+function TestRevoked:test_a_list_of_the_future_is_none()
+  assert_refused(11, "list %(CRL%) is not valid yet", "server", "localhost", with_list "new_crl.pem")
+end
+
+function TestRevoked:test_a_forged_list_is_none()
+  assert_refused(8, "list %(CRL%) is forged", "server", "localhost", with_list "forged_crl.pem")
+end
+
+function TestRevoked:test_each_authority_must_have_one()
+  assert_refused(3, "list %(CRL%) is not there", "server", "localhost", with_list "root.crl")
 end
 
 TestWords = {}
