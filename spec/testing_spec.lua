@@ -81,6 +81,32 @@ function TestAsync:test_an_open_handle_fails()
   t.assertStrContains(err, "the test left 1 open handle")
 end
 
+function TestAsync:test_each_kind_of_open_handle_is_told_in_words()
+  local loop_of = asyncio.get_running_loop
+  local folder, kept = os.tmpname(), {}
+  local pipe = assert(io.popen("cat", "w"))
+  local function left(pattern, fn)
+    local err = failure_of(fn)
+    t.assertStrContains(err, "the test left 1 open handle:")
+    t.assertStrMatches(err, ".*" .. pattern .. ".*")
+  end
+  left("process %d+ %(sleep 60%), opened at .*testing_spec.lua:%d+", function()
+    kept[1] = asyncio.create_subprocess_exec("sleep", "60")
+  end)
+  left("a handler of signal 34, opened at .*testing_spec.lua:%d+", function()
+    loop_of():add_signal_handler(34, print)
+  end)
+  left("1 watched descriptors %(add_reader, add_writer%)", function() loop_of():add_writer(t.fd_of(pipe), print) end)
+  if io.open "/proc/self" then
+    left("a watch of " .. folder:gsub("%p", "%%%0") .. ", opened at .*testing_spec.lua:%d+", function()
+      kept[2] = asyncio.fs.watch(folder)
+    end)
+  end
+  os.execute("kill " .. kept[1].pid)
+  pipe:close()
+  os.remove(folder)
+end
+
 function TestAsync:test_a_stream_that_is_being_closed_is_no_open_handle()
   local run = testing.async(function()
     local server <close> = asyncio.start_server(function(reader) reader:read() end, "127.0.0.1", 0)
