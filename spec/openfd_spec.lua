@@ -606,4 +606,49 @@ function TestDetach:test_in_a_handler_leaves_the_connection_to_whom_it_is_given(
   end)
 end
 
+TestStarving = {}
+
+-- With one descriptor more each time, until there are enough; what is missing, or too many, after a failure is told.
+local STARVING = [[
+local asyncio = require "asyncio"
+local function fill()
+  local files = {}
+  repeat
+    local file = io.open "/dev/null"
+    files[#files + 1] = file
+  until not file
+  return files
+end
+asyncio.run(function()
+  for _, mode in ipairs { "r", "w", "r+" } do
+    local file = assert(io.open("/dev/zero", mode))
+    select(3, pcall(asyncio.open_fd, file)):abort() -- what the loop keeps has been made
+    asyncio.sleep(0.02)
+    local all = fill()
+    for left = 0, 20 do
+      local ok, a, b = pcall(asyncio.open_fd, file)
+      if ok then
+        print(mode)
+        b:abort()
+        break
+      end
+      if a.code ~= "EMFILE" then print(mode, left, a) end
+      asyncio.sleep(0.02)
+      local rest = fill()
+      if #rest ~= left then print("lost", mode, left, #rest) end
+      for _, each in ipairs(rest) do each:close() end
+      table.remove(all):close()
+    end
+    for _, each in ipairs(all) do each:close() end
+    file:close()
+    asyncio.sleep(0.05)
+  end
+end)
+]]
+
+function TestStarving:test_an_open_that_fails_leaves_as_many_descriptors_as_before()
+  local output, errors = peers.run_in_shell(STARVING, "ulimit -n 60; %s")
+  t.assertEquals({ output, errors }, { "r\nw\nr+\n", "" })
+end
+
 t.finish()

@@ -28,6 +28,14 @@ end
 
 -- waiting
 
+function TestWait:test_is_told_by_tostring_when_it_is_over()
+  t.real(function()
+    local process <close> = asyncio.create_subprocess_shell "exit 7"
+    process:wait()
+    t.assertStrMatches(tostring(process), "asyncio.Process: %d+ %(/bin/sh .-exit 7.-%), ended with 7 %(0x%x+%)")
+  end)
+end
+
 function TestWait:test_gives_the_exit_status()
   t.real(function()
     for _, code in ipairs { 0, 1, 255 } do
