@@ -248,6 +248,7 @@ static int start_protected(lua_State *L) {
   s->in.begun = buffer_length(&s->in.buffer) > 0; /* a handshake is no request, and only now can one come */
   s->client.since = client_clock(sv);
   start_handler(L, sv, s);
+  output_delay(s); /* tickets may go with the first answer */
   return 0;
 }
 

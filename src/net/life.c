@@ -6,6 +6,7 @@
 */
 #include "net/life.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -207,18 +208,22 @@ static void on_drain_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
   all_sent(s);
 }
 
-/* The sending half is shut, and the peer listened to. */
-static void begin_drain(Stream *s) {
+/* The sending half is shut, and the peer listened to. False: it has reset the connection, so there is none. */
+static bool begin_drain(Stream *s) {
   int fd;
   s->life.state = LIFE_DRAINING;
   s->life.timer.fire = on_drain;
   s->life.left = SIZE_MAX;
-  if (s->backing) return;
+  if (s->backing) return true;
   buffer_free(&s->in.buffer);
   if (s->filtered) buffer_free(&s->filtered->raw);
-  if (uv_fileno(&s->uv.handle, &fd) == 0) shutdown(fd, SHUT_WR);
+  bool gone = uv_fileno(&s->uv.handle, &fd) == 0 && shutdown(fd, SHUT_WR) && errno == ENOTCONN;
   input_pause(s);
-  input_start_with(s, on_drain_read);
+  if (gone)
+    input_failed(s, UV_EOF);
+  else
+    input_start_with(s, on_drain_read);
+  return !gone;
 }
 
 /* How long nothing may move; a thread, for which nobody waits in <close>, may take as long as it does. */
@@ -242,7 +247,7 @@ static bool drain(Stream *s) {
   int left = over ? 0 : unacknowledged(s);
   if (!left) return false;
   uint64_t now = loop_now(s->handle.loop);
-  if (s->life.state != LIFE_DRAINING) begin_drain(s);
+  if (s->life.state != LIFE_DRAINING && !begin_drain(s)) return false;
   if (drain_moves(s, (size_t)left)) s->life.moved_at = now;
   if (now - s->life.moved_at < drain_limit(s) && timer_set(&s->handle.loop->timers, &s->life.timer, now + DRAIN_PAUSE)) return true;
   if (s->backing) stream_lose_pending(s);
@@ -342,7 +347,9 @@ static void tidy_run(lua_State *L, Loop *loop, Ready *self) {
   if (stream_aborted(s) || s->handle.closed) {
     asy_output_drop(L, loop, s);
     if (s->handle.open) close_handle(s);
-  } else
+  } else if (output_can_gather(s))
+    output_schedule(s);
+  else
     asy_stream_flush(L, s);
   if (list_linked(&s->life.tidy.link)) return;
   if (s->carrier && s->handle.closing && !s->handle.closed) {

@@ -137,12 +137,14 @@ static size_t send_straight(Stream *s, const char *bytes, size_t n) {
   return sent < 0 ? 0 : (size_t)sent;
 }
 
+#define MOST_GATHERED ((size_t)16384) /* sealed bytes that others are added to before they leave */
+
 /* Seals and sends in turn, so that little lies here sealed. While hands are shaken only what the filter has put. */
 int asy_output_send_sealed(lua_State *L, Stream *s) {
   Filtered *f = s->filtered;
   Out *out = &s->out.waiting;
   for (;;) {
-    if (!filtered_pending(f) && !f->shaking && out->bytes) {
+    if (filtered_pending(f) < MOST_GATHERED && !f->shaking && out->bytes) {
       int status = filtered_seal(f, s->carrier ? NULL : send_straight);
       if (out->sent == out->bytes) asy_out_clear(L, s->handle.loop, out);
       if (status == UV_ENOMEM) return status;

@@ -35,6 +35,13 @@ static inline void output_schedule(Stream *s) {
   if (!s->out.flight && !list_linked(&s->out.send.link)) list_append(&s->handle.loop->turn_end, &s->out.send.link);
 }
 
+/* What is to be sent at the end of the turn leaves in the next one, behind whoever is ready by now. */
+static inline void output_delay(Stream *s) {
+  if (!list_linked(&s->out.send.link)) return;
+  list_remove(&s->out.send.link);
+  loop_ready(s->handle.loop, &s->out.send);
+}
+
 /* Adds the string at idx. */
 static inline void asy_output_write(lua_State *L, Stream *s, int idx) {
   asy_out_add(L, s->handle.loop, &s->out.waiting, idx);
@@ -47,6 +54,14 @@ bool output_take(Stream *s, Buffer *from, size_t n);
 /* Whether a stream with a filter has something that could be sent. */
 static inline bool output_waits(const Stream *s) {
   return s->out.waiting.bytes || filtered_pending(s->filtered);
+}
+
+/* Whether all there is to be sent is what the filter itself had to say, after the handshake: that may wait for what
+** this turn's tasks write (the end of a handshake for the first request, tickets for the first answer). */
+static inline bool output_can_gather(const Stream *s) {
+  const Filtered *f = s->filtered;
+  return f && filtered_pending(f) && !f->shaking && !f->failed && !s->out.waiting.bytes && !s->out.flight &&
+         !s->out.ending && s->life.state == LIFE_OPEN;
 }
 
 /* Sends what can be sent now. 0 (an error of the kernel's is noted); UV_ENOMEM: some of it is lost for
