@@ -1,4 +1,4 @@
--- handshake_spec.lua - handshakes that fail, take long, are given up, or are too many.
+-- handshake_spec.lua - handshakes that fail, take long, are given up, or are too many; how they end.
 local t = require "helper"
 local peers = require "peers"
 local secure = require "secure"
@@ -244,6 +244,37 @@ function TestServersEnd:test_by_shutdown_does_not_wait_for_who_has_said_nothing(
     server:shutdown(20)
     t.assertTrue(loop:time() - began < 10)
     socket:close()
+  end)
+end
+
+--- How often this process has written, by any call.
+local function writes()
+  local file = io.open "/proc/self/io"
+  if not file then t.skip "the system doesn't tell how often a process writes" end
+  local n = tonumber(file:read("a"):match "syscw: (%d+)")
+  file:close()
+  return n
+end
+
+TestEnds = {}
+
+function TestEnds:test_leave_with_what_is_written_first()
+  t.real(function()
+    local n = 20
+    local server <close> = secure.serve(function(reader, writer)
+      writer:send(reader:readline())
+      reader:read()
+    end)
+    local context = secure.client_context()
+    local before = writes()
+    for _ = 1, n do
+      local reader, writer <close> = secure.connect(server, { ssl = context })
+      writer:send "hello\n"
+      t.assertEquals(reader:readline(), "hello\n")
+    end
+    -- a hello each, the client's end with its line, the server's tickets with its echo, and twice goodbye
+    local each = (writes() - before) / n
+    t.assertTrue(each < 6.5, each .. " writes")
   end)
 end
 
