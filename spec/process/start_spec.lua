@@ -338,6 +338,15 @@ function TestInheritance:test_reaches_to_the_highest_descriptor()
   os.remove(script)
 end
 
+function TestCannotStart:test_is_told_whatever_numbers_the_program_was_to_have()
+  t.real(function()
+    local file <close> = assert(io.open "/dev/null")
+    for fd = 3, 40 do
+      t.assert_raises(asyncio.FileNotFoundError, asyncio.run_process, { "/no-such" }, { pass_fds = { [fd] = file } })
+    end
+  end)
+end
+
 function TestCannotStart:test_in_a_group_that_is_not_ours()
   t.real(function()
     local err = t.assert_raises(asyncio.PermissionError, asyncio.run_process, { "true" }, { process_group = 1 })

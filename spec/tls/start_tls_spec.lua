@@ -204,11 +204,11 @@ local function assert_refused(writer, victim_reader, victim, start, start_victim
 end
 
 local function start_client(writer)
-  writer:start_tls(secure.client_context(), { server_hostname = "localhost", ssl_handshake_timeout = 1 })
+  writer:start_tls(secure.client_context(), { server_hostname = "localhost", ssl_handshake_timeout = 20 })
 end
 
 local function start_server(writer)
-  writer:start_tls(secure.server_context(), { server_side = true, ssl_handshake_timeout = 1 })
+  writer:start_tls(secure.server_context(), { server_side = true, ssl_handshake_timeout = 20 })
 end
 
 for kind, paired in pairs(KINDS) do
