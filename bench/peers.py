@@ -3,7 +3,8 @@
 
 Each round measures every peer once, one after the other, so that a slow moment of the machine meets all of
 them; ratios are taken within a round. The server runs on one core, the clients on another.
-ROUNDS (9), BENCH_SECONDS (1.5, for one measurement), POINTS and PEERS (names, comma between) may be set.
+ROUNDS (9), BENCH_SECONDS (1.5, for one measurement), POINTS and PEERS (names, comma between) may be set; COLLECTOR: Lua
+that sets the collector where messages are large.
 """
 import atexit
 import functools
@@ -58,7 +59,8 @@ FLOOR_OF_TLS = [BUILD + "/bench/tls"]  # libuv and OpenSSL
 # glibc maps and unmaps each block of 128 KiB or more, which would be most of what asyncio's reads of 256 KiB cost;
 # and gives the top of its heap back. Every peer gets the same heap, which keeps what it has.
 HEAP = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728", "MALLOC_TOP_PAD_": "1048576"}
-COLLECTOR = {"LUA_INIT": "collectgarbage 'incremental'"}  # the command's generational mode is for small objects
+# the command's generational mode is for small objects
+COLLECTOR = {"LUA_INIT": os.environ.get("COLLECTOR", "collectgarbage 'incremental'")}
 LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
 COPIERS = {"ours", "libuv in C"}  # who else has a copy of its own
 TLS = {"ours", "asyncio", "uvloop", "Node", "libuv in C"}

@@ -32,10 +32,10 @@ static bool note_name(Engine *e, const char *name) { return !*name || (e->name =
 
 /* A session is one of this context, and of this name: whoever takes it up again asks for the same host. */
 static bool set_sessions(SSL *ssl, const Context *c, const char *name) {
-  unsigned char text[CONTEXT_SID + NAME_MOST], sum[SHA256_DIGEST_LENGTH];
+  unsigned char text[CONTEXT_SID + NAME_MOST + 1], sum[SHA256_DIGEST_LENGTH];
   size_t n = strlen(name);
   memcpy(text, c->sid, CONTEXT_SID);
-  memcpy(text + CONTEXT_SID, name, n);
+  memcpy(text + CONTEXT_SID, name, n + 1);
   return SHA256(text, CONTEXT_SID + n, sum) && SSL_set_session_id_context(ssl, sum, sizeof sum);
 }
 
