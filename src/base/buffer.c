@@ -5,7 +5,17 @@
 
 #include <string.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#if !defined(MADV_POPULATE_WRITE)
+#define MADV_POPULATE_WRITE 23
+#endif
+#endif
+
 #include "base/alloc.h"
+
+#define PAGE ((uintptr_t)4096) /* at least: a kernel with larger ones says no */
+#define PAGES ((size_t)64 * PAGE)
 
 static const int MAX_BLOCKS[BUFFER_CLASSES] = {ASY_KEEP(512), ASY_KEEP(128), ASY_KEEP(64)}; /* 5.5 MiB at most */
 
@@ -29,6 +39,19 @@ char *buffer_reserve(Buffer *b, size_t n) {
   b->start = 0;
   b->end = length;
   return b->data + length;
+}
+
+void buffer_touch_ahead(const Buffer *b, size_t n) {
+#if defined(__linux__)
+  size_t next = b->end / PAGES * PAGES + PAGES;
+  if (b->size < BUFFER_LARGE || (b->end - n) / PAGES == b->end / PAGES || next >= b->size) return;
+  uintptr_t from = ((uintptr_t)b->data + next + PAGE - 1) & ~(PAGE - 1);
+  uintptr_t last = ((uintptr_t)b->data + (b->size - next < PAGES ? b->size : next + PAGES)) & ~(PAGE - 1);
+  if (from < last) madvise((void *)from, last - from, MADV_POPULATE_WRITE); // NOLINT(performance-no-int-to-ptr)
+#else
+  (void)b;
+  (void)n;
+#endif
 }
 
 bool buffer_append(Buffer *b, const char *bytes, size_t n) {

@@ -23,6 +23,10 @@ char *buffer_reserve(Buffer *b, size_t n);
 /* The first n bytes of that room are now content. */
 static inline void buffer_added(Buffer *b, size_t n) { b->end += n; }
 
+/* n bytes were added, and more will be: a large buffer's pages are had some at a time, which costs less than one by one
+** when they are first touched. */
+void buffer_touch_ahead(const Buffer *b, size_t n);
+
 /* False when there is no memory. */
 bool buffer_append(Buffer *b, const char *bytes, size_t n);
 
@@ -31,6 +35,8 @@ void buffer_consume(Buffer *b, size_t n);
 
 /* Gives the memory back; the content is gone. */
 void buffer_free(Buffer *b);
+
+#define BUFFER_LARGE ((size_t)1 << 20) /* bytes; from here on it is worth while to think of pages */
 
 #define BUFFER_CLASSES 3
 #define BUFFER_BLOCK ((size_t)1024) /* the smallest block; the others are 8 and 64 times as large */

@@ -36,8 +36,9 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
   Buffer *place = place_of(s);
   if (!place->data) buffer_take_block(place, &s->handle.loop->blocks, s->in.read_size);
   char *room = buffer_reserve(place, s->in.read_size);
-  size_t n = room ? place->size - place->end : 0;
-  *buf = uv_buf_init(room, (unsigned)(n < LARGEST_READ ? n : LARGEST_READ));
+  size_t n = room ? place->size - place->end : 0, most = LARGEST_READ;
+  if (place->size >= BUFFER_LARGE) most *= 4; /* more than a pipe holds: else each read was followed by an empty one */
+  *buf = uv_buf_init(room, (unsigned)(n < most ? n : most));
 }
 
 static void adapt_read_size(Stream *s, size_t got, size_t offered) {
@@ -128,7 +129,9 @@ static Pulled filter(Stream *s, size_t room) {
 static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
   s->in.begun = true;
   adapt_read_size(s, n, offered);
-  buffer_added(place_of(s), n);
+  Buffer *place = place_of(s);
+  buffer_added(place, n);
+  if (place->size >= BUFFER_LARGE) buffer_touch_ahead(place, n);
   if (ASY_LIKELY(!s->filtered))
     look_at(s, fresh, n);
   else
