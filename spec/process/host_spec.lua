@@ -13,8 +13,16 @@ local HOST = [[
 #include <lauxlib.h>
 #include <lualib.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <errno.h>
 #include <sys/wait.h>
+#ifdef __linux__
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 static int reap(lua_State *L) { lua_pushinteger(L, waitpid(-1, NULL, 0)); return 1; }
 static int ignore(lua_State *L) { (void)L; signal(SIGCHLD, SIG_IGN); return 0; }
@@ -50,8 +58,26 @@ static int end(lua_State *L) { /* whether it has lived, and its status was still
   lua_pushboolean(L, waitpid(pid, &s, 0) == pid && WIFSIGNALED(s) && WTERMSIG(s) == SIGUSR1);
   return 1;
 }
+static int old_kernel(lua_State *L) { /* that can't signal groups by a pidfd; "late": nor is there one for what runs */
+#if defined(__linux__) && defined(SYS_pidfd_send_signal) && defined(SYS_pidfd_open) && \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  int late = lua_toboolean(L, 1);
+#define FIELD(name) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, name))
+#define UNLESS(k, n) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, 0, n)
+#define GIVE(what) BPF_STMT(BPF_RET | BPF_K, what)
+  struct sock_filter code[] = {
+      FIELD(nr), UNLESS(SYS_pidfd_open, 1), GIVE(late ? SECCOMP_RET_ERRNO | ESRCH : SECCOMP_RET_ALLOW),
+      UNLESS(SYS_pidfd_send_signal, 3), FIELD(args[3]), UNLESS(4, 1),
+      GIVE(late ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | EINVAL), GIVE(SECCOMP_RET_ALLOW)};
+  struct sock_fprog program = {sizeof code / sizeof *code, code};
+  lua_pushboolean(L, !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+#else
+  lua_pushboolean(L, 0);
+#endif
+  return 1;
+}
 static const luaL_Reg functions[] = {
-    {"reuse", reuse}, {"end_", end}, {"reap", reap}, {"ignore", ignore},
+    {"old_kernel", old_kernel}, {"reuse", reuse}, {"end_", end}, {"reap", reap}, {"ignore", ignore},
     {"fork", fork_}, {"exit", exit_}, {"wait", wait_}, {NULL, NULL}};
 int luaopen_host(lua_State *L) { luaL_newlib(L, functions); return 1; }
 ]]
@@ -159,6 +185,49 @@ function TestStatus:test_of_a_leader_that_was_taken_does_not_save_its_group()
     end)
     print(os.execute("kill -0 " .. pid .. " 2>/dev/null"))
   ]], "true\tnil\tNo child processes\t10\nnil\tNo child processes\t10\n")
+end
+
+--- A group whose leader ends at once, and one who stays in it; whether he has been ended with the block.
+local LEFT = [[
+  local pid, ok, err
+  local function lives()
+    local stat <close> = io.open("/proc/" .. pid .. "/stat")
+    local state = stat and (stat:read "a" or ""):match "%) (%a)"
+    return state ~= nil and state ~= "Z"
+  end
+  asyncio.run(function(loop)
+    asyncio.get_running_loop():set_exception_handler(function(_, context)
+      print((context.message:gsub("^.-%)", ""):gsub("%(0x%x+%)", "")))
+    end)
+    local p <close> = asyncio.create_subprocess_shell("sleep 60 >&2 & echo $!",
+      { process_group = 0, kill_timeout = 0.1, stdout = "pipe", stderr = "null" })
+    pid = p.stdout:readline():match "%d+"
+    ok, err = pcall(p.wait, p)
+  end)
+  print(ok, ok and err or err.code, lives())
+  os.execute("kill " .. pid .. " 2>/dev/null")
+]]
+
+local function run_old(script)
+  local out = run("local host, asyncio = require 'host', require 'asyncio'\n" .. script .. LEFT)
+  if out:find "^no\n" then t.skip "no system calls can be refused here" end
+  return out
+end
+
+--- As if it had ended, and been reaped, before anybody could ask.
+function TestStatus:test_of_a_leader_that_ended_at_once_does_not_save_its_group()
+  t.assertEquals(run_old "if not host.old_kernel(true) then return print 'no' end; host.ignore()",
+    "false\tECHILD\tfalse\n")
+end
+
+--- Before Linux 6.9.
+function TestStatus:test_of_a_leader_does_not_save_its_group_where_pidfds_mean_no_groups()
+  t.assertEquals(run_old "if not host.old_kernel() then return print 'no' end", "true\t0\tfalse\n")
+end
+
+function TestStatus:test_of_a_leader_that_was_taken_leaves_its_group_where_pidfds_mean_no_groups()
+  t.assertEquals(run_old "if not host.old_kernel() then return print 'no' end; host.ignore()",
+    ", ended  may have left others of its group, which cannot be told from strangers\nfalse\tECHILD\ttrue\n")
 end
 
 function TestStatus:test_that_was_taken_does_not_lose_what_was_said()

@@ -13,11 +13,13 @@
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -32,10 +34,22 @@
 #define HAS_CLOSE_RANGE
 #define TO_EXEC 4U /* CLOSE_RANGE_CLOEXEC */
 #endif
-#if defined(__linux__) && defined(SYS_pidfd_open) && !defined(ASY_NO_PIDFD)
+#if defined(__linux__) && defined(SYS_pidfd_open) && defined(SYS_pidfd_send_signal) && !defined(ASY_NO_PIDFD)
 #define HAS_PIDFD
 #if !defined(P_PIDFD)
 #define P_PIDFD 3
+#endif
+#if !defined(CLONE_PIDFD)
+#define CLONE_PIDFD 0x1000
+#endif
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SANITIZED /* one makes a fork of vfork, the other wants to know of all stacks */
+#endif
+#endif
+#if !defined(SANITIZED) && !defined(__hppa__) /* whose stacks grow upwards */
+#define HAS_CLONE
+#define STACK_SIZE ((size_t)65536)
 #endif
 #endif
 
@@ -59,11 +73,13 @@ typedef struct Failure {
   int stage, error;
 } Failure;
 
-/* What the child has. */
+/* What the child has, and what is known of it. */
 typedef struct Child {
   const SpawnOrder *order;
-  SpawnFd *fds; /* the order's, with room to be changed */
-  int report;   /* where it tells of a failure */
+  SpawnFd *fds;          /* the order's, with room to be changed */
+  int report;            /* where it tells of a failure */
+  int pidfd;             /* -1: the kernel has given none with it */
+  volatile bool entered; /* it has had our memory, so that it has come to its exec or its end */
 } Child;
 
 /* In the child */
@@ -289,16 +305,41 @@ static void block_signals(Mask *old) {
 static void unblock_signals(const Mask *old) { pthread_sigmask(SIG_SETMASK, old, NULL); }
 #endif
 
-/* The pid, or a negative status. shared: the child has had our memory, so that it has come to its exec or its end. */
-static IN_CHILD pid_t start_child(Child *c, bool *shared) {
-  volatile bool was_here = false;
+#if defined(HAS_CLONE)
+static int enter(void *arg) {
+  Child *c = arg;
+  c->entered = true;
+  child_main(c);
+}
+
+/* As vfork does, but its pidfd comes with it: that one is its own, even if it has ended by now, and somebody has taken its
+** status. Older kernels give none. */
+static pid_t clone_child(Child *c) {
+  char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return -ENOMEM;
+  pid_t pid = clone(enter, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, &c->pidfd);
+  if (pid < 0) pid = -errno;
+  munmap(stack, STACK_SIZE);
+  return pid;
+}
+#endif
+
+static IN_CHILD pid_t vfork_child(Child *c) {
   pid_t pid = vfork(); // NOLINT(clang-analyzer-security.insecureAPI.vfork)
   if (pid == 0) {
-    was_here = true; // NOLINT(clang-analyzer-unix.Vfork): so the parent knows
+    c->entered = true; // NOLINT(clang-analyzer-unix.Vfork): so the parent knows
     child_main(c);
   }
-  *shared = was_here;
   return pid < 0 ? -errno : pid;
+}
+
+/* The pid, or a negative status. */
+static pid_t start_child(Child *c) {
+#if defined(HAS_CLONE)
+  pid_t pid = clone_child(c);
+  if (pid != -EINVAL && pid != -ENOSYS) return pid;
+#endif
+  return vfork_child(c);
 }
 
 /* Whether it has told of a failure. Where it may not have come so far it is waited for; else it is not: somebody who
@@ -330,42 +371,46 @@ int spawn_pipe(int ends[2], int flags) {
 #endif
 }
 
-/* The pid of a child that runs the program, or a negative status. */
-static pid_t start_program(const SpawnOrder *order, SpawnFd *fds, SpawnStage *stage) {
+/* The pid of a child that runs the program, or a negative status. pidfd: its own, or -1. */
+static pid_t start_program(const SpawnOrder *order, SpawnFd *fds, SpawnStage *stage, int *pidfd) {
   int ends[2], status = spawn_pipe(ends, O_NONBLOCK);
   if (status) {
     *stage = SPAWN_PIPE;
     return status;
   }
-  Child child = {order, fds, ends[1]};
+  Child child = {order, fds, ends[1], -1, false};
   Failure failure;
   Mask old;
-  bool shared;
   block_signals(&old);
-  pid_t pid = start_child(&child, &shared);
+  pid_t pid = start_child(&child);
   unblock_signals(&old);
   close(ends[1]);
-  if (pid > 0 && has_failed(ends[0], shared, &failure)) {
+  if (pid > 0 && has_failed(ends[0], child.entered, &failure)) {
     take_status(pid);
+    if (child.pidfd >= 0) close(child.pidfd);
+    child.pidfd = -1;
     *stage = (SpawnStage)failure.stage;
     pid = -failure.error;
-  }
+  } else if (pid == -EMFILE || pid == -ENFILE)
+    *stage = SPAWN_WATCH;
   close(ends[0]);
+  *pidfd = child.pidfd;
   return pid;
 }
 
-static int watch(pid_t pid, bool *pidfd);
+static int watch(pid_t pid, int fd, bool *pidfd);
 
 int spawn(const SpawnOrder *order, Spawned *spawned) {
   spawned->stage = SPAWN_FORK;
   SpawnFd *fds = mem_alloc((size_t)order->nfds * sizeof *fds);
   if (!fds) return -ENOMEM;
   memcpy(fds, order->fds, (size_t)order->nfds * sizeof *fds);
-  pid_t pid = start_program(order, fds, &spawned->stage);
+  int pidfd = -1;
+  pid_t pid = start_program(order, fds, &spawned->stage, &pidfd);
   mem_free(fds);
   if (pid < 0) return pid;
   spawned->pid = pid;
-  spawned->fd = watch(pid, &spawned->pidfd);
+  spawned->fd = watch(pid, pidfd, &spawned->pidfd);
   if (spawned->fd >= 0) return 0;
   kill(pid, SIGKILL);
   take_status(pid);
@@ -416,13 +461,25 @@ static int watch_by_thread(pid_t pid) {
   return status;
 }
 
-static int watch(pid_t pid, bool *pidfd) {
 #if defined(HAS_PIDFD)
+/* Whether it can be waited for, and sent signals, by it. came: with the child, so that it can be nobody else's. */
+static bool is_usable(int fd, bool came) {
   siginfo_t info;
-  int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-  *pidfd = fd >= 0 && waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+  bool waits = waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || (came && errno == ECHILD);
+  return waits && (syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == 0 || errno != ENOSYS);
+}
+#endif
+
+/* fd: a pidfd that came with it, or -1. */
+static int watch(pid_t pid, int fd, bool *pidfd) {
+#if defined(HAS_PIDFD)
+  bool came = fd >= 0;
+  if (!came) fd = (int)syscall(SYS_pidfd_open, pid, 0);
+  *pidfd = fd >= 0 && is_usable(fd, came);
   if (*pidfd) return fd;
-  if (fd >= 0) close(fd); /* it had ended, and somebody has taken its status: the pid is another's now */
+  if (fd >= 0) close(fd); /* the kernel knows too little; or the status had been taken, and the pid is another's now */
+#else
+  (void)fd;
 #endif
   *pidfd = false;
   return watch_by_thread(pid);

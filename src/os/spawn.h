@@ -1,7 +1,7 @@
 /*
 ** spawn.h - a program is started: the mechanism, without Lua and without a loop.
 **
-** The child is a vfork of the calling thread that makes system calls only, all of which was prepared before. What it
+** The child is a vfork, of sorts, of the calling thread that makes system calls only, all of which was prepared before. What it
 ** inherits is what the order says: its descriptors, no other; default signals, none blocked.
 */
 #ifndef ASY_SPAWN_H
@@ -45,7 +45,7 @@ typedef enum SpawnStage {
   SPAWN_UID,
   SPAWN_EXEC,
   SPAWN_INTERPRETER, /* the file is there; what is to run it isn't */
-  SPAWN_WATCH        /* it was started, and ended again, since nothing would have told of its end */
+  SPAWN_WATCH        /* nothing would have told of its end: it was not started, or ended again */
 } SpawnStage;
 
 typedef struct Spawned {
