@@ -872,7 +872,7 @@ function TaskGroup:cancel() end
 
 -- Processes
 
----@alias asyncio.Stdio "pipe"|"null"|"inherit"|integer|file*|asyncio.StreamReader|asyncio.StreamWriter
+---@alias asyncio.Stdio "pipe"|"null"|"inherit"|integer|file*|asyncio.File|asyncio.StreamReader|asyncio.StreamWriter
 
 ---@class asyncio.ExecOptions
 ---@field stdin? asyncio.Stdio

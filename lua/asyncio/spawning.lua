@@ -135,13 +135,18 @@ local function give_stream(given, stream)
   given[#given + 1] = stream
 end
 
--- The descriptor of a number, a file or a stream; nil: it is none. Waits for what has been written to a
--- stream.
+-- The descriptor of a number, a file or a stream; nil: it is none. Waits for what has been written to it.
 local function descriptor(call, key, value, given)
   if math.type(value) == "integer" and value >= 0 and value <= MOST_FD then return value end
   local fd = core.file_descriptor(value)
   if fd == false then fail(call, key, "the file is closed") end
   if fd then return fd end
+  fd = core.pass_file(value)
+  if fd == false then fail(call, key, "the file is closed") end
+  if fd then
+    given.files[value] = fd
+    return fd
+  end
   local kind = core.type(value)
   if kind ~= "StreamReader" and kind ~= "StreamWriter" then return nil end
   repeat
@@ -207,15 +212,24 @@ local function flush(fds)
   end
 end
 
+-- While others were waited for somebody may have closed a file.
+local function are_open(files)
+  for file, fd in pairs(files) do
+    if core.passed_file(file) ~= fd then return false end
+  end
+  return true
+end
+
+-- Theirs and ours in turn, the streams among them, or nil; nothing: to be asked again.
 local function descriptors(call, opts)
-  local fds, given = {}, {}
+  local fds, given = {}, { files = {} }
   for i = 0, 2 do
     fds[2 * i + 1] = standard(call, opts, i, given)
     fds[2 * i + 2] = i
   end
   if opts.pass_fds then add_passed(call, opts, fds, given) end
   flush(fds)
-  return fds, given[1] and given or nil
+  if are_open(given.files) then return fds, given[1] and given or nil end
 end
 
 -- The order
@@ -258,7 +272,7 @@ function spawning.start(call, argv, args, opts)
   local process
   repeat
     order.fds, order.given = descriptors(call, opts)
-    process = core.spawn(args, order)
+    process = order.fds and core.spawn(args, order)
   until process
   local state = process:_state()
   state.kill_timeout, state.drain_grace = opts.kill_timeout, opts.drain_grace

@@ -239,7 +239,8 @@ end
 -- @tparam[opt] table opts
 --
 -- - `stdin`, `stdout`, `stderr`: `"pipe"` (a stream of the Process), `"null"`, `"inherit"` (the default), a
---   descriptor, a file of `io`, or a stream of ours: what is written there goes first, and it is closed here;
+--   descriptor, a file (`asyncio.open`'s or `io`'s): what was written there goes first, and both have one
+--   position; or a stream of ours: what is written there goes first, and it is closed here;
 --   `stderr = "stdout"`: both are one
 -- - `cwd`: its folder; `env`: its whole environment, a table; `extra_env`: what is added to ours, or
 --   replaced, or with `false` removed; `argv0`: what it is told that its name is

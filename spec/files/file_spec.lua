@@ -8,6 +8,7 @@ TestCancelling = {}
 TestClosing = {}
 TestHanging = {}
 TestWriting = {}
+TestGiven = {}
 TestLines = {}
 TestForgotten = {}
 
@@ -554,6 +555,74 @@ function TestWriting:test_what_has_no_position_cannot_be_moved()
       t.assertEquals(t.assert_raises(asyncio.OSError, file.seek, file).code, "ESPIPE")
       file:write("x\n"):flush()
       t.assertEquals(file:read(), "x")
+    end)
+  end)
+end
+
+-- given to programs
+
+function TestGiven:test_what_was_written_goes_before_what_the_program_writes()
+  for _, mode in ipairs { "w", "a", "w+", "a+" } do
+    with("", function(path)
+      t.real(function()
+        local file <close> = asyncio.open(path, mode)
+        file:write "one\n"
+        asyncio.run_process({ "echo", "two" }, { stdout = file })
+        file:write "three\n"
+        asyncio.run_process({ "sh", "-c", "echo four; echo five >&2" }, { stdout = file, stderr = file })
+        file:write("six\n"):flush()
+        t.assertEquals(content_of(path), "one\ntwo\nthree\nfour\nfive\nsix\n", mode)
+        t.assertEquals(file:seek(), 28)
+      end)
+    end)
+  end
+end
+
+function TestGiven:test_they_read_on_where_it_stands_and_it_where_they_have_stopped()
+  with("one\ntwo\nthree\nfour\n", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path)
+      t.assertEquals(file:read(), "one")
+      local two = asyncio.run_process({ "sh", "-c", "read x; echo $x" }, { stdin = file, capture = true })
+      t.assertEquals({ two.stdout, file:read(), file:seek() }, { "two\n", "three", 14 })
+      file:seek("set", 4)
+      t.assertEquals(asyncio.run_process({ "cat" }, { stdin = file, capture = true }).stdout, "two\nthree\nfour\n")
+      t.assertNil(file:read())
+      file:seek("set", 8)
+      t.assertEquals(file:read "a", "three\nfour\n")
+    end)
+  end)
+end
+
+function TestGiven:test_it_can_have_any_number()
+  with("one\n", function(path)
+    t.real(function()
+      local file <close> = asyncio.open(path, "r+")
+      local argv, opts = { "sh", "-c", "cat <&5; echo two >&5" }, { pass_fds = { [5] = file }, capture = true }
+      t.assertEquals(asyncio.run_process(argv, opts).stdout, "one\n")
+      t.assertEquals(content_of(path), "one\ntwo\n")
+    end)
+  end)
+end
+
+function TestGiven:test_a_closed_one_is_refused_also_when_that_happens_meanwhile()
+  with_fifo(function(path)
+    with("", function(other)
+      t.real(function()
+        local file <close> = asyncio.open(other)
+        local fifo <close> = asyncio.open(path, "r+")
+        local reader <close> = asyncio.open(path, "r+")
+        local writing = asyncio.create_task(fifo.write, fifo, ("x"):rep(120000)) -- more than a pipe holds
+        local task = asyncio.create_task(pcall, asyncio.run_process, { "true" }, { stdin = file, stdout = fifo })
+        asyncio.sleep(0.01)
+        t.assertFalse(task:done())
+        file:close()
+        t.assertEquals(#reader:read(120000), 120000)
+        asyncio.await(writing)
+        local ok, err = asyncio.await(task)
+        t.assertFalse(ok)
+        t.assertStrContains(err, "bad argument #2 to 'run_process' ('stdin': the file is closed)")
+      end)
     end)
   end)
 end

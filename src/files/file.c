@@ -68,6 +68,21 @@ void file_move(File *f, int64_t to) {
     f->block = BLOCK;
   }
   f->pos = to;
+  if (f->work->shared && !buffer_length(&f->in)) lseek(f->work->fd, to, SEEK_SET);
+}
+
+int file_share(File *f) {
+  Work *w = f->work;
+  asy_assert(!buffer_length(&f->out));
+  file_drop_ahead(f);
+  if (w->seekable && !w->shared) lseek(w->fd, f->pos, SEEK_SET);
+  w->shared = w->slow = true;
+  return w->fd;
+}
+
+void file_follow(File *f) {
+  bool empty = !buffer_length(&f->in) && !buffer_length(&f->out);
+  if (f->work->seekable && empty) f->pos = lseek(f->work->fd, 0, SEEK_CUR);
 }
 
 /* Work that was left behind: what is still to be written is written, and the descriptor closed, by a thread, since that

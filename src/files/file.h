@@ -42,6 +42,7 @@ typedef struct Work {
   int mode;          /* FILE_READS | ... */
   bool seekable;
   bool slow;         /* only a thread can read it */
+  bool shared;       /* a program has it, too: the position is the descriptor's, as far as we have read nothing ahead */
   bool terminal;     /* nothing of the output is kept back */
   int64_t at;        /* where it writes, then reads */
   int64_t after;     /* where it stood between these */
@@ -97,8 +98,12 @@ static inline void file_adopt(File *f, int fd, int mode) {
   file_opened(f);
 }
 
+/* Others may have moved the position of one that is shared. */
+void file_follow(File *f);
+
 /* A call begins that has its turn. */
 static inline void file_begin(File *f, const char *doing) {
+  if (f->work->shared) file_follow(f);
   f->doing = doing;
   f->own = f->used = f->searched = 0;
   f->ended = false;
@@ -116,6 +121,9 @@ void file_drop_ahead(File *f);
 
 /* Moves the position of one that is seekable and has nothing unwritten. */
 void file_move(File *f, int64_t to);
+
+/* Another program is given the descriptor, and goes on at the position. Nothing of it may be unwritten. */
+int file_share(File *f);
 
 /* Has something done; t waits, and is woken when it is done, or with FILE_CLOSED. 0, or an errno: nothing is under way. */
 int file_start(File *f, Task *t, FileAct act);

@@ -264,6 +264,46 @@ static int file_sync(lua_State *L) {
   return asy_file_begin(L, f, t, sync_body);
 }
 
+/* Given to a program */
+
+static int passed(lua_State *L) {
+  File *f = asy_file_current(L);
+  if (f->status) return asy_file_fail(L, f);
+  lua_pushinteger(L, file_share(f));
+  file_over(f);
+  return 1;
+}
+
+static int pass_body(lua_State *L) {
+  File *f = asy_file_current(L);
+  file_begin(f, "flush");
+  if (f->lost) return asy_file_fail_lost(L, f);
+  return buffer_length(&f->out) ? asy_file_work(L, f, FILE_WRITE_OUT, passed) : passed(L);
+}
+
+/* The file at 1, if it is open; else pushes what pass_file gives. */
+static File *open_one(lua_State *L) {
+  File **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_FILE);
+  if (box && *box && file_is_open(*box)) return *box;
+  lua_settop(L, 1);
+  if (box) lua_pushboolean(L, 0); else lua_pushnil(L);
+  return NULL;
+}
+
+/* pass_file(x) → the descriptor of a File that a program is given, once all is written; nil: it is none; false: it is
+** closed */
+static int pass_file(lua_State *L) {
+  File *f = open_one(L);
+  return f ? asy_file_begin(L, f, asy_current(L), pass_body) : 1;
+}
+
+/* passed_file(file) → its descriptor, or false, at once */
+static int passed_file(lua_State *L) {
+  const File *f = open_one(L);
+  if (f) lua_pushinteger(L, f->work->fd);
+  return 1;
+}
+
 /* Position and length */
 
 static bool pos_unknown(const File *f) { return f->work->mode & FILE_APPENDS && buffer_length(&f->out); }
@@ -444,7 +484,7 @@ static const luaL_Reg methods[] = {{"read", asy_file_read},
 static const luaL_Reg metamethods[] = {
     {"__gc", file__gc}, {"__close", file_close_method}, {"__tostring", file__tostring}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"open", file_open}, {"lines", file_lines}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"open", file_open}, {"lines", file_lines}, {"pass_file", pass_file}, {"passed_file", passed_file}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_file(lua_State *L) {

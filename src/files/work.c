@@ -60,9 +60,11 @@ static void open_file(Work *w) {
 
 /* Writing */
 
+static bool is_ours(const Work *w) { return w->seekable && !w->shared; }
+
 /* The kernel knows the end better than we do: others append, too. */
 static ssize_t write_some(const Work *w, const char *bytes, size_t n) {
-  return w->seekable && !(w->mode & FILE_APPENDS) ? pwrite(w->fd, bytes, n, w->at) : write(w->fd, bytes, n);
+  return is_ours(w) && !(w->mode & FILE_APPENDS) ? pwrite(w->fd, bytes, n, w->at) : write(w->fd, bytes, n);
 }
 
 static void write_out(Work *w) {
@@ -94,7 +96,7 @@ static size_t portion(const Work *w, size_t want) {
 }
 
 static ssize_t read_some(const Work *w, char *to, size_t n) {
-  return w->seekable ? pread(w->fd, to, n, w->at) : read(w->fd, to, n);
+  return is_ours(w) ? pread(w->fd, to, n, w->at) : read(w->fd, to, n);
 }
 
 static void fill(Work *w) {
@@ -180,6 +182,7 @@ void work_do(Chore *chore) {
     open_file(w);
     return;
   }
+  if (w->shared && w->seekable) lseek(w->fd, w->at, SEEK_SET);
   if (buffer_length(&w->out)) write_out(w);
   w->after = w->at;
   if (!w->status) act(w);
