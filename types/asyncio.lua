@@ -872,7 +872,8 @@ function TaskGroup:cancel() end
 
 -- Processes
 
----@alias asyncio.Stdio "pipe"|"null"|"inherit"|integer|file*|asyncio.File|asyncio.StreamReader|asyncio.StreamWriter
+---@alias asyncio.GivenFile file*|asyncio.File
+---@alias asyncio.Stdio "pipe"|"null"|"inherit"|integer|asyncio.GivenFile|asyncio.StreamReader|asyncio.StreamWriter
 
 ---@class asyncio.ExecOptions
 ---@field stdin? asyncio.Stdio
