@@ -872,8 +872,8 @@ function TaskGroup:cancel() end
 
 -- Processes
 
----@alias asyncio.GivenFile file*|asyncio.File
----@alias asyncio.Stdio "pipe"|"null"|"inherit"|integer|asyncio.GivenFile|asyncio.StreamReader|asyncio.StreamWriter
+---@alias asyncio.Given file*|asyncio.File|asyncio.StreamReader|asyncio.StreamWriter
+---@alias asyncio.Stdio "pipe"|"null"|"inherit"|integer|asyncio.Given
 
 ---@class asyncio.ExecOptions
 ---@field stdin? asyncio.Stdio
