@@ -106,7 +106,7 @@ end
 function TestSignals:test_are_sent_by_name_or_number()
   t.real(function()
     for _, signal in ipairs { "SIGUSR1", 10 } do
-      local process <close>, _ = shell "trap 'exit 7' USR1; echo; while :; do sleep 0.01; done"
+      local process <close>, _ = shell "trap 'exit 7' USR1; echo; for _ in $(seq 9999); do sleep 0.01; done"
       t.assertTrue(process:send_signal(signal))
       t.assertEquals(process:wait(), 7)
     end
@@ -207,7 +207,8 @@ function TestClose:test_kills_what_does_not_end()
   t.real(function()
     local process, _
     do
-      local p <close>, line = shell("trap '' TERM; echo; while :; do sleep 0.01; done", { kill_timeout = 0.1 })
+      local p <close>, line = shell("trap '' TERM; echo; for _ in $(seq 9999); do sleep 0.01; done",
+        { kill_timeout = 0.1 })
       process, _ = p, line
     end
     t.assertEquals(process:returncode(), -9)
@@ -218,7 +219,7 @@ function TestClose:test_gives_it_time_to_clean_up()
   t.real(function()
     local process
     do
-      local p <close> = shell "trap 'sleep 0.05; exit 3' TERM; echo; while :; do sleep 0.01; done"
+      local p <close> = shell "trap 'sleep 0.05; exit 3' TERM; echo; for _ in $(seq 9999); do sleep 0.01; done"
       process = p
     end
     t.assertEquals(process:returncode(), 3)
@@ -226,7 +227,7 @@ function TestClose:test_gives_it_time_to_clean_up()
 end
 
 --- A script that says something long while it cleans up.
-local TALKS = "trap 'seq 30000; echo cleaned >&2; exit 3' TERM; echo; while :; do sleep 0.01; done"
+local TALKS = "trap 'seq 30000; echo cleaned >&2; exit 3' TERM; echo; for _ in $(seq 9999); do sleep 0.01; done"
 
 function TestClose:test_lets_it_say_what_it_has_to_say()
   t.real(function()
@@ -343,8 +344,9 @@ function TestClose:test_lets_a_group_end_by_itself()
   t.real(function()
     local name = os.tmpname()
     do
-      local _ <close> = shell(("(trap 'sleep 0.1; echo done >%s; exit' TERM; echo; while :; do sleep 0.01; done) & wait"
-        ):format(name), { process_group = 0 })
+      local script = "trap 'sleep 0.1; echo done >" .. name .. "; exit' TERM; echo;" ..
+        " for _ in $(seq 9999); do sleep 0.01; done"
+      local _ <close> = shell("(" .. script .. ") & wait", { process_group = 0 })
     end
     t.assertEquals(program.content(name), "done\n")
     os.remove(name)
@@ -355,7 +357,7 @@ function TestClose:test_is_quick_when_it_is_cancelled()
   t.real(function()
     local process
     local task = asyncio.create_task(function()
-      local p <close> = shell("trap '' TERM; echo; while :; do sleep 0.01; done", { kill_timeout = 1000 })
+      local p <close> = shell("trap '' TERM; echo; for _ in $(seq 9999); do sleep 0.01; done", { kill_timeout = 1000 })
       process = p
     end)
     t.wait_until(function() return process end)
@@ -371,7 +373,7 @@ function TestClose:test_of_a_block_that_a_cancellation_leaves_is_kind()
   t.real(function()
     local process
     local task = asyncio.create_task(function()
-      local p <close> = shell "trap 'sleep 0.05; exit 3' TERM; echo; while :; do sleep 0.01; done"
+      local p <close> = shell "trap 'sleep 0.05; exit 3' TERM; echo; for _ in $(seq 9999); do sleep 0.01; done"
       process = p
       p:wait()
     end)

@@ -289,7 +289,8 @@ function TestSignals:test_the_second_of_which_kills()
     local asyncio = require "asyncio"
     local process
     local ok, err = pcall(asyncio.run, function()
-      local _ <close> = asyncio.create_subprocess_shell("trap '' TERM INT; echo; while :; do sleep 0.01; done",
+      local _ <close> = asyncio.create_subprocess_shell(
+        "trap '' TERM INT; echo; for _ in $(seq 9999); do sleep 0.01; done",
         { kill_timeout = 1000, process_group = 0, stdout = "pipe" })
       process = _
       process.stdout:readline()
