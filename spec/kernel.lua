@@ -5,7 +5,8 @@ local program = require "program"
 local kernel = {}
 
 --- A module whose `refuse` makes the kernel (seccomp) say "no such call" from now on, to this process and its children;
--- to pidfd_send_signal with flags it says "wrong argument", to clone3, by which threads are made, "not now".
+-- to pidfd_send_signal with flags it says "wrong argument", unless it is asked for "pidfds": those are of no use then;
+-- to clone3, by which threads are made, "not now".
 local KERNEL = [[
 #include <errno.h>
 #include <lauxlib.h>
@@ -26,11 +27,11 @@ static long number(const char *name) {
 #if defined(SYS_clone3)
   if (!strcmp(name, "clone3")) return SYS_clone3;
 #endif
-  if (!strcmp(name, "pidfd_send_signal")) return SYS_pidfd_send_signal;
+  if (!strcmp(name, "pidfd_send_signal") || !strcmp(name, "pidfds")) return SYS_pidfd_send_signal;
   return -1;
 }
 static int refuse(lua_State *L) {
-  unsigned nr = (unsigned)number(luaL_checkstring(L, 1)), flags = nr == SYS_pidfd_send_signal;
+  unsigned nr = (unsigned)number(luaL_checkstring(L, 1)), flags = !strcmp(lua_tostring(L, 1), "pidfd_send_signal");
   int error = strcmp(lua_tostring(L, 1), "clone3") ? ENOSYS : EAGAIN;
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

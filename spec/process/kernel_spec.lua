@@ -15,7 +15,7 @@ function TestOlder:test_without_close_range_others_descriptors_are_closed_too()
 end
 
 function TestOlder:test_without_pidfds_all_is_as_with_them()
-  t.assertEquals(kernel.without("pidfd_open", [[
+  t.assertEquals(kernel.without("pidfds", [[
     print(asyncio.run_process({ "sh", "-c", "cat; exit 3" }, { input = "in", capture = true, check = false }))
     local process <close> = asyncio.create_subprocess_exec("sleep", 60)
     print(process:kill(), process:wait(), process:kill())
