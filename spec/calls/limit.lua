@@ -79,7 +79,7 @@ end
 local function write_case(c)
   local _, writer, sink, _, close = connection { write_timeout = limit(c) }
   writer:set_write_buffer_limits { high = c.one_of { 0, 10000 }, low = 0 }
-  local piece, written, got = text(c):rep(c.one_of { 1, 100, 1000 }), 0, 0
+  local piece, written, got = text(c):rep(c.one_of { 1, 1000, 4000 }), 0, 0
   local eater = asyncio.create_task(function()
     for data in function() return sink:read(1 << 20) end do
       got = got + #data
