@@ -31,6 +31,9 @@ subjectKeyIdentifier = hash
 basicConstraints = CA:FALSE
 subjectAltName = DNS:localhost
 1.2.3.4 = critical,ASN1:UTF8String:whatever
+[person]
+O = Engines
+CN = Ada
 [leaf]
 basicConstraints = CA:FALSE
 subjectKeyIdentifier = hash
@@ -108,6 +111,8 @@ leaf b b.example intermediate DNS:b.example
 leaf wildcard wildcard intermediate 'DNS:*.b.example'
 leaf partial partial intermediate 'DNS:w*.b.example'
 leaf wrong_host www.example.org intermediate DNS:www.example.org,DNS:example.org
+leaf many_names many_names intermediate \
+  'DNS:localhost,email:ada@example.org,URI:http://example.org/,RID:1.2.3.4,dirName:person,otherName:1.2.3.4;UTF8:other'
 leaf ip ip intermediate IP:127.0.0.1
 leaf ip_as_name ip_as_name intermediate DNS:127.0.0.1
 leaf no_san localhost intermediate ""

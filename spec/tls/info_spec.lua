@@ -31,6 +31,18 @@ function TestCertificate:test_is_there_when_it_was_not_verified_too()
   end)
 end
 
+function TestCertificate:test_has_names_of_each_type()
+  t.run(function()
+    secure.memory(function(_, writer)
+      t.assertEquals(writer:get_extra_info "peercert".san, {
+        { type = "DNS", value = "localhost" }, { type = "email", value = "ada@example.org" },
+        { type = "URI", value = "http://example.org/" }, { type = "RID", value = "1.2.3.4" },
+        { type = "dirname", value = "CN=Ada,O=Engines" }, { type = "other" },
+      })
+    end, { far = secure.server_context(nil, "many_names") })
+  end)
+end
+
 TestConnection = {}
 
 for _, version in ipairs(secure.VERSIONS) do
