@@ -685,12 +685,14 @@ function TestForgotten:test_one_that_only_its_close_knows_is_closed_in_peace()
         collectgarbage() -- the caller has let it go
         collectgarbage()
       end
+      local task
       local function write(file)
         file:write "text"
-        asyncio.create_task(collect)
+        task = asyncio.create_task(collect)
         return file
       end
       t.assertTrue(write(asyncio.open(path, "w")):close())
+      asyncio.await(task)
     end)
     t.assertEquals(content_of(path), "text")
   end)
