@@ -346,6 +346,13 @@ function TestLess:test_elsewhere_the_c_library_does_it() run_without("-U__linux_
 
 t.leave_out(TestLess, "valgrind") -- they don't run under it
 t.leave_out(TestStatus, "valgrind", "test_in_a_forked_child_is_the_parents") -- has no threads, and so "leaks" theirs
+-- It has no pidfds, so that nothing else tells a child from a stranger.
+t.leave_out(TestStatus, "valgrind", "test_of_a_leader_that_ended_at_once_does_not_save_its_group",
+  "test_of_a_leader_that_was_taken_does_not_save_its_group",
+  "test_of_a_leader_that_was_taken_leaves_a_strangers_group_alone",
+  "test_of_a_leader_that_was_taken_leaves_its_group_where_pidfds_mean_no_groups",
+  "test_of_a_stranger_who_has_the_pid_by_now_is_left_to_him")
+
 for _, tool in ipairs { "asan", "tsan" } do -- there the child is a vfork, and its pidfd is asked for later
   t.leave_out(TestStatus, tool, "test_of_a_leader_that_ended_at_once_does_not_save_its_group")
 end
