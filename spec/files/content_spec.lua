@@ -2,28 +2,14 @@
 local t = require "helper"
 local place = require "files.place"
 local asyncio, fs = t.asyncio, t.asyncio.fs
+local in_place, is_root, mode_of, assert_fails = place.within, place.is_root, place.mode_of, place.assert_fails
 
 TestReadFile = {}
 TestWriteFile = {}
 TestAtomicWrite = {}
 TestCopyFile = {}
 
-local function in_place(fn, ...)
-  local path, gone = place.new()
-  local _ <close> = gone
-  t.real(function(_, ...) fn(path, ...) end, ...)
-end
-
-local function mode_of(path) return place.output("stat -c %a '" .. path .. "'") end
 local function list(path) return place.output("ls -A '" .. path .. "'") end
-local function is_root() return place.output "id -u" == "0" end
-
-local function assert_fails(code, class, fn, path, ...)
-  local err = t.assert_raises(class, fn, path, ...)
-  t.assertEquals(err.code, code)
-  t.assertEquals(err.path, path)
-  return err
-end
 
 -- read_file
 

@@ -2,6 +2,7 @@
 local t = require "helper"
 local place = require "files.place"
 local asyncio, fs = t.asyncio, t.asyncio.fs
+local in_place, is_root, assert_fails = place.within, place.is_root, place.assert_fails
 
 TestStat = {}
 TestExists = {}
@@ -9,21 +10,6 @@ TestNames = {}
 TestLinks = {}
 TestRights = {}
 TestTimes = {}
-
-local function in_place(fn)
-  local path, gone = place.new()
-  local _ <close> = gone
-  t.real(function() fn(path) end)
-end
-
-local function is_root() return place.output "id -u" == "0" end
-
-local function assert_fails(code, class, fn, path, ...)
-  local err = t.assert_raises(class, fn, path, ...)
-  t.assertEquals(err.code, code)
-  t.assertEquals(err.path, path)
-  return err
-end
 
 -- stat
 

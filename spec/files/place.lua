@@ -1,4 +1,6 @@
 -- place.lua - a folder for a spec's files, and how it goes again: without the library, which is what is tested.
+local t = require "helper"
+
 local place = {}
 
 local function run(command, ...)
@@ -21,6 +23,13 @@ function place.new()
   return path, setmetatable({}, { __close = remove })
 end
 
+--- Calls fn(path, ...) in a task, in such a folder.
+function place.within(fn, ...)
+  local path, gone = place.new()
+  local _ <close> = gone
+  t.real(function(_, ...) fn(path, ...) end, ...)
+end
+
 --- Writes a file, without the library.
 function place.write(path, text)
   local file <close> = assert(io.open(path, "wb"))
@@ -37,6 +46,19 @@ end
 function place.output(command)
   local pipe <close> = assert(io.popen(command))
   return (pipe:read "a":gsub("\n$", ""))
+end
+
+function place.is_root() return place.output "id -u" == "0" end
+
+--- Its permissions, in octal digits.
+function place.mode_of(path) return place.output("stat -c %a '" .. path .. "'") end
+
+--- fn(path, ...) raises an error of that class, code and path, which is returned.
+function place.assert_fails(code, class, fn, path, ...)
+  local err = t.assert_raises(class, fn, path, ...)
+  t.assertEquals(err.code, code)
+  t.assertEquals(err.path, path)
+  return err
 end
 
 --- How many descriptors this process has open. The pause: popen closes its other end of the pipe after it has started.
