@@ -1,5 +1,6 @@
 -- asyncio.open and what it gives: whose turn it is, cancelling, closing, files that do not answer.
 local t = require "helper"
+local place = require "files.place"
 local asyncio = t.asyncio
 
 TestOpen = {}
@@ -11,11 +12,6 @@ TestWriting = {}
 TestGiven = {}
 TestLines = {}
 TestForgotten = {}
-
-local function content_of(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
 
 --- Calls fn(path) with a file of that content.
 local function with(content, fn)
@@ -128,7 +124,7 @@ function TestTurns:test_writes_of_several_tasks_are_done_in_the_order_of_their_c
       end
       asyncio.gather(table.unpack(tasks))
       file:flush()
-      t.assertTrue(content_of(path) == table.concat(expected))
+      t.assertTrue(place.read(path) == table.concat(expected))
     end)
   end)
 end
@@ -378,9 +374,9 @@ function TestClosing:test_writes_what_was_kept_back_and_tells_of_failures()
     t.real(function()
       local file = asyncio.open(path, "w")
       file:write "kept"
-      t.assertEquals(content_of(path), "")
+      t.assertEquals(place.read(path), "")
       file:close()
-      t.assertEquals(content_of(path), "kept")
+      t.assertEquals(place.read(path), "kept")
       local full = asyncio.open("/dev/full", "w")
       full:write "x"
       local err = t.assert_raises(asyncio.OSError, full.close, full)
@@ -397,7 +393,7 @@ function TestClosing:test_where_nothing_can_wait_leaves_the_rest_to_a_thread()
       file:write "kept"
       local close = coroutine.wrap(function() file:close() end)
       close()
-      t.wait_until(function() return content_of(path) == "kept" end)
+      t.wait_until(function() return place.read(path) == "kept" end)
     end)
   end)
 end
@@ -454,7 +450,7 @@ function TestWriting:test_what_is_kept_back_is_seen_by_ones_own_reads()
       file:write "ab"
       t.assertEquals(file:seek(), 4)
       t.assertEquals(file:read(2), "45")
-      t.assertEquals(content_of(path), "01ab456789")
+      t.assertEquals(place.read(path), "01ab456789")
     end)
   end)
 end
@@ -502,7 +498,7 @@ function TestWriting:test_several_that_append_do_not_write_over_each_other()
       for i = 1, 4 do
         (i % 2 == 0 and a or b):write(i, "\n"):flush()
       end
-      t.assertEquals(content_of(path), "0\n1\n2\n3\n4\n")
+      t.assertEquals(place.read(path), "0\n1\n2\n3\n4\n")
       t.assertEquals({ a:seek(), b:seek() }, { 10, 8 })
     end)
   end)
@@ -538,12 +534,12 @@ function TestWriting:test_truncate_cuts_and_lengthens()
       local file <close> = asyncio.open(path, "r+")
       file:read(3)
       t.assertEquals(file:truncate(), file)
-      t.assertEquals(content_of(path), "012")
+      t.assertEquals(place.read(path), "012")
       file:truncate(5)
-      t.assertEquals(content_of(path), "012\0\0")
+      t.assertEquals(place.read(path), "012\0\0")
       t.assertEquals({ file:seek(), file:read "a" }, { 3, "\0\0" })
       file:write("x"):sync()
-      t.assertEquals(content_of(path), "012\0\0x")
+      t.assertEquals(place.read(path), "012\0\0x")
     end)
   end)
 end
@@ -571,7 +567,7 @@ function TestGiven:test_what_was_written_goes_before_what_the_program_writes()
         file:write "three\n"
         asyncio.run_process({ "sh", "-c", "echo four; echo five >&2" }, { stdout = file, stderr = file })
         file:write("six\n"):flush()
-        t.assertEquals(content_of(path), "one\ntwo\nthree\nfour\nfive\nsix\n", mode)
+        t.assertEquals(place.read(path), "one\ntwo\nthree\nfour\nfive\nsix\n", mode)
         t.assertEquals(file:seek(), 28)
       end)
     end)
@@ -600,7 +596,7 @@ function TestGiven:test_it_can_have_any_number()
       local file <close> = asyncio.open(path, "r+")
       local argv, opts = { "sh", "-c", "cat <&5; echo two >&5" }, { pass_fds = { [5] = file }, capture = true }
       t.assertEquals(asyncio.run_process(argv, opts).stdout, "one\n")
-      t.assertEquals(content_of(path), "one\ntwo\n")
+      t.assertEquals(place.read(path), "one\ntwo\n")
     end)
   end)
 end
@@ -694,7 +690,7 @@ function TestForgotten:test_one_that_only_its_close_knows_is_closed_in_peace()
       t.assertTrue(write(asyncio.open(path, "w")):close())
       asyncio.await(task)
     end)
-    t.assertEquals(content_of(path), "text")
+    t.assertEquals(place.read(path), "text")
   end)
 end
 

@@ -1,5 +1,6 @@
 -- File beside Lua's own: random calls of both, on files with the same content, give the same.
 local t = require "helper"
+local place = require "files.place"
 local asyncio = t.asyncio
 
 TestLikeIo = {}
@@ -62,16 +63,6 @@ local function random_call(last)
   return "write", texts
 end
 
-local function content_of(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read "a"
-end
-
-local function put(path, content)
-  local file <close> = assert(io.open(path, "wb"))
-  file:write(content)
-end
-
 local function same(mine, theirs, what)
   if mine.n ~= theirs.n then t.fail(("%s: %s values, io has %s"):format(what, mine.n, theirs.n)) end
   for i = 1, math.max(mine.n or 1, 1) do
@@ -85,8 +76,8 @@ end
 --- One round: the same calls of both.
 local function compare(seed, mode, content, path, other)
   math.randomseed(seed)
-  put(path, content)
-  put(other, content)
+  place.write(path, content)
+  place.write(other, content)
   local mine <close> = asyncio.open(path, mode)
   local theirs <close> = assert(io.open(other, mode))
   local last, trace = nil, { ("seed %d, mode %s"):format(seed, mode) }
@@ -108,7 +99,7 @@ local function compare(seed, mode, content, path, other)
   end
   mine:close()
   theirs:close()
-  if content_of(path) ~= content_of(other) then t.fail(table.concat(trace, ", ") .. ": other content") end
+  if place.read(path) ~= place.read(other) then t.fail(table.concat(trace, ", ") .. ": other content") end
 end
 
 --- What lies in memory is read without a thread, but not everywhere: a tmpfs always needs one.
