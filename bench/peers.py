@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import rounds
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("BUILD", os.path.join(HERE, "..", "build"))
 ROUNDS = int(os.environ.get("ROUNDS", "9"))
@@ -138,15 +140,7 @@ def measure(peer, point):
 
 
 def main():
-    points = os.environ.get("POINTS", ",".join(POINTS)).split(",")
-    peers = os.environ.get("PEERS", ",".join(PEERS)).split(",")
-    got = {}
-    for point in points:
-        for _ in range(ROUNDS):
-            for peer in peers:
-                if may(peer, point):
-                    got.setdefault((peer, point), []).append(measure(peer, point))
-        print(f"bench: {point} done", file=sys.stderr, flush=True)
+    points, peers, got = rounds.measure(POINTS, PEERS, ROUNDS, may, measure)
     report(got, points, peers)
 
 

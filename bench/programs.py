@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import sys
 
+import rounds
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("BUILD", os.path.join(HERE, "..", "build"))
 ROUNDS = int(os.environ.get("ROUNDS", "9"))
@@ -54,15 +56,7 @@ def table(title, peers, points, cell):
 
 
 def main():
-    points = os.environ.get("POINTS", ",".join(POINTS)).split(",")
-    peers = os.environ.get("PEERS", ",".join(PEERS)).split(",")
-    got = {}
-    for point in points:
-        for _ in range(ROUNDS):
-            for peer in peers:
-                if may(peer, point):
-                    got.setdefault((peer, point), []).append(measure(peer, point))
-        print(f"bench: {point} done", file=sys.stderr, flush=True)
+    points, peers, got = rounds.measure(POINTS, PEERS, ROUNDS, may, measure)
 
     def absolute(peer, point):
         return spread([v and v * 1000 for v in got.get((peer, point), [])])
