@@ -1,0 +1,24 @@
+--- Programs that were written for other libraries: `asyncio.compat`.
+-- @module asyncio.compat
+require("asyncio.compat.standard")
+
+local compat = {}
+
+-- Each is loaded when it is first used.
+local LATER = {
+  vim_async = "asyncio.compat.vim_async",
+}
+
+local function load_part(module, name)
+  local part = LATER[name] and require(LATER[name])
+  if part then rawset(module, name, part) end
+  return part
+end
+
+return setmetatable(compat, {
+  __index = load_part,
+  __pairs = function(module)
+    for name in pairs(LATER) do load_part(module, name) end
+    return next, module
+  end,
+})
