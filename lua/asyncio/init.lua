@@ -150,6 +150,9 @@ local LATER = {
 
   -- TLS
   ssl = "asyncio.ssl",
+
+  -- other libraries
+  compat = "asyncio.compat",
 }
 
 local function load_part(module, name)

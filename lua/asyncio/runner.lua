@@ -312,9 +312,13 @@ local function cancel_all(self, loop)
   end
 end
 
+-- Called at the end of a run with its loop and a list, to which they add tasks that end what they have.
+local enders = {}
+
 --- What pools still have is destroyed.
 local function end_pools(self, loop)
   local tasks = core.end_pools(loop)
+  for _, ender in ipairs(enders) do ender(loop, tasks) end
   if #tasks == 0 then return end
   wait_for_end(loop, tasks, POOL_PATIENCE)
   cancel_all(self, loop)
@@ -471,4 +475,5 @@ return {
   run = run,
   run_script = run_script,
   host = function(task) hosts[task] = true end,
+  enders = enders,
 }

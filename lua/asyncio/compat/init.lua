@@ -1,16 +1,20 @@
 --- Programs that were written for other libraries: `asyncio.compat`.
 -- @module asyncio.compat
-require("asyncio.compat.standard")
+require "asyncio.compat.standard" -- before `install`
 
 local compat = {}
 
 -- Each is loaded when it is first used.
 local LATER = {
   vim_async = "asyncio.compat.vim_async",
+  require = "asyncio.compat.loading",
+  dofile = "asyncio.compat.loading",
+  install = "asyncio.compat.loading",
 }
 
 local function load_part(module, name)
   local part = LATER[name] and require(LATER[name])
+  if part and LATER[name] ~= "asyncio.compat." .. name then part = part[name] end
   if part then rawset(module, name, part) end
   return part
 end

@@ -30,9 +30,12 @@ local core = require "asyncio.core"
 local loops = require "asyncio.compat.vim_loops"
 local tasks = require "asyncio.compat.vim_tasks"
 
-local Task = tasks.Task
-
 local vim_async = {}
+
+--- A call that goes on by itself, and the owner of those that are made in it; `asyncio.compat.vim_async.run` makes
+-- it.
+-- @type VimTask
+local VimTask = tasks.Task
 
 -- Arguments
 
@@ -80,7 +83,7 @@ end
 -- @tparam ?string name for `_inspect_tree`; may be left out
 -- @tparam function fn
 -- @param ... its arguments
--- @treturn vim_async.Task
+-- @treturn VimTask
 -- @usage
 -- local task = asyncio.compat.vim_async.run(function(x) return x * 2 end, 21)
 -- print(task:status(), task:wait()) --> completed  42
@@ -140,7 +143,7 @@ function vim_async.is_closing()
 end
 
 --- Whether a task and its children have ended: `task:completed()`.
--- @tparam vim_async.Task task
+-- @tparam VimTask task
 -- @treturn boolean
 function vim_async.completed(task)
   check_task(task, 1, "completed")
@@ -191,7 +194,7 @@ local function ignore() end
 
 --- Awaits a task, which is closed when it takes longer: then raises `"timeout"`, once it has ended.
 -- @tparam number ms milliseconds
--- @tparam vim_async.Task task
+-- @tparam VimTask task
 -- @return its results
 function vim_async.timeout(ms, task)
   check_number(ms, 1, "timeout")
@@ -239,7 +242,7 @@ local ITERATION = { __gc = unsubscribe_all, __close = unsubscribe_all }
 
 --- Iterates over tasks in the order in which they end, waiting for the next: `for task in iter(list) do`. It
 -- gives the tasks; `await` or `pawait` has their results.
--- @tparam {vim_async.Task,...} list
+-- @tparam {VimTask,...} list
 -- @return an iterator
 -- @usage
 -- local vim_async = asyncio.compat.vim_async
@@ -268,19 +271,19 @@ function vim_async.iter(list)
 end
 
 --- Lets so many tasks in at a time, in the order of their coming; `semaphore` makes it.
--- @type vim_async.Semaphore
-local Semaphore = {}
-Semaphore.__index, Semaphore.__name = Semaphore, "vim_async.Semaphore"
+-- @type VimSemaphore
+local VimSemaphore = {}
+VimSemaphore.__index, VimSemaphore.__name = VimSemaphore, "vim_async.Semaphore"
 
 --- Makes one.
 -- @tparam[opt=1] integer permits
--- @treturn vim_async.Semaphore
+-- @treturn VimSemaphore
 -- @function semaphore
 function vim_async.semaphore(permits)
   if permits == nil then permits = 1 end
   if type(permits) ~= "number" then check.fail(1, "semaphore", "integer", permits) end
   if permits < 1 or permits % 1 ~= 0 then check.error(1, "semaphore", "permits: expected positive integer") end
-  return setmetatable({ permits = permits, held = 0, first = 1, last = 0, line = {} }, Semaphore)
+  return setmetatable({ permits = permits, held = 0, first = 1, last = 0, line = {} }, VimSemaphore)
 end
 
 --- The first in the line has it from now on, and goes on in the loop's next turn.
@@ -323,14 +326,14 @@ local function enter_line(semaphore, callback)
 end
 
 --- Takes a permit, waiting for one if need be. It is a checkpoint.
-function Semaphore:acquire()
-  check.self(self, Semaphore, "acquire")
+function VimSemaphore:acquire()
+  check.self(self, VimSemaphore, "acquire")
   vim_async.await(function(callback) return enter_line(self, callback) end)
 end
 
 --- Gives a permit back: to the first who waits. One too many is an error.
-function Semaphore:release()
-  check.self(self, Semaphore, "release")
+function VimSemaphore:release()
+  check.self(self, VimSemaphore, "release")
   if self.held == 0 then check.raise "Semaphore value is greater than max permits" end
   pass_on(self)
 end
@@ -338,8 +341,8 @@ end
 --- Calls a function with a permit, which it gives back however that ends.
 -- @tparam function fn
 -- @return its results
-function Semaphore:with(fn)
-  check.self(self, Semaphore, "with")
+function VimSemaphore:with(fn)
+  check.self(self, VimSemaphore, "with")
   check.callable(fn, 1, "with")
   self:acquire()
   local results = table.pack(core.catch(fn))
@@ -348,7 +351,6 @@ function Semaphore:with(fn)
   return table.unpack(results, 2, results.n)
 end
 
---- @type vim_async.Task
 
 --- Raises where a task of vim.async runs: it would stand still.
 local function check_outside(name)
@@ -360,8 +362,8 @@ end
 -- In a task of vim_async it raises: there it is `await`.
 -- @tparam ?number ms milliseconds, after which it raises `"timeout"`; nil: without limit
 -- @return its results; its error is raised
-function Task:wait(ms)
-  check.self(self, Task, "wait")
+function VimTask:wait(ms)
+  check.self(self, VimTask, "wait")
   if ms ~= nil then check_number(ms, 1, "wait") end
   check_outside "wait"
   tasks.start(self)
@@ -376,8 +378,8 @@ end
 -- @tparam ?number ms
 -- @treturn boolean
 -- @return the results, or the error
-function Task:pwait(ms)
-  check.self(self, Task, "pwait")
+function VimTask:pwait(ms)
+  check.self(self, VimTask, "pwait")
   if ms ~= nil then check_number(ms, 1, "pwait") end
   check_outside "pwait"
   return core.pcall(self.wait, self, ms)
@@ -386,17 +388,17 @@ end
 --- Asks it to end: at its checkpoints it gets the error `"closed"`; what it waits for, and its children, are
 -- closed first. One that has not started never does.
 -- @tparam ?function callback is called when it has ended, at once if it has
-function Task:close(callback)
-  check.self(self, Task, "close")
+function VimTask:close(callback)
+  check.self(self, VimTask, "close")
   if callback ~= nil then check.callable(callback, 1, "close") end
   tasks.close(self)
   if callback then self:on_complete(function() callback() end) end
 end
 
 --- Frees it from its owner, which neither waits for it nor fails with it any more.
--- @treturn vim_async.Task itself
-function Task:detach()
-  check.self(self, Task, "detach")
+-- @treturn VimTask itself
+function VimTask:detach()
+  check.self(self, VimTask, "detach")
   if tasks.detach(self) then loops.schedule(self.home, tasks.start, self) end
   return self
 end
@@ -405,8 +407,8 @@ end
 -- An error in it is reported.
 -- @tparam function callback
 -- @treturn function takes it back
-function Task:on_complete(callback)
-  check.self(self, Task, "on_complete")
+function VimTask:on_complete(callback)
+  check.self(self, VimTask, "on_complete")
   check.callable(callback, 1, "on_complete")
   if not tasks.done(self) then return tasks.observe(self, callback) end
   callback(tasks.error_first(self))
@@ -415,23 +417,23 @@ end
 
 --- Whether it and its children have ended.
 -- @treturn boolean
-function Task:completed()
-  check.self(self, Task, "completed")
+function VimTask:completed()
+  check.self(self, VimTask, "completed")
   return tasks.done(self)
 end
 
 --- `"running"`, `"normal"` (it has resumed another coroutine), `"awaiting"`, or `"completed"`.
 -- @treturn string
-function Task:status()
-  check.self(self, Task, "status")
+function VimTask:status()
+  check.self(self, VimTask, "status")
   return tasks.status(self)
 end
 
 --- Where it is, or has failed, and where the task is that it waits for.
 -- @tparam ?string message stands before it
 -- @treturn string
-function Task:traceback(message)
-  check.self(self, Task, "traceback")
+function VimTask:traceback(message)
+  check.self(self, VimTask, "traceback")
   local lines = {}
   local task = self
   while task do
@@ -445,21 +447,21 @@ function Task:traceback(message)
 end
 
 --- Has its failure reported by the loop's exception handler, with its traceback; raised here if it has failed.
--- @treturn vim_async.Task itself
-function Task:raise_on_error()
-  check.self(self, Task, "raise_on_error")
+-- @treturn VimTask itself
+function VimTask:raise_on_error()
+  check.self(self, VimTask, "raise_on_error")
   self:on_complete(function(err)
     if err ~= nil then error(self:traceback(err), 0) end
   end)
   return self
 end
 
-function Task:__tostring()
+function VimTask:__tostring()
   return ("vim_async.Task: %s%s"):format(self.name and self.name .. ", " or "", tasks.status(self))
 end
 
 -- asyncio.await(task)
-function Task:__await()
+function VimTask:__await()
   tasks.start(self)
   local ok, err = core.catch(loops.suspend, self)
   if not ok then

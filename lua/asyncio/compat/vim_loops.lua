@@ -15,7 +15,7 @@ local own -- the record of the module's own loop, which has a `runner`
 local function home_of(loop)
   local home = homes[loop]
   if not home then
-    home = { loop = loop, live = {}, keeper = false }
+    home = { loop = loop, live = {} }
     homes[loop] = home
   end
   return home
@@ -68,42 +68,31 @@ function loops.call(task, fn, ...)
   end
 end
 
--- Tasks without an owner end with the run of their loop: a task of asyncio's closes them when that is
--- cancelled at the end. The module's own loop never ends.
-
-local function keep(home, idle)
-  home.keeper:_unshield(home.shield)
-  local ok, err = core.catch(idle.wait, idle)
-  if ok then return end
-  local live = {}
-  for task in pairs(home.live) do live[#live + 1] = task end
-  for _, task in ipairs(live) do task:close() end
-  if next(home.live) then idle:wait() end
-  error(err, 0)
-end
+-- Tasks without an owner are closed when the run of their loop ends. The module's own loop never does.
 
 --- A task without an owner is under way.
 function loops.entered(task)
   local home = task.home
-  if home.runner or home.loop:is_closed() then return end
-  home.live[task] = true
-  if home.keeper then return end
-  home.idle = core.Event()
-  home.keeper = home.loop:create_task(keep, home, home.idle)
-  home.keeper:set_name "tasks of vim_async"
-  home.shield = home.keeper:_shield() -- it shall begin, though it be cancelled before that
+  if not home.runner then home.live[task] = true end
 end
 
 --- It has ended.
-function loops.left(task)
-  local home = task.home
-  if not home.live[task] then return end
-  home.live[task] = nil
-  if home.keeper and not next(home.live) then
-    home.keeper = false
-    home.idle:set()
-  end
+function loops.left(task) task.home.live[task] = nil end
+
+local function close_all(live)
+  local list = {}
+  for task in pairs(live) do list[#list + 1] = task end
+  for _, task in ipairs(list) do task:close() end
+  for _, task in ipairs(list) do loops.suspend(task) end
 end
+
+--- At the end of a run: adds the task that does it.
+local function end_tasks(loop, enders)
+  local home = homes[loop]
+  if home and next(home.live) then enders[#enders + 1] = loop:create_task(close_all, home.live) end
+end
+
+table.insert(runner.enders, end_tasks)
 
 -- Waiting from outside of them
 

@@ -43,6 +43,8 @@ end
 
 local stack, top = {}, 0
 local drivers, depth = {}, 0
+local guest -- the wait for which a stranger is being called
+local resume_task -- an action: the task gets what its wait has
 
 local function push(action, object)
   stack[top + 1], stack[top + 2] = action, object
@@ -65,6 +67,26 @@ local function driver(base)
   end
 end
 
+local function failure(err) return { n = 2, false, err } end
+
+--- A stranger has yielded, in our coroutine: its wait fails. Whether there was one
+local function dismiss_guest()
+  local wait = guest
+  if not wait then return false end
+  guest = wait.outer
+  wait.arming, wait.settled, wait.given = false, true, failure(STRANGE_YIELD)
+  push(resume_task, wait)
+  return true
+end
+
+--- Calls a stranger: pcall, and somebody to blame.
+local function call_for(wait, fn, ...)
+  wait.outer, guest = guest, wait
+  local ok, err = pcall(fn, ...)
+  guest = wait.outer
+  return ok, err
+end
+
 --- Drains the stack in a coroutine of ours, one for each depth: what begins a wait is a stranger, and must not
 -- wait itself, which would leave the stack to others. false and an error if it ended early.
 local function drain_apart(base)
@@ -79,6 +101,7 @@ local function drain_apart(base)
   drivers[level] = nil
   if not ok then return false, mark end
   standard.close(co)
+  if dismiss_guest() then return drain_apart(base) end
   return false, STRANGE_YIELD
 end
 
@@ -113,8 +136,6 @@ local function leave(task)
   task.parent, task.before, task.after = nil, nil, nil
   return parent
 end
-
-local function failure(err) return { n = 2, false, err } end
 
 -- Being asked to end
 
@@ -161,8 +182,6 @@ end
 -- Waits: of a task (`task`) for a callback, a task (`target`) or a future of asyncio's (`future`).
 -- Once `settled` it has what the task will get, in `given`; `handle` is what is to be closed before that.
 
-local resume_task
-
 --- It has ended; not pushed yet. ok: whether what was awaited succeeded
 local function settle(wait, ok, ...)
   wait.settled = true
@@ -200,7 +219,7 @@ local function go_on(wait)
   if not handle or is_task(handle) and handle.parent ~= wait.task then return resume_task(wait) end
   wait.handle = nil
   local inside, closed = true, false
-  local ok, err = pcall(close_handle, handle, function()
+  local ok, err = call_for(wait, close_handle, handle, function()
     if closed then return end
     closed = true
     if not inside then drive(resume_task, wait) end
@@ -278,7 +297,7 @@ end
 -- it need not wait.
 local function arm(task, wait)
   task.state, task.waiting, wait.arming = PARKED, wait, true
-  local ok, err = pcall(begin, wait)
+  local ok, err = call_for(wait, begin, wait)
   wait.arming = false
   if not ok then
     wait.settled = false
