@@ -54,6 +54,8 @@ local function public_methods()
   end)
   classes.Runner = getmetatable(asyncio.Runner())
   classes.ContextVar = getmetatable(asyncio.ContextVar "x")
+  classes.VimTask = getmetatable(asyncio.compat.vim_async.run(function() end))
+  classes.VimSemaphore = getmetatable(asyncio.compat.vim_async.semaphore())
   local result = {}
   for name, methods in pairs(classes) do
     result[name] = {}
@@ -77,6 +79,12 @@ local function public_functions()
     if type(value) == "function" then functions["ssl." .. name] = value end
   end
   for name, value in pairs(asyncio.fs) do functions["fs." .. name] = value end
+  for name, value in pairs(asyncio.compat) do
+    if type(value) == "function" then functions["compat." .. name] = value end
+  end
+  for name, value in pairs(asyncio.compat.vim_async) do
+    if not name:find "^_" then functions["vim_async." .. name] = value end
+  end
   for class, methods in pairs(public_methods()) do
     for name, fn in pairs(methods) do functions[class .. ":" .. name] = fn end
   end
@@ -130,7 +138,7 @@ end
 local function annotated_functions()
   local functions = {}
   local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua" .. read "types/asyncio/ssl.lua"
-    .. read "types/asyncio/fs.lua"
+    .. read "types/asyncio/fs.lua" .. read "types/asyncio/compat.lua"
   for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end
@@ -312,7 +320,8 @@ do
   local folder = os.tmpname()
   os.remove(folder)
   local lua = os.getenv "LUA" or "lua5.4"
-  local made = os.execute(("mkdir '%s' && cd '%s' && %s tools/manual.lua '%s' lua/asyncio/*.lua src/*.c src/*/*.c")
+  local made = os.execute(("mkdir '%s' && cd '%s' && %s tools/manual.lua '%s' lua/asyncio/*.lua "
+      .. "lua/asyncio/compat/*.lua src/*.c src/*/*.c")
     :format(folder, ROOT, lua, folder))
   for _, name in ipairs(made and list(("'%s'"):format(folder)) or {}) do
     local file <close> = assert(io.open(folder .. "/" .. name))
@@ -431,7 +440,7 @@ end
 function TestContract:test_lists_what_c_defines() t.assertEquals(sorted(listed()), sorted(private())) end
 
 function TestContract:test_lists_what_lua_uses_and_nothing_else()
-  local text = all_of "lua/asyncio/*.lua bin/asyncio spec/*.lua"
+  local text = all_of "lua/asyncio/*.lua lua/asyncio/compat/*.lua bin/asyncio spec/*.lua"
   local used, unused = {}, {}
   for name in text:gmatch '%f[%w_]core"?%.([%w_]+)' do used[name] = true end
   for name in text:gmatch "[:.](_%l[%w_]*)" do used[name] = true end

@@ -27,7 +27,8 @@ local MAKERS = {
 
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
-  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext" }
+  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext",
+  "VimTask", "VimSemaphore" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Signal", "X509Name" }
 
@@ -56,6 +57,7 @@ function TestType:test_is_the_class_of_what_others_make()
     local file <close> = asyncio.open "/dev/null"
     local watch <close> = asyncio.fs.watch "/dev/null"
     local deferred <close> = asyncio.defer(function() end)
+    local vim_async = asyncio.compat.vim_async
     local shielded <close> = asyncio.shielded()
     local has_tls = pcall(require, "asyncio.openssl")
     local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0)
@@ -65,6 +67,7 @@ function TestType:test_is_the_class_of_what_others_make()
       StreamReader = reader, StreamWriter = writer, Handle = loop:call_soon(function() end), Remote = loop:remote(),
       Address = server:sockets()[1], Lease = lease, Process = process, File = file, Watch = watch,
       Deferred = deferred, Shielded = shielded,
+      VimTask = vim_async.run(function() end), VimSemaphore = vim_async.semaphore(),
       ContextToken = asyncio.ContextVar "var":set(1),
       SSLContext = has_tls and asyncio.ssl.create_server_context() or nil,
     } do

@@ -13,7 +13,8 @@ local INTERNAL = {
   terminal = true,
 }
 
-local MODULES = { testing = true, ssl = true, fs = true } -- whose functions are not also asyncio's
+-- Whose functions are not also asyncio's
+local MODULES = { testing = true, ssl = true, fs = true, vim_async = true }
 
 -- Blocks: lists of lines without their comment marks
 
@@ -140,13 +141,13 @@ local function write_asyncio(folder, known, modules)
   save(folder, "asyncio", page)
 end
 
---- The modules beside it: those whose names begin the names of functions.
+--- The modules beside it: the last part of whose names begins the names of functions.
 local function write_modules(folder, known, modules)
-  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs" } do
+  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "compat", "compat.vim_async" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)
     for _, name in ipairs(house.sorted_keys(known)) do
-      if name:find("^" .. module .. "%.") then add_function(page, known, name) end
+      if name:find("^" .. module:match "[%w_]+$" .. "%.") then add_function(page, known, name) end
     end
     save(folder, "asyncio." .. module, page)
   end

@@ -10,6 +10,7 @@
 ---@field coroutine asyncio.coroutine
 ---@field ssl asyncio.ssl
 ---@field fs asyncio.fs
+---@field compat asyncio.compat
 ---@field Error asyncio.Error
 ---@field CancelledError asyncio.CancelledError
 ---@field KeyboardInterrupt asyncio.KeyboardInterrupt

@@ -61,7 +61,7 @@ function TestRun:test_its_name_may_stand_first()
   t.run(function()
     local task = run("brew", function(...) return select("#", ...), ... end, nil, "tea")
     t.assertEquals(table.pack(task:wait()), { 2, nil, "tea", n = 3 })
-    t.assertEquals(tostring(task), "vim_async.Task: brew, completed")
+    t.assertEquals(tostring(task), "asyncio.VimTask: brew, completed")
   end)
 end
 
@@ -1313,7 +1313,7 @@ function TestLooks:test_wrong_arguments_are_told()
     says("bad argument #1 to 'with'", vim_async.semaphore().with, vim_async.semaphore())
     for _, name in ipairs { "wait", "pwait", "close", "detach", "on_complete", "completed", "status", "traceback",
       "raise_on_error" } do
-      says("bad argument #1 to '" .. name .. "' (vim_async.Task expected, got table", task[name], {})
+      says("bad argument #1 to '" .. name .. "' (asyncio.VimTask expected, got table", task[name], {})
     end
     t.assertStrContains(error_in_task and select(2, run(await, {}):pwait()),
       "bad argument #1 to 'await' (task, future, function, or a callback's place and a function expected, got table")

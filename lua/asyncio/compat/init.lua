@@ -1,5 +1,19 @@
---- Programs that were written for other libraries: `asyncio.compat`.
+--- Programs that were written for other libraries run here: `asyncio.compat`.
 -- @module asyncio.compat
+-- @usage
+-- local path = os.tmpname() -- a script that knows nothing of asyncio
+-- local file <close> = io.open(path, "w")
+-- file:write [[
+--   local wait = ...
+--   local lines = coroutine.wrap(function()
+--     wait(1) -- in a coroutine of its own
+--     coroutine.yield "tea"
+--   end)
+--   return lines()
+-- ]]
+-- file:close()
+-- print(asyncio.compat.dofile(path, asyncio.sleep)) --> tea
+-- os.remove(path)
 require "asyncio.compat.standard" -- before `install`
 
 local compat = {}

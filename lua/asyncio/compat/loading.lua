@@ -42,7 +42,7 @@ local function ask_searchers(name)
     if type(loader) == "function" then
       return type(origin) == "string" and is_script(origin) and origin or nil
     elseif type(loader) == "string" then
-      tried[#tried + 1] = loader
+      tried[#tried + 1] = (loader:find "^\n" and "" or "\n\t") .. loader
     end
   end
   if package.loaded[name] then return nil end
@@ -164,12 +164,13 @@ end
 
 make_environment()
 
---- Loads a module that was written for LuaSocket, LuaSec or copas, and all that it requires, so that these are
--- ours: what blocks there suspends the task here. Each script is loaded once more, apart from what `require`
--- has loaded; C modules, the standard libraries, `package.preload` and asyncio's own are the ordinary ones.
--- Globals are read from and written to `_G`, but for `require`, `package`, `load`, `loadfile`, `dofile`, and
--- `coroutine`, which is `asyncio.coroutine`. Nothing global is changed. A module may wait while it loads; other
--- tasks that want it wait for it then.
+--- Loads a module that was written for LuaSocket, LuaSec or copas, and all that it requires, so that these
+-- are ours: what blocks there suspends the task here. Each script is loaded once more, apart from what
+-- `require` has loaded; C modules, the standard libraries, `package.preload` and asyncio's own are the
+-- ordinary ones. Globals are read from and written to `_G`, but for `require`, `package`, `load`,
+-- `loadfile`, `dofile`, and `coroutine`, which is `asyncio.coroutine`. Nothing global is changed. A module
+-- may wait while it loads; other tasks that want it wait for it then.
+-- @function compat.require
 -- @tparam string name
 -- @return the module
 -- @treturn ?string the file that it came from
@@ -179,6 +180,7 @@ function loading.require(name)
 end
 
 --- Runs a script as `compat.require` loads a module.
+-- @function compat.dofile
 -- @tparam string path
 -- @param ... what the script gets as `...`
 -- @return what it returns
@@ -189,9 +191,10 @@ function loading.dofile(path, ...)
   return chunk(...)
 end
 
---- Makes these libraries ours in the whole Lua state: for a program that calls it first, before it requires what
--- uses them. `require "socket"` and the others give ours from now on, and the global `coroutine` is
+--- Makes these libraries ours in the whole Lua state: for a program that calls it first, before it requires
+-- what uses them. `require "socket"` and the others give ours from now on, and the global `coroutine` is
 -- `asyncio.coroutine`. What was loaded before stays as it is.
+-- @function compat.install
 function loading.install()
   for name, ours in pairs(FACES) do
     package.loaded[name] = nil

@@ -1,16 +1,17 @@
 --- Neovim's `vim.async` outside of Neovim: the logic of a plugin runs, and is tested, on an event loop of
 -- asyncio's, with its virtual clock too. It is `asyncio.compat.vim_async`.
 --
--- A task owns those that are made in it: it ends after them, fails with the first of them that fails, and closes
--- them when it is closed or fails. One that is made elsewhere starts at once; a child starts at its owner's next
--- checkpoint (`await`, `pawait`, `checkpoint`, `sleep`, …, the end of its function). Closed, or failed with a
--- child, a task hears of that at each checkpoint. Times are milliseconds, errors the strings `"closed"` and
--- `"timeout"`, as there.
+-- A task owns those that are made in it: it ends after them, fails with the first of them that fails, and
+-- closes them when it is closed or fails. One that is made elsewhere starts at once; a child starts at its
+-- owner's next checkpoint (`await`, `pawait`, `checkpoint`, `sleep`, …, the end of its function). Closed,
+-- or failed with a child, a task hears of that at each checkpoint. Times are milliseconds, errors the
+-- strings `"closed"` and `"timeout"`, as there.
 --
--- A task lives on the loop that runs when it is made, and is closed at the end of `asyncio.run`; where no loop
--- runs, on one that the module keeps, which only `Task:wait` and `Task:pwait` run. What asyncio offers is
--- awaited as a task: `vim_async.await(asyncio.create_task(fn, ...))`; asyncio's own tasks wait for those here
--- with `asyncio.await(task)`, which closes the task when it is cancelled, or with `Task:wait`, which does not.
+-- A task lives on the loop that runs when it is made, and is closed at the end of `asyncio.run`; where no
+-- loop runs, on one that the module keeps, which only `Task:wait` and `Task:pwait` run. What asyncio offers
+-- is awaited as a task: `vim_async.await(asyncio.create_task(fn, ...))`; asyncio's own tasks wait for those
+-- here with `asyncio.await(task)`, which closes the task when it is cancelled, or with `Task:wait`, which
+-- does not.
 -- @module asyncio.compat.vim_async
 -- @usage
 -- local vim_async = asyncio.compat.vim_async
@@ -32,9 +33,14 @@ local tasks = require "asyncio.compat.vim_tasks"
 
 local vim_async = {}
 
---- A call that goes on by itself, and the owner of those that are made in it; `asyncio.compat.vim_async.run` makes
--- it.
+--- A call that goes on by itself, and the owner of those that are made in it;
+-- `asyncio.compat.vim_async.run` makes it.
 -- @type VimTask
+-- @usage
+-- local vim_async = asyncio.compat.vim_async
+-- local task = vim_async.run(function() vim_async.sleep(1000) end)
+-- task:close(function() print "it has ended" end) --> it has ended
+-- print(task:pwait()) --> false  closed
 local VimTask = tasks.Task
 
 -- Arguments
@@ -78,8 +84,8 @@ local function run(name, fn, ...)
   return task
 end
 
---- Makes a task. In another task it is that one's child, and starts at its next checkpoint; elsewhere, also in a
--- callback that the loop calls, it is nobody's, and starts at once.
+--- Makes a task. In another task it is that one's child, and starts at its next checkpoint; elsewhere, also
+-- in a callback that the loop calls, it is nobody's, and starts at once.
 -- @tparam ?string name for `_inspect_tree`; may be left out
 -- @tparam function fn
 -- @param ... its arguments
@@ -96,10 +102,11 @@ function vim_async.run(name, fn, ...)
   return (run(nil, name, fn, ...))
 end
 
---- Waits, at a checkpoint, and returns what came: of a task, or a Future or Task of asyncio's, its results, or
--- raises its error; of a function, what the callback that it gets was called with. Where the function returns
--- something with a method `close` that takes a callback, that is called, and waited for, before the task goes on.
--- An error of a task that was awaited stays this task's, though caught: `pawait` is for what may fail.
+--- Waits, at a checkpoint, and returns what came: of a task, or a Future or Task of asyncio's, its results,
+-- or raises its error; of a function, what the callback that it gets was called with. Where the function
+-- returns something with a method `close` that takes a callback, that is called, and waited for, before the
+-- task goes on. An error of a task that was awaited stays this task's, though caught: `pawait` is for what
+-- may fail.
 -- @param x a task, a Future, a function, or the callback's place among its arguments and then the function
 -- @tparam ?function fn
 -- @param ... its arguments, without the callback
@@ -116,8 +123,8 @@ function vim_async.await(x, fn, ...)
   return tasks.park(task, wait_for("await", x, fn, ...))
 end
 
---- As `await`, but returns true and the results, or false and the error of what was awaited. That this task is
--- closed, or has failed already, is raised all the same.
+--- As `await`, but returns true and the results, or false and the error of what was awaited. That this task
+-- is closed, or has failed already, is raised all the same.
 -- @param x as for `await`
 -- @tparam ?function fn
 -- @param ...
@@ -204,7 +211,7 @@ function vim_async.timeout(ms, task)
     timed_out = true
     task:close()
   end)
-  local timing <close> = setmetatable({}, { __close = function() timer:close(ignore) end })
+  local _ <close> = setmetatable({}, { __close = function() timer:close(ignore) end })
   local results = table.pack(vim_async.pawait(task))
   if timed_out then error("timeout", 0) end
   if not results[1] then error(results[2], 0) end
@@ -270,19 +277,34 @@ function vim_async.iter(list)
   return function() return next_task(iteration) end, nil, nil, iteration
 end
 
---- Lets so many tasks in at a time, in the order of their coming; `semaphore` makes it.
+--- Lets so many tasks in at a time, in the order of their coming; `vim_async.semaphore` makes it.
 -- @type VimSemaphore
+-- @usage
+-- local vim_async = asyncio.compat.vim_async
+-- local one, log = vim_async.semaphore(1), {}
+-- local function work(name)
+--   one:with(function()
+--     vim_async.sleep(10)
+--     log[#log + 1] = name
+--   end)
+-- end
+-- vim_async.run(function()
+--   vim_async.run(work, "first")
+--   vim_async.run(work, "second")
+-- end):wait()
+-- print(table.concat(log, ", ")) --> first, second
 local VimSemaphore = {}
-VimSemaphore.__index, VimSemaphore.__name = VimSemaphore, "vim_async.Semaphore"
+VimSemaphore.__index, VimSemaphore.__name = VimSemaphore, "asyncio.VimSemaphore"
 
 --- Makes one.
 -- @tparam[opt=1] integer permits
 -- @treturn VimSemaphore
--- @function semaphore
 function vim_async.semaphore(permits)
   if permits == nil then permits = 1 end
   if type(permits) ~= "number" then check.fail(1, "semaphore", "integer", permits) end
-  if permits < 1 or permits % 1 ~= 0 then check.error(1, "semaphore", "permits: expected positive integer") end
+  if permits < 1 or permits % 1 ~= 0 then
+    check.error(1, "semaphore", "permits: expected positive integer")
+  end
   return setmetatable({ permits = permits, held = 0, first = 1, last = 0, line = {} }, VimSemaphore)
 end
 
@@ -358,8 +380,8 @@ local function check_outside(name)
   check.raise(name .. "() cannot wait in a task of vim_async: await(task)")
 end
 
---- Waits from outside: in a task of asyncio's that is suspended; where no loop runs, the task's own runs so long.
--- In a task of vim_async it raises: there it is `await`.
+--- Waits from outside: in a task of asyncio's that is suspended; where no loop runs, the task's own runs so
+-- long. In a task of vim_async it raises: there it is `await`.
 -- @tparam ?number ms milliseconds, after which it raises `"timeout"`; nil: without limit
 -- @return its results; its error is raised
 function VimTask:wait(ms)
@@ -403,8 +425,8 @@ function VimTask:detach()
   return self
 end
 
---- Calls a function when it has ended, at once if it has: with its error, or nil and its results. It starts nothing.
--- An error in it is reported.
+--- Calls a function when it has ended, at once if it has: with its error, or nil and its results. It starts
+-- nothing. An error in it is reported.
 -- @tparam function callback
 -- @treturn function takes it back
 function VimTask:on_complete(callback)
@@ -446,7 +468,8 @@ function VimTask:traceback(message)
   return (message == nil and "" or tostring(message)) .. "\nstack traceback:" .. table.concat(lines)
 end
 
---- Has its failure reported by the loop's exception handler, with its traceback; raised here if it has failed.
+--- Has its failure reported by the loop's exception handler, with its traceback; raised here if it has
+-- failed.
 -- @treturn VimTask itself
 function VimTask:raise_on_error()
   check.self(self, VimTask, "raise_on_error")
@@ -457,7 +480,7 @@ function VimTask:raise_on_error()
 end
 
 function VimTask:__tostring()
-  return ("vim_async.Task: %s%s"):format(self.name and self.name .. ", " or "", tasks.status(self))
+  return ("asyncio.VimTask: %s%s"):format(self.name and self.name .. ", " or "", tasks.status(self))
 end
 
 -- asyncio.await(task)
@@ -477,9 +500,9 @@ end
 
 -- Elsewhere
 
---- Replaces what drives the tasks: for programs that bring a loop of their own. `wait(ms, predicate)` runs it until
--- the predicate holds, `schedule(fn)` calls in its next turn, `new_timer()` makes libuv's timers; `debug` has
--- `_inspect_tree` say where tasks were made. What is not given stays as it is.
+--- Replaces what drives the tasks: for programs that bring a loop of their own. `wait(ms, predicate)` runs
+-- it until the predicate holds, `schedule(fn)` calls in its next turn, `new_timer()` makes libuv's timers;
+-- `debug` has `_inspect_tree` say where tasks were made. What is not given stays as it is.
 -- @tparam table opts
 function vim_async.config(opts)
   check.table(opts, 1, "config", "table")
@@ -500,7 +523,8 @@ local function add_tree(lines, parent, indent)
     local last = i == #children
     local label = (task.name or "") .. (task.made_at and "@" .. task.made_at or "")
     local branch = parent and (last and "└─ " or "├─ ") or ""
-    lines[#lines + 1] = ("%s%s%s%s[%s]"):format(indent, branch, label, label == "" and "" or " ", task:status())
+    if label ~= "" then label = label .. " " end
+    lines[#lines + 1] = ("%s%s%s[%s]"):format(indent, branch, label, task:status())
     add_tree(lines, task, indent .. (parent and (last and "   " or "│  ") or ""))
   end
   return lines

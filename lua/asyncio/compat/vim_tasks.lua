@@ -22,7 +22,7 @@ local running_thread, status = standard.running, standard.status
 local threads = setmetatable({}, { __mode = "k" }) -- coroutine → its task
 
 local Task = {}
-Task.__index, Task.__name = Task, "vim_async.Task"
+Task.__index, Task.__name = Task, "asyncio.VimTask"
 tasks.Task = Task
 
 local function is_task(x) return getmetatable(x) == Task end
@@ -87,8 +87,8 @@ local function call_for(wait, fn, ...)
   return ok, err
 end
 
---- Drains the stack in a coroutine of ours, one for each depth: what begins a wait is a stranger, and must not
--- wait itself, which would leave the stack to others. false and an error if it ended early.
+--- Drains the stack in a coroutine of ours, one for each depth: what begins a wait is a stranger, and must
+-- not wait itself, which would leave the stack to others. false and an error if it ended early.
 local function drain_apart(base)
   local level = depth
   local co = drivers[level]
