@@ -10,6 +10,7 @@ package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.
 local asyncio = require "asyncio"
 local testing = require "asyncio.testing"
 for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
+for _ in pairs(asyncio.compat) do end
 
 local sleep, await, create_task = asyncio.sleep, asyncio.await, asyncio.create_task
 local kind_of -- object → the name of its class
@@ -589,6 +590,51 @@ simple("scopes", {}, {
     pool:shutdown()
     local s = pool:stats()
     assert(s.created - s.destroyed == s.idle + s.in_use)
+  end,
+})
+
+simple("other libraries", {}, {
+  vim_async = function(o)
+    local vim_async = asyncio.compat.vim_async
+    local semaphore, callback = vim_async.semaphore(1), nil
+    local task = vim_async.run("root", function()
+      local child = vim_async.run(function()
+        semaphore:with(function() vim_async.sleep(0) end)
+        return 1
+      end)
+      for ended in vim_async.iter { child } do vim_async.pawait(ended) end
+      return vim_async.await(function(cb)
+        callback = cb
+        return { close = function(_, closed) closed() end }
+      end)
+    end)
+    o.keep("vim_task", task)
+    sleep(0.001)
+    if callback then callback {} end
+    local ok, result = task:pwait(10)
+    assert(ok or type(result) ~= "nil")
+    task:close()
+    return pcall(await, task)
+  end,
+  vim_async_fails = function()
+    local vim_async = asyncio.compat.vim_async
+    local task = vim_async.run(function()
+      vim_async.run(function()
+        vim_async.sleep(0)
+        error("failed", 0)
+      end)
+      vim_async.timeout(60000, vim_async.run(vim_async.sleep, 60000))
+    end)
+    return task:pwait(100)
+  end,
+  modules = function()
+    local path = os.tmpname()
+    local file <close> = assert(io.open(path, "w"))
+    file:write "local wait = ...; wait(0); return require 'coroutine'"
+    file:close()
+    local ok, result = pcall(asyncio.compat.dofile, path, sleep)
+    os.remove(path)
+    assert(not ok or result == asyncio.coroutine)
   end,
 })
 

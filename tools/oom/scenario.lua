@@ -7,6 +7,7 @@ local asyncio = require "asyncio"
 local testing = require "asyncio.testing"
 require "asyncio.console"
 for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
+for _ in pairs(asyncio.compat) do end
 
 local parts, names = {}, { "load" } -- host.c knows that one: all is loaded, in a state of its own
 local begins = {} -- parts in which threads' allocations count only after host.begin()
@@ -474,6 +475,45 @@ part("coroutines", function()
   await(setmetatable({}, { __await = function() sleep(0) return 1 end }))
   pcall(table.sort, { 1, 2, 3 }, function() sleep(1) end)
   pcall(await, create_task(function() _G.coroutine.yield() end))
+end)
+
+part("tasks of vim_async", function(loop)
+  local vim_async = asyncio.compat.vim_async
+  local semaphore = vim_async.semaphore(1)
+  local function work(x)
+    semaphore:with(function() vim_async.sleep(0) end)
+    return vim_async.await(2, function(y, callback)
+      loop:call_soon(callback, y)
+      return { close = function(_, closed) closed() end }
+    end, x)
+  end
+  local ended = asyncio.Event()
+  local task = vim_async.run("root", function()
+    local list = { vim_async.run(work, 1), vim_async.run(work, 2) }
+    for child in vim_async.iter(list) do vim_async.pawait(child) end
+    vim_async.pawait(vim_async.run(vim_async.timeout, 1, vim_async.run(vim_async.sleep, 60000)))
+    vim_async.run(error, "failed", 0)
+    vim_async.await(create_task(sleep, 0))
+  end)
+  task:on_complete(function() ended:set() end)
+  local _ <close> = asyncio.timeout(5)
+  task:pwait(50)
+  task:close()
+  task:traceback "words"
+  pcall(await, task)
+end)
+
+part("modules for other libraries", function()
+  local path = os.tmpname()
+  local _ <close> = asyncio.defer(os.remove, path)
+  local file <close> = assert(io.open(path, "w"))
+  file:write "if type(...) == 'function' then (...)(0) end return require 'coroutine', load 'return 1'"
+  file:close()
+  assert(asyncio.compat.dofile(path, sleep) == asyncio.coroutine)
+  local kept = package.path
+  local _ <close> = asyncio.defer(function() package.path = kept end)
+  package.path = path:match "^.*/" .. "?;" .. kept
+  asyncio.gather(create_task(asyncio.compat.require, path:match "[^/]*$"), create_task(sleep, 0))
 end)
 
 part("locks", function()

@@ -432,7 +432,9 @@ end
 function VimTask:on_complete(callback)
   check.self(self, VimTask, "on_complete")
   check.callable(callback, 1, "on_complete")
-  if not tasks.done(self) then return tasks.observe(self, callback) end
+  if not tasks.done(self) then
+    return tasks.observe(self, function(...) return callback(...) end)
+  end
   callback(tasks.error_first(self))
   return ignore
 end

@@ -43,6 +43,8 @@ end
 
 local stack, top = {}, 0
 local drivers, depth = {}, 0
+local acting -- what the last action was for, a task or a wait
+local abandon -- ends a task in which the scheduler itself has failed, as it does without memory
 local guest -- the wait for which a stranger is being called
 local resume_task -- an action: the task gets what its wait has
 
@@ -56,6 +58,7 @@ local function drain(base)
     local action, object = stack[top - 1], stack[top]
     stack[top - 1], stack[top] = nil, nil
     top = top - 2
+    acting = object
     action(object)
   end
 end
@@ -112,7 +115,8 @@ local function drive(action, object)
   push(action, object)
   depth = depth + 1
   local ok, err = drain_apart(base)
-  while top > base do drain_apart(base) end -- after an error (memory): the rest, all the same
+  if not ok then abandon(acting.task or acting, err) end
+  while top > base do drain_apart(base) end -- the rest, all the same
   depth = depth - 1
   if not ok then error(err, 0) end
 end
@@ -320,19 +324,16 @@ local function tell(task)
   local observers = task.observers
   if not observers then return end
   task.observers = nil
-  local waits = {}
-  for i = 1, observers.n do
-    local observer = observers[i]
-    if type(observer) == "table" then
-      waits[#waits + 1] = observer
-    elseif observer then
-      loops.call(task, observer, tasks.error_first(task))
+  for i = observers.n, 1, -1 do
+    local wait = observers[i]
+    if type(wait) == "table" then
+      if not wait.settled then settle(wait, tasks.outcome(task)) end
+      push(go_on, wait)
     end
   end
-  for i = #waits, 1, -1 do
-    local wait = waits[i]
-    if not wait.settled then settle(wait, tasks.outcome(task)) end
-    push(go_on, wait)
+  for i = 1, observers.n do
+    local callback = observers[i]
+    if type(callback) == "function" then loops.call(task, callback, tasks.error_first(task)) end
   end
 end
 
@@ -368,6 +369,14 @@ local function over(task, ok, ...)
   task.result, task.state, task.waiting = result, ENDING, nil
   push(finish, task)
   if result[1] then push_fresh(task) else close_children(task) end
+end
+
+function abandon(task, err)
+  if task.state == DONE then return end
+  task.result = task.state == ENDING and task.result or failure(err)
+  task.state, task.waiting = ENDING, nil
+  close_children(task)
+  push(finish, task)
 end
 
 -- Steps
