@@ -23,6 +23,7 @@ end
 
 local function own_home()
   if not own then
+    core.check_alive() -- it would never be released
     local owner = runner.Runner {}
     own = home_of(owner:get_loop())
     own.runner = owner
