@@ -58,6 +58,8 @@ void asy_open_connect(lua_State *L); /* net/connect.c */
 void asy_open_feed(lua_State *L); /* net/feed.c */
 void asy_open_pair(lua_State *L); /* net/pair.c */
 void asy_open_shake(lua_State *L); /* net/shake.c */
+void asy_open_endpoint(lua_State *L); /* net/endpointclass.c */
+void asy_open_endpoint_send(lua_State *L); /* net/endpointsend.c */
 
 void asy_open_standard(lua_State *L); /* os/standard.c */
 void asy_open_openfd(lua_State *L); /* os/openfd.c */

@@ -139,6 +139,7 @@ local LATER = {
   open_unix_connection = "asyncio.connecting",
   start_server = "asyncio.serving",
   start_unix_server = "asyncio.serving",
+  create_datagram_endpoint = "asyncio.datagrams",
 
   -- processes
   create_subprocess_exec = "asyncio.subprocess",

@@ -126,6 +126,7 @@ typedef struct Loop {
   Crew *crews[LOOP_CREWS]; /* threads for what may block (crews.c); NULL: not needed yet */
   bool crews_closed;
   BlockPool blocks;  /* small buffers of the streams */
+  struct Scoop *scoop; /* what datagrams are taken into (scoop.c), or NULL */
   uv_timer_t alarm;  /* the limit of a test, in real time (testing.c) */
   Ready alarmed;     /* runs when it goes off */
   struct {

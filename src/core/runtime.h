@@ -22,6 +22,7 @@ typedef enum Kind {
   ASY_READER,
   ASY_WRITER,
   ASY_SERVER,
+  ASY_ENDPOINT,
   ASY_LOST,
   ASY_LOCK,
   ASY_EVENT,

@@ -8,55 +8,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/stat.h>
 #if defined(__linux__)
 #include <linux/filter.h>
 #endif
 
 #include "base/alloc.h"
 
-/* The file of a unix socket */
-
-/* Whether the file of a unix socket is left over: nobody listens there. (A server that does sees a
-** connection that is closed at once.) */
-static bool is_stale(const struct sockaddr *sa, socklen_t len) {
-  const struct sockaddr_un *un = (const void *)sa;
-  struct stat st;
-  if (sa->sa_family != AF_UNIX || !*un->sun_path || lstat(un->sun_path, &st) || !S_ISSOCK(st.st_mode))
-    return false;
-  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (fd < 0) return false;
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  fcntl(fd, F_SETFL, O_NONBLOCK);
-  bool refused = connect(fd, sa, len) && errno == ECONNREFUSED;
-  close(fd);
-  return refused;
-}
-
-/* Notes the file of a unix socket, so that it, and no other of that name, goes with the listener. */
-static void note_file(Listener *l, const struct sockaddr *sa, socklen_t len) {
-  const struct sockaddr_un *un = (const void *)sa;
-  struct stat st;
-  if (sa->sa_family != AF_UNIX || !*un->sun_path || stat(un->sun_path, &st)) return;
-  size_t n = len - offsetof(struct sockaddr_un, sun_path);
-  if (!(l->path = mem_calloc(1, n + 1))) return;
-  memcpy(l->path, un->sun_path, n);
-  l->dev = st.st_dev;
-  l->ino = st.st_ino;
-}
-
-static void remove_file(const Listener *l) {
-  struct stat st;
-  bool ours = !l->handle.loop || !l->handle.loop->copied; /* else the parent listens there */
-  if (ours && l->path && stat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) unlink(l->path);
-}
-
 /* Ending */
+
+static void remove_file(Listener *l) {
+  if (l->handle.loop && l->handle.loop->copied) return; /* the parent listens there */
+  sockfile_remove(&l->file);
+}
 
 static void destroy(Handle *h) {
   Listener *l = asy_container(h, Listener, handle);
   if (l->fd >= 0) close(l->fd);
-  mem_free(l->path);
+  sockfile_forget(&l->file);
   mem_free(l);
 }
 
@@ -94,11 +62,7 @@ static int listen_on(const ListenOptions *options, const struct sockaddr *sa, so
   if (ip && options->reuse_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   if (sa->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   if (INHERITED && ip) tcp_options_set(&options->tcp, fd);
-  int status = bind(fd, sa, len);
-  if (status && errno == EADDRINUSE && is_stale(sa, len)) {
-    unlink(((const struct sockaddr_un *)sa)->sun_path);
-    status = bind(fd, sa, len);
-  }
+  int status = sockfile_bind(fd, sa, len, SOCK_STREAM);
   if (status || listen(fd, options->backlog)) {
     status = -errno;
     close(fd);
@@ -123,7 +87,7 @@ Listener *listener_new(Loop *loop, const ListenOptions *options, const struct so
   if (!l) return NULL;
   *status = l->fd = listen_on(options, sa, len);
   if (l->fd >= 0) {
-    if (options->cleanup_socket) note_file(l, sa, len);
+    if (options->cleanup_socket) sockfile_note(&l->file, sa, len);
     *status = uv_poll_init(&loop->uv, &l->poll, l->fd);
     if (*status) remove_file(l);
   }
@@ -171,10 +135,8 @@ static bool drop_syns(int fd) {
 bool listener_keep_out(Listener *l) {
   struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
   socklen_t len = sizeof sa;
-  if (l->path) {
+  if (l->file.path) {
     remove_file(l);
-    mem_free(l->path);
-    l->path = NULL;
     return true;
   }
   return getsockname(l->fd, (struct sockaddr *)&sa, &len) == 0 && sa.ss_family != AF_UNIX && drop_syns(l->fd);

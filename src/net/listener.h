@@ -8,8 +8,8 @@
 #define ASY_LISTENER_H
 
 #include "core/handle.h"
-#include "net/address.h"
 #include "net/socket.h"
+#include "net/sockfile.h"
 
 ASY_HIDDEN
 
@@ -29,9 +29,7 @@ typedef struct Listener {
   struct Server *server; /* to which it belongs */
   ListNode link;         /* in the server's listeners */
   int fd;                /* -1: closed */
-  char *path; /* of a unix socket's file that is to be removed, or NULL; its device and inode */
-  dev_t dev;
-  ino_t ino;
+  SockFile file;         /* of a unix socket, to be removed with it */
 } Listener;
 
 /* A connection that has been accepted and has no stream yet. */

@@ -71,6 +71,21 @@ int socket_unsent(int fd) {
   return n;
 }
 
+/* For other libraries */
+
+static int socket_getfd(lua_State *L) {
+  lua_getfield(L, 1, "fd");
+  return 1;
+}
+
+void asy_socket_push(lua_State *L, int fd) {
+  lua_createtable(L, 0, 2);
+  lua_pushinteger(L, fd);
+  lua_setfield(L, -2, "fd");
+  lua_pushcfunction(L, socket_getfd);
+  lua_setfield(L, -2, "getfd");
+}
+
 /* Made elsewhere */
 
 /* An option that is a number; 0 when it isn't known. */

@@ -23,6 +23,9 @@ void tcp_options_set(const TcpOptions *options, int fd);
 ** known. */
 int socket_unsent(int fd);
 
+/* Pushes an object for other libraries; the descriptor stays its owner's to close. */
+void asy_socket_push(lua_State *L, int fd);
+
 ASY_HIDDEN_END
 
 #endif

@@ -10,8 +10,11 @@
 #include "net/life.h"
 #include "net/limit.h"
 #include "net/output.h"
+#include "net/socket.h"
 #include "net/peer.h"
 #include "net/writer.h"
+
+#include "net/socket.h"
 #include "open.h"
 
 static WriterBox *check_box(lua_State *L) {
@@ -309,20 +312,6 @@ static int writer_buffer(lua_State *L) {
   return 3;
 }
 
-static int socket_getfd(lua_State *L) {
-  lua_getfield(L, 1, "fd");
-  return 1;
-}
-
-/* An object for other libraries: its descriptor stays the stream's to close. */
-static void push_socket(lua_State *L, int fd) {
-  lua_createtable(L, 0, 2);
-  lua_pushinteger(L, fd);
-  lua_setfield(L, -2, "fd");
-  lua_pushcfunction(L, socket_getfd);
-  lua_setfield(L, -2, "getfd");
-}
-
 /// What is known of the connection: `"peername"`, `"sockname"` (addresses); `"socket"`: a table with
 // the field `fd` and the method `getfd`, for other libraries; `"peercred"`, of a unix socket: `{pid=, uid=, gid=}` of
 // the process at the other end when it connected, or began to listen (`pid` where the system tells it). Of a stream of
@@ -344,7 +333,7 @@ static int writer_get_extra_info(lua_State *L) {
   lua_settop(L, 3);
   if (s->filtered && s->filtered->filter->ops->info(L, s->filtered->filter, name)) return 1;
   if (!strcmp(name, "socket") && peer_socket(s, &fd)) {
-    push_socket(L, fd);
+    asy_socket_push(L, fd);
     return 1;
   }
   if (!strcmp(name, "peercred") && asy_peer_push_credentials(L, s)) return 1;

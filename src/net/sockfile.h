@@ -1,0 +1,36 @@
+/*
+** sockfile.h - the file of a unix socket: left over by who has gone, noted, removed.
+*/
+#ifndef ASY_SOCKFILE_H
+#define ASY_SOCKFILE_H
+
+#include "net/address.h"
+
+#include <sys/types.h>
+
+ASY_HIDDEN
+
+/* One that is to go with its socket, known by device and inode. */
+typedef struct SockFile {
+  char *path; /* NULL: there is none */
+  dev_t dev;
+  ino_t ino;
+} SockFile;
+
+/* Whether the file of a socket of that type (SOCK_STREAM) is left over: nobody has it open. (A server that listens sees
+** a connection that is closed at once.) */
+bool sockfile_is_stale(const struct sockaddr *sa, socklen_t len, int type);
+
+/* Binds a socket of that type; to the place of a file that is left over, where there is one. 0 or -1 with errno. */
+int sockfile_bind(int fd, const struct sockaddr *sa, socklen_t len, int type);
+
+/* Notes the file of a socket that has just been bound there. Without memory it is left to lie. */
+void sockfile_note(SockFile *file, const struct sockaddr *sa, socklen_t len);
+
+/* Removes it, if it is still that one; and forgets it. */
+void sockfile_remove(SockFile *file);
+void sockfile_forget(SockFile *file);
+
+ASY_HIDDEN_END
+
+#endif
