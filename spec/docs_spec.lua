@@ -37,7 +37,8 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
-  "Pool", "Lease", "Process", "File", "Watch", HAS_OPENSSL and "SSLContext" or nil,
+  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint",
+  HAS_OPENSSL and "SSLContext" or nil,
 }
 
 --- Class → its methods by name; those that begin with "_" are ours.

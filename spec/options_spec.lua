@@ -44,6 +44,7 @@ local CALLS = {
   open_unix_connection = function(opts) asyncio.open_unix_connection("/none", opts) end,
   start_server = function(opts) asyncio.start_server(nothing, "127.0.0.1", 0, opts) end,
   start_unix_server = function(opts) asyncio.start_unix_server(nothing, os.tmpname(), opts) end,
+  create_datagram_endpoint = function(opts) asyncio.create_datagram_endpoint(opts):close() end,
   create_default_context = asyncio.ssl.create_default_context,
   create_server_context = asyncio.ssl.create_server_context, SSLContext = asyncio.ssl.SSLContext,
   load_verify_locations = HAS_TLS and function(opts)

@@ -28,7 +28,7 @@ local MAKERS = {
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
   "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext",
-  "VimTask", "VimSemaphore" }
+  "VimTask", "VimSemaphore", "DatagramEndpoint" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Signal", "X509Name" }
 
@@ -56,6 +56,7 @@ function TestType:test_is_the_class_of_what_others_make()
     local process <close> = asyncio.create_subprocess_exec "true"
     local file <close> = asyncio.open "/dev/null"
     local watch <close> = asyncio.fs.watch "/dev/null"
+    local endpoint <close> = asyncio.create_datagram_endpoint { family = "inet" }
     local deferred <close> = asyncio.defer(function() end)
     local vim_async = asyncio.compat.vim_async
     local shielded <close> = asyncio.shielded()
@@ -66,6 +67,7 @@ function TestType:test_is_the_class_of_what_others_make()
       Loop = loop, Task = asyncio.current_task(), Future = loop:create_future(), Timeout = limit, Server = server,
       StreamReader = reader, StreamWriter = writer, Handle = loop:call_soon(function() end), Remote = loop:remote(),
       Address = server:sockets()[1], Lease = lease, Process = process, File = file, Watch = watch,
+      DatagramEndpoint = endpoint,
       Deferred = deferred, Shielded = shielded,
       VimTask = vim_async.run(function() end), VimSemaphore = vim_async.semaphore(),
       ContextToken = asyncio.ContextVar "var":set(1),

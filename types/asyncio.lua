@@ -435,6 +435,30 @@ function asyncio.open_unix_connection(path, opts) end
 ---@return asyncio.Server
 function asyncio.start_unix_server(handler, path, opts) end
 
+---@class asyncio.DatagramOptions
+---@field local_addr? { host?: string, port?: integer } host nil: all of this machine; port 0: any free one
+---@field remote_addr? { host: string, port: integer } it sends there, and hears nobody else
+---@field path? string of a unix socket
+---@field remote_path? string
+---@field family? "inet" | "inet6" | "unix" needed where there is no address
+---@field reuse_address? boolean (false)
+---@field reuse_port? boolean (false)
+---@field allow_broadcast? boolean (false)
+---@field max_queue? integer so many datagrams wait at most (1024)
+---@field max_size? integer bytes; longer ones are dropped and counted (65536)
+---@field receive_buffer? integer bytes, the system's
+---@field send_buffer? integer bytes, the system's
+---@field ttl? integer
+---@field multicast_ttl? integer (1)
+---@field multicast_loopback? boolean (true)
+---@field multicast_interface? string | integer name, number, or IPv4 address of its own
+---@field icmp_errors? boolean errors of unconnected sends are heard (false)
+
+---Opens a socket for datagrams: UDP, or of unix sockets.
+---@param opts asyncio.DatagramOptions
+---@return asyncio.DatagramEndpoint
+function asyncio.create_datagram_endpoint(opts) end
+
 ---Two ends of a connection in memory: what is written to one is read from the other.
 ---@param opts? { limit?: integer, read_timeout?: number, write_timeout?: number } of both ends
 ---@return asyncio.StreamReader one end's
@@ -1331,6 +1355,74 @@ function StreamWriter:set_write_buffer_limits(marks) end
 ---@param context asyncio.SSLContext | true true: a client's, the default one
 ---@param opts? { server_side?: boolean, server_hostname?: string, ssl_handshake_timeout?: number }
 function StreamWriter:start_tls(context, opts) end
+
+---@class asyncio.DatagramStats
+---@field received integer given to a receiver
+---@field sent integer
+---@field dropped integer max_queue were waiting already
+---@field kernel_dropped integer the system had no room
+---@field oversized integer longer than max_size
+
+---@class asyncio.DatagramEndpoint
+local DatagramEndpoint = {}
+
+---Waits for a datagram; an empty one is one, too.
+---@return string data
+---@return asyncio.Address address of its sender
+function DatagramEndpoint:receive() end
+
+---@return string? data nil where there is none
+---@return asyncio.Address? address
+function DatagramEndpoint:receive_nowait() end
+
+---Waits for a datagram and takes those that are there then, too.
+---@param n? integer at most so many (64)
+---@return { [1]: string, [2]: asyncio.Address }[]
+function DatagramEndpoint:receive_many(n) end
+
+---Ends when the endpoint is closed.
+---@return fun(): string?, asyncio.Address?
+function DatagramEndpoint:iter() end
+
+---Sends a datagram, at once; suspends only while the system has no room for it.
+---@param data string
+---@param address? asyncio.Address | { host: string, port: integer, scope_id?: integer } | { path: string }
+function DatagramEndpoint:send(data, address) end
+
+---@param data string
+---@param address? asyncio.Address | { host: string, port: integer, scope_id?: integer } | { path: string }
+---@return boolean sent false: there is no room
+function DatagramEndpoint:send_nowait(data, address) end
+
+---Sends several in one system call, in order.
+---@param list ({ [1]: string, [2]?: asyncio.Address } | string)[]
+---@param first? integer where in the list to begin (1)
+---@return integer sent how many have left, from the first on
+function DatagramEndpoint:send_many(list, first) end
+
+---@param group string
+---@param interface? string | integer name, number, or IPv4 address of its own
+function DatagramEndpoint:join_group(group, interface) end
+
+---@param group string
+---@param interface? string | integer
+function DatagramEndpoint:leave_group(group, interface) end
+
+---@return asyncio.DatagramStats
+function DatagramEndpoint:stats() end
+
+---@param name "sockname" | "peername" | "socket"
+---@param default? any
+---@return any
+function DatagramEndpoint:get_extra_info(name, default) end
+
+---@return boolean
+function DatagramEndpoint:is_closing() end
+
+function DatagramEndpoint:close() end
+
+---Waits until it is closed, whoever does that.
+function DatagramEndpoint:wait_closed() end
 
 ---@class asyncio.ServerStats
 ---@field connections integer how many there are

@@ -11,7 +11,7 @@ local PORT, SCOPE = { "port", "integer", 0, 65535 }, { "scope_id", "integer", 0 
 
 local LOCAL = check.options { "local_addr", 1, { "host", "string" }, PORT, sockets.FAMILY, SCOPE }
 local REMOTE = check.options {
-  "remote_addr", 1, { "host", "string", required = true }, { "port", "integer", 1, 65535, required = true },
+  "remote_addr", 1, { "host", "string", required = true }, { "port", "integer", 1, 65535 },
   sockets.FAMILY, SCOPE,
 }
 local OPTIONS = check.options {
@@ -23,8 +23,9 @@ local OPTIONS = check.options {
   { "receive_buffer", "integer", 1, 0x3fffffff }, { "send_buffer", "integer", 1, 0x3fffffff },
   { "ttl", "integer", 1, 255 }, { "multicast_ttl", "integer", 0, 255 }, { "multicast_loopback", "boolean" },
   { "multicast_interface", "any" }, { "icmp_errors", "boolean" },
-  guesses = "broadcast=allow_broadcast|rcvbuf recv_buffer so_rcvbuf=receive_buffer|sndbuf so_sndbuf=send_buffer"
-    .. "|hops=ttl|host port=write local_addr = {host=, port=}, or remote_addr|address bind local_address=local_addr"
+  guesses = "broadcast=allow_broadcast|rcvbuf recv_buffer so_rcvbuf=receive_buffer"
+    .. "|sndbuf so_sndbuf=send_buffer|hops=ttl|address bind local_address=local_addr"
+    .. "|host port=write local_addr = {host=, port=}, or remote_addr"
     .. "|peer remote remote_address=remote_addr|reuseaddr=reuse_address|reuseport=reuse_port",
 }
 local OF_IP = {
@@ -33,6 +34,16 @@ local OF_IP = {
 }
 
 local function fail(text) check.error(1, NAME, text) end
+
+local function check_ip(opts)
+  local remote, interface = opts.remote_addr, opts.multicast_interface
+  if remote and not remote.port then fail "'remote_addr.port': integer from 1 to 65535 expected, got nil" end
+  local number = math.type(interface) == "integer" and interface > 0 and interface < 0x80000000
+  if interface ~= nil and not number and type(interface) ~= "string" then
+    fail(("'multicast_interface': an interface's name, number or IPv4 address expected, got %s")
+      :format(core.words(interface)))
+  end
+end
 
 --- Where an IP endpoint has its options, a unix one has none.
 local function check_unix(opts)
@@ -90,9 +101,10 @@ local function open_first(candidates, opts)
 end
 
 local function open_ip(opts)
+  check_ip(opts)
   if not opts.local_addr and not opts.remote_addr then
     if not opts.family then
-      fail "'local_addr', 'remote_addr', 'path', 'remote_path' or 'family' expected: an endpoint needs a family"
+      fail "an endpoint needs a family: 'local_addr', 'remote_addr', 'path', 'remote_path' or 'family'"
     end
     return core.open_datagram(nil, nil, opts, opts.family)
   end
@@ -100,20 +112,22 @@ local function open_ip(opts)
   local remotes = resolved(opts.remote_addr, opts.family, false)
   local candidates = pairs_of(locals, remotes)
   if #candidates == 0 then
-    error(core.OSError { code = "EAFNOSUPPORT", syscall = "connect", address = tostring(remotes[1]),
-      message = ("no local address is of the family that %s is of"):format(remotes[1]) }, 0)
+    local to = tostring(remotes[1])
+    local message = ("no local address is of the family that %s is of"):format(to)
+    error(core.OSError { message = message, code = "EAFNOSUPPORT", syscall = "connect", address = to }, 0)
   end
   return open_first(candidates, opts)
 end
 
 --- Opens a socket for datagrams: UDP, or of unix sockets.
 -- With `remote_addr` it is connected: it sends there, and hears nobody else. With `local_addr` it has that
--- address, which others can send to; without it gets one when it first sends. A host is resolved once, here;
--- where there are several addresses, the first that can be had is taken. An endpoint of IPv6 that is bound to
--- `"::"` hears IPv4, too, where the system is set so; such peers have addresses like `::ffff:192.0.2.1`.
+-- address, which others can send to; without it gets one when it first sends. A host is resolved once,
+-- here; where there are several addresses, the first that can be had is taken. An endpoint of IPv6 that is
+-- bound to `"::"` hears IPv4, too, where the system is set so; such peers have addresses like
+-- `::ffff:192.0.2.1`.
 --
--- What comes is read whether somebody receives or not, so up to `max_queue` datagrams wait; of what comes then
--- the newest are dropped, and counted (see `DatagramEndpoint:stats`). The system has a queue of its own
+-- What comes is read whether somebody receives or not, so up to `max_queue` datagrams wait; of what comes
+-- then the newest are dropped, and counted (see `DatagramEndpoint:stats`). The system has a queue of its own
 -- before that, of `receive_buffer` bytes, most of which are its own overhead; it gives no more than its limit
 -- (on Linux net.core.rmem_max) allows, and doesn't say so.
 --
@@ -122,8 +136,8 @@ end
 --
 -- Raises OSError (AddressInUseError, PermissionError, GaiError, ...) when that fails.
 -- @tparam table opts `local_addr` ({host=, port=}; `host` nil: every address of this machine, `port` 0: any
--- that is free), `remote_addr` ({host=, port=}), `family` ("inet", "inet6" or "unix"; needed where there is
--- neither), `path`, `remote_path`, `reuse_address` (false), `reuse_port` (false: several sockets share the
+-- that is free), `remote_addr` ({host=, port=}), `family` ("inet", "inet6" or "unix"; needed where there
+-- is neither), `path`, `remote_path`, `reuse_address` (false), `reuse_port` (false: several sockets share the
 -- port, and each peer is one's of them), `allow_broadcast` (false), `max_queue` (1024), `max_size` (65536
 -- bytes; longer ones are dropped and counted), `receive_buffer`, `send_buffer` (bytes; the system's),
 -- `ttl` (the system's), `multicast_ttl` (1: not beyond this network), `multicast_loopback` (true: programs on

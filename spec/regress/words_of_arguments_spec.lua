@@ -45,6 +45,7 @@ local function objects(fn)
     local lease <close> = asyncio.Pool { create = function() return "value" end }:acquire()
     local process <close> = asyncio.create_subprocess_exec("cat", { stdin = "pipe" })
     local file <close> = asyncio.open("/dev/zero", "r+")
+    local endpoint <close> = asyncio.create_datagram_endpoint { family = "inet" }
     local variable = asyncio.ContextVar "variable"
     local runner <close> = asyncio.Runner()
     fn {
@@ -54,6 +55,7 @@ local function objects(fn)
       Semaphore = asyncio.Semaphore(), Queue = asyncio.Queue(), Channel = asyncio.Channel(), Remote = loop:remote(),
       Server = server, StreamReader = reader, StreamWriter = writer, Timeout = limit, TaskGroup = group,
       Pool = asyncio.Pool { create = print }, Lease = lease, Process = process, File = file,
+      DatagramEndpoint = endpoint,
       ThreadPoolExecutor = pool, ContextVar = variable, ContextToken = nil, Runner = runner,
       ExceptionGroup = asyncio.ExceptionGroup("message", {}),
       SSLContext = HAS_TLS and asyncio.ssl.SSLContext { purpose = "client" } or nil,
@@ -189,6 +191,39 @@ local WRONG = {
   { "asyncio.isinstance(5, 5)", "isinstance" },
   { "asyncio.format_call_graph(5)", "format_call_graph" },
   { "asyncio.print_call_graph(5)", "print_call_graph" },
+  { "asyncio.create_datagram_endpoint()", "create_datagram_endpoint", "table of options expected, got nil" },
+  { "asyncio.create_datagram_endpoint {}", "create_datagram_endpoint", "an endpoint needs a family" },
+  { "asyncio.create_datagram_endpoint { port = 5 }", "create_datagram_endpoint", "write local_addr = {host=, port=}" },
+  { "asyncio.create_datagram_endpoint { remote_addr = { host = '::1' } }", "create_datagram_endpoint",
+    "'remote_addr.port': integer from 1 to 65535 expected, got nil" },
+  { "asyncio.create_datagram_endpoint { path = '' }", "create_datagram_endpoint", "'path': a path that isn't empty" },
+  { "asyncio.create_datagram_endpoint { path = 'x', ttl = 5 }", "create_datagram_endpoint",
+    "'ttl' does not go with a unix socket" },
+  { "asyncio.create_datagram_endpoint { path = 'x', family = 'inet' }", "create_datagram_endpoint", "'family'" },
+  { "asyncio.create_datagram_endpoint { family = 'inet', multicast_interface = {} }", "create_datagram_endpoint",
+    "'multicast_interface': an interface's name, number or" },
+  { "endpoint:send()", "send", "string expected, got no value" },
+  { "endpoint:send(5, {})", "send", "string expected, got number" },
+  { "endpoint:send('x')", "send", "the endpoint is not connected: send(data, address)" },
+  { "endpoint:send('x', '127.0.0.1')", "send", "address expected, got string" },
+  { "endpoint:send('x', { host = 'localhost', port = 5 })", "send", "an address needs a numeric host" },
+  { "endpoint:send('x', { host = '127.0.0.1', port = 0 })", "send", "a port from 1 to 65535 expected, got 0" },
+  { "endpoint:send('x', { host = '::1', port = 5 })", "send", "an IPv4 address expected" },
+  { "endpoint:send('x', { path = '/x' })", "send", "an IPv4 address expected" },
+  { "endpoint:send_nowait()", "send_nowait", "string expected, got no value" },
+  { "endpoint:send_nowait('x')", "send_nowait", "bad argument #2" },
+  { "endpoint:send_many()", "send_many", "list of {data, address} expected, got no value" },
+  { "endpoint:send_many({ 'x' })", "send_many", "entry 1: {data, address} expected, got string" },
+  { "endpoint:send_many({ {} })", "send_many", "entry 1: {data, address} expected, got nil" },
+  { "endpoint:send_many({ { 'x' } })", "send_many", "bad argument #1" },
+  { "endpoint:send_many({}, 0)", "send_many", "a place in the list, from 1 on, expected, got 0" },
+  { "endpoint:receive_many('5')", "receive_many", "got string" },
+  { "endpoint:receive_many(0)", "receive_many", "a number from 1 on expected, got 0" },
+  { "endpoint:join_group(5)", "join_group", "multicast address (a string) expected, got number" },
+  { "endpoint:join_group('10.0.0.1')", "join_group", "an IPv4 multicast address expected, got 10.0.0.1" },
+  { "endpoint:join_group('239.1.2.3', {})", "join_group", "an interface's name, number or IPv4 address" },
+  { "endpoint:leave_group('ff02::1')", "leave_group", "an IPv4 multicast address expected, got ff02::1" },
+  { "endpoint:get_extra_info()", "get_extra_info", "string expected, got no value" },
   { "asyncio.open_connection(5, 80)", "open_connection", "host name expected, got number" },
   { "asyncio.open_connection('x\\0y', 80)", "open_connection", "bad argument #1" },
   { "asyncio.open_connection(('x'):rep(2000), 80)", "open_connection", "name too long" },
@@ -439,6 +474,7 @@ function TestArgument:test_errors_are_the_callers()
       pool = all.ThreadPoolExecutor, reader = all.StreamReader, writer = all.StreamWriter, condition = all.Condition,
       queue = all.Queue, channel = all.Channel, future = all.Future, limit = all.Timeout,
       server = all.Server, context = all.SSLContext, file = all.File,
+      endpoint = all.DatagramEndpoint,
     }, { __index = _G })
     if HAS_TLS then
       env.checking = asyncio.ssl.SSLContext { purpose = "client", check_hostname = true }

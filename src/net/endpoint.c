@@ -91,9 +91,9 @@ static bool read_once(Endpoint *e) {
   Loop *loop = e->handle.loop;
   int room = e->max_queue - e->queue.n, status, got;
   if (room > 0) {
-    int ask = e->batch < room ? e->batch : room;
+    int batch = e->many ? SCOOP_MOST : e->batch, ask = batch < room ? batch : room;
     got = scoop_take(&loop->scoop, e->fd, e->max_size, ask, &status);
-    if (ask == e->batch) learn(e, got);
+    if (ask == batch && !e->many) learn(e, got);
     store(e, got);
   } else {
     got = scoop_discard(e->fd, &status);
@@ -273,6 +273,7 @@ Endpoint *endpoint_new(Loop *loop, int fd, int family, int *status) {
   }
   e->fd = fd;
   e->family = family;
+  e->plain = family == AF_UNIX;
   e->connected = getpeername(fd, &peer.any, &n) == 0;
   note_name(e);
   handle_opened(&e->handle);

@@ -31,7 +31,7 @@ typedef struct Endpoint {
   int fd;
   int family;
   bool connected, icmp_errors;
-  bool plain;     /* the system doesn't cut one buffer into datagrams, on the way that they have gone so far */
+  bool plain;     /* no UDP, or the system doesn't cut one buffer into datagrams, on the way that they have gone so far */
   size_t max_size;
   int max_queue;
   Packets queue;    /* what nobody has taken yet */
@@ -41,6 +41,7 @@ typedef struct Endpoint {
   Timer retry;      /* where no poll tells of room: senders try again */
   uint64_t pause;   /* ... after so long, ns */
   int batch;        /* datagrams to ask for at the next read */
+  bool many;        /* several are wanted at once */
   int calm;         /* single ones to come before more are asked for */
   int status;       /* of a connected one: the error to be raised once, or 0 */
   IcmpError *errors; /* of others: likewise, room for ENDPOINT_ERRORS, or NULL */

@@ -236,6 +236,7 @@ static int endpoint_receive_many(lua_State *L) {
   Task *t = asy_current(L);
   if (task_spent(t)) return asy_give_way(L, t, endpoint_receive_many);
   asy_endpoint_checkloop(L, e, t);
+  e->many = true;
   return receive(L, t, e, &RECEIVE_MANY, false);
 }
 
@@ -282,7 +283,7 @@ static int endpoint_iter(lua_State *L) {
 
 /* Groups */
 
-/* The interface at idx: a name, its number, or an IPv4 address of this machine. */
+/* The interface at idx: a name, its number, or an IPv4 address of this machine. False: it is nothing of that kind. */
 static bool check_interface(lua_State *L, int idx, int family, Interface *interface) {
   *interface = (Interface){0};
   if (lua_isnoneornil(L, idx)) return true;
@@ -301,8 +302,6 @@ static bool check_interface(lua_State *L, int idx, int family, Interface *interf
   if (!interface->index) asy_oserror(L, UV_ENODEV, "interface", lua_tostring(L, idx));
   return true;
 }
-
-#define INTERFACE "an interface's name or number, or an IPv4 address of its own, expected, got %s"
 
 static bool is_group(const DatagramAddress *sa) {
   if (sa->any.sa_family == AF_INET) return IN_MULTICAST(ntohl(sa->in.sin_addr.s_addr));
@@ -325,7 +324,7 @@ static int change_group(lua_State *L, bool join) {
                                        : e->family == AF_INET ? "an IPv4 multicast address"
                                                               : "an IPv6 multicast address", text));
   if (!check_interface(L, 3, e->family, &interface))
-    asy_argerror(L, 3, lua_pushfstring(L, INTERFACE, asy_kindof(L, 3)));
+    asy_argerror(L, 3, lua_pushfstring(L, "an interface's name, number or IPv4 address expected, got %s", asy_kindof(L, 3)));
   asy_endpoint_checkopen(L, e);
   int status = datagram_join(e->fd, &group, &interface, join);
   if (status) return asy_oserror(L, status, join ? "join_group" : "leave_group", text);
@@ -499,9 +498,8 @@ static DatagramOptions read_options(lua_State *L, int family) {
                        .multicast_ttl = option_or(L, "multicast_ttl", -1),
                        .multicast_loopback = -1};
   if (lua_getfield(L, 3, "multicast_loopback") != LUA_TNIL) o.multicast_loopback = lua_toboolean(L, -1);
-  if (lua_getfield(L, 3, "multicast_interface") != LUA_TNIL &&
-      !check_interface(L, lua_gettop(L), family, &o.interface))
-    asy_argerror(L, 1, lua_pushfstring(L, "'multicast_interface': " INTERFACE, asy_kindof(L, -1)));
+  lua_getfield(L, 3, "multicast_interface");
+  check_interface(L, lua_gettop(L), family, &o.interface); /* the Lua layer has looked at its type */
   lua_pop(L, 2);
   return o;
 }
@@ -574,7 +572,7 @@ static void report_endpoints(lua_State *L, Loop *loop) {
 // @type DatagramEndpoint
 // @usage
 // local server <close> = asyncio.create_datagram_endpoint { local_addr = { host = "127.0.0.1", port = 0 } }
-// asyncio.create_task(function()
+// local task <close> = asyncio.create_task(function()
 //   for data, address in server:iter() do server:send(data:upper(), address) end
 // end)
 // local client <close> = asyncio.create_datagram_endpoint { remote_addr = server:get_extra_info "sockname" }

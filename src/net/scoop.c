@@ -34,6 +34,8 @@ typedef struct Message {
 typedef struct Scoop {
   size_t size; /* of `bytes` */
   char *bytes;
+  size_t max_size; /* the slots are laid out for this */
+  int used;                /* so many messages have been written to */
   Message messages[SCOOP_MOST];
   struct iovec parts[SCOOP_MOST];
   DatagramAddress from[SCOOP_MOST];
@@ -54,6 +56,7 @@ static Scoop *obtain(Scoop **at, size_t size) {
   mem_free(s->bytes);
   s->bytes = bytes;
   s->size = size;
+  s->max_size = 0; /* to be laid out anew */
   return s;
 }
 
@@ -91,6 +94,24 @@ static int receive(int fd, Message *m, int n, int *status) {
   return !*status;
 }
 
+/* What the kernel writes to, as it was. */
+static void clear(Scoop *s, int n) {
+  for (int i = 0; i < n; i++) {
+    s->messages[i].msg_hdr.msg_namelen = sizeof s->from[i];
+    s->messages[i].msg_hdr.msg_flags = 0;
+  }
+}
+
+static void lay_out(Scoop *s, size_t stride, size_t max_size) {
+  s->max_size = max_size;
+  for (int i = 0; i < SCOOP_MOST; i++) {
+    bool there = stride * ((size_t)i + 1) <= s->size;
+    s->parts[i] = there ? (struct iovec){s->bytes + stride * (size_t)i, max_size} : (struct iovec){NULL, 0};
+    s->messages[i].msg_hdr = (struct msghdr){.msg_name = &s->from[i], .msg_iov = &s->parts[i], .msg_iovlen = 1};
+  }
+  clear(s, SCOOP_MOST);
+}
+
 int scoop_take(Scoop **scoop, int fd, size_t max_size, int n, int *status) {
   size_t stride = (max_size + LINE - 1) / LINE * LINE + LINE;
   if (n > SCOOP_MOST) n = SCOOP_MOST;
@@ -98,12 +119,12 @@ int scoop_take(Scoop **scoop, int fd, size_t max_size, int n, int *status) {
   Scoop *s = obtain(scoop, stride * (size_t)n);
   *status = UV_ENOMEM;
   if (!s) return 0;
-  for (int i = 0; i < n; i++) {
-    s->parts[i] = (struct iovec){s->bytes + stride * (size_t)i, max_size};
-    s->messages[i].msg_hdr = (struct msghdr){.msg_name = &s->from[i], .msg_namelen = sizeof s->from[i],
-                                             .msg_iov = &s->parts[i], .msg_iovlen = 1};
-  }
-  return receive(fd, s->messages, n, status);
+  if (s->max_size != max_size)
+    lay_out(s, stride, max_size);
+  else
+    clear(s, s->used);
+  s->used = receive(fd, s->messages, n, status);
+  return s->used;
 }
 
 Scooped scoop_get(const Scoop *s, int i) {

@@ -17,7 +17,9 @@ static bool has_file(const struct sockaddr *sa, socklen_t len) {
          *((const struct sockaddr_un *)(const void *)sa)->sun_path;
 }
 
-bool sockfile_is_stale(const struct sockaddr *sa, socklen_t len, int type) {
+/* Whether a socket's file is left over: nobody has it open. (A server that listens sees a connection that is closed at
+** once.) */
+static bool is_stale(const struct sockaddr *sa, socklen_t len, int type) {
   const struct sockaddr_un *un = (const void *)sa;
   struct stat st;
   if (!has_file(sa, len) || lstat(un->sun_path, &st) || !S_ISSOCK(st.st_mode)) return false;
@@ -33,7 +35,7 @@ bool sockfile_is_stale(const struct sockaddr *sa, socklen_t len, int type) {
 int sockfile_bind(int fd, const struct sockaddr *sa, socklen_t len, int type) {
   int status = bind(fd, sa, len);
   if (!status || errno != EADDRINUSE) return status;
-  if (!sockfile_is_stale(sa, len, type)) {
+  if (!is_stale(sa, len, type)) {
     errno = EADDRINUSE;
     return status;
   }

@@ -17,11 +17,8 @@ typedef struct SockFile {
   ino_t ino;
 } SockFile;
 
-/* Whether the file of a socket of that type (SOCK_STREAM) is left over: nobody has it open. (A server that listens sees
-** a connection that is closed at once.) */
-bool sockfile_is_stale(const struct sockaddr *sa, socklen_t len, int type);
-
-/* Binds a socket of that type; to the place of a file that is left over, where there is one. 0 or -1 with errno. */
+/* Binds a socket of that type (SOCK_STREAM); to the place of a file that is left over, where there is one. 0 or -1 with
+** errno. */
 int sockfile_bind(int fd, const struct sockaddr *sa, socklen_t len, int type);
 
 /* Notes the file of a socket that has just been bound there. Without memory it is left to lie. */

@@ -53,7 +53,7 @@ static bool same_place(const Shot *a, const Shot *b) {
 static int run_length(const Shot *shots, int n) {
   size_t each = shots->n, bytes = each;
   int k = 1;
-  if (!each || each > WIDE || shots->to.any.sa_family == AF_UNIX) return 1;
+  if (!each || each > WIDE) return 1;
   while (k < n && k < MOST_SEGMENTS && shots[k].n && shots[k].n <= each && bytes + shots[k].n <= MOST_BYTES &&
          same_place(shots, &shots[k])) {
     bytes += shots[k].n;

@@ -18,8 +18,8 @@ typedef struct Shot {
   socklen_t salen; /* 0: to the peer of a connected socket */
 } Shot;
 
-/* Sends the first of these, as many as go. → how many; *status: why no more, 0 when all did. *plain: the system doesn't
-** cut datagrams out of one buffer; it is noted here. */
+/* Sends the first of these, as many as go. → how many; *status: why no more, 0 when all did. *plain: this is no UDP, or
+** the system doesn't cut datagrams out of one buffer, which is noted here. */
 int volley_send(int fd, const Shot *shots, int n, bool *plain, int *status);
 
 ASY_HIDDEN_END
