@@ -137,6 +137,8 @@ typedef struct Loop {
   bool sited;        /* what is opened notes where, as in debug mode (testing.c) */
   ListNode idle;     /* Waiters: for every task to be blocked (testing.c) */
   struct Watches *watches; /* descriptors of other libraries (descriptor.c), or NULL */
+  struct Spots *spots;     /* descriptors that calls of asyncio.socket wait for (face/spot.c), or NULL */
+  uint64_t epoch;          /* what its clock lacks to the time since 1970, ns; 0: nobody has asked (face/moment.c) */
   struct Ends *ends;       /* streams whose end is waited for (eof.c), or NULL */
   Ready *on_interrupt;    /* runs after `interrupted` was set (signal.c) */
   atomic_int interrupted; /* set by the SIGINT handler */
