@@ -86,6 +86,8 @@ void asy_open_watch(lua_State *L); /* core/watch.c */
 
 void asy_open_graph(lua_State *L); /* dev/graph.c */
 
+void asy_open_face(lua_State *L); /* face/module.c */
+
 ASY_HIDDEN_END
 
 #endif

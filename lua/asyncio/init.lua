@@ -154,6 +154,7 @@ local LATER = {
 
   -- other libraries
   compat = "asyncio.compat",
+  socket = "asyncio.socket",
 }
 
 local function load_part(module, name)

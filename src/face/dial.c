@@ -225,6 +225,7 @@ int asy_dial_connect(lua_State *L, FaceSocket *s, int idx, int type, DialEnd *en
 
 int asy_dial_connect_to(lua_State *L, FaceSocket *s, const struct sockaddr *sa, socklen_t len, DialEnd *end) {
   asy_spot_claim(L, &s->spot, SPOT_WRITE);
+  if (s->spot.fd < 0) return end(L, s, face_words(FACE_CLOSED));
   Dial *d = mem_calloc(1, sizeof *d);
   if (!d) asy_nomemory(L);
   *d = (Dial){.family = sa->sa_family, .idx = 1, .end = end};
