@@ -11,6 +11,7 @@
 ---@field ssl asyncio.ssl
 ---@field fs asyncio.fs
 ---@field compat asyncio.compat
+---@field socket asyncio.socket
 ---@field Error asyncio.Error
 ---@field CancelledError asyncio.CancelledError
 ---@field KeyboardInterrupt asyncio.KeyboardInterrupt

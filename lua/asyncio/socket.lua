@@ -1,14 +1,15 @@
---- LuaSocket's interface, for tasks: programs and modules that were written for it wait without stopping the others.
+--- LuaSocket's interface, for tasks: programs written for it wait without stopping the others.
 --
 -- The functions, the classes, what they return and what their errors say are those of LuaSocket 3.1, whose
--- manual holds. A call that would block there suspends its task here. Where no loop runs it blocks. In a callback of a running
--- loop, or where Lua cannot suspend, a call that finds what it needs at hand returns that; one that would have to wait
--- raises. A socket belongs to no loop, and may be used in one after the other.
+-- manual holds. A call that would block there suspends its task here; where no loop runs it blocks. In a
+-- callback of a running loop, or where Lua cannot suspend, a call that finds what it needs at hand returns
+-- that, and one that would have to wait raises. A socket belongs to no loop: one may use it after the other.
 --
--- What differs: a second task that reads from a socket, or writes to it, while another waits in such a call gets a
--- BusyError; who waits in a socket that another closes gets `nil, "closed"`; a `receive` that is cancelled has taken nothing, while a `send` or
--- `connect` that is cancelled closes the socket. `protect` lets a cancellation through. `gettime` is the loop's own
--- clock, which the virtual clock of tests moves, too. `select` takes any descriptor, however large.
+-- What differs: a second task that reads from a socket, or writes to it, while another waits in such a call
+-- gets a BusyError; who waits in a socket that another closes gets `nil, "closed"`; a `receive` that is
+-- cancelled has taken nothing, while a `send` or `connect` that is cancelled on its way closes the socket.
+-- `protect` lets a cancellation through. `gettime` is the loop's own clock, which the virtual clock of tests
+-- moves, too. `select` takes any descriptor, however large.
 -- @module asyncio.socket
 -- @usage
 -- local socket = require "asyncio.socket"
@@ -18,7 +19,8 @@
 --   client:send(client:receive() .. "\n")
 --   client:close()
 -- end)
--- local client = assert(socket.connect(server:getsockname()))
+-- local ip, port = server:getsockname()
+-- local client = assert(socket.connect(ip, port))
 -- client:send "hello\n"
 -- print(client:receive()) --> hello
 -- asyncio.await(echo)

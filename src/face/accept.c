@@ -13,11 +13,11 @@
 
 /* stack: socket, class of what is accepted, when it began */
 
-static int accept_on(lua_State *L);
+static int accept_on_or_late(lua_State *L, bool late);
 
 static int accept_resumed(lua_State *L, Task *t) {
   spot_left(t->on, t);
-  return accept_on(L);
+  return accept_on_or_late(L, t->code == SPOT_LATE);
 }
 
 static Abort accept_abort(lua_State *L, Task *t) {
@@ -46,9 +46,9 @@ static int accept_one(int fd) {
 }
 
 /* stack: ..., [4] a socket without a descriptor, for the one that will come */
-static int accept_on(lua_State *L) {
+static int accept_on_or_late(lua_State *L, bool late) {
   FaceSocket *s = lua_touserdata(L, 1), *client = lua_touserdata(L, 4);
-  Patience p;
+  Patience p = {.late = late};
   asy_spot_claim(L, &s->spot, SPOT_READ);
   for (;;) {
     if (s->spot.fd < 0) return asy_face_fail(L, FACE_CLOSED);
@@ -68,6 +68,8 @@ static int accept_on(lua_State *L) {
     }
   }
 }
+
+static int accept_on(lua_State *L) { return accept_on_or_late(L, false); }
 
 int asy_face_accept(lua_State *L, FaceSocket *s, FaceClass client) {
   lua_settop(L, 1);

@@ -31,11 +31,11 @@ static int errno_result(SpotWay way) {
 
 /* Sending. stack: socket, string, to whom (a sockaddr's bytes, or nil), when it began */
 
-static int send_on(lua_State *L);
+static int send_on_or_late(lua_State *L, bool late);
 
 static int send_resumed(lua_State *L, Task *t) {
   spot_left(t->on, t);
-  return send_on(L);
+  return send_on_or_late(L, t->code == SPOT_LATE);
 }
 
 static Abort datagram_abort(lua_State *L, Task *t) {
@@ -64,9 +64,9 @@ static ssize_t send_one(const FaceSocket *s, lua_State *L, int *result) {
   return sent;
 }
 
-static int send_on(lua_State *L) {
+static int send_on_or_late(lua_State *L, bool late) {
   FaceSocket *s = lua_touserdata(L, 1);
-  Patience p;
+  Patience p = {.late = late};
   asy_spot_claim(L, &s->spot, SPOT_WRITE);
   for (;;) {
     int result;
@@ -84,6 +84,8 @@ static int send_on(lua_State *L) {
   }
 }
 
+static int send_on(lua_State *L) { return send_on_or_late(L, false); }
+
 int asy_datagram_send(lua_State *L, FaceSocket *s, const struct sockaddr *sa, socklen_t len) {
   luaL_checkstring(L, 2);
   lua_settop(L, 2);
@@ -99,11 +101,11 @@ int asy_datagram_send(lua_State *L, FaceSocket *s, const struct sockaddr *sa, so
 
 /* Receiving. stack: socket, size, when it began, what pushes the sender (light) or nil, room for a large one or nil */
 
-static int receive_on(lua_State *L);
+static int receive_on_or_late(lua_State *L, bool late);
 
 static int receive_resumed(lua_State *L, Task *t) {
   spot_left(t->on, t);
-  return receive_on(L);
+  return receive_on_or_late(L, t->code == SPOT_LATE);
 }
 
 static const WaitKind RECEIVE = {
@@ -127,12 +129,12 @@ static int received(lua_State *L, const char *bytes, size_t n, const struct sock
 }
 
 /* LuaSocket: a closed one gives an empty datagram. */
-static int receive_on(lua_State *L) {
+static int receive_on_or_late(lua_State *L, bool late) {
   FaceSocket *s = lua_touserdata(L, 1);
   struct sockaddr_storage sa;
   char small[SMALL], *to = lua_touserdata(L, 5);
   size_t room = (size_t)lua_tointeger(L, 2);
-  Patience p;
+  Patience p = {.late = late};
   asy_spot_claim(L, &s->spot, SPOT_READ);
   for (;;) {
     socklen_t len = sizeof sa;
@@ -149,6 +151,8 @@ static int receive_on(lua_State *L) {
     }
   }
 }
+
+static int receive_on(lua_State *L) { return receive_on_or_late(L, false); }
 
 int asy_datagram_receive(lua_State *L, FaceSocket *s, DatagramSender *sender) {
   double size = luaL_optnumber(L, 2, SMALL);

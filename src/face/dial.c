@@ -81,7 +81,7 @@ static int bind_all(lua_State *L, FaceSocket *s) {
 
 /* Connecting */
 
-static int connect_all(lua_State *L, FaceSocket *s);
+static int connect_all(lua_State *L, FaceSocket *s, bool late);
 
 /* The socket of a call that goes on. */
 static FaceSocket *dialling(const Task *t) { return asy_container(t->on, FaceSocket, spot); }
@@ -89,7 +89,7 @@ static FaceSocket *dialling(const Task *t) { return asy_container(t->on, FaceSoc
 static int connect_resumed(lua_State *L, Task *t) {
   FaceSocket *s = dialling(t);
   spot_left(&s->spot, t);
-  return connect_all(L, s);
+  return connect_all(L, s, t->code == SPOT_LATE);
 }
 
 static Abort connect_abort(lua_State *L, Task *t) {
@@ -130,10 +130,10 @@ static int connect_one(FaceSocket *s, const Runtime *rt) {
 }
 
 /* A unix socket whose server's backlog is full says EAGAIN, and never that it can be written. */
-static int connect_all(lua_State *L, FaceSocket *s) {
+static int connect_all(lua_State *L, FaceSocket *s, bool late) {
   Dial *d = s->dial;
   const char *error = d->names ? face_gai_words(d->names->status) : NULL;
-  Patience p;
+  Patience p = {.late = late};
   while (!error && d->at) {
     int result = connect_one(s, ASY_RUNTIME(L));
     if (result == FACE_WANTS_WRITE) {
@@ -148,7 +148,7 @@ static int connect_all(lua_State *L, FaceSocket *s) {
       break;
     }
     d->at = d->at->ai_next;
-    d->begun = false;
+    d->begun = p.late = false;
     if (d->at) error = NULL;
   }
   return dialled(L, s, error);
@@ -185,7 +185,7 @@ static int bind_found(lua_State *L, Task *t) {
 static int connect_found(lua_State *L, Task *t) {
   Errand *e = t->on;
   if (e->chore.no_thread) return asy_errand_finish(L, t);
-  return connect_all(L, take_dial(L, asy_container(e, Names, errand)));
+  return connect_all(L, take_dial(L, asy_container(e, Names, errand)), false);
 }
 
 static Names *new_names(lua_State *L, int idx, const char *host, int type, DialEnd *end) {
@@ -218,7 +218,7 @@ int asy_dial_connect(lua_State *L, FaceSocket *s, int idx, int type, DialEnd *en
   asy_spot_claim(L, &s->spot, SPOT_WRITE);
   Names *n = new_names(L, idx, lua_tostring(L, idx + 1), type, end);
   n->hints.ai_family = s->family;
-  if (asy_names_ask(L, n, &t)) return connect_all(L, take_dial(L, n));
+  if (asy_names_ask(L, n, &t)) return connect_all(L, take_dial(L, n), false);
   lua_pushvalue(L, idx + 1);
   return asy_errand_run(L, t, &n->errand, CREW_LOOKUPS, &LOOK_UP_TO_CONNECT);
 }
@@ -234,5 +234,5 @@ int asy_dial_connect_to(lua_State *L, FaceSocket *s, const struct sockaddr *sa, 
   d->at = &d->one;
   dial_free(s);
   s->dial = d;
-  return connect_all(L, s);
+  return connect_all(L, s, false);
 }

@@ -11,9 +11,9 @@
 #include "face/io.h"
 #include "face/moment.h"
 
-#define SMALL 8192             /* what is read at once, unless more is wanted */
+#define SMALL ((size_t)8192)    /* what is read at once, unless more is wanted */
 #define LARGE ((size_t)1 << 20) /* ... that much then, at most */
-#define KEPT (2 * SMALL)       /* a larger buffer isn't kept while it is empty */
+#define KEPT (2 * SMALL)        /* a larger buffer isn't kept while it is empty */
 
 typedef enum Shape { LINE, ALL, COUNT } Shape;
 
@@ -120,12 +120,13 @@ static int receive_fail(lua_State *L, FaceSocket *s, const Wish *w, int result) 
   return 3;
 }
 
+static int receive_on_or_late(lua_State *L, bool late);
 static int receive_on(lua_State *L);
 
 static int receive_resumed(lua_State *L, Task *t) {
   FaceSocket *s = lua_touserdata(L, 1);
   spot_left(&s->spot, t);
-  return receive_on(L);
+  return receive_on_or_late(L, t->code == SPOT_LATE);
 }
 
 static Abort receive_abort(lua_State *L, Task *t) {
@@ -139,10 +140,10 @@ static void receive_giveback(lua_State *L, Task *t) { receive_abort(L, t); }
 static const WaitKind RECEIVE = {
     .name = "socket receive", .finish = receive_resumed, .abort = receive_abort, .giveback = receive_giveback};
 
-static int receive_on(lua_State *L) {
+static int receive_on_or_late(lua_State *L, bool late) {
   FaceSocket *s = lua_touserdata(L, 1);
   Wish w = read_wish(L, lua_rawlen(L, 3));
-  Patience p;
+  Patience p = {.late = late};
   asy_spot_claim(L, &s->spot, SPOT_READ);
   for (;;) {
     Task *spent;
@@ -153,6 +154,7 @@ static int receive_on(lua_State *L) {
     }
     int result = fill(L, s, &w);
     if (result == FACE_DONE) {
+      p.late = false;
       if ((spent = asy_face_spent(L))) return asy_give_way(L, spent, receive_on);
       continue;
     }
@@ -167,6 +169,8 @@ static int receive_on(lua_State *L) {
     }
   }
 }
+
+static int receive_on(lua_State *L) { return receive_on_or_late(L, false); }
 
 int asy_face_receive(lua_State *L, FaceSocket *s) {
   size_t prefix;

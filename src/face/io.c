@@ -36,8 +36,10 @@ static int plain_recv(FaceSocket *s, char *to, size_t room, size_t *got) {
   if (s->spot.fd < 0) return FACE_CLOSED;
   do n = recv(s->spot.fd, to, room, 0);
   while (n < 0 && errno == EINTR);
-  if (n > 0) *got = (size_t)n;
-  if (n > 0) return FACE_DONE;
+  if (n > 0) {
+    *got = (size_t)n;
+    return FACE_DONE;
+  }
   return n == 0 ? FACE_CLOSED : errno == EAGAIN || errno == EWOULDBLOCK ? FACE_WANTS_READ : errno;
 }
 
@@ -46,8 +48,10 @@ static int plain_send(FaceSocket *s, const char *bytes, size_t n, size_t *put) {
   if (s->spot.fd < 0) return FACE_CLOSED;
   do sent = send(s->spot.fd, bytes, n, MSG_NOSIGNAL);
   while (sent < 0 && (errno == EINTR || errno == EPROTOTYPE));
-  if (sent >= 0) *put = (size_t)sent;
-  if (sent >= 0) return FACE_DONE;
+  if (sent >= 0) {
+    *put = (size_t)sent;
+    return FACE_DONE;
+  }
   return errno == EPIPE ? FACE_CLOSED : errno == EAGAIN || errno == EWOULDBLOCK ? FACE_WANTS_WRITE : errno;
 }
 

@@ -39,14 +39,12 @@ static uint64_t deadline_of(const FaceSocket *s, uint64_t since, uint64_t now) {
   return block < total ? block : total;
 }
 
-FaceWait asy_face_wait_until(lua_State *L, uint64_t deadline, void (*blocks)(void *arg, uint64_t ns), void *arg, Patience *p) {
+FaceWait asy_face_wait_until(lua_State *L, uint64_t deadline, bool (*blocks)(void *arg, uint64_t ns), void *arg,
+                             Patience *p) {
   const Runtime *rt = ASY_RUNTIME(L);
   uint64_t now = face_now(rt);
   if (deadline <= now) return FACE_LATE;
-  if (!rt->running) {
-    blocks(arg, deadline == TIMER_NEVER ? TIMER_NEVER : deadline - now);
-    return FACE_AGAIN;
-  }
+  if (!rt->running) return blocks(arg, deadline == TIMER_NEVER ? TIMER_NEVER : deadline - now) ? FACE_AGAIN : FACE_LATE;
   p->task = asy_current(L); /* raises where nothing can wait */
   p->deadline = deadline;
   return FACE_PARKS;
@@ -61,15 +59,15 @@ typedef struct PollOne {
   short events;
 } PollOne;
 
-static void poll_one(void *arg, uint64_t ns) {
+static bool poll_one(void *arg, uint64_t ns) {
   const PollOne *one = arg;
   struct pollfd p = {.fd = one->fd, .events = one->events};
-  poll(&p, 1, milliseconds(ns)); /* interrupted: the caller tries again */
+  return poll(&p, 1, milliseconds(ns)) != 0; /* interrupted: the caller tries again */
 }
 
 FaceWait asy_face_wait(lua_State *L, FaceSocket *s, SpotWay way, uint64_t since, Patience *p) {
   PollOne one = {s->spot.fd, way == SPOT_READ ? POLLIN : POLLOUT};
-  if (s->block == 0) return FACE_LATE;
+  if (s->block == 0 || p->late) return FACE_LATE;
   return asy_face_wait_until(L, deadline_of(s, since, face_now(ASY_RUNTIME(L))), poll_one, &one, p);
 }
 
@@ -99,11 +97,12 @@ static Abort sleep_abort(lua_State *L, Task *t) {
 
 static const WaitKind SLEEP = {.name = "socket.sleep", .finish = slept, .abort = sleep_abort};
 
-static void block_for(void *arg, uint64_t ns) {
+static bool block_for(void *arg, uint64_t ns) {
   struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
   (void)arg;
   if (ns == TIMER_NEVER) t = (struct timespec){INT_MAX, 0};
   while (nanosleep(&t, &t) && errno == EINTR) continue;
+  return true;
 }
 
 int asy_face_sleep(lua_State *L) {

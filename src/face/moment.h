@@ -27,6 +27,7 @@ typedef enum FaceWait {
 } FaceWait;
 
 typedef struct Patience {
+  bool late; /* the caller's: its wait has ended for that, so there is no other */
   Task *task;
   uint64_t deadline;
 } Patience;
@@ -34,8 +35,10 @@ typedef struct Patience {
 /* A socket has nothing for a call that began at `since` (face_now). Raises where nothing can wait. */
 FaceWait asy_face_wait(lua_State *L, FaceSocket *s, SpotWay way, uint64_t since, Patience *p);
 
-/* The same for any descriptors: `blocks` waits for them where no loop runs, so many ns (TIMER_NEVER: for ever) at most. */
-FaceWait asy_face_wait_until(lua_State *L, uint64_t deadline, void (*blocks)(void *arg, uint64_t ns), void *arg, Patience *p);
+/* The same for any descriptors: `blocks` waits for them where no loop runs, so many ns (TIMER_NEVER: for ever) at most;
+** false: nothing has come. */
+FaceWait asy_face_wait_until(lua_State *L, uint64_t deadline, bool (*blocks)(void *arg, uint64_t ns), void *arg,
+                             Patience *p);
 
 /* What a call counts that need not wait. The task that has to give way first, or NULL. */
 Task *asy_face_spent(lua_State *L);

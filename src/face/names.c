@@ -33,7 +33,7 @@ static void find_addresses(Names *n) { n->status = getaddrinfo(n->host, n->servi
 static void find_names(Names *n) {
   size_t count = 0;
   find_addresses(n);
-  if (n->status) return;
+  if (n->status || !n->list) return;
   for (struct addrinfo *a = n->list; a; a = a->ai_next) count++;
   n->names = mem_calloc(count, sizeof *n->names);
   if (!n->names) n->status = EAI_MEMORY;

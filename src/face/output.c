@@ -25,12 +25,12 @@ static int send_over(lua_State *L, FaceSocket *s, size_t sent, int result) {
   return 3;
 }
 
-static int send_on(lua_State *L);
+static int send_on_or_late(lua_State *L, bool late);
 
 static int send_resumed(lua_State *L, Task *t) {
   FaceSocket *s = lua_touserdata(L, 1);
   spot_left(&s->spot, t);
-  return send_on(L);
+  return send_on_or_late(L, t->code == SPOT_LATE);
 }
 
 static Abort send_abort(lua_State *L, Task *t) {
@@ -46,19 +46,22 @@ static void send_giveback(lua_State *L, Task *t) { send_abort(L, t); }
 static const WaitKind SEND = {
     .name = "socket send", .finish = send_resumed, .abort = send_abort, .giveback = send_giveback};
 
-static int send_on(lua_State *L) {
+static int send_on_or_late(lua_State *L, bool late) {
   FaceSocket *s = lua_touserdata(L, 1);
   size_t length, first = (size_t)lua_tointeger(L, 3), end = (size_t)lua_tointeger(L, 4);
   size_t sent = (size_t)lua_tointeger(L, 6), total = end - first + 1;
   const char *bytes = lua_tolstring(L, 2, &length) + first - 1;
-  Patience p;
+  Patience p = {.late = late};
   asy_spot_claim(L, &s->spot, SPOT_WRITE);
   for (;;) {
     size_t put = 0;
     if (sent == total) return send_over(L, s, sent, FACE_DONE);
     int result = s->io->send(s, bytes + sent, total - sent, &put);
     sent += put;
-    if (result == FACE_DONE) continue;
+    if (result == FACE_DONE) {
+      p.late = false;
+      continue;
+    }
     if (result != FACE_WANTS_READ && result != FACE_WANTS_WRITE) return send_over(L, s, sent, result);
     SpotWay way = result == FACE_WANTS_READ ? SPOT_READ : SPOT_WRITE;
     switch (asy_face_wait(L, s, way, (uint64_t)lua_tointeger(L, 5), &p)) {
@@ -71,6 +74,8 @@ static int send_on(lua_State *L) {
     }
   }
 }
+
+static int send_on(lua_State *L) { return send_on_or_late(L, false); }
 
 /* The argument at idx as LuaSocket reads it: from the end if negative. */
 static lua_Integer check_place(lua_State *L, int idx, lua_Integer place, size_t size) {

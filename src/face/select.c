@@ -110,7 +110,7 @@ static void merge(Select *all) {
   if (all->n) qsort(all->fds, (size_t)all->n, sizeof *all->fds, by_fd);
   for (int i = 0; i < all->n; i++)
     if (n && all->fds[n - 1].fd == all->fds[i].fd)
-      all->fds[n - 1].events |= all->fds[i].events;
+      all->fds[n - 1].events = (short)(all->fds[n - 1].events | all->fds[i].events);
     else
       all->fds[n++] = all->fds[i];
   all->n = n;
@@ -187,17 +187,17 @@ static void arm(lua_State *L, Select *all) {
   }
   for (int i = 0; i < all->n; i++) {
     const struct pollfd *p = &all->fds[i];
-    int events = (p->events & POLLIN ? POLLSET_READ : 0) | (p->events & POLLOUT ? POLLSET_WRITE : 0);
+    int events = ((p->events & POLLIN) ? POLLSET_READ : 0) | ((p->events & POLLOUT) ? POLLSET_WRITE : 0);
     int status = pollset_arm(all->spot.fd, p->fd, 0, events, known);
     if (status == UV_EEXIST || status == UV_ENOENT) status = pollset_arm(all->spot.fd, p->fd, 0, events, !known);
     if (status) asy_oserror(L, status, "select", NULL);
   }
 }
 
-static void poll_all(void *arg, uint64_t ns) {
+static bool poll_all(void *arg, uint64_t ns) {
   const Select *all = arg;
   uint64_t ms = ns / 1000000 + 1;
-  poll(all->fds, (nfds_t)all->n, ns == TIMER_NEVER ? -1 : ms > INT32_MAX ? INT32_MAX : (int)ms);
+  return poll(all->fds, (nfds_t)all->n, ns == TIMER_NEVER ? -1 : ms > INT32_MAX ? INT32_MAX : (int)ms) != 0;
 }
 
 static int select_on(lua_State *L) {

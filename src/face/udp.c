@@ -119,7 +119,7 @@ static int udp_setpeername(lua_State *L) {
     lua_settop(L, 3);
     return asy_dial_connect(L, s, 1, SOCK_DGRAM, connected);
   }
-  if (s->spot.fd >= 0) connect(s->spot.fd, &none, sizeof none);
+  if (s->spot.fd >= 0) (void)connect(s->spot.fd, &none, sizeof none);
   asy_face_become(L, 1, UDP_UNCONNECTED);
   lua_pushnumber(L, 1);
   return 1;
