@@ -5,9 +5,11 @@
 **
 ** KIND may begin with "tls-"; tls-resume is tls-churn with the session of each client's first connection.
 ** KIND: echo (a message is sent when one has come back, IN_FLIGHT of them at a time on each connection),
+** udp (the same with datagrams; one that has not come back after a tenth of a second is lost, and sent anew),
 ** churn (a connection for each message), bulk (reads what comes until the end), idle (each connection
 ** makes one echo and stays open). Prints what the server with that PID needed: processor time for each
 ** message in us, messages a second, the 50th and 99th percentile of the time a message took, in us;
+** for udp how many were lost, too;
 ** for bulk MB a second and us for each MB; for idle bytes of memory for each connection.
 ** The first fifth of the time is not measured. Messages end with a newline.
 */
@@ -36,7 +38,7 @@ typedef struct Client {
   int fd;
   SSL *ssl;                     /* or NULL */
   SSL_SESSION *session;         /* to be resumed */
-  size_t got;                   /* bytes of the message that is coming back */
+  size_t got;                   /* bytes of the message that is coming back; of datagrams: how many are in flight */
   unsigned first;               /* the oldest message in flight, in `sent` */
   uint64_t sent[MAX_IN_FLIGHT]; /* when */
 } Client;
@@ -268,6 +270,93 @@ static void run(Client *clients, int n, bool churn, double seconds) {
          (unsigned long long)done);
 }
 
+/* Datagrams: as many as may be in flight go out and come in by one call of the kernel. */
+
+static struct mmsghdr headers[MAX_IN_FLIGHT];
+static struct iovec pieces[MAX_IN_FLIGHT];
+static uint64_t lost;
+
+static void datagrams_init(void) {
+  for (int i = 0; i < MAX_IN_FLIGHT; i++)
+    headers[i].msg_hdr = (struct msghdr){.msg_iov = &pieces[i], .msg_iovlen = 1};
+}
+
+static void socket_open(Client *c) {
+  struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+  *c = (Client){.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)};
+  if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("socket");
+  if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &ev)) die("epoll_ctl");
+}
+
+/* The n that go out follow those that are still in flight; c->got counts these. */
+static void datagrams_send(Client *c, unsigned n) {
+  for (unsigned i = 0; i < n; i++) {
+    pieces[i] = (struct iovec){.iov_base = message, .iov_len = size};
+    c->sent[(c->first + c->got + i) % MAX_IN_FLIGHT] = now();
+  }
+  for (unsigned out = 0; out < n;) {
+    int went = sendmmsg(c->fd, headers + out, n - out, 0);
+    if (went < 0) die("sendmmsg");
+    out += (unsigned)went;
+  }
+  c->got += n;
+}
+
+static unsigned datagrams_receive(Client *c) {
+  for (int i = 0; i < in_flight; i++)
+    pieces[i] = (struct iovec){.iov_base = room + (size_t)i * size, .iov_len = size};
+  int n = recvmmsg(c->fd, headers, (unsigned)in_flight, MSG_DONTWAIT, NULL);
+  if (n < 0 && errno == EAGAIN) return 0;
+  if (n < 0) die("recvmmsg");
+  for (int i = 0; i < n; i++) {
+    if (headers[i].msg_len != size) die("a datagram of another length");
+    if (c->got) c->got--; /* else one that was given up */
+    count(c);
+  }
+  return (unsigned)n;
+}
+
+/* Counts what has not come back for a tenth of a second, and sends as much anew. */
+static void datagrams_renew(Client *clients, int n) {
+  uint64_t t = now();
+  for (Client *c = clients; c < clients + n; c++) {
+    if (!c->got || t - c->sent[c->first % MAX_IN_FLIGHT] < 100000000) continue;
+    if (measuring) lost += c->got;
+    c->got = 0;
+    datagrams_send(c, (unsigned)in_flight);
+  }
+}
+
+static void run_datagrams(Client *clients, int n, double seconds) {
+  uint64_t began = now(), window = began + (uint64_t)(seconds * 0.2e9),
+           end = window + (uint64_t)(seconds * 0.8e9), renewed = began;
+  uint64_t used = 0, t;
+  struct epoll_event events[256];
+  datagrams_init();
+  for (int i = 0; i < n; i++) datagrams_send(&clients[i], (unsigned)in_flight);
+  while ((t = now()) < end) {
+    if (!measuring && t >= window) {
+      measuring = true;
+      window = t;
+      used = server_time();
+    }
+    int ready = epoll_wait(poller, events, 256, 100);
+    for (int i = 0; i < ready; i++) {
+      Client *c = events[i].data.ptr;
+      unsigned came = datagrams_receive(c), room_for = (unsigned)in_flight - (unsigned)c->got;
+      datagrams_send(c, came < room_for ? came : room_for);
+    }
+    if (t - renewed < 100000000) continue;
+    renewed = t;
+    datagrams_renew(clients, n);
+  }
+  used = server_time() - used;
+  printf("cpu_us=%.3f rate=%.0f p50_us=%llu p99_us=%llu n=%llu lost=%llu\n",
+         (double)used / 1e3 / (double)done, (double)done * 1e9 / (double)(t - window),
+         (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99),
+         (unsigned long long)done, (unsigned long long)lost);
+}
+
 static void run_bulk(Client *c) {
   uint64_t began = now(), used = server_time(), bytes = 0;
   struct epoll_event event;
@@ -298,7 +387,7 @@ static void run_idle(Client *clients, int n) {
 
 int main(int argc, char **argv) {
   if (argc < 7) {
-    fprintf(stderr, "usage: load PID PORT [tls-]echo|churn|bulk|idle|resume CONNECTIONS SIZE "
+    fprintf(stderr, "usage: load PID PORT [tls-]echo|churn|bulk|idle|resume|udp CONNECTIONS SIZE "
                     "SECONDS [IN_FLIGHT]\n");
     return 2;
   }
@@ -319,6 +408,11 @@ int main(int argc, char **argv) {
   poller = epoll_create1(0);
   if (!strcmp(kind, "idle")) {
     run_idle(clients, n);
+    return 0;
+  }
+  if (!strcmp(kind, "udp")) {
+    for (int i = 0; i < n; i++) socket_open(&clients[i]);
+    run_datagrams(clients, n, atof(argv[6]));
     return 0;
   }
   for (int i = 0; i < n; i++) {

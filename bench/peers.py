@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""peers.py: our streams beside those of others, on the same machine in the same run; prints markdown.
+"""peers.py: our streams and datagrams beside those of others, on one machine in one run; prints markdown.
 
 Each round measures every peer once, one after the other, so that a slow moment of the machine meets all of
 them; ratios are taken within a round. The server runs on one core, the clients on another.
@@ -41,6 +41,9 @@ POINTS = {
     "churn": ("echo", "churn", 50, 64, 1, "a connection for each message"),
     "bulk": ("bulk", "bulk", 1, 64, 1, "1 GiB in pieces of 64 KiB, for each MB"),
     "idle": ("echo", "idle", 10000, 64, 1, "bytes for each of 10,000 connections after one echo"),
+    "udp": ("udp", "udp", 50, 64, 1, "datagrams of 64 bytes there and back, 50 clients, one at a time"),
+    "udpiter": ("udp-iter", "udp", 50, 64, 1, "the same in a `for` loop over `endpoint:iter()`"),
+    "udpmany": ("udp-many", "udp", 10, 64, 16, "10 clients with 16 in flight, by `receive_many` and `send_many`"),
     "tls64": ("tls-echo", "tls-echo", 50, 64, 1, "TLS 1.3, 50 connections, 64 bytes there and back"),
     "tls16k": ("tls-echo", "tls-echo", 50, 16384, 1, "TLS, 16 KiB messages"),
     "tlsfull": ("tls-echo", "tls-churn", 50, 64, 1, "TLS, a handshake (P-256), a message, the end"),
@@ -55,8 +58,10 @@ PEERS = {
     "asyncio": [sys.executable, HERE + "/servers/python.py"],
     "uvloop": [sys.executable, HERE + "/servers/python.py"],
     "libuv in C": [BUILD + "/bench/libuv"],
+    "libuv's recvmmsg": [BUILD + "/bench/datagrams"],
     "Node": ["node", HERE + "/servers/node.js"],
 }
+FLOOR_OF_DATAGRAMS = [BUILD + "/bench/datagrams"]
 FLOOR_OF_TLS = [BUILD + "/bench/tls"]  # libuv and OpenSSL
 # glibc maps and unmaps each block of 128 KiB or more, which would be most of what asyncio's reads of 256 KiB cost;
 # and gives the top of its heap back. Every peer gets the same heap, which keeps what it has.
@@ -66,8 +71,10 @@ COLLECTOR = {"LUA_INIT": os.environ.get("COLLECTOR", "collectgarbage 'incrementa
 LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
 COPIERS = {"ours", "libuv in C"}  # who else has a copy of its own
 TLS = {"ours", "asyncio", "uvloop", "Node", "libuv in C"}
+UDP = {"ours", "luv", "asyncio", "uvloop", "Node", "libuv in C", "libuv's recvmmsg"}
 # of modes that not all have
-WHO = {"copy": COPIERS, "proxy": COPIERS, "limits": {"ours"}, "tls-echo": TLS, "tls-bulk": TLS}
+WHO = {"udp": UDP, "udp-iter": UDP, "udp-many": UDP,
+       "copy": COPIERS, "proxy": COPIERS, "limits": {"ours"}, "tls-echo": TLS, "tls-bulk": TLS}
 
 
 def pinned(core, command, **options):
@@ -82,15 +89,15 @@ def free_port():
         return str(s.getsockname()[1])
 
 
-def listening(port):
+def listening(port, protocol, state):
     wanted = f"0100007F:{int(port):04X}"
-    with open("/proc/net/tcp") as table:
-        return any(row.split()[1] == wanted and row.split()[3] == "0A" for row in list(table)[1:])
+    with open("/proc/net/" + protocol) as table:
+        return any(row.split()[1] == wanted and row.split()[3] == state for row in list(table)[1:])
 
 
-def await_listener(server, port):
+def await_listener(server, port, protocol="tcp"):
     deadline = time.monotonic() + 20
-    while not listening(port):
+    while not listening(port, protocol, "0A" if protocol == "tcp" else "07"):
         if server.poll() is not None or time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -99,7 +106,7 @@ def await_listener(server, port):
 
 def may(peer, point):
     mode = POINTS[point][0]
-    return (peer, point) not in LEFT_OUT and peer in WHO.get(mode, set(PEERS) - {"Node"})
+    return (peer, point) not in LEFT_OUT and peer in WHO.get(mode, set(PEERS) - {"Node", "libuv's recvmmsg"})
 
 
 @functools.cache
@@ -120,14 +127,19 @@ def measure(peer, point):
         far = pinned(1, PEERS["libuv in C"] + ["echo", far_port])
         await_listener(far, far_port)
         extra = [far_port]
-    command, environment = PEERS[peer], {**os.environ, **HEAP, **(COLLECTOR if size >= 16384 else {})}
+    command, at_server = PEERS[peer], mode
+    environment = {**os.environ, **HEAP, **(COLLECTOR if size >= 16384 else {})}
+    if kind == "udp" and peer != "ours":
+        at_server = "mmsg" if peer == "libuv's recvmmsg" else "udp"
+        if peer == "libuv in C":
+            command = FLOOR_OF_DATAGRAMS
     if mode.startswith("tls"):
         environment.update(certificate())
         if peer == "libuv in C":
             command = FLOOR_OF_TLS
-    server = pinned(0, command + [mode, port] + extra, stderr=subprocess.DEVNULL, env=environment)
+    server = pinned(0, command + [at_server, port] + extra, stderr=subprocess.DEVNULL, env=environment)
     try:
-        if not await_listener(server, port):
+        if not await_listener(server, port, "udp" if kind == "udp" else "tcp"):
             return None
         load = pinned(1, [BUILD + "/bench/load", str(server.pid), port, kind, str(connections), str(size), SECONDS,
                           str(in_flight)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -182,7 +194,7 @@ def report(got, points, peers):
     table("Ours as a part of theirs, round by round: below 1 ours needs less",
           [p for p in peers if p != "ours"], points, ratio)
     table("The 99th percentile of the time a message took, µs", peers,
-          [p for p in points if POINTS[p][1] in ("echo", "churn")], late)
+          [p for p in points if POINTS[p][1] in ("echo", "churn", "udp")], late)
 
 
 main()

@@ -1,4 +1,5 @@
--- luv.lua MODE PORT: a coroutine for each connection, resumed by luv's callbacks, as its users have it.
+-- luv.lua MODE PORT: a coroutine for each connection, resumed by luv's callbacks, as its users have it; udp: an echo of
+-- datagrams, which needs none.
 local uv = require "luv"
 
 --- Functions that wait for the connection's data, and for a write's end.
@@ -59,15 +60,27 @@ function serve.bulk(_, write)
   end
 end
 
-local server = uv.new_tcp()
-server:bind("127.0.0.1", tonumber(arg[2]))
-server:listen(4096, function()
-  local client = uv.new_tcp()
-  server:accept(client)
-  client:nodelay(true)
-  coroutine.wrap(function()
-    serve[arg[1]](wrap(client, coroutine.running()))
-    client:close()
-  end)()
-end)
+local function listen()
+  local server = uv.new_tcp()
+  server:bind("127.0.0.1", tonumber(arg[2]))
+  server:listen(4096, function()
+    local client = uv.new_tcp()
+    server:accept(client)
+    client:nodelay(true)
+    coroutine.wrap(function()
+      serve[arg[1]](wrap(client, coroutine.running()))
+      client:close()
+    end)()
+  end)
+end
+
+local function echo_datagrams()
+  local udp = uv.new_udp()
+  udp:bind("127.0.0.1", tonumber(arg[2]))
+  udp:recv_start(function(_, data, from)
+    if data and from then udp:try_send(data, from.ip, from.port) end
+  end)
+end
+
+if arg[1] == "udp" then echo_datagrams() else listen() end
 uv.run()

@@ -1,5 +1,6 @@
-// node.js MODE PORT: Node's tls; MODE is tls-echo or tls-bulk. The certificate is in CERTFILE, KEYFILE.
+// node.js MODE PORT: Node's tls (tls-echo, tls-bulk, with CERTFILE and KEYFILE), or an echo of datagrams (udp).
 'use strict';
+const dgram = require('dgram');
 const fs = require('fs');
 const tls = require('tls');
 
@@ -25,12 +26,22 @@ const serve = {
   },
 };
 
-const server = tls.createServer({
-  cert: fs.readFileSync(process.env.CERTFILE),
-  key: fs.readFileSync(process.env.KEYFILE),
-  noDelay: true,
-}, (socket) => {
-  socket.on('error', () => {});
-  serve[mode](socket);
-});
-server.listen({ host: '127.0.0.1', port: Number(port), backlog: 4096 });
+function echoDatagrams() {
+  const socket = dgram.createSocket('udp4');
+  socket.on('message', (data, from) => socket.send(data, from.port, from.address));
+  socket.bind(Number(port), '127.0.0.1');
+}
+
+function serveTls() {
+  const server = tls.createServer({
+    cert: fs.readFileSync(process.env.CERTFILE),
+    key: fs.readFileSync(process.env.KEYFILE),
+    noDelay: true,
+  }, (socket) => {
+    socket.on('error', () => {});
+    serve[mode](socket);
+  });
+  server.listen({ host: '127.0.0.1', port: Number(port), backlog: 4096 });
+}
+
+(mode === 'udp' ? echoDatagrams : serveTls)();

@@ -1,4 +1,5 @@
-"""python.py MODE PORT [uvloop]: asyncio's streams, on its own loop or on uvloop's; tls-MODE: with CERTFILE, KEYFILE."""
+"""python.py MODE PORT [uvloop]: asyncio's streams, on its own loop or on uvloop's; tls-MODE: with CERTFILE, KEYFILE;
+udp: an echo of datagrams."""
 import asyncio
 import os
 import ssl
@@ -24,6 +25,19 @@ async def bulk(_, writer):
         await writer.drain()
 
 
+class Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.transport.sendto(data, addr)
+
+
+async def udp(port):
+    await asyncio.get_running_loop().create_datagram_endpoint(Echo, local_addr=("127.0.0.1", port))
+    await asyncio.Event().wait()
+
+
 async def main(mode, port, context):
     async def serve(reader, writer):
         try:
@@ -45,4 +59,5 @@ if mode.startswith("tls-"):
     mode = mode[4:]
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(os.environ["CERTFILE"], os.environ["KEYFILE"])
-asyncio.run(main(globals()[mode], int(sys.argv[2]), context))
+serving = udp(int(sys.argv[2])) if mode == "udp" else main(globals()[mode], int(sys.argv[2]), context)
+asyncio.run(serving)
