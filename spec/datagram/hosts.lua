@@ -1,0 +1,126 @@
+-- hosts.lua - networks of several hosts, for specs: network namespaces, joined by bridges. They need root and iproute2;
+-- without, the test is skipped. A host is a process that waits for the end of its input, so that nothing outlives the
+-- spec, however it ends.
+local t = require "helper"
+local program = require "program"
+
+local hosts = {}
+
+local CAN = "unshare -n true && command -v ip && command -v nsenter"
+local can
+
+--- Skips the test where there can be no hosts.
+function hosts.need()
+  if can == nil then can = os.execute("{ " .. CAN .. "; } >/dev/null 2>&1") or false end
+  if not can then t.skip "no network namespaces: they need root, and iproute2" end
+end
+
+local Host = {}
+Host.__index = Host
+
+--- What a shell script prints on this host; it has to succeed.
+function Host:sh(script, ...)
+  script = select("#", ...) > 0 and script:format(...) or script
+  local output, status = program.shell("%s sh -c '%s' 2>&1", self.enter, script:gsub("'", [['\'']]))
+  t.assertEquals(status, 0, script .. ": " .. output)
+  return output
+end
+
+--- Gives this host an interface in that network, with these addresses ("10.1.0.1/24").
+function Host:join(network, interface, ...)
+  network.ends = network.ends + 1
+  local far = "end" .. network.ends
+  self:sh("ip link add %s type veth peer name %s netns %s", interface, far, network.holder.pid)
+  network:sh("ip link set %s master net up", far)
+  for _, address in ipairs { ... } do
+    self:sh("ip address add %s dev %s%s", address, interface, address:find ":" and " nodad" or "")
+  end
+  self:sh("ip link set %s up", interface)
+  self:sh("for i in $(seq 100); do ip -6 address show dev %s tentative | grep -q . || exit 0; sleep 0.05; done; exit 1",
+    interface)
+end
+
+--- Runs a function's body in a loop on this host, as a program that prints; `...` are its arguments. Its end is awaited
+-- elsewhere: a Program.
+function Host:start(body, ...)
+  local name = program.file_with(([[
+    local asyncio = require "asyncio"
+    io.stdout:setvbuf "line"
+    asyncio.run(function(...) %s
+    end, ...)
+  ]]):format(body))
+  self.files[#self.files + 1] = name
+  return self:program("%s %s %s", program.lua, name, table.concat({ ... }, " "))
+end
+
+--- The number of an interface.
+function Host:index(interface) return math.tointeger(self:sh("ip -o link show dev %s", interface):match "^%d+") end
+
+--- The address that an interface gave itself, which holds only there.
+function Host:link_local(interface)
+  return self:sh("ip -6 -o address show dev %s scope link", interface):match "inet6 (%S+)/64"
+end
+
+--- Any program on this host.
+function Host:program(format, ...) return program.start("%s %s", self.enter, format:format(...)) end
+
+--- The same to its end: what it prints, complaints too. It has to succeed.
+function Host:run(body, ...)
+  local running <close> = self:start(body, ...)
+  local from = running.at
+  local status = running:expect "%[status (%d+)%]\n"
+  local output = program.content(running.out):sub(from):gsub("%[status.*", "")
+  t.assertEquals(status, "0", output)
+  return t.unhurried(output)
+end
+
+--- What a test is played on. It closes all its hosts.
+local Scene = {}
+Scene.__index = Scene
+
+function hosts.scene()
+  hosts.need()
+  return setmetatable({}, Scene)
+end
+
+--- A host without a network; its own loopback is up.
+function Scene:host()
+  local host = setmetatable({ files = {} }, Host)
+  host.holder = program.start "unshare -n cat"
+  self[#self + 1] = host
+  host.holder:type "there" -- comes back when it is in a namespace of its own
+  host.holder:expect "there\n"
+  host.enter = ("nsenter -t %d -n --"):format(host.holder.pid)
+  host:sh [[
+    cd /proc/sys/net/ipv6/conf 2>/dev/null &&
+      for f in all default; do echo 0 >$f/accept_dad; echo 0 >$f/dad_transmits; done # addresses hold at once
+    ip link set lo up]]
+  return host
+end
+
+--- A cable with many ends: hosts join it.
+function Scene:network()
+  local network = self:host()
+  network.ends = 0
+  network:sh "ip link add net type bridge mcast_snooping 0 && ip link set net up"
+  return network
+end
+
+--- n hosts in a network: the i-th has 10.1.0.i and fd01::i at "eth0".
+function Scene:lan(n)
+  local network, list = self:network(), {}
+  for i = 1, n do
+    list[i] = self:host()
+    list[i]:join(network, "eth0", ("10.1.0.%d/24"):format(i), ("fd01::%d/64"):format(i))
+  end
+  return table.unpack(list)
+end
+
+function Scene:__close()
+  for _, host in ipairs(self) do
+    for _, name in ipairs(host.files) do os.remove(name) end
+    host.holder:__close()
+  end
+end
+
+return hosts
