@@ -1,5 +1,5 @@
--- luv.lua MODE PORT: a coroutine for each connection, resumed by luv's callbacks, as its users have it; udp: an echo of
--- datagrams, which needs none.
+-- luv.lua MODE PORT: a coroutine for each connection, resumed by luv's callbacks, as its users have it;
+-- udp: an echo of datagrams, which needs none.
 local uv = require "luv"
 
 --- Functions that wait for the connection's data, and for a write's end.

@@ -1,6 +1,6 @@
--- counter.lua [HOST [PORT]] - counts what programs tell it. A line "requests:1|c" adds 1 to "requests"; a datagram may have
--- several. Nobody who tells waits for an answer, and what comes faster than it can be counted is lost: how many is known.
--- Try `echo 'requests:1|c' | nc -u -w0 127.0.0.1 8125`. Ctrl-C ends it.
+-- counter.lua [HOST [PORT]] - counts what programs tell it: a line "requests:1|c" adds 1 to "requests"; a
+-- datagram may have several. Who tells gets no answer. What comes too fast is lost, and it is known how much.
+-- Try `echo 'requests:1|c' | nc -u -q0 127.0.0.1 8125`. Ctrl-C ends it.
 local asyncio = require "asyncio"
 
 io.stdout:setvbuf "line"
@@ -14,7 +14,7 @@ local bad = 0 -- lines that say nothing we know
 local function count(data)
   for line in data:gmatch "[^\n]+" do
     local name, n = line:match "^([%w_.%-]+):(%-?%d+)|c$"
-    n = math.tointeger(n)
+    n = math.tointeger(n and tonumber(n))
     if n then
       counts[name] = (counts[name] or 0) + n
     else
@@ -36,8 +36,9 @@ local function tell(endpoint)
   table.sort(names)
   for i, name in ipairs(names) do words[i] = ("%s=%d"):format(name, counts[name]) end
   local stats = endpoint:stats()
+  local sums = words[1] and table.concat(words, " ") or "nothing"
   print(("%s; %d datagrams, %d dropped here, %d by the kernel, %d bad lines"):format(
-    words[1] and table.concat(words, " ") or "nothing", stats.received, stats.dropped, stats.kernel_dropped, bad))
+    sums, stats.received, stats.dropped, stats.kernel_dropped, bad))
 end
 
 local function tell_regularly(endpoint)
@@ -52,7 +53,7 @@ end
 
 local function main(host, port)
   local endpoint <close> = asyncio.create_datagram_endpoint {
-    local_addr = { host = host or "127.0.0.1", port = math.tointeger(port or 8125) },
+    local_addr = { host = host or "127.0.0.1", port = math.tointeger(tonumber(port or 8125)) },
     max_queue = 4096,         -- a burst waits here,
     receive_buffer = 1 << 20, -- or here, while we are busy
   }

@@ -1,7 +1,7 @@
 -- discovery.lua serve NAME PORT [INTERFACE] - lets the others of a local network know that a service is here
 -- discovery.lua find NAME [INTERFACE] - asks them all at once, and lists who answers within a second
--- Start one `serve` and one `find` on the same machine, or on two machines of a network. INTERFACE is a name ("eth0") or an
--- address of this machine; without it the system chooses.
+-- Start one `serve` and one `find` on the same machine, or on two machines of a network. INTERFACE is a name
+-- ("eth0") or an address of this machine; without it the system chooses.
 local asyncio = require "asyncio"
 
 io.stdout:setvbuf "line"
@@ -45,8 +45,9 @@ local function find(name, interface)
   if not next(found) then print "Nobody has answered." end
 end
 
-local what, name, port = arg[1], arg[2], math.tointeger(arg[3])
-local main = what == "serve" and name and port and { serve, name, port, arg[4] } or what == "find" and name and { find, name, arg[3] }
+local what, name, port = arg[1], arg[2], math.tointeger(tonumber(arg[3]))
+local main = what == "serve" and port and { serve, name, port, arg[4] }
+  or what == "find" and name and { find, name, arg[3] }
 if not main then
   io.stderr:write "usage: discovery.lua serve NAME PORT [INTERFACE] | find NAME [INTERFACE]\n"
   os.exit(2, true)

@@ -1,4 +1,4 @@
--- dns.lua NAME [SERVER [PORT]] - asks a name server for a name's addresses, by hand: a datagram there, one back.
+-- dns.lua NAME [SERVER [PORT]] - asks a name server for a name's addresses, by hand: a datagram each way.
 -- Without SERVER it asks one of its own, which knows "one.example" and "two.example".
 -- dns.lua --serve [HOST [PORT]] - is that server, for others to ask: `dig @127.0.0.1 -p PORT one.example`
 local asyncio = require "asyncio"
@@ -8,6 +8,9 @@ io.stdout:setvbuf "line"
 local PATIENCE, TRIES = 1, 3 -- seconds for an answer; a datagram may be lost, either way
 local IN = 1
 local A, AAAA = 1, 28
+
+local function fail(format, ...) error(asyncio.Error(format:format(...))) end
+
 local RCODES = { "format error", "server failure", "no such name", "not implemented", "refused" }
 
 -- What a message is made of (RFC 1035)
@@ -15,7 +18,7 @@ local RCODES = { "format error", "server failure", "no such name", "not implemen
 local function pack_name(name)
   local labels = {}
   for label in name:gmatch "[^.]+" do
-    if #label > 63 then error(("a label of %d bytes in %q: 63 at most"):format(#label, name), 0) end
+    if #label > 63 then fail("a label of %d bytes in %q: 63 at most", #label, name) end
     labels[#labels + 1] = string.pack("s1", label)
   end
   return table.concat(labels) .. "\0"
@@ -32,7 +35,8 @@ local function skip_name(message, at)
 end
 
 local function pack_question(id, name, kind)
-  return string.pack(">I2I2I2I2I2I2", id, 0x0100, 1, 0, 0, 0) .. pack_name(name) .. string.pack(">I2I2", kind, IN)
+  local head = string.pack(">I2I2I2I2I2I2", id, 0x0100, 1, 0, 0, 0)
+  return head .. pack_name(name) .. string.pack(">I2I2", kind, IN)
 end
 
 local function ipv6_text(data)
@@ -44,10 +48,11 @@ end
 --- The addresses in an answer: a list, and the server's verdict (0: fine). Raises where the message is cut.
 local function unpack_answer(message)
   local _, flags, questions, answers, _, _, at = string.unpack(">I2I2I2I2I2I2", message)
-  local addresses, kind, data = {}, nil, nil
+  local addresses = {}
   for _ = 1, questions do at = skip_name(message, at) + 4 end
   for _ = 1, answers do
-    kind, _, _, data, at = string.unpack(">I2I2I4s2", message, skip_name(message, at))
+    local kind, _, _, data, after = string.unpack(">I2I2I4s2", message, skip_name(message, at))
+    at = after
     if kind == A and #data == 4 then
       addresses[#addresses + 1] = table.concat({ data:byte(1, 4) }, ".")
     elseif kind == AAAA and #data == 16 then
@@ -59,7 +64,7 @@ end
 
 -- The client
 
---- Waits for the answer to this question: what else comes is a late answer to an earlier one, or somebody's invention.
+--- Waits for the answer to this question: what else comes answers an earlier one, or is somebody's invention.
 local function await_answer(endpoint, id)
   for data in endpoint:iter() do
     if #data >= 12 and string.unpack(">I2", data) == id and data:byte(3) & 0x80 ~= 0 then return data end
@@ -73,12 +78,12 @@ local function ask(endpoint, name, kind)
     local in_time, answer = asyncio.move_on_after(PATIENCE, await_answer, endpoint, id)
     if in_time then
       local ok, addresses, verdict, cut = pcall(unpack_answer, answer)
-      if not ok then error("the server's answer makes no sense", 0) end
-      if verdict ~= 0 then error(("%s: %s"):format(name, RCODES[verdict] or "error " .. verdict), 0) end
+      if not ok then fail "the server's answer makes no sense" end
+      if verdict ~= 0 then fail("%s: %s", name, RCODES[verdict] or "error " .. verdict) end
       return addresses, cut
     end
   end
-  error(("no answer, though asked %d times"):format(TRIES), 0)
+  fail("no answer, though asked %d times", TRIES)
 end
 
 --- Connected: only that server is heard, and a port where nobody listens is an error, not silence.
@@ -102,19 +107,20 @@ local KNOWN = {
 local function answer(message)
   local id, flags, questions, _, _, _, at = string.unpack(">I2I2I2I2I2I2", message)
   if flags & 0x8000 ~= 0 or questions ~= 1 then return nil end
-  local labels, label = {}, nil
+  local labels = {}
   while string.unpack("B", message, at) ~= 0 do
-    label, at = string.unpack("s1", message, at)
-    labels[#labels + 1] = label:lower()
+    local label, after = string.unpack("s1", message, at)
+    labels[#labels + 1], at = label:lower(), after
   end
-  local kind, _, after = string.unpack(">I2I2", message, at + 1)
+  local kind, _, rest = string.unpack(">I2I2", message, at + 1)
   local known = KNOWN[table.concat(labels, ".")]
   local records = {}
   for i, data in ipairs(known and known[kind] or {}) do
     records[i] = string.pack(">I2I2I2I4s2", 0xC00C, kind, IN, 60, data) -- 0xC00C: the question's name
   end
-  local head = string.pack(">I2I2I2I2I2I2", id, 0x8480 | flags & 0x0100 | (known and 0 or 3), 1, #records, 0, 0)
-  return head .. message:sub(13, after - 1) .. table.concat(records)
+  local verdict = 0x8480 | flags & 0x0100 | (known and 0 or 3)
+  local head = string.pack(">I2I2I2I2I2I2", id, verdict, 1, #records, 0, 0)
+  return head .. message:sub(13, rest - 1) .. table.concat(records)
 end
 
 local function serve(endpoint)
@@ -126,7 +132,8 @@ local function serve(endpoint)
 end
 
 local function open(host, port)
-  return asyncio.create_datagram_endpoint { local_addr = { host = host or "127.0.0.1", port = tonumber(port or 0) } }
+  local address = { host = host or "127.0.0.1", port = tonumber(port or 0) }
+  return asyncio.create_datagram_endpoint { local_addr = address }
 end
 
 local function main(name, host, port)
@@ -144,5 +151,5 @@ end
 
 local ok, err = pcall(asyncio.run, main, table.unpack(arg[1] and arg or { "one.example" }))
 if ok or asyncio.isinstance(err, asyncio.KeyboardInterrupt) then return end
-io.stderr:write("dns.lua: ", type(err) == "table" and err.message or tostring(err), "\n")
+io.stderr:write("dns.lua: ", asyncio.isinstance(err, asyncio.Error) and err.message or tostring(err), "\n")
 os.exit(1, true)

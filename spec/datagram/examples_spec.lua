@@ -9,7 +9,9 @@ TestCounter = {}
 
 local folder = program.examples .. "datagrams/"
 
-local function dns(arguments) return program.shell("timeout 60 %s %sdns.lua %s 2>&1", program.lua, folder, arguments) end
+local function dns(arguments)
+  return program.shell("timeout 60 %s %sdns.lua %s 2>&1", program.lua, folder, arguments)
+end
 
 function TestDns:test_asks_its_own_server()
   t.assertEquals({ dns "one.example" }, { "192.0.2.1\n2001:db8:0:0:0:0:0:1\n", 0 })
@@ -23,7 +25,7 @@ function TestDns:test_asks_another_server_and_nobody_where_nobody_is()
   t.assertEquals({ dns("ONE.Example 127.0.0.1 " .. port) }, { "192.0.2.1\n2001:db8:0:0:0:0:0:1\n", 0 })
   t.assertEquals({ server:interrupt() }, { "", 0 })
   local output, status = dns("one.example 127.0.0.1 " .. port)
-  t.assertStrContains(output, "ECONNREFUSED")
+  t.assertStrMatches(output, "dns.lua: connection refused: [^\n]*\n")
   t.assertEquals(status, 1)
 end
 
@@ -63,7 +65,7 @@ function TestCounter:test_counts_and_tells_what_was_bad()
   program.needs_nc()
   local counter <close> = program.start("%s %scounter.lua 127.0.0.1 0", program.lua, folder)
   local port = counter:expect "Listening on 127%.0%.0%.1:(%d+)\n"
-  local function tell(text) program.shell("printf '%s' | nc -u -w0 127.0.0.1 %s", text, port) end
+  local function tell(text) program.shell("printf '%s' | nc -u -q0 127.0.0.1 %s", text, port) end
   tell "requests:1|c\\nrequests:2|c"
   tell "errors.db:1|c"
   tell "requests:many|c\\n\\nrequests:4|c"

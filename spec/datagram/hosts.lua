@@ -94,6 +94,7 @@ function Scene:host()
   host:sh [[
     cd /proc/sys/net/ipv6/conf 2>/dev/null &&
       for f in all default; do echo 0 >$f/accept_dad; echo 0 >$f/dad_transmits; done # addresses hold at once
+    echo 0 >/proc/sys/net/ipv4/icmp_ratelimit # every error is sent
     ip link set lo up]]
   return host
 end

@@ -163,7 +163,7 @@ function TestMulticast:test_joining_without_a_way_there_is_an_error_of_that_call
     print(pcall(e.leave_group, e, "239.1.2.3", "127.0.0.1"))]],
     "false\tOSError\tENODEV\n" .. "false\tOSError\tENODEV\n" .. "false\tOSError\tENODEV\n" ..
     "false\tOSError\tENODEV\n" ..
-    "false\tOSError: [EADDRNOTAVAIL] address not available: leave_group 239.1.2.3\n")
+    "false\t[EADDRNOTAVAIL] address not available: leave_group 239.1.2.3\n")
 end
 
 -- broadcast
@@ -240,9 +240,7 @@ function TestLinkLocal:test_the_interface_may_stand_in_the_host()
     e:send "connected"
     print(e:get_extra_info "peername".scope_id)
     local free <close> = asyncio.create_datagram_endpoint { family = "inet6" }
-    free:send("free", { host = far, port = 5000 })
-    local ok, err = pcall(free.send, free, "nowhere", { host = far:match "^[^%%]+", port = 5000 })
-    print(ok, err.code)]], far), a:index "eth0" .. "\nfalse\tEINVAL\n")
+    free:send("free", { host = far, port = 5000 })]], far), a:index "eth0" .. "\n")
   at_b:expect("^connected\t" .. a:link_local "eth0" .. "\nfree\t")
 end
 
@@ -267,13 +265,12 @@ end
 function TestErrors:test_of_an_unconnected_endpoint_are_seen_where_they_are_asked_for_only()
   local scene <close> = hosts.scene()
   local a, b = scene:lan(2)
-  b:sh "ip route add 10.1.0.1 dev eth0"
   a:sh "ip route add 10.3.0.0/24 via 10.1.0.2 && ip route add 10.4.0.0/24 via 10.1.0.2"
   b:sh "echo 1 >/proc/sys/net/ipv4/ip_forward; ip route add unreachable 10.3.0.0/24; ip route add prohibit 10.4.0.0/24"
   t.assertEquals(a:run [[
     local quiet <close> = asyncio.create_datagram_endpoint { family = "inet" }
     local e <close> = asyncio.create_datagram_endpoint { family = "inet", icmp_errors = true }
-    local hosts = { "10.1.0.2", "10.3.0.1", "10.4.0.1" }
+    local hosts = { "10.3.0.1", "10.4.0.1", "10.1.0.2" } -- routers send few
     for _, host in ipairs(hosts) do
       local to = { host = host, port = 9 }
       quiet:send("x", to)
@@ -281,8 +278,8 @@ function TestErrors:test_of_an_unconnected_endpoint_are_seen_where_they_are_aske
       local ok, err = asyncio.pcall(e.receive, e)
       print(err.code, err.address, e:receive_nowait())
       print(quiet:receive_nowait())
-    end]], "ECONNREFUSED\t10.1.0.2:9\tnil\nnil\n" .. "EHOSTUNREACH\t10.3.0.1:9\tnil\nnil\n" ..
-    "EHOSTUNREACH\t10.4.0.1:9\tnil\nnil\n")
+    end]], "EHOSTUNREACH\t10.3.0.1:9\tnil\nnil\n" .. "EHOSTUNREACH\t10.4.0.1:9\tnil\nnil\n" ..
+    "ECONNREFUSED\t10.1.0.2:9\tnil\nnil\n")
 end
 
 function TestErrors:test_of_one_peer_keep_nothing_from_the_others()
@@ -298,11 +295,11 @@ function TestErrors:test_of_one_peer_keep_nothing_from_the_others()
       e:send("n" .. i, live)
       asyncio.sleep(0.002)
     end
-    while refused == 0 or e:receive_nowait() do
-      local ok, err = asyncio.pcall(e.receive, e)
-      assert(not ok and err.code == "ECONNREFUSED" and err.address == "10.1.0.2:9", err)
+    local ok, err = asyncio.pcall(e.receive, e)
+    while not ok do
+      assert(err.code == "ECONNREFUSED" and tostring(err.address) == "10.1.0.2:9", err)
       refused = refused + 1
-      if select(2, pcall(e.receive_nowait, e)) == nil then break end
+      ok, err = pcall(e.receive_nowait, e)
     end
     print(refused > 0, e:stats().sent)]], "true\t40\n")
   for i = 1, 20 do at_b:expect("^n" .. i .. "\t[^\n]+\n") end

@@ -42,11 +42,13 @@ end
 function TestSocat:test_gives_an_answer()
   peers.need "socat"
   t.real(function()
-    local socat <close> = asyncio.create_subprocess_exec("socat", "-d", "-d", "UDP4-RECVFROM:0,bind=127.0.0.1,fork",
-      "PIPE", { stderr = "pipe" })
-    local port
-    repeat port = socat.stderr:readline():match "receiving on AF=2 127.0.0.1:(%d+)" until port
-    local e <close> = asyncio.create_datagram_endpoint { remote_addr = { host = "127.0.0.1", port = math.tointeger(port) } }
+    local free = listen()
+    local address = free:get_extra_info "sockname"
+    free:close()
+    local socat <close> = asyncio.create_subprocess_exec("socat", "-d", "-d",
+      ("UDP4-RECVFROM:%d,bind=127.0.0.1,fork"):format(address.port), "PIPE", { stderr = "pipe" })
+    repeat local line = socat.stderr:readline() until line:find "receiving on AF=2"
+    local e <close> = asyncio.create_datagram_endpoint { remote_addr = address }
     for i = 1, 5 do
       e:send("line " .. i)
       t.assertEquals(e:receive(), "line " .. i)
@@ -160,7 +162,7 @@ function TestResolver:test_the_c_library_finds_the_examples_names()
   local names = program.file_with "hosts: dns\n"
   local output = a:sh([[
     unshare -m sh -c "mount --bind %s /etc/resolv.conf && mount --bind %s /etc/nsswitch.conf &&
-      getent ahostsv4 two.example; getent ahostsv6 one.example; getent ahosts three.example; echo $?"]], conf, names)
+      getent ahostsv4 two.example; getent ahostsv6 one.example; getent ahosts three.example; echo \$?"]], conf, names)
   os.remove(conf)
   os.remove(names)
   t.assertStrContains(output, "192.0.2.2")
