@@ -2,6 +2,7 @@
 -- routes that go.
 local t = require "helper"
 local hosts = require "datagram.hosts"
+local program = require "program"
 
 TestMulticast = {}
 TestBroadcast = {}
@@ -282,6 +283,26 @@ function TestErrors:test_of_an_unconnected_endpoint_are_seen_where_they_are_aske
     "ECONNREFUSED\t10.1.0.2:9\tnil\nnil\n")
 end
 
+function TestErrors:test_a_connected_endpoint_hears_of_a_way_that_is_missing_where_it_asks()
+  local scene <close> = hosts.scene()
+  local a, b = scene:lan(2)
+  a:sh "ip route add 10.3.0.0/24 via 10.1.0.2 && ip route add 10.4.0.0/24 via 10.1.0.2"
+  b:sh "echo 1 >/proc/sys/net/ipv4/ip_forward; ip route add unreachable 10.3.0.0/24; ip route add prohibit 10.4.0.0/24"
+  t.assertEquals(a:run [[
+    local function try(host, icmp_errors)
+      local e <close> = asyncio.create_datagram_endpoint {
+        remote_addr = { host = host, port = 9 }, icmp_errors = icmp_errors }
+      e:send "x"
+      local ok, err = asyncio.pcall(e.receive, e)
+      print(err.code, err.address, e:receive_nowait())
+    end
+    try("10.3.0.1", true)
+    try("10.4.0.1", true)
+    try("10.4.0.1", false) -- a firewall's word is final
+    try("10.1.0.2", true)]], "EHOSTUNREACH\t10.3.0.1:9\tnil\n" .. "EHOSTUNREACH\t10.4.0.1:9\tnil\n" ..
+    "EHOSTUNREACH\t10.4.0.1:9\tnil\n" .. "ECONNREFUSED\t10.1.0.2:9\tnil\n")
+end
+
 function TestErrors:test_of_one_peer_keep_nothing_from_the_others()
   local scene <close> = hosts.scene()
   local a, b = scene:lan(2)
@@ -354,6 +375,51 @@ function TestRoutes:test_who_receives_waits_on_when_the_own_address_goes_and_com
 end
 
 -- large ones
+
+--- Receives with Python, a datagram at a time: prints its length and first letter.
+local PYTHON = [[
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+s.bind(("", 5000))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.1.2.3") + socket.inet_aton("10.1.0.2"))
+print("ready", flush=True)
+while True:
+    data = s.recv(70000)
+    print(len(data), data[:1].decode(), flush=True)
+]]
+
+local LENGTHS = "100, 100, 100, 60, 0, 1400, 1400, 1, 1452, 1453, 3000"
+
+--- Sends 40 of such lengths by batches; argument: where to.
+local BATCH = [[
+  local to, lengths, list, first = { host = (...), port = 5000 }, { ]] .. LENGTHS .. [[ }, {}, 1
+  local e <close> = asyncio.create_datagram_endpoint {
+    family = "inet", allow_broadcast = true, multicast_interface = "eth0" }
+  for i = 1, 40 do list[i] = { string.char(97 + i % 26):rep(lengths[i % #lengths + 1]), to } end
+  while list[first] do first = first + e:send_many(list, first) end]]
+
+function TestLarge:test_those_of_a_batch_come_one_by_one_however_narrow_the_way()
+  program.needs_python()
+  local lengths, expected = load("return { " .. LENGTHS .. "}")(), {}
+  for i = 1, 40 do
+    local n = lengths[i % #lengths + 1]
+    expected[i] = ("%d %s\n"):format(n, n > 0 and string.char(97 + i % 26) or "")
+  end
+  local scene <close> = hosts.scene()
+  local a, b = scene:lan(2)
+  local source = program.file_with(PYTHON)
+  local listener <close> = b:program("python3 %s", source)
+  listener:expect "^ready\n"
+  os.remove(source)
+  for _, mtu in ipairs { 1500, 1280, 600 } do
+    a:sh("ip link set eth0 mtu %d", mtu)
+    for _, to in ipairs { "10.1.0.2", "239.1.2.3", "10.1.0.255" } do
+      t.assertEquals(a:run(BATCH, to), "")
+      for i = 1, 40 do listener:expect("^" .. expected[i]) end
+    end
+  end
+end
 
 function TestLarge:test_one_that_goes_in_pieces_comes_whole()
   local scene <close> = hosts.scene()
