@@ -36,9 +36,9 @@
 
 typedef struct Client {
   int fd;
-  SSL *ssl;                     /* or NULL */
-  SSL_SESSION *session;         /* to be resumed */
-  size_t got;                   /* bytes of the message that is coming back; of datagrams: how many are in flight */
+  SSL *ssl;             /* or NULL */
+  SSL_SESSION *session; /* to be resumed */
+  size_t got; /* bytes of the message that is coming back; of datagrams: how many are in flight */
   unsigned first;               /* the oldest message in flight, in `sent` */
   uint64_t sent[MAX_IN_FLIGHT]; /* when */
 } Client;

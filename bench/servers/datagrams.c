@@ -17,8 +17,10 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
   *buf = uv_buf_init(room, uv_udp_using_recvmmsg((uv_udp_t *)h) ? sizeof room : LARGEST);
 }
 
-static void on_recv(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from, unsigned flags) {
-  if (!from || n < 0 || flags & UV_UDP_PARTIAL) return; /* nothing more to read, or the end of a batch */
+static void on_recv(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
+                    unsigned flags) {
+  if (!from || n < 0 || flags & UV_UDP_PARTIAL)
+    return; /* nothing more to read, or the end of a batch */
   uv_buf_t answer = uv_buf_init(buf->base, (unsigned)n);
   uv_udp_try_send(udp, &answer, 1, from); /* full: lost, as datagrams are */
 }
