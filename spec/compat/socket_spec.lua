@@ -172,14 +172,16 @@ function TestWaits:test_has_a_name_for_what_it_waits_for()
     local client, peer = pair()
     local server = socket.bind("127.0.0.1", 0)
     local udp, idle = socket.udp4(), socket.udp4()
-    for name, fn in pairs {
-      ["socket receive"] = function() client:receive() end,
-      ["socket accept"] = function() server:accept() end,
-      ["socket receivefrom"] = function() udp:receive() end,
-      ["socket.select"] = function() socket.select({ idle }) end,
-      ["socket.sleep"] = function() socket.sleep(100) end,
-      ["socket send"] = function() client:send(("x"):rep(1 << 24)) end,
+    for _, case in ipairs {
+      { "socket receive", function() client:receive() end },
+      { "socket accept", function() server:accept() end },
+      { "socket receivefrom", function() udp:receive() end },
+      { "socket.select", function() socket.select({ idle }) end },
+      { "socket.sleep", function() socket.sleep(100) end },
+      { "name lookup", function() socket.dns.toip "localhost" end },
+      { "socket send", function() client:send(("x"):rep(1 << 24)) end },
     } do
+      local name, fn = table.unpack(case)
       local task = asyncio.create_task(fn)
       asyncio.sleep(0)
       t.assertStrContains(tostring(task), name)

@@ -54,6 +54,7 @@ typedef struct FaceSocket {
   int family;          /* AF_UNSPEC: it has no descriptor before it is used */
   double block, total; /* seconds; negative: no limit */
   Buffer in;           /* what has come and was not taken */
+  uint64_t takes;      /* how often something was taken of it */
   size_t searched;     /* so much of it has no newline, as a call has found that waits now */
   double received, sent, born;
   struct Dial *dial;   /* the addresses that a call tries, or NULL */

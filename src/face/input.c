@@ -41,52 +41,64 @@ static Wish read_wish(lua_State *L, size_t prefix) {
 
 /* Taking */
 
-/* Pushes bytes without a carriage return. */
-static void push_line(lua_State *L, const char *bytes, size_t n) {
-  const char *cr = n ? memchr(bytes, '\r', n) : NULL;
+/* The string on the top loses its carriage returns. */
+static void strip(lua_State *L) {
+  size_t n, kept = 0;
   luaL_Buffer b;
-  if (!cr || cr == bytes + n - 1) {
-    lua_pushlstring(L, bytes, cr ? n - 1 : n);
-    return;
-  }
+  const char *bytes = lua_tolstring(L, -1, &n);
   char *to = luaL_buffinitsize(L, &b, n);
-  size_t kept = 0;
   for (size_t i = 0; i < n; i++)
     if (bytes[i] != '\r') to[kept++] = bytes[i];
   luaL_pushresultsize(&b, kept);
+  lua_remove(L, -2);
 }
 
-/* Pushes the first n bytes of what has come after the prefix, and takes them, and `more` besides. */
-static void take(lua_State *L, FaceSocket *s, Shape shape, size_t n, size_t more) {
-  if (shape == LINE)
-    push_line(L, buffer_bytes(&s->in), n);
-  else
-    lua_pushlstring(L, buffer_bytes(&s->in), n);
-  if (lua_rawlen(L, 3)) {
-    lua_pushvalue(L, 3);
-    lua_insert(L, -2);
-    lua_concat(L, 2);
-  }
-  s->received += (double)(n + more);
+/* Pushes bytes, of a line without a carriage return. */
+static void push_bytes(lua_State *L, const FaceSocket *s, Shape shape, size_t n) {
+  const char *bytes = buffer_bytes(&s->in), *cr = shape == LINE && n ? memchr(bytes, '\r', n) : NULL;
+  bool last = cr && cr == bytes + n - 1;
+  lua_pushlstring(L, bytes, last ? n - 1 : n);
+  if (cr && !last) strip(L);
+  if (!lua_rawlen(L, 3)) return;
+  lua_pushvalue(L, 3);
+  lua_insert(L, -2);
+  lua_concat(L, 2);
+}
+
+/* Pushes the first n bytes of what has come after the prefix, and takes them, and `more` besides. False, and nothing
+** was pushed: a finaliser that ran meanwhile has taken some itself. */
+static bool take(lua_State *L, FaceSocket *s, Shape shape, size_t n, size_t more) {
+  uint64_t takes = s->takes;
+  push_bytes(L, s, shape, n);
   s->searched = 0;
+  if (takes != s->takes) {
+    lua_pop(L, 1);
+    return false;
+  }
+  s->takes++;
+  s->received += (double)(n + more);
   if (n + more) buffer_consume(&s->in, n + more);
   if (!buffer_length(&s->in) && s->in.size > KEPT) buffer_free(&s->in);
+  return true;
 }
 
 /* Pushes what was wished if it is there. */
 static bool granted(lua_State *L, FaceSocket *s, const Wish *w) {
-  size_t length = buffer_length(&s->in);
-  if (!length || w->shape == ALL) return false;
-  if (w->shape == COUNT) {
-    if (length < w->count) return false;
-    take(L, s, COUNT, w->count, 0);
-    return true;
+  size_t length;
+  while ((length = buffer_length(&s->in)) != 0 && w->shape != ALL) {
+    if (w->shape == COUNT) {
+      if (length < w->count) return false;
+      if (take(L, s, COUNT, w->count, 0)) return true;
+      continue;
+    }
+    const char *bytes = buffer_bytes(&s->in), *end = memchr(bytes + s->searched, '\n', length - s->searched);
+    if (!end) {
+      s->searched = length;
+      return false;
+    }
+    if (take(L, s, LINE, (size_t)(end - bytes), 1)) return true;
   }
-  const char *bytes = buffer_bytes(&s->in), *end = memchr(bytes + s->searched, '\n', length - s->searched);
-  s->searched = length;
-  if (!end) return false;
-  take(L, s, LINE, (size_t)(end - bytes), 1);
-  return true;
+  return false;
 }
 
 /* Reads what has come, once. There is room for it before it is taken from the kernel. */
@@ -106,9 +118,10 @@ static int fill(lua_State *L, FaceSocket *s, const Wish *w) {
 
 /* It fails with what has come, which is taken; but all until the end is no failure. */
 static int receive_fail(lua_State *L, FaceSocket *s, const Wish *w, int result) {
-  size_t length = buffer_length(&s->in);
+  size_t length;
+  do length = buffer_length(&s->in);
+  while (!take(L, s, w->shape, length, 0));
   bool done = w->shape == ALL && result == FACE_CLOSED && length;
-  take(L, s, w->shape, length, 0);
   if (done) {
     lua_pushnil(L);
     lua_pushnil(L);
