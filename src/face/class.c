@@ -63,6 +63,7 @@ void asy_face_become(lua_State *L, int idx, FaceClass cls) {
 }
 
 FaceSocket *asy_face_new(lua_State *L, FaceClass cls, int fd, int family) {
+  asy_checkalive(L);
   FaceSocket *s = lua_newuserdatauv(L, sizeof *s, 0);
   memset(s, 0, sizeof *s);
   spot_init(&s->spot, fd);

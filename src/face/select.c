@@ -215,6 +215,7 @@ static int select_on(lua_State *L) {
 }
 
 static Select *new_select(lua_State *L) {
+  asy_checkalive(L);
   Select *all = lua_newuserdatauv(L, sizeof *all, 0);
   *all = (Select){.spot.fd = -1};
   lua_rawgetp(L, LUA_REGISTRYINDEX, &class_key);

@@ -104,6 +104,20 @@ function actions.settle(o)
   each(o, FUTURES, function(future) future:set_result "of a finaliser" end)
 end
 
+--- Sockets of LuaSocket's kind, at which a call may be right now.
+function actions.receive(o)
+  if not o.client then return end
+  pcall(function()
+    o.client:settimeout(0)
+    o.client:receive(1)
+    o.client:settimeout(0.01)
+  end)
+end
+
+function actions.close_socket(o)
+  if o.client then o.client:close() end
+end
+
 function actions.fail(o)
   each(o, FUTURES, function(future) future:set_exception { "of a finaliser" } end)
   each(o, FUTURES, function(future) future:exception() end)
@@ -591,6 +605,60 @@ simple("scopes", {}, {
     local s = pool:stats()
     assert(s.created - s.destroyed == s.idle + s.in_use)
   end,
+})
+
+local function with_sockets(o)
+  local server = assert(asyncio.socket.bind("127.0.0.1", 0))
+  o.client = assert(asyncio.socket.connect("127.0.0.1", (select(2, server:getsockname()))))
+  o.peer = assert(server:accept())
+  o.socket_server = server
+  for _, s in ipairs { o.client, o.peer, server } do s:settimeout(0.01) end
+  return o
+end
+
+simple("luasocket", { with_sockets }, {
+  receive = function(o)
+    o.peer:send "one\r\nt\rwo\nrest"
+    local got = {}
+    for i, pattern in ipairs { "*l", "*l", 4 } do
+      local bytes, _, partial = o.client:receive(pattern)
+      got[i] = bytes or partial
+    end
+    assert(("one|two|rest"):find(table.concat(got, "|"), 1, true))
+  end,
+  receive_late = function(o) return o.client:receive() end,
+  send = function(o)
+    return o.client:send(("x"):rep(3000000))
+  end,
+  accept = function(o) return o.socket_server:accept() end,
+  connect = function(o)
+    local _, port = o.socket_server:getsockname()
+    local client = asyncio.socket.tcp()
+    o.client = client
+    client:connect("localhost", port)
+    return client:close()
+  end,
+  close = function(o)
+    o.keep("reads", create_task(function() return o.client:receive() end))
+    sleep(0)
+    o.client:close()
+    return pcall(await, o.reads)
+  end,
+  select = function(o)
+    o.peer:send "x"
+    asyncio.socket.select({ o.client, o.socket_server }, { o.peer }, 0.01)
+    asyncio.socket.select({ o.socket_server }, nil, 0.001)
+  end,
+  udp = function()
+    local a, b = asyncio.socket.udp4(), asyncio.socket.udp4()
+    a:setsockname("127.0.0.1", 0)
+    local ip, port = a:getsockname()
+    a:settimeout(0.01)
+    b:sendto("hello", ip, port)
+    a:receivefrom(9000)
+    return a:receive()
+  end,
+  names = function() return asyncio.socket.dns.toip "localhost", asyncio.socket.dns.getnameinfo("127.0.0.1", "80") end,
 })
 
 simple("other libraries", {}, {

@@ -2031,6 +2031,92 @@ part("tls cut off", function()
   raw_writer:abort()
 end)
 
+-- LuaSocket's interface
+
+--- Two sockets that are connected; no call of theirs waits long.
+local function socket_pair()
+  local server = assert(asyncio.socket.bind("127.0.0.1", 0))
+  local client = assert(asyncio.socket.connect("127.0.0.1", (select(2, server:getsockname()))))
+  server:settimeout(0.2)
+  local peer = assert(server:accept())
+  server:close()
+  client:settimeout(0.2)
+  peer:settimeout(0.2)
+  return client, peer
+end
+
+local function talk()
+  local client, peer = socket_pair()
+  peer:send "one\r\nt\rwo\nthree"
+  assert(client:receive() == "one")
+  assert(client:receive("*l", "the ") == "the two")
+  assert(client:receive(5, "12") == "12thr")
+  peer:send(("x"):rep(100000))
+  peer:shutdown "send"
+  assert(#assert(client:receive "*a") == 100002)
+  assert(select(2, client:receive()) == "closed")
+  client:close()
+  peer:close()
+end
+
+part("luasocket", talk)
+bare("luasocket without a loop", talk)
+
+part("luasocket waits", function()
+  local socket = asyncio.socket
+  local client, peer = socket_pair()
+  local reads = create_task(function() return client:receive() end)
+  local selects = create_task(function() return #socket.select({ client }, nil, 0.2) end)
+  sleep(0)
+  peer:send "line\n"
+  await(reads)
+  await(selects)
+  client:settimeout(0.001)
+  client:receive()
+  socket.sleep(0.001)
+  reads = create_task(function() return client:receive() end)
+  sleep(0)
+  client:close()
+  await(reads)
+  peer:close()
+end)
+
+part("luasocket names", function()
+  local socket = asyncio.socket
+  socket.dns.toip "localhost"
+  socket.dns.getaddrinfo "localhost"
+  socket.dns.getnameinfo("127.0.0.1", "80")
+  socket.connect("localhost", 1)
+  local server = socket.bind("localhost", 0)
+  if server then server:close() end
+end)
+
+part("luasocket datagrams", function()
+  local socket = asyncio.socket
+  local a, b = socket.udp(), socket.udp()
+  a:setsockname("127.0.0.1", 0)
+  local ip, port = a:getsockname()
+  a:settimeout(0.01)
+  b:sendto("hello", ip, port)
+  a:receivefrom(9000)
+  a:receive()
+  b:setpeername(ip, port)
+  b:send "hello"
+  b:getpeername()
+end)
+
+part("luasocket errors", function()
+  local socket = asyncio.socket
+  assert(select(2, socket.protect(function() socket.newtry(function() end)(nil, "failed") end)()) == "failed")
+  local client, peer = socket_pair()
+  local sink, source = socket.sink("close-when-done", peer), socket.source("until-closed", client)
+  sink "hello"
+  sink(nil)
+  assert(source() == "hello")
+  client:getoption "linger"
+  tostring(client)
+end)
+
 if not package.preload["asyncio.openssl"] then -- it was built without
   for i = #names, 1, -1 do
     if names[i]:find "^tls" then table.remove(names, i) end
