@@ -235,6 +235,7 @@ static void destroy(Handle *h) {
   packets_cut(&e->queue, NULL, 0);
   sockfile_forget(&e->file);
   mem_free(e->errors);
+  mem_free(e->known);
   mem_free(e->site);
   mem_free(e);
 }

@@ -16,14 +16,6 @@ ASY_HIDDEN
 
 #define ENDPOINT_ERRORS 16 /* that came by ICMP and wait to be raised; further ones are dropped */
 
-/* An address as Lua's tables have it, so that who writes to the same peer again needn't spell it out. */
-typedef struct KnownAddress {
-  DatagramAddress sa;
-  socklen_t salen; /* 0: none */
-  int port;
-  char host[INET6_ADDRSTRLEN];
-} KnownAddress;
-
 typedef struct Endpoint {
   Handle handle;  /* open: the socket is */
   uv_poll_t poll;
@@ -48,7 +40,7 @@ typedef struct Endpoint {
   int nerrors;
   uint64_t received, sent, dropped, kernel_dropped, oversized;
   SockFile file;
-  KnownAddress from, to; /* the last that came, and that was spelt out */
+  struct Known *known; /* addresses of peers (known.c), or NULL */
   char *site;       /* debug mode: where it was made; or NULL */
   char name[ASY_ADDRESS_TEXT];
 } Endpoint;

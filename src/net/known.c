@@ -1,8 +1,10 @@
 /*
 ** known.c - the addresses of an endpoint's peers.
 **
-** To make a table for each datagram would cost as much as all else that Lua does with it. So a peer's is given again as
-** long as somebody has it, or it came last; unless somebody has changed it: it is the program's, after all.
+** To make a table for each datagram, and to read it for each answer, would cost as much as all else that Lua does with
+** it. So a peer's is given again as long as somebody has it, or it has written lately; unless somebody has changed it:
+** it is the program's, after all. Those of IP's peers that wrote last are known as C needs them, too: by the address's
+** bytes, and by the table's place in memory, where each is kept.
 */
 #include "net/known.h"
 
@@ -11,61 +13,103 @@
 
 #include <uv.h>
 
+#include "base/alloc.h"
 #include "core/argument.h"
+
+#define PLACES 64  /* powers of two */
+#define TABLES 256
+
+typedef struct KnownAddress {
+  IpAddress sa;
+  socklen_t salen;   /* 0: none */
+  int port;
+  const void *table; /* NULL: it has been spelt out by a table that isn't kept */
+  char host[INET6_ADDRSTRLEN];
+} KnownAddress;
+
+typedef struct Known {
+  unsigned places;
+  uint8_t of_table[TABLES]; /* the place of a table */
+  KnownAddress spelt;       /* where something was sent that hasn't come from anybody */
+  KnownAddress at[];
+} Known;
 
 void asy_known_new(lua_State *L) {
   asy_newweak(L, "v");
-  lua_setiuservalue(L, -2, ENDPOINT_UV_KNOWN);
+  lua_setiuservalue(L, -2, ENDPOINT_UV_ALL);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, ENDPOINT_UV_RECENT);
 }
 
-/* In words */
-
-static void spell(KnownAddress *k) {
-  k->port = 0;
-  *k->host = 0;
-  if (k->sa.any.sa_family == AF_INET) {
-    uv_ip4_name(&k->sa.in, k->host, sizeof k->host);
-    k->port = ntohs(k->sa.in.sin_port);
-  } else if (k->sa.any.sa_family == AF_INET6) {
-    uv_ip6_name(&k->sa.in6, k->host, sizeof k->host);
-    k->port = ntohs(k->sa.in6.sin6_port);
-  }
-}
+/* Tables */
 
 /* Pops a value: whether it is that integer; nil is 0. */
 static bool pop_is(lua_State *L, lua_Integer n) {
-  bool is = lua_type(L, -1) == LUA_TNIL ? n == 0 : lua_type(L, -1) == LUA_TNUMBER && lua_tointeger(L, -1) == n;
+  int isint;
+  bool is = lua_tointegerx(L, -1, &isint) == n && (isint || lua_isnil(L, -1));
   lua_pop(L, 1);
   return is;
 }
 
-/* Whether the table at the top says so. */
-static bool says(lua_State *L, const KnownAddress *k) {
-  size_t n;
-  if (k->sa.any.sa_family == AF_UNIX) {
-    bool same = lua_getfield(L, -1, "path") == LUA_TSTRING;
-    const char *path = same ? lua_tolstring(L, -1, &n) : "";
-    size_t length = k->salen - offsetof(struct sockaddr_un, sun_path);
-    if (same && *k->sa.un.sun_path) length = strnlen(k->sa.un.sun_path, length);
-    same = same && n == length && !memcmp(path, k->sa.un.sun_path, n);
-    lua_pop(L, 1);
-    return same;
-  }
-  bool same = lua_getfield(L, -1, "host") == LUA_TSTRING && !strcmp(lua_tostring(L, -1), k->host);
+/* Whether the table at idx says so. A stranger may have given it functions, which are called; so k is a copy. */
+static bool says(lua_State *L, int idx, const KnownAddress *k) {
+  const char *host = lua_getfield(L, idx, "host") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  bool same = host && !strcmp(host, k->host);
   lua_pop(L, 1);
   if (!same) return false;
-  lua_getfield(L, -1, "port");
+  lua_getfield(L, idx, "port");
   if (!pop_is(L, k->port)) return false;
-  if (k->sa.any.sa_family != AF_INET6) return true;
-  lua_getfield(L, -1, "scope_id");
+  if (k->sa.any.sa_family == AF_INET) return true;
+  lua_getfield(L, idx, "scope_id");
   return pop_is(L, k->sa.in6.sin6_scope_id);
 }
 
-/* From the kernel to Lua */
-
-static bool is_same(const KnownAddress *k, const DatagramAddress *sa, socklen_t salen) {
-  return k->salen == salen && !memcmp(&k->sa, sa, salen);
+static bool says_path(lua_State *L, int idx, const DatagramAddress *sa, socklen_t salen) {
+  size_t n, length = salen - offsetof(struct sockaddr_un, sun_path);
+  const char *path = lua_getfield(L, idx, "path") == LUA_TSTRING ? lua_tolstring(L, -1, &n) : NULL;
+  if (length && *sa->un.sun_path) length = strnlen(sa->un.sun_path, length);
+  bool same = path && n == length && !memcmp(path, sa->un.sun_path, n);
+  lua_pop(L, 1);
+  return same;
 }
+
+/* Addresses */
+
+static unsigned place_of(const Known *known, const IpAddress *sa) {
+  uint32_t h = sa->any.sa_family == AF_INET ? sa->in.sin_addr.s_addr : 0;
+  if (!h) memcpy(&h, &sa->in6.sin6_addr.s6_addr[12], sizeof h);
+  h = (h ^ sa->in.sin_port) * UINT32_C(2654435761); /* the port stands at the same place in both */
+  return h >> 26 & (known->places - 1);
+}
+
+_Static_assert(PLACES == 64, "place_of knows six bits");
+
+static unsigned spot_of(const void *table) {
+  return (uint32_t)((uintptr_t)table >> 4) * UINT32_C(2654435761) >> 24;
+}
+
+_Static_assert(TABLES == 256, "spot_of gives eight bits");
+
+static void spell(KnownAddress *k, const DatagramAddress *sa, socklen_t salen) {
+  *k = (KnownAddress){.salen = salen};
+  memcpy(&k->sa, sa, salen);
+  if (sa->any.sa_family == AF_INET)
+    uv_ip4_name(&k->sa.in, k->host, sizeof k->host);
+  else
+    uv_ip6_name(&k->sa.in6, k->host, sizeof k->host);
+  k->port = ntohs(k->sa.in.sin_port);
+}
+
+/* NULL: there is no memory for it, which is no loss. A connected one has one peer. */
+static Known *known_of(Endpoint *e) {
+  unsigned places = e->connected ? 1 : PLACES;
+  if (e->known) return e->known;
+  Known *known = mem_calloc(1, sizeof *known + places * sizeof *known->at);
+  if (known) known->places = places;
+  return e->known = known;
+}
+
+/* From the kernel to Lua */
 
 /* What the kernel leaves undefined, or differs with each datagram, is no part of an address. */
 static socklen_t normalise(DatagramAddress *to, const DatagramAddress *sa, socklen_t salen) {
@@ -80,37 +124,67 @@ static socklen_t normalise(DatagramAddress *to, const DatagramAddress *sa, sockl
   return salen;
 }
 
-/* Pushes the table, which may be known; it is the last one now. */
-static void push_known(lua_State *L, int box, Endpoint *e, const KnownAddress *k) {
-  lua_getiuservalue(L, box, ENDPOINT_UV_KNOWN);
-  lua_pushlstring(L, (const char *)&k->sa, k->salen);
+/* Pushes the table that somebody has, or a new one. k: NULL for a unix socket's */
+static void push_shared(lua_State *L, int box, const DatagramAddress *sa, socklen_t salen, const KnownAddress *k) {
+  lua_getiuservalue(L, box, ENDPOINT_UV_ALL);
+  int all = lua_gettop(L);
+  lua_pushlstring(L, (const char *)sa, salen);
   lua_pushvalue(L, -1);
-  bool found = lua_rawget(L, -3) == LUA_TTABLE && says(L, k);
+  bool found = lua_rawget(L, all) == LUA_TTABLE && (k ? says(L, all + 2, k) : says_path(L, all + 2, sa, salen));
   if (!found) {
-    lua_pop(L, 1);
-    asy_address_push(L, &k->sa.any, k->salen);
-    lua_pushvalue(L, -2);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, -5);
+    lua_settop(L, all + 1);
+    asy_address_push(L, &sa->any, salen);
+    lua_pushvalue(L, all + 1);
+    lua_pushvalue(L, all + 2);
+    lua_rawset(L, all);
   }
-  lua_replace(L, -3);
+  lua_replace(L, all);
+  lua_settop(L, all);
+}
+
+/* The same, and keeps it. */
+static void push_and_note(lua_State *L, int box, Endpoint *e, const DatagramAddress *sa, socklen_t salen) {
+  KnownAddress k;
+  spell(&k, sa, salen);
+  push_shared(L, box, sa, salen, &k);
+  Known *known = known_of(e);
+  if (!known) return;
+  unsigned place = place_of(known, &k.sa);
+  lua_getiuservalue(L, box, ENDPOINT_UV_RECENT);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, (lua_Integer)place + 1);
   lua_pop(L, 1);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, box, ENDPOINT_UV_LAST);
-  e->from = *k;
+  k.table = lua_topointer(L, -1);
+  known->at[place] = k;
+  known->of_table[spot_of(k.table)] = (uint8_t)place;
+}
+
+/* Pushes the table of one that has written lately, or nothing. */
+static bool push_recent(lua_State *L, int box, const Endpoint *e, const DatagramAddress *sa, socklen_t salen) {
+  const Known *known = e->known;
+  IpAddress ip;
+  if (!known) return false;
+  memcpy(&ip, sa, sizeof ip);
+  unsigned place = place_of(known, &ip);
+  KnownAddress k = known->at[place];
+  if (k.salen != salen || memcmp(&k.sa, sa, salen) != 0) return false;
+  lua_getiuservalue(L, box, ENDPOINT_UV_RECENT);
+  lua_rawgeti(L, -1, (lua_Integer)place + 1);
+  lua_replace(L, -2);
+  if (lua_topointer(L, -1) == k.table && says(L, lua_gettop(L), &k)) return true;
+  lua_pop(L, 1);
+  return false;
 }
 
 void asy_known_push(lua_State *L, int box, Endpoint *e, const DatagramAddress *sa, socklen_t salen) {
-  KnownAddress k = e->from; /* what a table says may be a stranger's function */
+  DatagramAddress from;
   luaL_checkstack(L, 8, NULL);
-  if (k.salen && is_same(&k, sa, salen)) {
-    lua_getiuservalue(L, box, ENDPOINT_UV_LAST);
-    if (lua_istable(L, -1) && says(L, &k)) return;
-    lua_pop(L, 1);
-  }
-  k.salen = normalise(&k.sa, sa, salen);
-  spell(&k);
-  push_known(L, box, e, &k);
+  if (e->family != AF_UNIX && push_recent(L, box, e, sa, salen)) return;
+  salen = normalise(&from, sa, salen);
+  if (e->family == AF_UNIX)
+    push_shared(L, box, &from, salen, NULL);
+  else
+    push_and_note(L, box, e, &from, salen);
 }
 
 /* From Lua to the kernel */
@@ -126,40 +200,44 @@ ASY_NORETURN static void fail(lua_State *L, int arg, const Endpoint *e, const st
   asy_argerror(L, arg, lua_pushfstring(L, "%s expected, which is what this endpoint can reach, got %s%s", name_of(e->family), text, more));
 }
 
-/* Whether it is the one that is known; *to: that */
-static bool is_known(lua_State *L, int idx, const KnownAddress *known, DatagramAddress *to, socklen_t *salen) {
-  KnownAddress k;
-  if (!known->salen) return false;
-  k = *known;
-  *to = k.sa;
+/* Whether the table at idx is what it was when it was noted. */
+static bool is_noted(lua_State *L, int idx, const KnownAddress *noted, DatagramAddress *to, socklen_t *salen) {
+  if (!noted->salen) return false;
+  KnownAddress k = *noted;
+  memcpy(to, &k.sa, sizeof k.sa);
   *salen = k.salen;
-  lua_pushvalue(L, idx);
-  bool same = says(L, &k);
-  lua_pop(L, 1);
-  return same;
+  return says(L, idx, &k);
+}
+
+static bool is_known(lua_State *L, int idx, const Endpoint *e, DatagramAddress *to, socklen_t *salen) {
+  const Known *known = e->known;
+  if (!known || !lua_istable(L, idx)) return false;
+  const void *table = lua_topointer(L, idx);
+  const KnownAddress *k = &known->at[known->of_table[spot_of(table)]];
+  if (k->table == table && is_noted(L, idx, k, to, salen)) return true;
+  return is_noted(L, idx, &known->spelt, to, salen);
 }
 
 static socklen_t spell_out(lua_State *L, int idx, int arg, Endpoint *e, DatagramAddress *to) {
   struct sockaddr_storage sa;
-  KnownAddress k;
   if (!lua_istable(L, idx)) asy_typeerror(L, arg, idx, "address", " (of receive, or {host=, port=})");
-  k.salen = asy_address_check(L, idx, &sa);
-  if (sa.ss_family != e->family) fail(L, arg, e, (struct sockaddr *)&sa, k.salen);
-  memcpy(&k.sa, &sa, k.salen);
-  if (e->family == AF_UNIX && k.salen <= offsetof(struct sockaddr_un, sun_path))
+  socklen_t salen = asy_address_check(L, idx, &sa);
+  if (sa.ss_family != e->family) fail(L, arg, e, (struct sockaddr *)&sa, salen);
+  memcpy(to, &sa, salen);
+  if (e->family == AF_UNIX && salen <= offsetof(struct sockaddr_un, sun_path))
     asy_argerror(L, arg, "an address with a path expected: that socket has no name, and can't be sent to");
-  spell(&k);
-  if (e->family != AF_UNIX && k.port == 0) asy_argerror(L, arg, "a port from 1 to 65535 expected, got 0");
-  e->to = k;
-  *to = k.sa;
-  return k.salen;
+  if (e->family == AF_UNIX) return salen;
+  KnownAddress k;
+  spell(&k, to, salen);
+  if (k.port == 0) asy_argerror(L, arg, "a port from 1 to 65535 expected, got 0");
+  Known *known = known_of(e);
+  if (known) known->spelt = k;
+  return salen;
 }
 
 socklen_t asy_known_check(lua_State *L, int idx, int arg, Endpoint *e, DatagramAddress *to) {
   socklen_t salen;
   luaL_checkstack(L, 8, NULL);
-  bool named = e->family != AF_UNIX; /* a unix socket's sender may have no name, to which nothing can be sent */
-  if (lua_istable(L, idx) && ((named && is_known(L, idx, &e->from, to, &salen)) || is_known(L, idx, &e->to, to, &salen)))
-    return salen;
+  if (is_known(L, idx, e, to, &salen)) return salen;
   return spell_out(L, idx, arg, e, to);
 }

@@ -9,8 +9,8 @@
 ASY_HIDDEN
 
 /* User values of an endpoint's box. */
-#define ENDPOINT_UV_KNOWN 1 /* the tables, weak, by the address's bytes */
-#define ENDPOINT_UV_LAST 2  /* that of `from` */
+#define ENDPOINT_UV_ALL 1    /* the tables that somebody has, weak, by the address's bytes */
+#define ENDPOINT_UV_RECENT 2 /* those of peers that wrote last, by their places in Known */
 #define ENDPOINT_UVS 2
 
 /* Makes the user values. stack: ..., box */
