@@ -18,6 +18,7 @@
 #define LEAST_PAUSE 1000000 /* ns */
 #define MOST_PAUSE 32000000
 #define CALM 16          /* single datagrams in a row before two are asked for again */
+#define CALM_OF_MANY 4   /* ... or as many as there may be */
 #define MOST_ROUNDS 8    /* errors of others that may stand in the way of one call */
 
 static Endpoint *from_handle(const Handle *h) { return asy_container(h, Endpoint, handle); }
@@ -59,16 +60,20 @@ static void store(Endpoint *e, int n) {
   }
 }
 
-/* How many to ask for next: twice as many when all came, and few when few did. */
+/* How many to ask for next: twice as many when all came, and one when no more did. */
 static void learn(Endpoint *e, int got) {
   if (e->batch > 1) {
-    if (got == e->batch)
-      e->batch = e->batch * 2 < SCOOP_MOST ? e->batch * 2 : SCOOP_MOST;
-    else if (got <= 1)
-      e->batch = 1;
-    e->calm = CALM;
+    if (got == e->batch) e->batch = e->batch * 2 < SCOOP_MOST ? e->batch * 2 : SCOOP_MOST;
+    if (got <= 1) e->batch = 1;
+    e->calm = e->many ? CALM_OF_MANY : CALM;
   } else if (got && --e->calm <= 0)
-    e->batch = 2;
+    e->batch = e->many ? SCOOP_MOST : 2;
+}
+
+void endpoint_want_many(Endpoint *e) {
+  if (e->many) return;
+  e->many = true;
+  e->batch = SCOOP_MOST;
 }
 
 /* An error of the socket's: of what it sent, or of itself. */
@@ -91,9 +96,9 @@ static bool read_once(Endpoint *e) {
   Loop *loop = e->handle.loop;
   int room = e->max_queue - e->queue.n, status, got;
   if (room > 0) {
-    int batch = e->many ? SCOOP_MOST : e->batch, ask = batch < room ? batch : room;
+    int ask = e->batch < room ? e->batch : room;
     got = scoop_take(&loop->scoop, e->fd, e->max_size, ask, &status);
-    if (ask == batch && !e->many) learn(e, got);
+    if (ask == e->batch) learn(e, got);
     store(e, got);
   } else {
     got = scoop_discard(e->fd, &status);

@@ -58,6 +58,9 @@ void endpoint_close(Endpoint *e);
 /* Takes what has come, as far as there is room for it. */
 void endpoint_read(Endpoint *e);
 
+/* They are received several at a time from now on: reads begin with many. */
+void endpoint_want_many(Endpoint *e);
+
 /* The first n datagrams have been given to somebody. */
 void endpoint_gave(Endpoint *e, int n);
 

@@ -236,7 +236,7 @@ static int endpoint_receive_many(lua_State *L) {
   Task *t = asy_current(L);
   if (task_spent(t)) return asy_give_way(L, t, endpoint_receive_many);
   asy_endpoint_checkloop(L, e, t);
-  e->many = true;
+  endpoint_want_many(e);
   return receive(L, t, e, &RECEIVE_MANY, false);
 }
 

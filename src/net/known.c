@@ -16,8 +16,8 @@
 #include "base/alloc.h"
 #include "core/argument.h"
 
-#define PLACES 64  /* powers of two */
-#define TABLES 256
+#define FEWEST 8 /* places; powers of two */
+#define MOST 512
 
 typedef struct KnownAddress {
   IpAddress sa;
@@ -29,8 +29,8 @@ typedef struct KnownAddress {
 
 typedef struct Known {
   unsigned places;
-  uint8_t of_table[TABLES]; /* the place of a table */
-  KnownAddress spelt;       /* where something was sent that hasn't come from anybody */
+  uint16_t *of_table; /* the place of a table; twice as many */
+  KnownAddress spelt; /* where something was sent that hasn't come from anybody */
   KnownAddress at[];
 } Known;
 
@@ -46,20 +46,19 @@ void asy_known_new(lua_State *L) {
 /* Pops a value: whether it is that integer; nil is 0. */
 static bool pop_is(lua_State *L, lua_Integer n) {
   int isint;
-  bool is = lua_tointegerx(L, -1, &isint) == n && (isint || lua_isnil(L, -1));
+  bool is = lua_tointegerx(L, -1, &isint) == n && (ASY_LIKELY(isint) || lua_isnil(L, -1));
   lua_pop(L, 1);
   return is;
 }
 
 /* Whether the table at idx says so. A stranger may have given it functions, which are called; so k is a copy. */
 static bool says(lua_State *L, int idx, const KnownAddress *k) {
-  const char *host = lua_getfield(L, idx, "host") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-  bool same = host && !strcmp(host, k->host);
-  lua_pop(L, 1);
-  if (!same) return false;
+  const char *host = lua_getfield(L, idx, "host") == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  bool same = !strcmp(host, k->host);
   lua_getfield(L, idx, "port");
-  if (!pop_is(L, k->port)) return false;
-  if (k->sa.any.sa_family == AF_INET) return true;
+  if (!pop_is(L, k->port)) same = false;
+  lua_pop(L, 1);
+  if (!same || k->sa.any.sa_family == AF_INET) return same;
   lua_getfield(L, idx, "scope_id");
   return pop_is(L, k->sa.in6.sin6_scope_id);
 }
@@ -79,16 +78,13 @@ static unsigned place_of(const Known *known, const IpAddress *sa) {
   uint32_t h = sa->any.sa_family == AF_INET ? sa->in.sin_addr.s_addr : 0;
   if (!h) memcpy(&h, &sa->in6.sin6_addr.s6_addr[12], sizeof h);
   h = (h ^ sa->in.sin_port) * UINT32_C(2654435761); /* the port stands at the same place in both */
-  return h >> 26 & (known->places - 1);
+  return h >> 16 & (known->places - 1);
 }
 
-_Static_assert(PLACES == 64, "place_of knows six bits");
-
-static unsigned spot_of(const void *table) {
-  return (uint32_t)((uintptr_t)table >> 4) * UINT32_C(2654435761) >> 24;
+static uint16_t *spot_of(const Known *known, const void *table) {
+  uint32_t h = (uint32_t)((uintptr_t)table >> 4) * UINT32_C(2654435761);
+  return &known->of_table[h >> 16 & (2 * known->places - 1)];
 }
-
-_Static_assert(TABLES == 256, "spot_of gives eight bits");
 
 static void spell(KnownAddress *k, const DatagramAddress *sa, socklen_t salen) {
   *k = (KnownAddress){.salen = salen};
@@ -100,13 +96,26 @@ static void spell(KnownAddress *k, const DatagramAddress *sa, socklen_t salen) {
   k->port = ntohs(k->sa.in.sin_port);
 }
 
-/* NULL: there is no memory for it, which is no loss. A connected one has one peer. */
-static Known *known_of(Endpoint *e) {
-  unsigned places = e->connected ? 1 : PLACES;
-  if (e->known) return e->known;
-  Known *known = mem_calloc(1, sizeof *known + places * sizeof *known->at);
-  if (known) known->places = places;
+/* An empty one in place of what there is; NULL: there is no memory for it, which is no loss. */
+static Known *make(Endpoint *e, unsigned places) {
+  Known *known = mem_calloc(1, sizeof *known + places * (sizeof *known->at + 2 * sizeof *known->of_table));
+  if (!known) return NULL;
+  known->places = places;
+  known->of_table = (void *)(known->at + places);
+  mem_free(e->known);
   return e->known = known;
+}
+
+/* A connected one has one peer. */
+static Known *known_of(Endpoint *e) { return e->known ? e->known : make(e, e->connected ? 1 : FEWEST); }
+
+/* The place for an address; there are more from now on if another is there. */
+static unsigned make_place(Endpoint *e, Known **known, const IpAddress *sa) {
+  unsigned place = place_of(*known, sa), places = (*known)->places;
+  Known *more = (*known)->at[place].salen && places > 1 && places < MOST ? make(e, 2 * places) : NULL;
+  if (!more) return place;
+  *known = more;
+  return place_of(more, sa);
 }
 
 /* From the kernel to Lua */
@@ -149,14 +158,15 @@ static void push_and_note(lua_State *L, int box, Endpoint *e, const DatagramAddr
   push_shared(L, box, sa, salen, &k);
   Known *known = known_of(e);
   if (!known) return;
-  unsigned place = place_of(known, &k.sa);
+  unsigned place = make_place(e, &known, &k.sa);
   lua_getiuservalue(L, box, ENDPOINT_UV_RECENT);
   lua_pushvalue(L, -2);
+  known->at[place].salen = 0; /* if there is no memory */
   lua_rawseti(L, -2, (lua_Integer)place + 1);
   lua_pop(L, 1);
   k.table = lua_topointer(L, -1);
   known->at[place] = k;
-  known->of_table[spot_of(k.table)] = (uint8_t)place;
+  *spot_of(known, k.table) = (uint16_t)place;
 }
 
 /* Pushes the table of one that has written lately, or nothing. */
@@ -171,14 +181,13 @@ static bool push_recent(lua_State *L, int box, const Endpoint *e, const Datagram
   lua_getiuservalue(L, box, ENDPOINT_UV_RECENT);
   lua_rawgeti(L, -1, (lua_Integer)place + 1);
   lua_replace(L, -2);
-  if (lua_topointer(L, -1) == k.table && says(L, lua_gettop(L), &k)) return true;
+  if (says(L, lua_gettop(L), &k)) return true;
   lua_pop(L, 1);
   return false;
 }
 
 void asy_known_push(lua_State *L, int box, Endpoint *e, const DatagramAddress *sa, socklen_t salen) {
   DatagramAddress from;
-  luaL_checkstack(L, 8, NULL);
   if (e->family != AF_UNIX && push_recent(L, box, e, sa, salen)) return;
   salen = normalise(&from, sa, salen);
   if (e->family == AF_UNIX)
@@ -213,7 +222,7 @@ static bool is_known(lua_State *L, int idx, const Endpoint *e, DatagramAddress *
   const Known *known = e->known;
   if (!known || !lua_istable(L, idx)) return false;
   const void *table = lua_topointer(L, idx);
-  const KnownAddress *k = &known->at[known->of_table[spot_of(table)]];
+  const KnownAddress *k = &known->at[*spot_of(known, table)];
   if (k->table == table && is_noted(L, idx, k, to, salen)) return true;
   return is_noted(L, idx, &known->spelt, to, salen);
 }
@@ -237,7 +246,6 @@ static socklen_t spell_out(lua_State *L, int idx, int arg, Endpoint *e, Datagram
 
 socklen_t asy_known_check(lua_State *L, int idx, int arg, Endpoint *e, DatagramAddress *to) {
   socklen_t salen;
-  luaL_checkstack(L, 8, NULL);
   if (is_known(L, idx, e, to, &salen)) return salen;
   return spell_out(L, idx, arg, e, to);
 }

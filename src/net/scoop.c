@@ -62,6 +62,23 @@ static Scoop *obtain(Scoop **at, size_t size) {
 
 static int failed(void) { return errno == EWOULDBLOCK ? UV_EAGAIN : -errno; }
 
+#if defined(__linux__)
+
+/* The same in less time than by the general call, which has the kernel fetch and check its headers. */
+static int receive_one(int fd, Message *m) {
+  struct msghdr *h = &m->msg_hdr;
+  size_t room = h->msg_iov->iov_len;
+  ssize_t n;
+  do n = recvfrom(fd, h->msg_iov->iov_base, room, MSG_DONTWAIT | MSG_TRUNC, h->msg_name, &h->msg_namelen);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return failed();
+  m->msg_len = (unsigned)n;
+  h->msg_flags = (size_t)n > room ? MSG_TRUNC : 0;
+  return 0;
+}
+
+#else
+
 static int receive_one(int fd, Message *m) {
   ssize_t n;
   do n = recvmsg(fd, &m->msg_hdr, MSG_DONTWAIT);
@@ -70,6 +87,8 @@ static int receive_one(int fd, Message *m) {
   m->msg_len = (unsigned)n;
   return 0;
 }
+
+#endif
 
 #if HAVE_RECVMMSG
 static int receive_several(int fd, Message *m, int n, int *status) {
