@@ -25,7 +25,9 @@ end
 
 --- A path for a unix socket that goes with its block.
 function place.path()
-  local folder = asyncio.fs.mkdtemp()
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(os.execute(("mkdir '%s'"):format(folder)))
   return setmetatable({ path = folder .. "/socket" }, {
     __close = function() os.execute(("rm -rf '%s'"):format(folder)) end,
   })

@@ -19,6 +19,7 @@
 #define MOST_PAUSE 32000000
 #define CALM 16          /* single datagrams in a row before two are asked for again */
 #define CALM_OF_MANY 4   /* ... or as many as there may be */
+#define MOST_BATCHES 4   /* in one go */
 #define MOST_ROUNDS 8    /* errors of others that may stand in the way of one call */
 
 static Endpoint *from_handle(const Handle *h) { return asy_container(h, Endpoint, handle); }
@@ -91,12 +92,12 @@ static void note_errors(Endpoint *e, int status) {
   }
 }
 
-/* False: there is no more for now. */
-static bool read_once(Endpoint *e) {
+/* Whether as many have come as were asked for, if that were many. A busy loop polls seldom: it always asks for many. */
+static bool read_batch(Endpoint *e) {
   Loop *loop = e->handle.loop;
-  int room = e->max_queue - e->queue.n, status, got;
+  int room = e->max_queue - e->queue.n, status, got, ask = loop_is_busy(loop) ? SCOOP_MOST : e->batch;
   if (room > 0) {
-    int ask = e->batch < room ? e->batch : room;
+    if (ask > room) ask = room;
     got = scoop_take(&loop->scoop, e->fd, e->max_size, ask, &status);
     if (ask == e->batch) learn(e, got);
     store(e, got);
@@ -107,11 +108,12 @@ static bool read_once(Endpoint *e) {
   loop->moved += got != 0;
   endpoint_wake_receivers(e);
   if (status && status != UV_EAGAIN) note_errors(e, status);
-  return got > 0 || (status && status != UV_EAGAIN);
+  return got == SCOOP_MOST;
 }
 
 void endpoint_read(Endpoint *e) {
-  if (e->handle.open) read_once(e);
+  for (int i = 0; e->handle.open && i < MOST_BATCHES; i++)
+    if (!read_batch(e)) break;
 }
 
 void endpoint_gave(Endpoint *e, int n) {
@@ -204,7 +206,7 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
   bool error = status < 0; /* libuv has stopped it: the socket has an error to tell */
   if (error) e->polled = 0;
   if (!e->handle.open) return;
-  if (error || (events & UV_READABLE)) read_once(e);
+  if (error || (events & UV_READABLE)) endpoint_read(e);
   if (error && e->icmp_errors) note_errors(e, 0);
   if ((error || (events & UV_WRITABLE)) && list_empty(&e->senders.handed)) endpoint_wake_sender(e);
   watch(e);
