@@ -285,7 +285,8 @@ end
 function TestUnix:test_a_socket_that_is_left_over_is_replaced_and_one_in_use_is_not()
   t.run(function()
     local dir <close> = place.path()
-    os.execute(("python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).bind(\"%s\")'"):format(dir.path))
+    local bind = "python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).bind(\"%s\")'"
+    os.execute(bind:format(dir.path))
     t.assertTrue(asyncio.fs.exists(dir.path))
     local server <close> = asyncio.create_datagram_endpoint { path = dir.path }
     t.assert_raises(asyncio.AddressInUseError, asyncio.create_datagram_endpoint, { path = dir.path })
@@ -455,7 +456,8 @@ function TestGroup:test_loopback_can_be_switched_off_and_the_ttl_set()
   t.run(function()
     local one <close>, at = member()
     one:join_group("239.77.1.3", "lo")
-    local loud <close> = place.open { multicast_loopback = true, multicast_interface = "lo", multicast_ttl = 0, ttl = 5 }
+    local loud <close> = place.open { multicast_loopback = true, multicast_interface = "lo", multicast_ttl = 0,
+      ttl = 5 }
     loud:send("loud", { host = "239.77.1.3", port = at.port })
     t.assertEquals((one:receive()), "loud")
     local quiet <close> = place.open { multicast_loopback = false, multicast_interface = "lo", multicast_ttl = 1 }
@@ -519,7 +521,8 @@ function TestForgotten:test_debug_mode_says_where_it_was_opened()
       end)
     end
   ]]
-  t.assertStrMatches(err, "asyncio: a datagram endpoint at 127.0.0.1:%d+ was not closed\nopened at:\n.*datagrams%.lua.*")
+  t.assertStrMatches(err,
+    "asyncio: a datagram endpoint at 127.0.0.1:%d+ was not closed\nopened at:\n.*datagrams%.lua.*")
 end
 
 function TestForgotten:test_of_a_loop_that_is_closed_it_is_closed()

@@ -93,6 +93,7 @@ end
 
 local FUTURES = { Task = true, Future = true }
 local WRITER, SERVER, HANDLE = { StreamWriter = true }, { Server = true }, { Handle = true }
+local ENDPOINT = { DatagramEndpoint = true }
 local actions = {}
 
 function actions.cancel(o)
@@ -179,6 +180,7 @@ function actions.use(o)
   pcall(o.semaphore.release, o.semaphore)
   each(o, WRITER, function(writer) writer:write("finaliser ", ("x"):rep(2000)) end)
   if o.channel then pcall(o.channel.put_nowait, o.channel, 1) end
+  if o.to_server then pcall(o.client.send_nowait, o.client, "a finaliser's") end
 end
 
 function actions.take(o)
@@ -190,12 +192,17 @@ function actions.take(o)
   pcall(o.barrier.reset, o.barrier)
   if o.reader then pcall(function() return o.reader:read(4) end) end
   if o.channel then pcall(o.channel.get_nowait, o.channel) end
+  each(o, ENDPOINT, function(endpoint)
+    local _, address = endpoint:receive_nowait()
+    if address then address.port = 9 end
+  end)
 end
 
 function actions.close(o)
   each(o, WRITER, function(writer) writer:close() end)
   each(o, { File = true }, function(file) file:close() end)
   each(o, SERVER, function(server) server:close() end)
+  each(o, ENDPOINT, function(endpoint) endpoint:close() end)
   pcall(o.queue.shutdown, o.queue)
   pcall(o.barrier.abort, o.barrier)
   if o.executor then pcall(o.executor.shutdown, o.executor, { wait = false }) end
@@ -1202,6 +1209,82 @@ simple("pair", { with_pair }, {
   info = function(o) return tostring(o.reader), tostring(o.writer), o.writer:get_extra_info "peername" end,
 })
 
+--- A server's endpoint and one that is connected to it; another of no peer.
+local function with_datagrams(o)
+  local here = { host = "127.0.0.1", port = 0 }
+  o.endpoint = o.keep("endpoint", asyncio.create_datagram_endpoint { local_addr = here })
+  o.to_server = o.endpoint:get_extra_info "sockname"
+  o.client = o.keep("client", asyncio.create_datagram_endpoint { remote_addr = o.to_server })
+  o.nobodys = o.keep("nobodys", asyncio.create_datagram_endpoint { local_addr = here, icmp_errors = true })
+  o.client:send "first"
+  o.nobodys:send(("x"):rep(100), o.to_server)
+  return o
+end
+
+simple("datagrams", { with_datagrams }, {
+  open = function()
+    local path = os.tmpname()
+    os.remove(path)
+    asyncio.create_datagram_endpoint({ path = path, max_queue = 1 }):close()
+    asyncio.create_datagram_endpoint({ local_addr = { host = "127.0.0.1" }, multicast_interface = "lo" }):close()
+    pcall(asyncio.create_datagram_endpoint, { path = "/no/such/folder/socket" })
+    pcall(asyncio.create_datagram_endpoint, { local_addr = { host = "192.0.2.1", port = 5 } })
+  end,
+  dropped = function(o) asyncio.create_datagram_endpoint({ remote_addr = o.to_server }):send "of nobody" end,
+  receive = function(o) return o.endpoint:receive() end,
+  receive_many = function(o) return o.endpoint:receive_many() end,
+  receive_nowait = function(o) return o.endpoint:receive_nowait() end,
+  iter = function(o)
+    for data, address in o.endpoint:iter() do
+      if #data > 50 then return data, address end
+    end
+  end,
+  wait = function(o)
+    o.endpoint:receive_many(10)
+    local one, many = create_task(o.endpoint.receive, o.endpoint), create_task(o.endpoint.receive_many, o.endpoint)
+    sleep(0)
+    pcall(function()
+      o.client:send "one"
+      o.nobodys:send("two", o.to_server)
+      o.nobodys:send("three", { host = o.to_server.host, port = o.to_server.port })
+    end)
+    asyncio.pcall(await, one)
+    asyncio.pcall(await, many)
+  end,
+  answer = function(o)
+    local _, address = o.endpoint:receive()
+    o.endpoint:send("answer", address)
+    return o.client:receive()
+  end,
+  send_many = function(o)
+    local list = { { "a", o.to_server }, { "b", o.to_server }, { "long", o.to_server } }
+    for i = 4, 70 do list[i] = list[1] end
+    return o.nobodys:send_many(list), o.nobodys:send_many(list, 60), o.client:send_many { "a", { "b" } }
+  end,
+  refused = function(o)
+    o.nobodys:send("x", { host = "127.0.0.1", port = 9 })
+    pcall(o.nobodys.receive, o.nobodys)
+    pcall(o.nobodys.send, o.nobodys, ("x"):rep(70000), o.to_server)
+    pcall(o.nobodys.send, o.nobodys, "x", { host = "::1", port = 9 })
+  end,
+  groups = function(o)
+    pcall(o.endpoint.join_group, o.endpoint, "239.77.2.1", "lo")
+    pcall(o.endpoint.leave_group, o.endpoint, "239.77.2.1", "lo")
+    pcall(o.endpoint.join_group, o.endpoint, "239.77.2.1", "nothing0")
+  end,
+  looks = function(o)
+    return o.endpoint:stats(), tostring(o.client), o.client:get_extra_info "peername", o.endpoint:is_closing(),
+      o.endpoint:get_extra_info "socket"
+  end,
+  close = function(o)
+    local receiver, closer = create_task(o.client.receive, o.client), create_task(o.client.wait_closed, o.client)
+    sleep(0)
+    o.client:close()
+    asyncio.pcall(await, receiver)
+    asyncio.pcall(await, closer)
+  end,
+})
+
 simple("fed", { with_pair }, {
   made = function() return asyncio.StreamReader { limit = 5 } end,
   feed = function(o) o.fed:feed "a line\n" return o.fed:readline() end,
@@ -1450,6 +1533,7 @@ local function drop(o)
   for _, name in ipairs { "server2", "writer", "writer2" } do
     if o[name] then pcall(o[name].close, o[name]) end
   end
+  each(o, ENDPOINT, function(endpoint) endpoint:close() end)
   if o.from then o.loop:remove_reader(o.from) o.loop:remove_writer(o.to) end
   if o.executor then o.executor:shutdown { wait = false, cancel_futures = true } end
   o.loop:remove_signal_handler "SIGUSR1"

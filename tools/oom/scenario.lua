@@ -804,6 +804,48 @@ part("watches", function()
   os.execute("rm -r " .. folder)
 end)
 
+part("datagrams", function()
+  local path = os.tmpname()
+  os.remove(path)
+  local here = { host = "127.0.0.1", port = 0 }
+  local server <close> = asyncio.create_datagram_endpoint { local_addr = here, max_queue = 40 }
+  local at = server:get_extra_info "sockname"
+  local client <close> = asyncio.create_datagram_endpoint { remote_addr = at }
+  local other <close> = asyncio.create_datagram_endpoint { local_addr = here, icmp_errors = true }
+  create_task(function()
+    for data, address in server:iter() do server:send(data, address) end
+  end)
+  for i = 1, 3 do
+    client:send(("x"):rep(10 ^ i | 0))
+    assert(#client:receive() == 10 ^ i)
+  end
+  local list = {}
+  for i = 1, 70 do list[i] = { ("%05d"):format(i), at } end
+  assert(other:send_many(list) == 70)
+  local got = 0
+  pcall(asyncio.move_on_after, 0.05, function()
+    while got < 30 do got = got + #other:receive_many(20) end
+  end)
+  pcall(other.send, other, "x", { host = "127.0.0.1", port = 9 })
+  pcall(function() other:receive() end)
+  pcall(other.send, other, ("x"):rep(70000), at)
+  pcall(other.join_group, other, "239.77.3.1", "lo")
+  pcall(asyncio.create_datagram_endpoint, { local_addr = at })
+  pcall(tostring, server)
+  pcall(server.stats, server)
+  local of_path <close> = asyncio.create_datagram_endpoint { path = path }
+  local nameless <close> = asyncio.create_datagram_endpoint { family = "unix" }
+  local n = 0
+  while nameless:send_nowait("fill", { path = path }) do n = n + 1 end
+  local late = create_task(nameless.send, nameless, "late", { path = path })
+  for _ = 1, n + 1 do
+    if not asyncio.move_on_after(0.1, of_path.receive, of_path) then break end
+  end
+  pcall(asyncio.move_on_after, 0.1, await, late)
+  nameless:close()
+  pcall(await, late)
+end)
+
 part("pairs", function()
   asyncio.stream_pair()
   local reader, writer, far_reader, far_writer = asyncio.stream_pair { limit = 100 }
