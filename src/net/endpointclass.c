@@ -58,6 +58,7 @@ void asy_endpoint_raise(lua_State *L, Endpoint *e, const char *call) {
   IcmpError error;
   if (ASY_LIKELY(!e->status && !e->nerrors)) return;
   if (!endpoint_take_error(e, &error)) return;
+  if (error.status == UV_ENOMEM) asy_nomemory(L);
   snprintf(text, sizeof text, "%s", e->name);
   if (error.salen) address_text(&error.to.any, error.salen, text);
   asy_oserror_push(L, error.status, call, *text ? text : NULL);
