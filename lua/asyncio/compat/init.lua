@@ -20,6 +20,7 @@ local compat = {}
 
 -- Each is loaded when it is first used.
 local LATER = {
+  copas = "asyncio.compat.copas",
   vim_async = "asyncio.compat.vim_async",
   require = "asyncio.compat.loading",
   dofile = "asyncio.compat.loading",

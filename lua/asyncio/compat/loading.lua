@@ -5,9 +5,17 @@ local core = require "asyncio.core"
 
 local loading = {}
 
--- What they require → our module. Each is loaded when it is first asked for.
+-- What they require → our module, and its field. Each is loaded when it is first asked for.
 local FACES = {
+  socket = { "asyncio.socket" },
+  ["socket.core"] = { "asyncio.socket" },
+  ["socket.unix"] = { "asyncio.socket", "unix" },
+  copas = { "asyncio.compat.copas" },
 }
+
+for _, name in ipairs { "ftp", "future", "http", "lock", "queue", "semaphore", "smtp", "timer" } do
+  FACES["copas." .. name] = { "asyncio.compat.copas", name }
+end
 
 local SCRIPT_HEADS = { ["\127ELF"] = false, ["\207\250\237\254"] = false, ["\202\254\186\190"] = false }
 local GONE = { module = true, setfenv = true, getfenv = true } -- since Lua 5.2
@@ -76,6 +84,13 @@ local function load_script(name, path)
   origins[name] = path
 end
 
+--- Ours, and where it is from.
+local function face(name)
+  local place = FACES[name]
+  local module = require(place[1])
+  return place[2] and module[place[2]] or module, place[1]
+end
+
 --- Who loads: a task, else a coroutine.
 local function self_of() return core.current_task() or coroutine.running() end
 
@@ -119,7 +134,7 @@ local function require_privately(name)
     elseif load then
       error(("loop or previous error loading module '%s'"):format(name), 0)
     elseif FACES[name] then
-      loaded[name], origins[name] = require(FACES[name]), FACES[name]
+      loaded[name], origins[name] = face(name)
     else
       local path = find(name)
       if not path then return require(name) end
@@ -196,9 +211,9 @@ end
 -- `asyncio.coroutine`. What was loaded before stays as it is.
 -- @function compat.install
 function loading.install()
-  for name, ours in pairs(FACES) do
+  for name in pairs(FACES) do
     package.loaded[name] = nil
-    package.preload[name] = function() return require(ours) end
+    package.preload[name] = function() return face(name) end
   end
   _G.coroutine, package.loaded.coroutine = loaded.coroutine, loaded.coroutine
 end

@@ -2,6 +2,7 @@
 -- @module asyncio.compat.vim_loops
 local check = require "asyncio.check"
 local core = require "asyncio.core"
+local kept = require "asyncio.compat.home"
 local runner = require "asyncio.runner"
 
 local loops = {}
@@ -9,33 +10,17 @@ local loops = {}
 --- What `vim_async.config` has put in place of the loop's: `schedule`, `wait`, `new_timer`; and `debug`.
 loops.hooks = {}
 
-local homes = setmetatable({}, { __mode = "k" }) -- loop → its record
-local own -- the record of the module's own loop, which has a `runner`
+local homes = setmetatable({}, { __mode = "k" }) -- loop → its record; the kept loop's has a `runner`
 
-local function home_of(loop)
+--- The record of the loop that runs, else of the one that is kept.
+function loops.current()
+  local loop, runs = kept.loop()
   local home = homes[loop]
   if not home then
-    home = { loop = loop, live = {} }
+    home = { loop = loop, live = {}, runner = runs }
     homes[loop] = home
   end
   return home
-end
-
-local function own_home()
-  if not own then
-    core.check_alive() -- it would never be released
-    local owner = runner.Runner {}
-    own = home_of(owner:get_loop())
-    own.runner = owner
-  end
-  return own
-end
-
---- The record of the loop that runs, else the module's own.
-function loops.current()
-  local ok, loop = pcall(core.get_running_loop)
-  if ok and loop then return home_of(loop) end
-  return own_home()
 end
 
 --- Calls fn in the loop's next turn. home: nil: the current one

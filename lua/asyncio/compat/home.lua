@@ -1,0 +1,27 @@
+--- The loop for what runs outside of any: one of the state's, which is kept, and a runner that runs it.
+-- @module asyncio.compat.home
+local core = require "asyncio.core"
+local runner = require "asyncio.runner"
+
+local home = {}
+
+local own
+
+--- The runner, made at the first call.
+function home.runner()
+  if not own then
+    core.check_alive() -- it would never be released
+    own = runner.Runner {}
+  end
+  return own
+end
+
+--- The loop that runs, else the one that is kept; and its runner, if it is that.
+function home.loop()
+  local ok, loop = pcall(core.get_running_loop)
+  local kept = own and own:get_loop()
+  if ok and loop then return loop, loop == kept and own or nil end
+  return kept or home.runner():get_loop(), own
+end
+
+return home
