@@ -31,6 +31,7 @@ function Lock:get(timeout)
   if timeout == 0 then return nil, "timeout", 0 end
   local began = socket.gettime()
   local result = line.wait(self.line, timeout)
+  self.next = nil
   if result == true then return socket.gettime() - began end
   return nil, result, socket.gettime() - began
 end
@@ -42,15 +43,15 @@ function Lock:release()
   local place = line.first(self.line)
   self.owner = place and place.thread.co
   if place then
-    self.calls = 1
+    self.calls, self.next = 1, place
     line.serve(place, true)
   end
   return true
 end
 
 function Lock:destroy()
-  local places = self.line
-  for place in line.first, places do line.serve(place, "destroyed") end
+  if self.next then self.next.result = "destroyed" end -- it has not gone on yet
+  for place in line.first, self.line do line.serve(place, "destroyed") end
   line.destroy(self)
   return true
 end

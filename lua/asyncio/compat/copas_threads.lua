@@ -14,6 +14,9 @@ local by_task = setmetatable({}, { __mode = "k" })
 local names = setmetatable({}, { __mode = "k" }) -- of coroutines and sockets
 local waiting = {} -- threads that start with the next loop or step
 
+local timers = standard.create(function() end) -- stands for who calls timeouts' callbacks
+names[timers] = "copas_core_timer"
+
 -- Worlds: `active` threads, those that are `dormant` until somebody wakes them, `timeouts` that run
 
 local function world_of(loop)
@@ -142,7 +145,8 @@ function threads.traceback(message, co, skt)
   if type(message) == "string" then text = message end
   text = ("%s (coroutine: %s, socket: %s)"):format(text, co_name, skt_name)
   if not debug then return text end
-  if type(co) == "thread" and co ~= standard.running() then return debug.traceback(co, text) end
+  local elsewhere = type(co) == "thread" and co ~= timers and co ~= standard.running()
+  if elsewhere then return debug.traceback(co, text) end
   return debug.traceback(text, 2)
 end
 
@@ -261,7 +265,7 @@ function threads.timeout(delay, callback)
   local timeout = { world = world }
   timeout.handle = world.loop:call_later(delay, function()
     forget_timeout(co, timeout)
-    xpcall(callback, function(err) threads.handle(err, nil) end, co)
+    xpcall(callback, function(err) threads.handle(err, timers) end, co)
     look(world)
   end)
   timeouts[co] = timeout

@@ -23,6 +23,7 @@ local function expire(self, delay)
     if self.cancelled then break end
     if not self.recurring then
       self.cancelled, self.co = true, nil
+      return self:callback(self.params) -- which may arm it again
     end
     self:callback(self.params)
     if self.cancelled then break end
