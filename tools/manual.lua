@@ -143,7 +143,8 @@ end
 
 --- The modules beside it: the last part of whose names begins the names of functions.
 local function write_modules(folder, known, modules)
-  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "compat", "compat.vim_async" } do
+  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "compat", "compat.vim_async",
+    "compat.copas" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)
     for _, name in ipairs(house.sorted_keys(known)) do

@@ -2,6 +2,7 @@
 -- Annotations for the Lua language server: programs that were written for other libraries.
 
 ---@class asyncio.compat
+---@field copas table copas 4.11's interface
 ---@field vim_async asyncio.compat.vim_async
 local compat = {}
 

@@ -1,12 +1,13 @@
 --- copas' interface, in tasks: `asyncio.compat.copas`, and what `compat.require` gives modules for "copas".
 --
--- The functions and what they return are those of copas 4.11, whose manual holds. A thread is a task, and is known by
--- its coroutine; sockets are those of `asyncio.socket`. In a task `loop` waits until the threads have ended, and
--- cancels them when it is cancelled; elsewhere it runs a loop, which is kept for the next call. What asyncio
--- offers can be used in a thread, and `pause`, locks, queues and semaphores in any task.
+-- The functions and what they return are those of copas 4.11, whose manual holds. A thread is a task, and
+-- is known by its coroutine; sockets are those of `asyncio.socket`. In a task `loop` waits until the threads
+-- have ended, and cancels them when it is cancelled; elsewhere it runs a loop, which is kept for the next
+-- call. What asyncio offers can be used in a thread, and `pause`, locks, queues and semaphores in any task.
 --
 -- What differs: a thread that is removed gets a CancelledError where it waits, so that it can clean up; its
--- error handler is called where the error was raised; there are no statistics in `status`, and no `debug`.
+-- error handler is called where the error was raised; one that sleeps for ever is not collected, nor is
+-- garbage collected because the loop is idle; `status` has no statistics, and there is no `debug`.
 -- @module asyncio.compat.copas
 -- @usage
 -- local copas, socket = asyncio.compat.copas, require "asyncio.socket"
@@ -37,7 +38,8 @@ local copas = {
   gettime = socket.gettime,
 
   -- sockets
-  wrap = sockets.wrap, handler = sockets.handler, connect = sockets.connect, dohandshake = sockets.dohandshake,
+  wrap = sockets.wrap, handler = sockets.handler,
+  connect = sockets.connect, dohandshake = sockets.dohandshake,
   send = sockets.send, sendto = sockets.sendto, close = sockets.close,
   receive = sockets.receive, receivefrom = sockets.receivefrom,
   receivepartial = sockets.receivepartial, receivePartial = sockets.receivepartial,

@@ -11,7 +11,7 @@ function line.new() return { first = 1, last = 0 } end
 function line.first(self)
   while self.first <= self.last do
     local place = self[self.first]
-    if place and not place.left then return place end
+    if place and not place.left and not place.thread.removed then return place end
     self[self.first] = nil
     self.first = self.first + 1
   end
@@ -23,17 +23,21 @@ function line.serve(place, result)
   threads.wake(place.thread.co)
 end
 
---- Waits for its turn, so long; math.huge: without limit. → what it was served with, or "timeout"
-function line.wait(self, seconds, fields)
+--- Waits for its turn, so long; math.huge: without limit. → what it was served with, or "timeout". When it
+-- is cancelled, `undo` is told whether it had been served.
+function line.wait(self, seconds, undo, fields)
   local place = fields or {}
   place.thread = threads.current()
   if not place.thread then error("only a thread of copas can wait here", 0) end
   self.last = self.last + 1
   self[self.last] = place
   local ok, err = core.catch(threads.suspend, seconds ~= math.huge and seconds or nil)
-  if place.result ~= nil then return place.result end
+  if ok and place.result ~= nil then return place.result end
   place.left = true
-  if not ok then error(err, 0) end
+  if not ok then
+    undo(place.result == true)
+    error(err, 0)
+  end
   return "timeout"
 end
 

@@ -12,9 +12,19 @@ local DEFAULT_TIMEOUT = 10
 function Lock.new(seconds, not_reentrant)
   local timeout = tonumber(seconds or DEFAULT_TIMEOUT) or -1
   if timeout < 0 then
-    error("expected timeout (1st argument) to be a number greater than or equal to 0, got: " .. tostring(seconds), 2)
+    error("expected timeout (1st argument) to be a number greater than or equal to 0, got: "
+      .. tostring(seconds), 2)
   end
   return setmetatable({ timeout = timeout, not_reentrant = not_reentrant, line = line.new() }, Lock)
+end
+
+--- To the first who waits.
+local function hand_on(self)
+  local place = line.first(self.line)
+  self.owner = place and place.thread.co
+  if not place then return end
+  self.calls, self.next = 1, place
+  line.serve(place, true)
 end
 
 --- 0 or how long it took; or nil, why not, and how long.
@@ -30,7 +40,9 @@ function Lock:get(timeout)
   timeout = timeout or self.timeout
   if timeout == 0 then return nil, "timeout", 0 end
   local began = socket.gettime()
-  local result = line.wait(self.line, timeout)
+  local result = line.wait(self.line, timeout, function(served)
+    if served then hand_on(self) end
+  end)
   self.next = nil
   if result == true then return socket.gettime() - began end
   return nil, result, socket.gettime() - began
@@ -39,13 +51,7 @@ end
 function Lock:release()
   if self.owner ~= threads.running() then return nil, "cannot release a lock not owned" end
   self.calls = self.calls - 1
-  if self.calls > 0 then return true end
-  local place = line.first(self.line)
-  self.owner = place and place.thread.co
-  if place then
-    self.calls, self.next = 1, place
-    line.serve(place, true)
-  end
+  if self.calls == 0 then hand_on(self) end
   return true
 end
 

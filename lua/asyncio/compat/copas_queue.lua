@@ -95,9 +95,9 @@ end
 
 local function work(self, worker)
   local pop = Queue.pop
-  while true do
-    local item, err = self.destroyed ~= true and pop(self, math.huge)
-    if not item and (err or self.destroyed == true) then break end
+  while self.destroyed ~= true do
+    local item, err = pop(self, math.huge)
+    if err then break end
     worker(item)
   end
 end

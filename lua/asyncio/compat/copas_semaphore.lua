@@ -10,7 +10,8 @@ local DEFAULT_TIMEOUT = 10
 function Semaphore.new(max, start, seconds)
   local timeout = tonumber(seconds or DEFAULT_TIMEOUT) or -1
   if timeout < 0 then
-    error("expected timeout (2nd argument) to be a number greater than or equal to 0, got: " .. tostring(seconds), 2)
+    error("expected timeout (2nd argument) to be a number greater than or equal to 0, got: "
+      .. tostring(seconds), 2)
   end
   if type(max) ~= "number" or max < 1 then
     error("expected max resources (1st argument) to be a number greater than 0, got: " .. tostring(max), 2)
@@ -42,7 +43,9 @@ function Semaphore:take(requested, timeout)
   if requested > self.max then return nil, "too many" end
   timeout = timeout or self.timeout
   if timeout == 0 then return nil, "timeout" end
-  local result = line.wait(self.line, timeout, { requested = requested })
+  local result = line.wait(self.line, timeout, function(served)
+    self:give(served and requested or 0)
+  end, { requested = requested })
   if result == true then return true end
   self:give(0) -- those behind may need less
   return nil, result

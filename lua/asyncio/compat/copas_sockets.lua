@@ -174,7 +174,9 @@ function methods:receive(pattern, prefix)
   return receive(self.socket, pattern, prefix)
 end
 
-function methods:receivepartial(pattern, prefix) return sockets.receivepartial(self.socket, pattern, prefix) end
+function methods:receivepartial(pattern, prefix)
+  return sockets.receivepartial(self.socket, pattern, prefix)
+end
 
 function methods.flush() end
 

@@ -22,8 +22,10 @@ names[timers] = "copas_core_timer"
 local function world_of(loop)
   local world = worlds[loop]
   if not world then
-    world = { loop = loop, loops = 0, active = 0, dormant = 0, sleeping = 0, timeouts = 0, reading = 0, writing = 0,
-      threads = {}, exiting = false }
+    world = {
+      loop = loop, loops = 0, threads = {}, exiting = false,
+      active = 0, dormant = 0, sleeping = 0, timeouts = 0, reading = 0, writing = 0,
+    }
     worlds[loop] = world
   end
   return world
@@ -256,7 +258,7 @@ function threads.timeout(delay, callback)
     timeouts[co].handle:cancel()
     forget_timeout(co, timeouts[co])
   end
-  if type(delay) ~= "number" or not (delay >= 0) then
+  if type(delay) ~= "number" or delay ~= delay or delay < 0 then
     error("timout value must be greater than or equal to 0, got: " .. tostring(delay), 3)
   elseif delay == 0 or delay == math.huge then
     return true
