@@ -20,7 +20,7 @@
 --   local client = copas.wrap(socket.tcp())
 --   client:connect(host, port)
 --   client:send "tea\n"
---   print(client:receive()) --> TEA
+--   print((client:receive())) --> TEA
 --   client:close()
 --   copas.removeserver(server)
 -- end)
@@ -159,7 +159,7 @@ function copas.exit()
   if world.exit then world.exit:destroy() end
 end
 
---- Until `exit` is called, by whomever, or by the loop, when all others have ended.
+-- Until `exit` is called, by whomever, or by the loop, when all others have ended.
 function copas.waitforexit()
   local world = threads.world()
   if world.exiting then return end
@@ -167,7 +167,7 @@ function copas.waitforexit()
   world.exit:take(1)
 end
 
---- What a step may wait at most, its second argument elsewhere, says nothing here.
+-- What a step may wait at most, its second argument elsewhere, says nothing here.
 function copas.loop(initializer)
   if type(initializer) == "function" then
     copas.addnamedthread("copas_initializer", initializer)

@@ -17,7 +17,7 @@ local function settle(self, ...)
   self.sema:give(self.sema:get_wait())
 end
 
---- true and the results, or false and the error; waits for them.
+-- true and the results, or false and the error; waits for them.
 function Future:get()
   if not self.results then self.sema:take(1, math.huge) end
   return table.unpack(self.results, 1, self.results.n)

@@ -27,7 +27,7 @@ local function hand_on(self)
   line.serve(place, true)
 end
 
---- 0 or how long it took; or nil, why not, and how long.
+-- 0 or how long it took; or nil, why not, and how long.
 function Lock:get(timeout)
   local me = threads.running()
   if not self.owner then

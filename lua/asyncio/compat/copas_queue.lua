@@ -51,7 +51,7 @@ end
 
 function Queue:get_size() return self.head - self.tail end
 
---- No more can be put; it is destroyed once it is empty.
+-- No more can be put; it is destroyed once it is empty.
 function Queue:stop()
   if self.stopping then return true end
   self.stopping = true
@@ -102,7 +102,7 @@ local function work(self, worker)
   end
 end
 
---- A thread that calls the function with each item.
+-- A thread that calls the function with each item.
 function Queue:add_worker(worker)
   assert(type(worker) == "function", "expected worker to be a function")
   self.worker_id = self.worker_id + 1

@@ -19,7 +19,7 @@ function Semaphore.new(max, start, seconds)
   return setmetatable({ count = start or 0, max = max, timeout = timeout, line = line.new() }, Semaphore)
 end
 
---- true; or nil and "too many": the rest is lost.
+-- true; or nil and "too many": the rest is lost.
 function Semaphore:give(given)
   local count = self.count + (given or 1)
   local too_many = count > self.max
@@ -53,7 +53,7 @@ end
 
 function Semaphore:get_count() return self.count end
 
---- How many more are needed to let all in that wait.
+-- How many more are needed to let all in that wait.
 function Semaphore:get_wait()
   local wanted = 0
   for i = self.line.first, self.line.last do

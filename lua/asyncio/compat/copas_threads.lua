@@ -307,9 +307,10 @@ local function run_loop(world, exit)
   world.loops = world.loops + 1
   start_waiting(world)
   local ok, err = core.catch(wait_for_end, world, exit)
-  if not ok then
+  local waited = ok
+  while not waited do -- cancelled again, it asks again
     cancel_all(world)
-    core.catch(wait_for_threads, world)
+    waited = core.catch(wait_for_threads, world)
   end
   world.loops = world.loops - 1
   if not ok then error(err, 0) end

@@ -48,7 +48,7 @@ function Timer:cancel()
   return self
 end
 
---- A new one, armed.
+-- A new one, armed.
 function Timer.new(opts)
   assert((opts.delay or -1) >= 0, "delay must be greater than or equal to 0")
   assert(type(opts.callback) == "function", "expected callback to be a function")
