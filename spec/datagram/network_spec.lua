@@ -9,6 +9,7 @@ TestBroadcast = {}
 TestLinkLocal = {}
 TestErrors = {}
 TestRoutes = {}
+TestRoom = {}
 TestLarge = {}
 
 --- Joins a group and prints what comes; arguments: the group, the interface.
@@ -326,6 +327,27 @@ function TestErrors:test_of_one_peer_keep_nothing_from_the_others()
   for i = 1, 20 do at_b:expect("^n" .. i .. "\t[^\n]+\n") end
 end
 
+function TestErrors:test_a_datagram_goes_no_farther_than_its_ttl()
+  local scene <close> = hosts.scene()
+  local near, far = scene:network(), scene:network()
+  local a, b, c = scene:host(), scene:host(), scene:host()
+  a:join(near, "eth0", "10.1.0.1/24")
+  b:join(near, "eth0", "10.1.0.2/24")
+  b:join(far, "eth1", "10.2.0.2/24")
+  c:join(far, "eth0", "10.2.0.3/24")
+  a:sh "ip route add default via 10.1.0.2"
+  b:sh "echo 1 >/proc/sys/net/ipv4/ip_forward"
+  c:sh "ip route add default via 10.2.0.2"
+  local at_c <close> = started(c, LISTEN)
+  t.assertEquals(a:run [[
+    for ttl = 1, 2 do
+      local e <close> = asyncio.create_datagram_endpoint { family = "inet", ttl = ttl, icmp_errors = true }
+      e:send("ttl" .. ttl, { host = "10.2.0.3", port = 5000 })
+      if ttl == 1 then print(select(2, asyncio.pcall(e.receive, e))) end
+    end]], "[EHOSTUNREACH] host is unreachable: receive 10.2.0.3:5000\n")
+  at_c:expect "^ttl2\t10.1.0.1\n"
+end
+
 function TestErrors:test_a_neighbour_that_is_not_there_is_unreachable()
   local scene <close> = hosts.scene()
   local a = scene:lan(1)
@@ -372,6 +394,89 @@ function TestRoutes:test_who_receives_waits_on_when_the_own_address_goes_and_com
   a:sh "ip neigh flush all"
   a:run(TELL, "10.1.0.2", "found")
   at_b:expect "found\t10.1.0.1\n"
+end
+
+function TestRoutes:test_an_interface_that_goes_takes_its_groups_and_nothing_else()
+  local scene <close> = hosts.scene()
+  local one, two = scene:network(), scene:network()
+  local a, b, c = scene:host(), scene:host(), scene:host()
+  a:join(one, "eth0", "10.1.0.1/24")
+  c:join(two, "eth0", "10.2.0.3/24")
+  b:join(one, "eth0", "10.1.0.2/24")
+  b:join(two, "eth1", "10.2.0.2/24")
+  local at_b <close> = started(b, [[
+    local e <close> = asyncio.create_datagram_endpoint { local_addr = { host = "0.0.0.0", port = 5000 } }
+    e:join_group("239.1.2.3", "eth0")
+    e:join_group("239.1.2.3", "eth1")
+    assert(os.execute "ip link delete eth0")
+    print "ready"
+    for data, address in e:iter() do
+      print(data, address.host)
+      print(pcall(e.leave_group, e, "239.1.2.3", "eth0"))
+      e:leave_group("239.1.2.3", "eth1")
+    end]])
+  c:run(TELL, "239.1.2.3", "still", "eth0")
+  at_b:expect "^still\t10.2.0.3\nfalse\t%[ENODEV%] no such device: [^\n]+\n"
+  c:run(TELL, "239.1.2.3", "no-more", "eth0")
+  c:run(TELL, "10.2.0.2", "direct")
+  at_b:expect "^direct\t"
+end
+
+-- no room
+
+--- Fills the queue of an endpoint for a host that isn't there: until the system has given it up, nothing leaves.
+local FILL = [[
+  local e = asyncio.create_datagram_endpoint { family = "inet", send_buffer = 1 }
+  local to, n = { host = "10.1.0.77", port = 5000 }, 0
+  while e:send_nowait(("x"):rep(500), to) do n = n + 1 end
+  assert(n > 0 and e:stats().sent == n)
+]]
+
+local function waiting_neighbours(ms)
+  local scene = hosts.scene()
+  local a = scene:lan(1)
+  a:sh("ip ntable change name arp_cache dev eth0 retrans %d", ms)
+  return a, scene
+end
+
+function TestRoom:test_send_waits_for_it_and_has_sent_nothing_where_it_is_cancelled()
+  local a, scene = waiting_neighbours(100)
+  local _ <close> = scene
+  t.assertEquals(a:run(FILL .. [[
+    print(asyncio.move_on_after(0.01, e.send, e, "cancelled", to))
+    print(asyncio.move_on_after(0.01, e.send_many, e, { { "cancelled", to }, { "too", to } }))
+    print(e:send_nowait("x", to), e:stats().sent - n)
+    e:send("late", to)
+    print(e:stats().sent - n, e:send_many { { "a", to }, { "b", to } })
+    e:close()]]), "false\nfalse\nfalse\t0\n1\t2\n")
+end
+
+function TestRoom:test_those_who_wait_go_in_their_order()
+  local a, scene = waiting_neighbours(50)
+  local _ <close> = scene
+  t.assertEquals(a:run(FILL .. [[
+    local order, tasks = {}, {}
+    for i = 1, 5 do
+      tasks[i] = asyncio.create_task(function()
+        e:send(("y"):rep(400), to)
+        order[#order + 1] = i
+      end)
+    end
+    asyncio.sleep(0)
+    tasks[2]:cancel()
+    for i = 1, 5 do pcall(asyncio.wait, { tasks[i] }) end
+    print(table.concat(order, " "))
+    e:close()]]), "1 3 4 5\n")
+end
+
+function TestRoom:test_closing_ends_the_waiting()
+  local a, scene = waiting_neighbours(1000)
+  local _ <close> = scene
+  t.assertEquals(a:run(FILL .. [[
+    local task = asyncio.create_task(function() return select(2, asyncio.pcall(e.send, e, "x", to)) end)
+    asyncio.sleep(0)
+    e:close()
+    print(asyncio.await(task))]]), "ClosedError: the endpoint is closed\n")
 end
 
 -- large ones
