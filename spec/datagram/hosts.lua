@@ -26,18 +26,20 @@ function Host:sh(script, ...)
   return output
 end
 
+local PATIENTLY = "for i in $(seq 1500); do %s && exit; sleep 0.02; done; exit 1"
+
 --- Gives this host an interface in that network, with these addresses ("10.1.0.1/24").
 function Host:join(network, interface, ...)
   network.ends = network.ends + 1
-  local far = "end" .. network.ends
-  self:sh("ip link add %s type veth peer name %s netns %s", interface, far, network.holder.pid)
-  network:sh("ip link set %s master net up", far)
-  for _, address in ipairs { ... } do
-    self:sh("ip address add %s dev %s%s", address, interface, address:find ":" and " nodad" or "")
+  local far, script = "end" .. network.ends, {}
+  for i, address in ipairs { ... } do
+    script[i] = ("ip address add %s dev %s%s"):format(address, interface, address:find ":" and " nodad" or "")
   end
-  self:sh("ip link set %s up", interface)
-  self:sh("for i in $(seq 100); do ip -6 address show dev %s tentative | grep -q . || exit 0; sleep 0.05; done; exit 1",
-    interface)
+  self:sh("set -e; ip link add %s type veth peer name %s netns %d; %s; ip link set %s up", interface, far,
+    network.holder.pid, script[1] and table.concat(script, "; ") or "true", interface)
+  -- the kernel notices a moment later that the cable is plugged in, at both ends
+  network:sh("ip link set %s master net up; " .. PATIENTLY, far, "bridge link show dev " .. far .. " | grep -q forwarding")
+  self:sh(PATIENTLY, "ip -6 address show dev " .. interface .. " scope link -tentative | grep -q inet6")
 end
 
 --- Runs a function's body in a loop on this host, as a program that prints; `...` are its arguments. Its end is awaited
@@ -122,6 +124,26 @@ function Scene:__close()
     for _, name in ipairs(host.files) do os.remove(name) end
     host.holder:__close()
   end
+end
+
+--- Prints what comes to its port; argument: the address to bind to.
+hosts.LISTEN = [[
+  local e <close> = asyncio.create_datagram_endpoint { local_addr = { host = ... or "0.0.0.0", port = 5000 } }
+  print "ready"
+  for data, address in e:iter() do print(data, address.host) end]]
+
+--- Sends a text to port 5000; arguments: where to, the text, how multicast leaves.
+hosts.TELL = [[
+  local group, text, interface = ...
+  local e <close> = asyncio.create_datagram_endpoint {
+    family = group:find ":" and "inet6" or "inet", multicast_interface = interface }
+  e:send(text, { host = group, port = 5000 })]]
+
+--- Starts one that says when it is ready.
+function hosts.ready(host, body, ...)
+  local running = host:start(body, ...)
+  running:expect "^ready\n"
+  return running
 end
 
 return hosts
