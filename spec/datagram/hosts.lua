@@ -38,7 +38,8 @@ function Host:join(network, interface, ...)
   self:sh("set -e; ip link add %s type veth peer name %s netns %d; %s; ip link set %s up", interface, far,
     network.holder.pid, script[1] and table.concat(script, "; ") or "true", interface)
   -- the kernel notices a moment later that the cable is plugged in, at both ends
-  network:sh("ip link set %s master net up; " .. PATIENTLY, far, "bridge link show dev " .. far .. " | grep -q forwarding")
+  network:sh("ip link set %s master net up; " .. PATIENTLY, far,
+    "bridge link show dev " .. far .. " | grep -q forwarding")
   self:sh(PATIENTLY, "ip -6 address show dev " .. interface .. " scope link -tentative | grep -q inet6")
 end
 
