@@ -4,6 +4,7 @@
 ---@class asyncio.compat
 ---@field copas table copas 4.11's interface
 ---@field vim_async asyncio.compat.vim_async
+---@field socket asyncio.socket
 local compat = {}
 
 ---@async

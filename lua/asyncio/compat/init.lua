@@ -25,6 +25,7 @@ local LATER = {
   require = "asyncio.compat.loading",
   dofile = "asyncio.compat.loading",
   install = "asyncio.compat.loading",
+  socket = "asyncio",
 }
 
 local function load_part(module, name)
