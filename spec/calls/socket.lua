@@ -15,10 +15,10 @@ local function feed(c, peer, text)
   return asyncio.create_task(function()
     local at = 1
     while at <= #text do
-      local n = c.random(1, c.one_of { 3, 40, 400 })
+      local n = c.random(1, c.one_of { 20, 100, 400 })
       peer:send(text:sub(at, at + n - 1))
       at = at + n
-      if c.random(3) == 1 then c.pass() end
+      if c.random(5) == 1 then c.pass() end
     end
     peer:shutdown "send"
   end)
@@ -34,13 +34,13 @@ end
 --- What is read by `read(client)` until that gives nothing is, with the rest, all that was sent.
 local function reading(c, read)
   local client, peer = pair()
-  local text, got = lines(c, 30), {}
+  local text, got = lines(c, 12), {}
   local feeder = feed(c, peer, text)
-  if c.random(3) == 1 then client:settimeout(c.one_of { 0, 0.001 }, c.one_of { "b", "t" }) end
+  if c.random(3) == 1 then client:settimeout(c.one_of { 0, 0.0002 }, c.one_of { "b", "t" }) end
   return function()
-    for _ = 1, 100 do
+    for _ = 1, 30 do
       read(client, got)
-      if c.random(4) == 1 then c.pass() end
+      if c.random(8) == 1 then c.pass() end
     end
   end, function()
     client:settimeout()
@@ -107,14 +107,14 @@ local cases = {
 
   { "socket send", function(c)
     local client, peer = pair()
-    local text = lines(c, 20000)
-    client:setoption("send-buffer-size", 65536)
+    local text = lines(c, 300):rep(150)
+    client:setoption("send-buffer-size", 200000)
     local reads = asyncio.create_task(function()
       local got = {}
       repeat
         local bytes, _, partial = peer:receive(c.one_of { 10000, 100000 })
         got[#got + 1] = bytes or partial
-        if c.random(3) == 1 then c.pass() end
+        if c.random(8) == 1 then c.pass() end
       until not bytes
       return table.concat(got)
     end)
