@@ -3,7 +3,8 @@ local t = require "helper"
 local place = require "files.place"
 local asyncio = t.asyncio
 local compat = asyncio.compat
-assert(compat.require) -- loads it
+for _ in pairs(compat) do end -- loads what is loaded when it is first used
+assert(asyncio.socket and compat.copas.semaphore)
 
 TestRequire = {}
 TestGlobals = {}
@@ -144,6 +145,18 @@ function TestRequire:test_c_modules_standard_ones_preloaded_ones_and_asyncios_ar
     for name, value in pairs(list) do
       t.assertIs(value, name == p .. "given" and "given" or require(name), name)
     end
+  end)
+end
+
+function TestRequire:test_faces_are_ours_whatever_is_installed()
+  with_modules({ ["@a.lua"] = [[return { require "socket", require "socket.core", require "socket.unix",
+    require "copas", require "copas.semaphore" }]] }, function(p)
+    local faces = compat.require(p .. "a")
+    t.assertIs(faces[1], asyncio.socket)
+    t.assertIs(faces[2], asyncio.socket)
+    t.assertIs(faces[3], asyncio.socket.unix)
+    t.assertIs(faces[4], compat.copas)
+    t.assertIs(faces[5], compat.copas.semaphore)
   end)
 end
 
@@ -379,6 +392,9 @@ function TestInstall:test_what_is_required_from_now_on_is_ours()
     local before = coroutine
     asyncio.compat.install()
     print(coroutine == asyncio.coroutine, require "coroutine" == coroutine, coroutine == before)
+    print(require "socket" == asyncio.socket, require "socket.core" == asyncio.socket,
+      require "socket.unix" == asyncio.socket.unix, require "copas" == asyncio.compat.copas,
+      require "copas.lock" == asyncio.compat.copas.lock)
     local vim_async = asyncio.compat.vim_async
     asyncio.run(function()
       local sum = 0
@@ -395,7 +411,7 @@ function TestInstall:test_what_is_required_from_now_on_is_ours()
       end):wait())
     end)
   ]]
-  t.assertEquals({ out, errors, code }, { "true\ttrue\tfalse\n6\nvim\n", "", 0 })
+  t.assertEquals({ out, errors, code }, { "true\ttrue\tfalse\ntrue\ttrue\ttrue\ttrue\ttrue\n6\nvim\n", "", 0 })
 end
 
 t.finish()

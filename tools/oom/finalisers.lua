@@ -702,6 +702,29 @@ simple("other libraries", {}, {
     end)
     return task:pwait(100)
   end,
+  copas = function()
+    local copas = asyncio.compat.copas
+    copas.seterrorhandler(nothing, true)
+    local task = create_task(copas.loop, function()
+      local lock, queue = copas.lock.new(0.01), copas.queue.new()
+      queue:add_worker(function() copas.pause() end)
+      for i = 1, 2 do
+        copas.addthread(function()
+          if lock:get() then
+            copas.pause()
+            lock:release()
+          end
+          queue:push(i)
+        end)
+      end
+      copas.future.addthread(copas.pause, 0):get()
+      queue:finish(0.01)
+    end)
+    sleep(0.05)
+    task:cancel()
+    pcall(await, task)
+    copas.cancelall()
+  end,
   modules = function()
     local path = os.tmpname()
     local file <close> = assert(io.open(path, "w"))

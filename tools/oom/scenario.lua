@@ -503,6 +503,30 @@ part("tasks of vim_async", function(loop)
   pcall(await, task)
 end)
 
+part("threads of copas", function()
+  local copas = asyncio.compat.copas
+  copas.seterrorhandler(function() end, true)
+  local _ <close> = asyncio.timeout(0.5)
+  copas.loop(function()
+    local lock, semaphore, queue = copas.lock.new(0.01), copas.semaphore.new(2, 1, 0.01), copas.queue.new()
+    queue:add_worker(function() copas.pause() end)
+    for i = 1, 2 do
+      copas.addnamedthread("thread " .. i, function()
+        if lock:get() then lock:release() end
+        if semaphore:take() then semaphore:give() end
+        queue:push(i)
+      end)
+    end
+    copas.removethread(copas.addthread(copas.pauseforever))
+    local future = copas.future.addthread(copas.pause, 0)
+    copas.timer.new { delay = 0.001, callback = function() future:cancel() end }
+    copas.timeout(0.001, copas.wakeup)
+    future:get()
+    copas.status()
+    queue:finish(0.01)
+  end)
+end)
+
 part("modules for other libraries", function()
   local path = os.tmpname()
   local _ <close> = asyncio.defer(os.remove, path)
