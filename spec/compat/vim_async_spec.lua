@@ -1019,28 +1019,31 @@ function TestWait:test_in_a_callback_of_a_running_loop_it_raises()
 end
 
 function TestWait:test_outside_of_a_loop_the_modules_own_runs()
-  local log = {}
+  local log, callback = {}, nil
   local task = run(function()
     log[#log + 1] = "started"
+    await(function(cb) callback = cb end)
     sleep(1)
     return "done"
   end)
   t.assertEquals(log, { "started" })
-  t.assertEquals({ task:pwait(0) }, { false, "timeout" })
+  t.assertEquals({ task:pwait(1) }, { false, "timeout" })
+  callback()
   t.assertEquals(task:wait(), "done")
   t.assertEquals(task:wait(), "done")
 end
 
 function TestWait:test_the_tasks_of_the_modules_loop_go_on_in_later_waits()
-  local ended = false
+  local callback, slept
   local task = run(function()
-    sleep(5)
-    ended = true
+    sleep(1)
+    slept = true
+    await(function(cb) callback = cb end)
   end)
-  run(sleep, 1):wait()
-  t.assertFalse(ended)
-  task:wait()
-  t.assertTrue(ended)
+  repeat run(sleep, 1):wait() until slept
+  t.assertFalse(task:completed())
+  callback()
+  t.assertTrue(task:completed())
 end
 
 function TestWait:test_a_task_of_another_loop_cannot_be_waited_for()
