@@ -18,7 +18,7 @@ local function looping(c, body)
   end
   function w.remove_some()
     for _ = 1, c.random(0, 3) do
-      copas.pause(c.random() * 2)
+      copas.pause(c.random() * (c.clock == "virtual" and 2 or 0.004))
       if w.threads[1] then copas.removethread(w.threads[c.random(#w.threads)]) end
     end
   end
