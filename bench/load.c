@@ -351,6 +351,7 @@ static void run_datagrams(Client *clients, int n, double seconds) {
     datagrams_renew(clients, n);
   }
   used = server_time() - used;
+  if (!done) die("nothing came back");
   printf("cpu_us=%.3f rate=%.0f p50_us=%llu p99_us=%llu n=%llu lost=%llu\n",
          (double)used / 1e3 / (double)done, (double)done * 1e9 / (double)(t - window),
          (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99),
