@@ -120,7 +120,8 @@ static int send_list(lua_State *L, Endpoint *e) {
   if (n > FEW) shots = lua_newuserdatauv(L, (size_t)n * sizeof *shots, 0);
   asy_endpoint_checkopen(L, e);
   if (!n) return 0;
-  int sent = send_shots(L, e, shots, first, (int)n, &status); // NOLINT(clang-analyzer-core.CallAndMessage)
+  int sent = send_shots(L, e, shots, first, (int)n, &status);
+  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): the first has been written
   if (!sent && status != UV_EAGAIN) raise_send(L, e, status, &shots->to, shots->salen);
   lua_settop(L, 3);
   return sent ? sent : status;

