@@ -368,8 +368,8 @@ function TestOpen:test_no_descriptor_is_left_where_it_fails()
       t.assert_raises(asyncio.OSError, place.open, { local_addr = { host = "192.0.2.1", port = 0 } })
       t.assert_raises(asyncio.OSError, place.open, { multicast_interface = "nothing0" })
     end
-    t.assertEquals(descriptors(), before)
-    t.assertEquals(server:is_closing(), false)
+    t.assertTrue(descriptors() <= before)
+    t.assertFalse(server:is_closing())
   end)
 end
 
