@@ -1,6 +1,7 @@
 -- What datagram endpoints may take up, and what they tell of: queues, drops, errors by ICMP, who forgets them.
 local t = require "helper"
 local place = require "datagram.place"
+local program = require "program"
 
 local asyncio = t.asyncio
 
@@ -535,6 +536,37 @@ function TestForgotten:test_of_a_loop_that_is_closed_it_is_closed()
   t.assert_raises(asyncio.ClosedError, held.receive_nowait, held)
   t.assertEquals(held:stats().received, 0)
   held:close()
+end
+
+TestDescriptors = {}
+
+function TestDescriptors:test_without_a_free_one_it_raises_and_the_others_go_on()
+  local name = os.tmpname()
+  local _ <close> = setmetatable({}, { __close = function() os.remove(name) end })
+  do
+    local file <close> = assert(io.open(name, "w"))
+    file:write [[
+      local asyncio = require "asyncio"
+      asyncio.run(function()
+        local list = {}
+        local server <close> = asyncio.create_datagram_endpoint { local_addr = { host = "127.0.0.1" } }
+        local at = server:get_extra_info "sockname"
+        local failure
+        while not failure do
+          local ok, endpoint = pcall(asyncio.create_datagram_endpoint, { remote_addr = at })
+          if ok then list[#list + 1] = endpoint else failure = endpoint end
+        end
+        list[1]:send "x"
+        local data = server:receive()
+        for _, endpoint in ipairs(list) do endpoint:close() end
+        asyncio.create_datagram_endpoint({ remote_addr = at }):close()
+        io.write(failure.code, " ", failure.syscall, " ", data)
+      end)
+    ]]
+  end
+  local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
+  local out, status = program.shell("ulimit -n 60; timeout 60 %s '%s' 2>&1", lua, name)
+  t.assertEquals({ out, status }, { "EMFILE socket x", 0 })
 end
 
 TestWords = {}

@@ -109,6 +109,30 @@ end
 
 -- connections and servers
 
+function TestForkedChild:test_datagram_endpoints_are_the_parents()
+  assert_prints("ClosedError\nClosedError\n0\ntrue\nmine\n", [[
+    local path = os.tmpname()
+    os.remove(path)
+    asyncio.run(function()
+      local server <close> = asyncio.create_datagram_endpoint { path = path }
+      local client <close> = asyncio.create_datagram_endpoint { remote_path = path }
+      client:send "mine"
+      print(child(function()
+        for _, call in ipairs {
+          function() return server:receive_nowait() end, function() client:send_nowait "x" end,
+        } do
+          local ok, err = pcall(call)
+          print(asyncio.type(err) or err)
+        end
+        server:close()
+        client:close()
+      end))
+      print(asyncio.fs.exists(path))
+      print((server:receive()))
+    end)
+  ]])
+end
+
 function TestForkedChild:test_writes_nothing_that_a_file_of_the_parents_has_kept_back()
   for _, ending in ipairs { "os.exit(0, true)", "file = nil collectgarbage() collectgarbage()", "file:close()" } do
     assert_prints("0\nkept\n", [[
@@ -482,7 +506,9 @@ function TestForkedChildsWords:test_a_stop_signal_does_there_what_it_did_before_
   ]])
 end
 
-function TestForkedChild:test_is_the_last_which_removes_the_module()
+TestZLast = {} -- of the classes in their order
+
+function TestZLast:test_removes_the_module()
   if folder then os.execute(("rm -r '%s'"):format(folder)) end
 end
 
