@@ -1,7 +1,7 @@
---- luasocket.lua: what a request of LuaSocket's socket.http costs over our sockets, beside LuaSocket itself and
--- copas; prints markdown. CPU of the client alone, one request a connection, an answer of 1,000 bytes. Each round
--- runs all, one after the other, each in a process of its own. ROUNDS (5) and REQUESTS (4000) may be set. copas
--- is left out where `require` doesn't find it, release 3 or newer, and what it needs.
+--- luasocket.lua: what a request of LuaSocket's socket.http costs over our sockets, beside LuaSocket itself
+-- and copas; prints markdown. CPU of the client alone, one request a connection, an answer of 1,000 bytes.
+-- Each round runs all, one after the other, each in a process of its own. ROUNDS (5) and REQUESTS (4000) may
+-- be set. copas is left out where `require` doesn't find it, release 3 or newer, and what it needs.
 local ROUNDS = tonumber(os.getenv "ROUNDS") or 5
 local REQUESTS = tonumber(os.getenv "REQUESTS") or 4000
 local LUA = os.getenv "LUA" or "lua5.4"
@@ -69,7 +69,8 @@ local function serve()
 end
 
 local function measured(name, url, together)
-  local pipe <close> = assert(io.popen(("%s '%s' %s '%s' %d 2>/dev/null"):format(LUA, arg[0], name, url, together)))
+  local command = ("%s '%s' %s '%s' %d 2>/dev/null"):format(LUA, arg[0], name, url, together)
+  local pipe <close> = assert(io.popen(command))
   return tonumber(pipe:read "l" or "")
 end
 
