@@ -64,6 +64,7 @@ static int run_length(const Shot *shots, int n) {
 
 static void set_segments(struct msghdr *m, Control *control, size_t each) {
   uint16_t size = (uint16_t)each;
+  memset(control, 0, sizeof *control);
   m->msg_control = control;
   m->msg_controllen = sizeof *control;
   struct cmsghdr *c = CMSG_FIRSTHDR(m);
