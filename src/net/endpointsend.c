@@ -86,6 +86,8 @@ static int send_one(lua_State *L, Endpoint *e) {
 
 /* Several. stack: [1] box, list, first */
 
+/* Leaves its bytes on the stack until they are sent: the next one's address may be a stranger's function, which changes
+** the list. */
 static void check_shot(lua_State *L, Endpoint *e, lua_Integer i, Shot *shot) {
   int top = lua_gettop(L);
   bool plain = lua_rawgeti(L, 2, i) == LUA_TSTRING && e->connected;
@@ -97,8 +99,9 @@ static void check_shot(lua_State *L, Endpoint *e, lua_Integer i, Shot *shot) {
     asy_argerror(L, 2, lua_pushfstring(L, "entry %I: {data, address} expected, got %s", (LUAI_UACINT)i,
                                        asy_kindof(L, lua_gettop(L) == top + 3 ? top + 2 : top + 1)));
   shot->salen = check_address(L, top + 3, 2, e, &shot->to);
-  shot->bytes = lua_tolstring(L, top + 2, &shot->n); /* the list has it until it is sent */
-  lua_settop(L, top);
+  shot->bytes = lua_tolstring(L, top + 2, &shot->n);
+  lua_settop(L, top + 2);
+  lua_replace(L, top + 1);
 }
 
 static int send_shots(lua_State *L, Endpoint *e, Shot *shots, lua_Integer first, int n, int *status) {
@@ -117,6 +120,7 @@ static int send_list(lua_State *L, Endpoint *e) {
   lua_Integer n = last < first ? 0 : last - first + 1;
   int status;
   if (n > VOLLEY_MOST) n = VOLLEY_MOST;
+  luaL_checkstack(L, (int)n + LUA_MINSTACK, "to send so many");
   if (n > FEW) shots = lua_newuserdatauv(L, (size_t)n * sizeof *shots, 0);
   asy_endpoint_checkopen(L, e);
   if (!n) return 0;
