@@ -488,7 +488,8 @@ function TestRefusals:test_descriptors_run_out()
     local socket = asyncio.socket
     asyncio.run(function()
       local server = socket.bind("127.0.0.1", 0)
-      local held, why = {}, nil
+      local client = assert(socket.connect("127.0.0.1", (select(2, server:getsockname()))))
+      local held, why = { client }, nil
       repeat
         local s
         s, why = socket.tcp4()

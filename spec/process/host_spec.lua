@@ -327,7 +327,7 @@ local function run_without(flags, names)
   local folder = os.tmpname()
   os.remove(folder)
   assert(os.execute("mkdir -p " .. folder .. "/asyncio"))
-  local objects = "$(ls src/asyncio.c src/{base,core,sync,net,thread,os,files,dev}/*.c | grep -v os/spawn "
+  local objects = "$(ls src/asyncio.c src/{base,core,sync,net,thread,os,files,dev,face}/*.c | grep -v os/spawn "
     .. "| sed \"s/^src/build/; s/c$/o/\")"
   local compiled = os.execute(("bash -c 'cd %s && cc -O1 -w -std=gnu17 -D_GNU_SOURCE %s -fPIC -shared -Isrc %s "
     .. "-o %s/asyncio/core.so src/os/spawn.c %s -luv'"):format(home, flags, t.cflags, folder, objects))

@@ -55,7 +55,10 @@ static ssize_t send_one(const FaceSocket *s, lua_State *L, int *result) {
   size_t n, len = 0;
   const char *bytes = lua_tolstring(L, 2, &n), *to = lua_tolstring(L, 3, &len);
   ssize_t sent;
-  if (to) memcpy(&sa, to, len);
+  if (to) {
+    memcpy(&sa, to, len);
+    ((char *)&sa)[len] = '\0'; /* valgrind reads a path to its end */
+  }
   *result = FACE_CLOSED;
   if (s->spot.fd < 0) return -1;
   do sent = sendto(s->spot.fd, bytes, n, MSG_NOSIGNAL, to ? (struct sockaddr *)&sa : NULL, (socklen_t)len);
