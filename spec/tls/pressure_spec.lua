@@ -434,7 +434,7 @@ end
 
 --- Its answers would fill the memory of who sends them; a peer that takes them gets each.
 function TestNewKeys:test_that_a_peer_asks_for_without_end_are_given_as_fast_as_it_takes_them()
-  local n = t.slow and 20000 or 40000
+  local n = t.slow and 30000 or 40000
   flooded(n, function(reader, writer, gate, came, ended)
     t.wait_until(function() return writer:pending() > 200000 end)
     local before
