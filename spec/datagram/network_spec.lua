@@ -47,24 +47,71 @@ function TestErrors:test_of_an_unconnected_endpoint_are_seen_where_they_are_aske
     "ECONNREFUSED\t10.1.0.2:9\tnil\nnil\n")
 end
 
-function TestErrors:test_a_connected_endpoint_hears_of_a_way_that_is_missing_where_it_asks()
+function TestErrors:test_a_connected_endpoint_hears_of_a_way_that_is_missing()
   local scene <close> = hosts.scene()
   local a, b = scene:lan(2)
   a:sh "ip route add 10.3.0.0/24 via 10.1.0.2 && ip route add 10.4.0.0/24 via 10.1.0.2"
   b:sh "echo 1 >/proc/sys/net/ipv4/ip_forward; ip route add unreachable 10.3.0.0/24; ip route add prohibit 10.4.0.0/24"
   t.assertEquals(a:run [[
-    local function try(host, icmp_errors)
-      local e <close> = asyncio.create_datagram_endpoint {
-        remote_addr = { host = host, port = 9 }, icmp_errors = icmp_errors }
-      e:send "x"
+    for _, icmp_errors in ipairs { false, true } do
+      for _, host in ipairs { "10.3.0.1", "10.4.0.1", "10.1.0.2" } do
+        local e <close> = asyncio.create_datagram_endpoint {
+          remote_addr = { host = host, port = 9 }, icmp_errors = icmp_errors }
+        e:send "x"
+        local ok, err = asyncio.pcall(e.receive, e)
+        print(err.code, err.address, e:receive_nowait())
+      end
+    end]], ("EHOSTUNREACH\t10.3.0.1:9\tnil\n" .. "EHOSTUNREACH\t10.4.0.1:9\tnil\n" ..
+    "ECONNREFUSED\t10.1.0.2:9\tnil\n"):rep(2))
+end
+
+function TestErrors:test_so_does_one_of_ipv6_and_what_it_hears_of_ipv4()
+  local scene <close> = hosts.scene()
+  local a, b = scene:lan(2)
+  a:sh "ip route add fd03::/64 via fd01::2 && ip route add 10.3.0.0/24 via 10.1.0.2"
+  b:sh [[
+    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding; ip route add unreachable fd03::/64
+    echo 1 >/proc/sys/net/ipv4/ip_forward; ip route add unreachable 10.3.0.0/24]]
+  t.assertEquals(a:run [[
+    local function hear(e)
       local ok, err = asyncio.pcall(e.receive, e)
       print(err.code, err.address, e:receive_nowait())
     end
-    try("10.3.0.1", true)
-    try("10.4.0.1", true)
-    try("10.4.0.1", false) -- a firewall's word is final
-    try("10.1.0.2", true)]], "EHOSTUNREACH\t10.3.0.1:9\tnil\n" .. "EHOSTUNREACH\t10.4.0.1:9\tnil\n" ..
-    "EHOSTUNREACH\t10.4.0.1:9\tnil\n" .. "ECONNREFUSED\t10.1.0.2:9\tnil\n")
+    local all <close> = asyncio.create_datagram_endpoint { family = "inet6", icmp_errors = true }
+    for _, host in ipairs { "fd03::1", "fd01::2", "::ffff:10.3.0.1", "::ffff:10.1.0.2" } do
+      local to = { host = host, port = 9 }
+      local e <close> = asyncio.create_datagram_endpoint { remote_addr = to }
+      e:send "x"
+      hear(e)
+      all:send("x", to)
+      hear(all)
+    end]], ("ENETUNREACH\t[fd03::1]:9\tnil\n"):rep(2) .. ("ECONNREFUSED\t[fd01::2]:9\tnil\n"):rep(2) ..
+    ("EHOSTUNREACH\t[::ffff:10.3.0.1]:9\tnil\n"):rep(2) .. ("ECONNREFUSED\t[::ffff:10.1.0.2]:9\tnil\n"):rep(2))
+end
+
+function TestErrors:test_what_send_has_raised_is_told_no_more_and_costs_no_turns()
+  local scene <close> = hosts.scene()
+  local a = scene:lan(2)
+  t.assertEquals(a:run [[
+    local e <close> = asyncio.create_datagram_endpoint { remote_addr = { host = "10.1.0.2", port = 9 } }
+    local to = { host = "10.1.0.2", port = 9 }
+    local raised = 0
+    for i = 1, 20 do
+      e:send "x"
+      for _ = 1, 5000 do -- the answer comes in its time, and nobody reads
+        local ok, err = pcall(e.send_nowait, e, "y")
+        if not ok then
+          assert(err.code == "ECONNREFUSED")
+          raised = raised + 1
+          break
+        end
+      end
+    end
+    asyncio.sleep(0.1) -- those of the y, as one
+    asyncio.pcall(e.receive_nowait, e)
+    local cpu = os.clock()
+    asyncio.move_on_after(0.3, e.receive, e)
+    print(raised, os.clock() - cpu < 0.1, e:receive_nowait())]], "20\ttrue\tnil\n")
 end
 
 function TestErrors:test_of_one_peer_keep_nothing_from_the_others()

@@ -43,8 +43,9 @@ static int set_interface(int fd, int family, const Interface *interface) {
 #endif
 }
 
-/* What concerns groups. It hears those that it joins, not those that others of the machine have. */
-static int set_multicast(int fd, int family, const DatagramOptions *o) {
+/* What concerns groups: NULL, or the option that could not be set. It hears those that it joins, not those that others
+** of the machine have. */
+static const char *set_multicast(int fd, int family, const DatagramOptions *o) {
   bool v6 = is_v6(family);
   int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
 #if defined(IP_MULTICAST_ALL)
@@ -53,16 +54,19 @@ static int set_multicast(int fd, int family, const DatagramOptions *o) {
 #if defined(IPV6_MULTICAST_ALL)
   if (v6) set(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
 #endif
-  if (o->multicast_ttl >= 0 && set_byte(fd, level, v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL, o->multicast_ttl)) return -1;
+  if (o->multicast_ttl >= 0 && set_byte(fd, level, v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL, o->multicast_ttl))
+    return "multicast_ttl";
   if (o->multicast_loopback >= 0 &&
       set_byte(fd, level, v6 ? IPV6_MULTICAST_LOOP : IP_MULTICAST_LOOP, o->multicast_loopback))
-    return -1;
-  return set_interface(fd, family, &o->interface);
+    return "multicast_loopback";
+  return set_interface(fd, family, &o->interface) ? "multicast_interface" : NULL;
 }
 
+/* An IPv6 socket may have peers of IPv4. */
 static int set_icmp_errors(int fd, int family) {
 #if defined(IP_RECVERR)
-  return is_v6(family) ? set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1) : set(fd, IPPROTO_IP, IP_RECVERR, 1);
+  if (is_v6(family) && set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1)) return -1;
+  return set(fd, IPPROTO_IP, IP_RECVERR, 1) && !is_v6(family) ? -1 : 0;
 #else
   (void)fd;
   (void)family;
@@ -71,20 +75,25 @@ static int set_icmp_errors(int fd, int family) {
 #endif
 }
 
-static int set_ip(int fd, int family, const DatagramOptions *o) {
-  if (o->reuse_address && set(fd, SOL_SOCKET, SO_REUSEADDR, 1)) return -1;
-  if (o->reuse_port && set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return -1;
-  if (o->allow_broadcast && set(fd, SOL_SOCKET, SO_BROADCAST, 1)) return -1;
-  if (o->ttl >= 0 && (is_v6(family) ? set(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, o->ttl) : set(fd, IPPROTO_IP, IP_TTL, o->ttl)))
-    return -1;
-  if (o->icmp_errors && set_icmp_errors(fd, family)) return -1;
+static int set_ttl(int fd, int family, int ttl) {
+  return is_v6(family) ? set(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl) : set(fd, IPPROTO_IP, IP_TTL, ttl);
+}
+
+/* NULL, or the option that could not be set. A connected socket hears all that comes by ICMP where the system can be
+** asked for it: otherwise Linux keeps to itself what may pass, a way that is missing. */
+static const char *set_ip(int fd, int family, const DatagramOptions *o, bool connected) {
+  if (o->reuse_address && set(fd, SOL_SOCKET, SO_REUSEADDR, 1)) return "reuse_address";
+  if (o->reuse_port && set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return "reuse_port";
+  if (o->allow_broadcast && set(fd, SOL_SOCKET, SO_BROADCAST, 1)) return "allow_broadcast";
+  if (o->ttl >= 0 && set_ttl(fd, family, o->ttl)) return "ttl";
+  if ((o->icmp_errors || connected) && set_icmp_errors(fd, family) && o->icmp_errors) return "icmp_errors";
   return set_multicast(fd, family, o);
 }
 
-static int set_options(int fd, int family, const DatagramOptions *o) {
-  if (o->receive_buffer && set(fd, SOL_SOCKET, SO_RCVBUF, o->receive_buffer)) return -1;
-  if (o->send_buffer && set(fd, SOL_SOCKET, SO_SNDBUF, o->send_buffer)) return -1;
-  return family == AF_UNIX ? 0 : set_ip(fd, family, o);
+static const char *set_options(int fd, int family, const DatagramOptions *o, bool connected) {
+  if (o->receive_buffer && set(fd, SOL_SOCKET, SO_RCVBUF, o->receive_buffer)) return "receive_buffer";
+  if (o->send_buffer && set(fd, SOL_SOCKET, SO_SNDBUF, o->send_buffer)) return "send_buffer";
+  return family == AF_UNIX ? NULL : set_ip(fd, family, o, connected);
 }
 
 static int new_socket(int family) {
@@ -100,11 +109,12 @@ static int new_socket(int family) {
 }
 
 int datagram_open(const DatagramOptions *options, int family, const DatagramAddress *local, socklen_t local_len,
-                  const DatagramAddress *remote, socklen_t remote_len, const char **call) {
+                  const DatagramAddress *remote, socklen_t remote_len, const char **call, const char **option) {
   int fd = new_socket(family), status = 0;
   *call = "socket";
+  *option = NULL;
   if (fd < 0) return -errno;
-  if (set_options(fd, family, options))
+  if ((*option = set_options(fd, family, options, remote->any.sa_family != AF_UNSPEC)))
     *call = "setsockopt", status = -errno;
   else if (local->any.sa_family != AF_UNSPEC && sockfile_bind(fd, &local->any, local_len, SOCK_DGRAM))
     *call = "bind", status = -errno;
@@ -176,7 +186,7 @@ bool datagram_take_icmp(int fd, IcmpError *error) {
     struct sock_extended_err e;
     if (!is_error(c) || c->cmsg_len < CMSG_LEN(sizeof e)) continue;
     memcpy(&e, CMSG_DATA(c), sizeof e);
-    if (e.ee_origin == SO_EE_ORIGIN_ICMP || e.ee_origin == SO_EE_ORIGIN_ICMP6 || e.ee_origin == SO_EE_ORIGIN_LOCAL)
+    if (e.ee_origin == SO_EE_ORIGIN_ICMP || e.ee_origin == SO_EE_ORIGIN_ICMP6) /* who sends hears of local ones */
       error->status = -(int)e.ee_errno;
   }
   return true;

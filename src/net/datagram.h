@@ -23,9 +23,9 @@ typedef struct DatagramOptions {
 } DatagramOptions;
 
 /* A socket, bound and connected to these, of which either may be of the family AF_UNSPEC; otherwise a negative status,
-** and the call that failed. */
+** the call that failed, and the option if it was one's. */
 int datagram_open(const DatagramOptions *options, int family, const DatagramAddress *local, socklen_t local_len,
-                  const DatagramAddress *remote, socklen_t remote_len, const char **call);
+                  const DatagramAddress *remote, socklen_t remote_len, const char **call, const char **option);
 
 /* Datagrams that the kernel has dropped since it was made, as there was no room; 0 where that isn't known. */
 uint64_t datagram_kernel_drops(int fd);
@@ -35,12 +35,12 @@ int datagram_join(int fd, const DatagramAddress *group, const Interface *interfa
 
 /* An error that a datagram of ours has met. */
 typedef struct IcmpError {
-  int status;         /* 0: that has none */
+  int status;         /* 0: it did not come by ICMP */
   DatagramAddress to; /* where it went */
   socklen_t salen;
 } IcmpError;
 
-/* The oldest that is kept for an unconnected socket with `icmp_errors`; false: there is none. */
+/* The oldest that the system keeps for it; false: there is none. */
 bool datagram_take_icmp(int fd, IcmpError *error);
 
 ASY_HIDDEN_END

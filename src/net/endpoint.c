@@ -77,19 +77,27 @@ void endpoint_want_many(Endpoint *e) {
   e->batch = SCOOP_MOST;
 }
 
-/* An error of the socket's: of what it sent, or of itself. */
-static void note_errors(Endpoint *e, int status) {
-  if (!e->icmp_errors) {
-    e->status = status;
-    wake_one_to_look(e);
+static void note_error(Endpoint *e, const IcmpError *error) {
+  if (!e->icmp_errors)
+    e->status = error->status; /* several at a time are told as one */
+  else if (e->nerrors < ENDPOINT_ERRORS && (e->errors || (e->errors = mem_calloc(ENDPOINT_ERRORS, sizeof *e->errors))))
+    e->errors[e->nerrors++] = *error;
+  else
     return;
+  wake_one_to_look(e);
+}
+
+/* What came by ICMP, which Linux keeps one by one besides the status that a call has met (0: none has). `told` will be
+** raised as it is. False: nothing was kept. */
+static bool note_errors(Endpoint *e, int status, int told) {
+  bool any = false;
+  for (IcmpError error; e->family != AF_UNIX && datagram_take_icmp(e->fd, &error);) {
+    if (!error.status) continue;
+    any = true;
+    if (error.status != told) note_error(e, &error);
   }
-  for (IcmpError error; datagram_take_icmp(e->fd, &error);) {
-    if (!error.status || e->nerrors == ENDPOINT_ERRORS) continue;
-    if (!e->errors && !(e->errors = mem_calloc(ENDPOINT_ERRORS, sizeof *e->errors))) continue;
-    e->errors[e->nerrors++] = error;
-    wake_one_to_look(e);
-  }
+  if (!any && status && !e->icmp_errors) note_error(e, &(IcmpError){.status = status});
+  return any;
 }
 
 /* Whether as many have come as were asked for, if that were many. A busy loop polls seldom: it always asks for many. */
@@ -107,7 +115,7 @@ static bool read_batch(Endpoint *e) {
   }
   loop->moved += got != 0;
   endpoint_wake_receivers(e);
-  if (status && status != UV_EAGAIN) note_errors(e, status);
+  if (status && status != UV_EAGAIN) note_errors(e, status, 0);
   return got == SCOOP_MOST;
 }
 
@@ -141,9 +149,13 @@ static bool is_full(int status) { return status == UV_EAGAIN || status == UV_ENO
 /* What has been tried was no success. False: the error may be another datagram's, which the socket tells at the next
 ** call, whatever that is; so it is to be tried again. */
 static bool is_own(Endpoint *e, int status, int round) {
-  if (is_full(status) || !e->icmp_errors || round == MOST_ROUNDS) return true;
-  note_errors(e, status);
-  return false;
+  if (is_full(status)) return true;
+  if (!e->icmp_errors) {
+    note_errors(e, 0, status);
+    return true;
+  }
+  bool another = note_errors(e, status, 0);
+  return round == MOST_ROUNDS || (!another && round > 1);
 }
 
 static int settled(Endpoint *e, int status, int sent) {
@@ -207,7 +219,7 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
   if (error) e->polled = 0;
   if (!e->handle.open) return;
   if (error || (events & UV_READABLE)) endpoint_read(e);
-  if (error && e->icmp_errors) note_errors(e, 0);
+  if (error) note_errors(e, 0, 0); /* what is kept would wake it again and again */
   if ((error || (events & UV_WRITABLE)) && list_empty(&e->senders.handed)) endpoint_wake_sender(e);
   watch(e);
 }

@@ -20,7 +20,8 @@
 #include "open.h"
 
 #define NAME "asyncio.DatagramEndpoint"
-#define MANY 64 /* that receive_many gives unless told */
+#define MANY 64       /* that receive_many gives unless told */
+#define LONGEST 65536 /* bytes: none of IP is longer */
 
 typedef struct Box {
   Endpoint *endpoint; /* NULL: it has been collected, or is being made */
@@ -284,24 +285,34 @@ static int endpoint_iter(lua_State *L) {
 
 /* Groups */
 
-/* The interface at idx: a name, its number, or an IPv4 address of this machine. False: it is nothing of that kind. */
-static bool check_interface(lua_State *L, int idx, int family, Interface *interface) {
+/* The interface at idx: a name, its number, or an IPv4 address of this machine. 0; UV_ENODEV: there is none of that name;
+** UV_EINVAL: it is nothing of that kind. */
+static int read_interface(lua_State *L, int idx, int family, Interface *interface) {
+  IpAddress sa;
   *interface = (Interface){0};
-  if (lua_isnoneornil(L, idx)) return true;
+  if (lua_isnoneornil(L, idx)) return 0;
   if (lua_isinteger(L, idx) && lua_type(L, idx) == LUA_TNUMBER) {
     lua_Integer n = lua_tointeger(L, idx);
     interface->index = n > 0 && n <= INT_MAX ? (unsigned)n : 0;
-    return interface->index != 0;
+    return interface->index ? 0 : UV_EINVAL;
   }
-  if (lua_type(L, idx) != LUA_TSTRING) return false;
-  struct sockaddr_in sa;
-  if (family == AF_INET && uv_ip4_addr(lua_tostring(L, idx), 0, &sa) == 0) {
-    interface->address = sa.sin_addr;
-    return true;
+  if (lua_type(L, idx) != LUA_TSTRING) return UV_EINVAL;
+  const char *text = lua_tostring(L, idx);
+  if (!*text || strlen(text) != lua_rawlen(L, idx) || uv_ip6_addr(text, 0, &sa.in6) == 0) return UV_EINVAL;
+  if (uv_ip4_addr(text, 0, &sa.in) == 0) {
+    interface->address = sa.in.sin_addr;
+    return family == AF_INET ? 0 : UV_EINVAL;
   }
-  interface->index = if_nametoindex(lua_tostring(L, idx));
-  if (!interface->index) asy_oserror(L, UV_ENODEV, "interface", lua_tostring(L, idx));
-  return true;
+  interface->index = if_nametoindex(text);
+  return interface->index ? 0 : UV_ENODEV;
+}
+
+/* Pushes a text: what was expected in its place. */
+static const char *push_interface_expected(lua_State *L, int idx, int family) {
+  bool text = lua_type(L, idx) == LUA_TSTRING && lua_rawlen(L, idx);
+  return lua_pushfstring(L, "an interface's name%s expected, got %s",
+                         family == AF_INET ? ", number or IPv4 address" : " or number",
+                         text ? lua_tostring(L, idx) : lua_type(L, idx) == LUA_TSTRING ? "\"\"" : asy_kindof(L, idx));
 }
 
 static bool is_group(const DatagramAddress *sa) {
@@ -324,10 +335,11 @@ static int change_group(lua_State *L, bool join) {
                                        e->family == AF_UNIX ? "nothing (a unix socket is in no groups)"
                                        : e->family == AF_INET ? "an IPv4 multicast address"
                                                               : "an IPv6 multicast address", text));
-  if (!check_interface(L, 3, e->family, &interface))
-    asy_argerror(L, 3, lua_pushfstring(L, "an interface's name, number or IPv4 address expected, got %s", asy_kindof(L, 3)));
+  int status = read_interface(L, 3, e->family, &interface);
+  if (status == UV_EINVAL) asy_argerror(L, 3, push_interface_expected(L, 3, e->family));
+  if (status) asy_oserror(L, status, "interface", lua_tostring(L, 3));
   asy_endpoint_checkopen(L, e);
-  int status = datagram_join(e->fd, &group, &interface, join);
+  status = datagram_join(e->fd, &group, &interface, join);
   if (status) return asy_oserror(L, status, join ? "join_group" : "leave_group", text);
   return 0;
 }
@@ -487,6 +499,20 @@ static int endpoint__gc(lua_State *L) {
 
 static int option_or(lua_State *L, const char *key, int fallback) { return asy_opt_int(L, 3, key, fallback); }
 
+/* An option that the system refuses. */
+static int raise_option(lua_State *L, int status, const char *option) {
+  asy_oserror_push(L, status, "setsockopt", NULL);
+  lua_getfield(L, -1, "message");
+  const char *message = lua_tostring(L, -1);
+  lua_getfield(L, 3, option);
+  const char *value = luaL_tolstring(L, -1, NULL);
+  lua_pushfstring(L, "%s (option '%s' = %s)", message, option, value);
+  lua_setfield(L, -5, "message");
+  lua_pop(L, 3);
+  asy_made_note(L, 0);
+  return lua_error(L);
+}
+
 /* stack: local, remote, opts */
 static DatagramOptions read_options(lua_State *L, int family) {
   DatagramOptions o = {.reuse_address = asy_opt_bool(L, 3, "reuse_address", false),
@@ -499,8 +525,9 @@ static DatagramOptions read_options(lua_State *L, int family) {
                        .multicast_ttl = option_or(L, "multicast_ttl", -1),
                        .multicast_loopback = -1};
   if (lua_getfield(L, 3, "multicast_loopback") != LUA_TNIL) o.multicast_loopback = lua_toboolean(L, -1);
-  lua_getfield(L, 3, "multicast_interface");
-  check_interface(L, lua_gettop(L), family, &o.interface); /* the Lua layer has looked at its type */
+  lua_getfield(L, 3, "multicast_interface"); /* the Lua layer has looked at its type */
+  int status = read_interface(L, lua_gettop(L), family, &o.interface);
+  if (status) raise_option(L, status, "multicast_interface");
   lua_pop(L, 2);
   return o;
 }
@@ -514,10 +541,17 @@ static socklen_t read_address(lua_State *L, int idx, DatagramAddress *sa) {
   return len;
 }
 
-static int raise_open(lua_State *L, int status, const char *call, const DatagramAddress *sa, socklen_t len) {
+static int raise_open(lua_State *L, int status, const char *call, const DatagramAddress *sa, socklen_t len,
+                      bool may_broadcast) {
   char text[ASY_ADDRESS_TEXT] = "";
   if (sa->any.sa_family != AF_UNSPEC) address_text(&sa->any, len, text);
-  return asy_oserror(L, status, call, *text ? text : NULL);
+  asy_oserror_push(L, status, call, *text ? text : NULL);
+  if (status == UV_EACCES && sa->any.sa_family == AF_INET && !strcmp(call, "connect") && !may_broadcast) {
+    lua_pushfstring(L, ASY_BROADCAST_REFUSED ": connect %s", text);
+    lua_setfield(L, -2, "message");
+  }
+  asy_made_note(L, 0);
+  return lua_error(L);
 }
 
 /* open_datagram(local, remote, opts, family) → endpoint. The addresses are resolved ones, of that family, or nil. */
@@ -525,7 +559,7 @@ static int open_datagram(lua_State *L) {
   static const char *const FAMILIES[] = {"inet", "inet6", "unix", NULL};
   static const int NUMBERS[] = {AF_INET, AF_INET6, AF_UNIX};
   DatagramAddress local, remote;
-  const char *call = "poll";
+  const char *call = "poll", *option = NULL;
   Loop *loop = asy_running(L, ASY_RUNTIME(L));
   int family = NUMBERS[luaL_checkoption(L, 4, NULL, FAMILIES)], status = 0;
   socklen_t local_len = read_address(L, 1, &local), remote_len = read_address(L, 2, &remote);
@@ -538,18 +572,21 @@ static int open_datagram(lua_State *L) {
   asy_known_new(L);
   asy_loop_checkopen(L, loop); /* a finaliser may have closed it */
   char *site = asy_debug_site(L, loop);
-  int fd = datagram_open(&options, family, &local, local_len, &remote, remote_len, &call);
+  int fd = datagram_open(&options, family, &local, local_len, &remote, remote_len, &call, &option);
   Endpoint *e = fd < 0 ? NULL : endpoint_new(loop, fd, family, &status);
   if (!e) {
     mem_free(site);
     if (fd >= 0) close(fd);
+    if (option) return raise_option(L, fd, option);
     bool of_remote = !strcmp(call, "connect");
-    return raise_open(L, fd < 0 ? fd : status, call, of_remote ? &remote : &local, of_remote ? remote_len : local_len);
+    return raise_open(L, fd < 0 ? fd : status, call, of_remote ? &remote : &local, of_remote ? remote_len : local_len,
+                      options.allow_broadcast);
   }
   sockfile_note(&e->file, &local.any, local_len);
   e->site = site;
   e->icmp_errors = options.icmp_errors;
-  e->max_size = asy_opt_bytes(L, 3, "max_size", 65536);
+  e->max_size = asy_opt_bytes(L, 3, "max_size", LONGEST);
+  if (family != AF_UNIX && e->max_size > LONGEST) e->max_size = LONGEST;
   e->max_queue = asy_opt_int(L, 3, "max_queue", 1024);
   box->endpoint = e;
   return 1;

@@ -8,6 +8,8 @@
 
 ASY_HIDDEN
 
+#define ASY_BROADCAST_REFUSED "permission denied (a broadcast needs the option allow_broadcast = true)"
+
 /* The endpoint of a method, or an argument error. */
 Endpoint *asy_check_endpoint(lua_State *L);
 

@@ -18,8 +18,7 @@
 
 static const char *remedy(const Endpoint *e, int status) {
   if (status == UV_EMSGSIZE) return "the datagram is longer than the system sends";
-  if (status == UV_EACCES && e->family == AF_INET)
-    return "permission denied (a broadcast needs the option allow_broadcast = true)";
+  if (status == UV_EACCES && e->family == AF_INET) return ASY_BROADCAST_REFUSED;
   if (status == UV_EDESTADDRREQ || status == UV_ENOTCONN) return "the endpoint's peer has gone";
   return NULL;
 }
