@@ -35,14 +35,31 @@ local OF_IP = {
 
 local function fail(text) check.error(1, NAME, text) end
 
-local function check_ip(opts)
-  local remote, interface = opts.remote_addr, opts.multicast_interface
-  if remote and not remote.port then fail "'remote_addr.port': integer from 1 to 65535 expected, got nil" end
+local function check_host(address, key)
+  if not address or address.host == nil then return end
+  if address.host == "" then fail(("'%s.host': a name or an address expected, got \"\""):format(key)) end
+  sockets.check_host(address.host, 1, NAME, "host name", ("'%s.host': "):format(key))
+end
+
+--- An address of one's own; other names are for the system to know.
+local function is_ipv4(interface)
+  return type(interface) == "string" and interface:find "^%d+%.%d+%.%d+%.%d+$"
+end
+
+local function check_interface(interface)
   local number = math.type(interface) == "integer" and interface > 0 and interface < 0x80000000
-  if interface ~= nil and not number and type(interface) ~= "string" then
-    fail(("'multicast_interface': an interface's name, number or IPv4 address expected, got %s")
-      :format(core.words(interface)))
-  end
+  local named = type(interface) == "string" and interface ~= "" and not interface:find("\0", 1, true)
+  if interface == nil or number or named and not interface:find("^%x*:[%x:.]*:") then return end
+  local what = "an interface's name, number or IPv4 address expected, got "
+  fail("'multicast_interface': " .. what .. (interface == "" and '""' or core.words(interface)))
+end
+
+local function check_ip(opts)
+  local remote = opts.remote_addr
+  if remote and not remote.port then fail "'remote_addr.port': integer from 1 to 65535 expected, got nil" end
+  check_host(opts.local_addr, "local_addr")
+  check_host(remote, "remote_addr")
+  check_interface(opts.multicast_interface)
 end
 
 --- Where an IP endpoint has its options, a unix one has none.
@@ -87,6 +104,20 @@ local function pairs_of(locals, remotes)
   return list
 end
 
+--- Those that go with an interface: one that is known by an IPv4 address is nothing to IPv6.
+local function fitting(candidates, interface)
+  if not is_ipv4(interface) then return candidates end
+  local list = {}
+  for _, pair in ipairs(candidates) do
+    if (pair[1] or pair[2]).family == "inet" then list[#list + 1] = pair end
+  end
+  if #list == 0 then
+    local what = "'multicast_interface': of an IPv6 endpoint an interface's name or number expected, got "
+    fail(what .. interface)
+  end
+  return list
+end
+
 --- The first that can be had.
 local function open_first(candidates, opts)
   local failure
@@ -106,6 +137,7 @@ local function open_ip(opts)
     if not opts.family then
       fail "an endpoint needs a family: 'local_addr', 'remote_addr', 'path', 'remote_path' or 'family'"
     end
+    fitting({ { { family = opts.family } } }, opts.multicast_interface)
     return core.open_datagram(nil, nil, opts, opts.family)
   end
   local locals = resolved(opts.local_addr, opts.family, true)
@@ -116,7 +148,7 @@ local function open_ip(opts)
     local message = ("no local address is of the family that %s is of"):format(to)
     error(core.OSError { message = message, code = "EAFNOSUPPORT", syscall = "connect", address = to }, 0)
   end
-  return open_first(candidates, opts)
+  return open_first(fitting(candidates, opts.multicast_interface), opts)
 end
 
 --- Opens a socket for datagrams: UDP, or of unix sockets.

@@ -83,12 +83,15 @@ static const char *push_got(lua_State *L, int idx) {
 
 /* stack: ..., host, port; the table at idx */
 static socklen_t check_ip(lua_State *L, int idx, struct sockaddr_storage *sa) {
-  const char *host = lua_tostring(L, -2);
+  size_t n;
+  const char *host = lua_tolstring(L, -2, &n);
   int isint;
   lua_Integer port = lua_tointegerx(L, -1, &isint), scope;
   if (lua_type(L, -1) != LUA_TNUMBER || !isint || port < 0 || port > 65535)
     asy_argerror(L, idx, lua_pushfstring(L, "an address needs a port, 0 to 65535, got %s",
                                          push_got(L, -1)));
+  if (!n || strlen(host) != n)
+    asy_argerror(L, idx, lua_pushfstring(L, "an address needs a numeric host, got %s", n ? "one with a zero byte" : "\"\""));
   if (uv_ip4_addr(host, (int)port, (struct sockaddr_in *)sa) == 0) return sizeof(struct sockaddr_in);
   if (uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)sa) != 0)
     asy_argerror(L, idx, lua_pushfstring(L, "an address needs a numeric host, got %s", host));
@@ -107,6 +110,7 @@ socklen_t asy_address_check(lua_State *L, int idx, struct sockaddr_storage *sa) 
     size_t n;
     const char *path = lua_tolstring(L, -1, &n);
     if (n >= sizeof un->sun_path) asy_argerror(L, idx, "the path of a unix socket is too long");
+    if (*path && strlen(path) != n) asy_argerror(L, idx, "the path of a unix socket has a zero byte");
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, path, n + 1);
     len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (*path != 0)); /* abstract: exact */
