@@ -146,7 +146,7 @@ TestDatagramsOfAStranger = {}
 -- A string of its own each time, which nobody else holds.
 local function text(letter, n) return letter:rep(n) .. tostring({}) end
 
-function TestDatagramsOfAStranger:test_an_address_that_takes_an_earlier_datagram_out_of_the_list_does_not_change_what_is_sent()
+function TestDatagramsOfAStranger:test_an_address_that_takes_one_out_of_the_list_does_not_change_what_is_sent()
   t.real(function()
     local endpoint <close> = asyncio.create_datagram_endpoint { local_addr = { host = "127.0.0.1", port = 0 } }
     local here = endpoint:get_extra_info "sockname"
