@@ -344,7 +344,7 @@ function TestLess:test_without_pidfds_a_thread_waits() run_without("-DASY_NO_PID
 
 function TestLess:test_elsewhere_the_c_library_does_it() run_without("-U__linux__", { "end", "run", "stdio" }) end
 
-t.leave_out(TestLess, "valgrind") -- they don't run under it
+t.leave_out(TestLess, ".") -- they run a core of their own, without the tool
 t.leave_out(TestStatus, "valgrind", "test_in_a_forked_child_is_the_parents") -- has no threads, and so "leaks" theirs
 -- It has no pidfds, so that nothing else tells a child from a stranger.
 t.leave_out(TestStatus, "valgrind", "test_of_a_leader_that_ended_at_once_does_not_save_its_group",
