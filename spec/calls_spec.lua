@@ -3,16 +3,17 @@ local t = require "helper"
 local asyncio = t.asyncio
 local engine = require "calls.engine"
 
+local HERE = arg[0]:match "^(.*)/[^/]*$" or "."
 local first = os.time() % 1000000 * 1000
 
 TestCalls = {}
 
-for _, subject in ipairs(engine.subjects()) do
-  for _, case in ipairs(require("calls." .. subject)) do
-    TestCalls[("test_%s_loses_nothing"):format(case[1]:gsub("[^%w]+", "_"))] = function()
-      local ways, err = engine.run(case, t.count(100), first)
-      t.assertTrue(ways ~= nil, err)
-    end
+engine.sample(t, TestCalls)
+
+function TestCalls:test_each_room_with_subjects_has_a_spec_file_for_them()
+  for room in pairs(engine.rooms()) do
+    local file <close> = assert(io.open(("%s/%s/calls_spec.lua"):format(HERE, room)))
+    t.assertStrContains(file:read "a", ('engine.sample(t, TestCalls, "%s")'):format(room))
   end
 end
 

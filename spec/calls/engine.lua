@@ -10,6 +10,12 @@ local testing = require "asyncio.testing"
 
 local engine = {}
 
+-- Subjects whose sample is a spec file of their room's own, so that no file runs long: subject → folder.
+local ROOMS = {
+  compat = "compat", copas = "compat", datagram = "datagram", file = "files", fs = "files", socket = "compat",
+  tls = "tls", watch = "files",
+}
+
 local LIMIT = 60 -- seconds of real time for a round: only for what hangs
 
 local function chance(clock)
@@ -80,6 +86,27 @@ function engine.run(case, rounds, first)
     return nil, ("%s: of %d rounds %d were cancelled"):format(case[1], rounds, ways.cancelled)
   end
   return ways
+end
+
+--- Gives a table of specs a test for each case of that folder's subjects; nil: of those that have none.
+-- t: helper.lua
+function engine.sample(t, specs, room)
+  local first = os.time() % 1000000 * 1000
+  for _, subject in ipairs(engine.subjects()) do
+    for _, case in ipairs(ROOMS[subject] == room and require("calls." .. subject) or {}) do
+      specs[("test_%s_loses_nothing"):format(case[1]:gsub("[^%w]+", "_"))] = function()
+        local ways, err = engine.run(case, t.count(100), first)
+        t.assertTrue(ways ~= nil, err)
+      end
+    end
+  end
+end
+
+--- The folders whose spec files run samples.
+function engine.rooms()
+  local set = {}
+  for _, room in pairs(ROOMS) do set[room] = true end
+  return set
 end
 
 return engine
