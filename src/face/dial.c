@@ -95,7 +95,7 @@ static int connect_resumed(lua_State *L, Task *t) {
 static Abort connect_abort(lua_State *L, Task *t) {
   FaceSocket *s = dialling(t);
   (void)L;
-  spot_left(&s->spot, t);
+  if (!spot_left(&s->spot, t)) return ASY_DETACHED;
   spot_close(&s->spot);
   dial_free(s);
   return ASY_DETACHED;

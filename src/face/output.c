@@ -36,8 +36,7 @@ static int send_resumed(lua_State *L, Task *t) {
 static Abort send_abort(lua_State *L, Task *t) {
   Spot *spot = t->on;
   (void)L;
-  spot_left(spot, t);
-  spot_close(spot);
+  if (spot_left(spot, t)) spot_close(spot);
   return ASY_DETACHED;
 }
 

@@ -135,9 +135,19 @@ static void make_room(lua_State *L, Spots *all, int fd) {
   all->size = size;
 }
 
+/* In a forked child: who waits in the parent's loop goes on there. */
+static bool is_parents(const Loop *loop) { return loop && loop->copied; }
+
+static void forsake(Spot *s, SpotWay way) {
+  s->tasks[way] = NULL;
+  s->armed &= (uint8_t)~bit(way);
+  settle(s);
+}
+
 void asy_spot_claim(lua_State *L, Spot *s, SpotWay way) {
   Task *t = s->tasks[way];
   if (!t) return;
+  if (is_parents(t->loop)) return forsake(s, way);
   asy_task_push(L, t);
   asy_task_name(L, t, -1);
   asy_error(L, ASY_BUSY, "the socket is being %s by task '%s'", VERBS[way], lua_tostring(L, -1));
@@ -147,6 +157,7 @@ void asy_spot_claim(lua_State *L, Spot *s, SpotWay way) {
 static void add_way(lua_State *L, Loop *loop, Spot *s, SpotWay way) {
   Spots *all = spots_of(L, loop);
   make_room(L, all, s->fd);
+  for (SpotWay other = SPOT_READ; s->all && s->all != all && is_parents(s->all->handle.loop); other++) forsake(s, other);
   if (s->all ? s->all != all : all->at[s->fd] != NULL)
     asy_error(L, ASY_BUSY, "descriptor %d is waited for by way of another object, or in another loop", s->fd);
   s->armed |= bit(way);
@@ -173,13 +184,14 @@ int asy_spot_park(lua_State *L, Task *t, Spot *s, SpotWay way, uint64_t deadline
   return asy_park_on(L, t, kind, s, idx);
 }
 
-SpotWay spot_left(Spot *s, Task *t) {
-  SpotWay way = s->tasks[SPOT_READ] == t ? SPOT_READ : SPOT_WRITE;
-  if (s->tasks[way] == t) s->tasks[way] = NULL;
-  s->armed &= (uint8_t)~bit(way);
+bool spot_left(Spot *s, Task *t) {
   timer_cancel(&t->loop->timers, &t->timer);
-  settle(s);
-  return way;
+  for (SpotWay way = SPOT_READ; way < SPOT_WAYS; way++)
+    if (s->tasks[way] == t) {
+      forsake(s, way);
+      return !is_parents(t->loop);
+    }
+  return false;
 }
 
 int spot_release(Spot *s) {

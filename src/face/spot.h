@@ -33,8 +33,9 @@ void asy_spot_claim(lua_State *L, Spot *s, SpotWay way);
 ** The spot is memory of the userdata at idx. kind's finish and abort begin with spot_left. */
 int asy_spot_park(lua_State *L, Task *t, Spot *s, SpotWay way, uint64_t deadline, const WaitKind *kind, int idx);
 
-/* The task waits no more; which way it did. C only. */
-SpotWay spot_left(Spot *s, Task *t);
+/* The task waits no more. False: it was the parent's, in a forked child, to whom the descriptor may be of use yet.
+** C only. */
+bool spot_left(Spot *s, Task *t);
 
 /* Whoever waits is woken, and the descriptor is the caller's: to close it, or for another's use. C only. */
 int spot_release(Spot *s);

@@ -7,9 +7,19 @@ local home = {}
 
 local own
 
+--- The kept loop, if it is there; in a forked child the one there was is the parent's.
+local function kept_loop()
+  local loop = own and own:get_loop()
+  if loop and loop:is_closed() then
+    own = nil
+    return nil
+  end
+  return loop
+end
+
 --- The runner, made at the first call.
 function home.runner()
-  if not own then
+  if not kept_loop() then
     core.check_alive() -- it would never be released
     own = runner.Runner {}
   end
@@ -19,7 +29,7 @@ end
 --- The loop that runs, else the one that is kept; and its runner, if it is that.
 function home.loop()
   local ok, loop = pcall(core.get_running_loop)
-  local kept = own and own:get_loop()
+  local kept = kept_loop()
   if ok and loop then return loop, loop == kept and own or nil end
   return kept or home.runner():get_loop(), own
 end
