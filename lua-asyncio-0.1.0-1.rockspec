@@ -23,6 +23,7 @@ build = {
     ["asyncio.compat.copas"] = "lua/asyncio/compat/copas.lua",
     ["asyncio.compat.copas_clients"] = "lua/asyncio/compat/copas_clients.lua",
     ["asyncio.compat.copas_future"] = "lua/asyncio/compat/copas_future.lua",
+    ["asyncio.compat.copas_idle"] = "lua/asyncio/compat/copas_idle.lua",
     ["asyncio.compat.copas_line"] = "lua/asyncio/compat/copas_line.lua",
     ["asyncio.compat.copas_lock"] = "lua/asyncio/compat/copas_lock.lua",
     ["asyncio.compat.copas_queue"] = "lua/asyncio/compat/copas_queue.lua",

@@ -884,4 +884,63 @@ function TestPlace:test_http_downloads_in_threads()
   end)
 end
 
+function TestThreads:test_a_thread_that_has_ended_is_garbage_where_the_loop_returns()
+  local seen = setmetatable({}, { __mode = "k" })
+  t.run(function()
+    seen[copas.addthread(function() copas.pause(1) end)] = "ends by itself"
+    local endless = copas.addthread(function()
+      while true do copas.pause(1) end
+    end)
+    seen[endless] = "is removed"
+    loop(function()
+      copas.pause(5)
+      copas.removethread(endless)
+      endless = nil
+    end)
+    t.collect()
+    t.assertNil(next(seen))
+  end)
+end
+
+--- A pair of connected sockets.
+local function connected()
+  local server = assert(socket.bind("127.0.0.1", 0))
+  local host, port = server:getsockname()
+  local client = assert(socket.connect(host, port))
+  local other = server:accept()
+  server:close()
+  return client, other
+end
+
+--- Sees that a thread reads to its end from a socket whose peer nobody closes. pause: of another thread meanwhile
+local function assert_end_of_dropped_peer(run, pause)
+  local got
+  run(function()
+    local client, other = connected()
+    copas.addthread(function() got = copas.wrap(other):receive "*a" end)
+    copas.addthread(function()
+      while pause and not got do copas.pause(pause) end
+    end)
+    copas.wrap(client):send "tea"
+    client = nil -- luacheck: ignore
+  end)
+  t.assertEquals(got, "tea")
+end
+
+function TestSockets:test_one_that_nobody_has_closed_is_closed_while_the_loop_is_idle()
+  assert_end_of_dropped_peer(with_sockets)
+end
+
+function TestSockets:test_so_it_is_outside_of_a_task() assert_end_of_dropped_peer(loop) end
+
+function TestSockets:test_so_it_is_beside_a_thread_that_pauses_again_and_again()
+  assert_end_of_dropped_peer(with_sockets, 0.2)
+end
+
+function TestSockets:test_a_loop_that_is_idle_leaves_nothing_behind()
+  t.run(function()
+    loop(function() copas.pause(0.01) end) -- ends before anything would be collected
+  end)
+end
+
 t.finish()

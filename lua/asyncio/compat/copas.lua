@@ -6,8 +6,8 @@
 -- call. What asyncio offers can be used in a thread, and `pause`, locks, queues and semaphores in any task.
 --
 -- What differs: a thread that is removed gets a CancelledError where it waits, so that it can clean up; its
--- error handler is called where the error was raised; one that sleeps for ever is not collected, nor is
--- garbage collected because the loop is idle; `status` has no statistics, and there is no `debug`.
+-- error handler is called where the error was raised; one that sleeps for ever is not collected, since a
+-- scope of asyncio's may end its sleep; `status` has no statistics, and there is no `debug`.
 -- @module asyncio.compat.copas
 -- @usage
 -- local copas, socket = asyncio.compat.copas, require "asyncio.socket"

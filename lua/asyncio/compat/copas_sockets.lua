@@ -1,6 +1,7 @@
 --- Sockets in the copas face: its calls on LuaSocket's, and what `wrap` makes.
 -- @module asyncio.compat.copas_sockets
 local socket = require "asyncio.socket"
+local idle = require "asyncio.compat.copas_idle"
 local threads = require "asyncio.compat.copas_threads"
 
 local sockets = {}
@@ -77,6 +78,7 @@ local function call(name, limit, skt, ...)
   local field = limit == "receive" and "reading" or "writing"
   local world = threads.world()
   world[field] = world[field] + 1
+  idle.note(world)
   local _ <close> = setmetatable({}, { __close = function() world[field] = world[field] - 1 end })
   arm(skt, limits[limit][skt])
   return told(disarm(skt, skt[name](skt, ...)))

@@ -2,6 +2,7 @@
 -- @module asyncio.compat.copas_threads
 local core = require "asyncio.core"
 local home = require "asyncio.compat.home"
+local idle = require "asyncio.compat.copas_idle"
 local standard = require("asyncio.compat.standard").coroutine
 
 local threads = {}
@@ -25,6 +26,7 @@ local function world_of(loop)
     world = {
       loop = loop, loops = 0, threads = {}, exiting = false,
       active = 0, dormant = 0, sleeping = 0, timeouts = 0, reading = 0, writing = 0,
+      waits = 0, next_sweep = 0,
     }
     worlds[loop] = world
   end
@@ -101,6 +103,7 @@ function threads.suspend(seconds)
   if thread and thread.removed then error(core.CancelledError(), 0) end
   local event = core.Event()
   if not thread then return event:wait() end -- raises
+  idle.note(thread.world)
   local timer
   if seconds then
     timer = thread.world.loop:call_later(seconds, event.set, event)
@@ -175,6 +178,7 @@ local function end_thread(thread)
   world.active = world.active - 1
   handlers[thread.co] = nil
   if thread.socket then thread.socket:close() end
+  thread.task:remove_done_callback(thread.unstarted) -- the loop's queue would hold the thread for a turn
   look(world)
 end
 
@@ -196,9 +200,8 @@ local function start(thread, world)
   thread.task = world.loop:create_task(thread.co, thread, table.unpack(args, 1, args.n))
   by_task[thread.task] = thread
   thread.task:set_name(threads.name_of(thread.co))
-  thread.task:add_done_callback(function() -- it was cancelled before it began
-    if not thread.ended then end_thread(thread) end
-  end)
+  function thread.unstarted() end_thread(thread) end -- it was cancelled before it began
+  thread.task:add_done_callback(thread.unstarted)
 end
 
 --- Makes one, which starts in the next turn, or with the next loop. socket: is closed when it ends
@@ -313,6 +316,7 @@ local function run_loop(world, exit)
     waited = core.catch(wait_for_threads, world)
   end
   world.loops = world.loops - 1
+  if world.loops == 0 then idle.stop(world) end
   if not ok then error(err, 0) end
 end
 
