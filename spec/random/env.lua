@@ -83,7 +83,8 @@ function Env:drop(kind, n)
   if not list or #list == 0 then return end
   local object = table.remove(list, (n - 1) % #list + 1)
   for i = #self.kept, 1, -1 do
-    if rawequal(self.kept[i].object, object) then table.remove(self.kept, i) end
+    local kept = self.kept[i] -- nil: a call has grown the stack, and so run a finaliser, which has dropped some too
+    if kept and rawequal(kept.object, object) and self.kept[i] == kept then table.remove(self.kept, i) end
   end
   return self.names[object]
 end
