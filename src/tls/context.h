@@ -13,7 +13,7 @@
 
 ASY_HIDDEN
 
-#define CONTEXT_SID 16 /* bytes of what tells its sessions from other contexts' */
+#define CONTEXT_SID 12 /* bytes of what tells its sessions from other contexts' */
 
 typedef struct Context {
   FilterSource source; /* the core's way in */

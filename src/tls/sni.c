@@ -30,13 +30,15 @@ static void read_name(char to[NAME_MOST + 1], SSL *ssl) {
 
 static bool note_name(Engine *e, const char *name) { return !*name || (e->name = mem_strdup(name)) != NULL; }
 
-/* A session is one of this context, and of this name: whoever takes it up again asks for the same host. */
+/* A session is one of this context, and of this name: whoever takes it up again asks for the same host. A short name
+** stands there itself: a sum costs as much as all else that is done here. What is shorter than a sum is none. */
 static bool set_sessions(SSL *ssl, const Context *c, const char *name) {
   unsigned char text[CONTEXT_SID + NAME_MOST + 1], sum[SHA256_DIGEST_LENGTH];
-  size_t n = strlen(name);
+  size_t n = CONTEXT_SID + strlen(name);
   memcpy(text, c->sid, CONTEXT_SID);
-  memcpy(text + CONTEXT_SID, name, n + 1);
-  return SHA256(text, CONTEXT_SID + n, sum) && SSL_set_session_id_context(ssl, sum, sizeof sum);
+  memcpy(text + CONTEXT_SID, name, n - CONTEXT_SID + 1);
+  if (n < sizeof sum) return SSL_set_session_id_context(ssl, text, (unsigned)n);
+  return SHA256(text, n, sum) && SSL_set_session_id_context(ssl, sum, sizeof sum);
 }
 
 /* What SSL_new takes from a context, and SSL_set_SSL_CTX does not. */
