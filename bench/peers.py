@@ -7,6 +7,7 @@ ROUNDS (9), BENCH_SECONDS (1.5, for one measurement), POINTS and PEERS (names, c
 that sets the collector where messages are large.
 """
 import atexit
+import contextlib
 import functools
 import os
 import platform
@@ -117,8 +118,10 @@ def certificate():
     return {"CERTFILE": folder + "/server.pem", "KEYFILE": folder + "/server.key"}
 
 
-def measure(peer, point):
-    mode, kind, connections, size, in_flight, _ = POINTS[point]
+@contextlib.contextmanager
+def serving(peer, point):
+    """The server's process and its port; None when it doesn't listen."""
+    mode, kind, _, size, _, _ = POINTS[point]
     port = free_port()
     extra = ["uvloop"] if peer == "uvloop" else []
     far = None
@@ -139,16 +142,26 @@ def measure(peer, point):
             command = FLOOR_OF_TLS
     server = pinned(0, command + [at_server, port] + extra, stderr=subprocess.DEVNULL, env=environment)
     try:
-        if not await_listener(server, port, "udp" if kind == "udp" else "tcp"):
-            return None
-        load = pinned(1, [BUILD + "/bench/load", str(server.pid), port, kind, str(connections), str(size), SECONDS,
-                          str(in_flight)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        out = load.communicate(timeout=120)[0]
-        return dict(pair.split("=") for pair in out.split()) if load.returncode == 0 else None
+        listens = await_listener(server, port, "udp" if kind == "udp" else "tcp")
+        yield (server, port) if listens else None
     finally:
         for process in filter(None, (server, far)):
             process.kill()
             process.wait()
+
+
+def load(server, port, point, seconds):
+    """What the clients have measured of it; None when they failed."""
+    _, kind, connections, size, in_flight, _ = POINTS[point]
+    clients = pinned(1, [BUILD + "/bench/load", str(server.pid), port, kind, str(connections), str(size), seconds,
+                         str(in_flight)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    out = clients.communicate(timeout=120)[0]
+    return dict(pair.split("=") for pair in out.split()) if clients.returncode == 0 else None
+
+
+def measure(peer, point):
+    with serving(peer, point) as served:
+        return served and load(*served, point, SECONDS)
 
 
 def main():
@@ -197,4 +210,5 @@ def report(got, points, peers):
           [p for p in points if POINTS[p][1] in ("echo", "churn", "udp")], late)
 
 
-main()
+if __name__ == "__main__":
+    main()
