@@ -163,12 +163,38 @@ end
 
 local function globals() return next, _G end
 
+-- Their `_G` has `_G`'s metatable: what makes undeclared variables errors works as it does elsewhere.
+
+local function getmetatable_there(object, ...)
+  if rawequal(object, environment) then object = _G end
+  return getmetatable(object, ...)
+end
+
+local function setmetatable_there(object, ...)
+  if not rawequal(object, environment) then return setmetatable(object, ...) end
+  setmetatable(_G, ...)
+  return environment
+end
+
+local function rawget_there(object, name, ...)
+  if rawequal(object, environment) and rawget(environment, name) == nil then object = _G end
+  return rawget(object, name, ...)
+end
+
+local function rawset_there(object, name, ...)
+  if not rawequal(object, environment) then return rawset(object, name, ...) end
+  rawset(rawget(environment, name) == nil and _G or environment, name, ...)
+  return environment
+end
+
 local function make_environment()
   local standard = require "asyncio.coroutine"
   environment._G = environment
   environment.coroutine = standard
   environment.require, environment.load = require_privately, load_there
   environment.loadfile, environment.dofile = loadfile_there, dofile_there
+  environment.getmetatable, environment.setmetatable = getmetatable_there, setmetatable_there
+  environment.rawget, environment.rawset = rawget_there, rawset_there
   environment.package = setmetatable({ loaded = loaded }, { __index = package, __newindex = package })
   setmetatable(environment, { __index = _G, __newindex = _G, __pairs = globals, __metatable = false })
   loaded._G, loaded.coroutine, loaded.package = environment, standard, environment.package
@@ -182,9 +208,9 @@ make_environment()
 --- Loads a module that was written for LuaSocket, LuaSec or copas, and all that it requires, so that these
 -- are ours: what blocks there suspends the task here. Each script is loaded once more, apart from what
 -- `require` has loaded; C modules, the standard libraries, `package.preload` and asyncio's own are the
--- ordinary ones. Globals are read from and written to `_G`, but for `require`, `package`, `load`,
--- `loadfile`, `dofile`, and `coroutine`, which is `asyncio.coroutine`. Nothing global is changed. A module
--- may wait while it loads; other tasks that want it wait for it then.
+-- ordinary ones. Globals are read from and written to `_G`, whose metatable they see, too; but for `require`,
+-- `package`, `load`, `loadfile`, `dofile`, and `coroutine`, which is `asyncio.coroutine`. Nothing global is
+-- changed but by them. A module may wait while it loads; other tasks that want it wait for it then.
 -- @function compat.require
 -- @tparam string name
 -- @return the module
