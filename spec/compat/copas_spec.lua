@@ -536,6 +536,45 @@ function TestSockets:test_calls_have_limits_and_give_what_has_come()
   end)
 end
 
+--- Calls fn(host, port) with a server that takes no further connection.
+local function with_full_server(fn)
+  local server = socket.tcp4()
+  server:bind("127.0.0.1", 0)
+  server:listen(0)
+  local host, port = server:getsockname()
+  local filling = socket.connect(host, port)
+  fn(host, port)
+  filling:close()
+  server:close()
+end
+
+function TestSockets:test_a_connect_that_takes_too_long_is_a_timeout_or_in_the_sockets_own_words_under_way()
+  with_sockets(function()
+    with_full_server(function(host, port)
+      for _, word in ipairs { "timeout", "Operation already in progress" } do
+        local client = copas.wrap(socket.tcp4())
+        client:settimeout(0.01)
+        t.assertEquals({ client:connect(host, port) }, { nil, word })
+        client:close()
+        copas.useSocketTimeoutErrors(true)
+      end
+    end)
+  end)
+end
+
+function TestSockets:test_a_second_connect_finds_it_connected()
+  with_sockets(function()
+    local server, host, port = serve(function(client) client:receive() end)
+    local client = copas.wrap(socket.tcp())
+    t.assertEquals({ client:connect(host, port) }, { 1 })
+    for _ = 1, 2 do t.assertEquals({ client:connect(host, port) }, { nil, "already connected" }) end
+    client:close()
+    t.assertEquals({ client:connect(host, port) }, { 1 }) -- anew, as LuaSocket has it
+    client:close()
+    copas.removeserver(server)
+  end)
+end
+
 function TestSockets:test_receivepartial_returns_as_soon_as_there_is_anything()
   with_sockets(function()
     local server, host, port = serve(function(client)

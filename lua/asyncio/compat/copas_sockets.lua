@@ -7,12 +7,14 @@ local threads = require "asyncio.compat.copas_threads"
 local sockets = {}
 
 local DATAGRAM = socket._DATAGRAMSIZE or 8192
+local UNDER_WAY = "Operation already in progress" -- a socket's own word for a connect that takes too long
 local TIMED_OUT = { timeout = true, wantread = true, wantwrite = true }
 
 local function weak() return setmetatable({}, { __mode = "k" }) end
 
 -- Socket → seconds; nil: no limit
 local limits = { connect = weak(), send = weak(), receive = weak() }
+local connected = weak()
 local raw_errors = weak() -- coroutine → whether it gets a socket's own words for a timeout
 
 local function kind_of(skt) return tostring(skt):sub(1, 3) end
@@ -95,8 +97,12 @@ end
 
 function sockets.sendto(skt, data, ip, port) return skt:sendto(data, ip, port) end
 
+-- By itself a socket that is connected takes another `connect` for the end of its first.
 function sockets.connect(skt, host, port)
+  if connected[skt] and skt:getpeername() then return nil, "already connected" end
   local ok, err = call("connect", "connect", skt, host, port)
+  connected[skt] = ok and true
+  if err == "timeout" and raw_errors[threads.running()] then err = UNDER_WAY end
   return ok, err
 end
 
