@@ -29,10 +29,10 @@ SSL     := $(shell pkg-config --exists 'openssl >= 3.0' 2>/dev/null && echo tls)
 SSL     := $(if $(wildcard src/tls/*.c),$(SSL))
 SSL_INC := $(if $(SSL),$(shell pkg-config --cflags openssl 2>/dev/null))
 SSL_LIB := $(if $(SSL),$(shell pkg-config --libs openssl 2>/dev/null || echo -lssl -lcrypto))
-SRC     := $(filter-out $(if $(SSL),,src/tls/%),$(wildcard src/*.c src/*/*.c))
+SRC     := $(filter-out $(if $(SSL),,src/tls/% src/sec/%),$(wildcard src/*.c src/*/*.c))
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
 # Folders of src/ that are C modules of their own; all others are asyncio.core (doc/layers.txt).
-APART   := editor $(SSL)
+APART   := editor $(if $(SSL),tls sec)
 MODULES := $(BUILD)/asyncio/core.so $(BUILD)/asyncio/editor.so $(if $(SSL),$(BUILD)/asyncio/openssl.so)
 
 export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;
@@ -74,7 +74,7 @@ $(BUILD)/asyncio/core.so: $(filter-out $(APART:%=$(BUILD)/%/%),$(OBJ))
 $(BUILD)/asyncio/editor.so: LIBS = $(if $(filter Linux,$(shell uname -s)),-ldl)
 $(BUILD)/asyncio/editor.so: $(filter $(BUILD)/editor/%,$(OBJ))
 $(BUILD)/asyncio/openssl.so: LIBS = $(SSL_LIB)
-$(BUILD)/asyncio/openssl.so: $(filter $(BUILD)/tls/%,$(OBJ))
+$(BUILD)/asyncio/openssl.so: $(filter $(BUILD)/tls/% $(BUILD)/sec/%,$(OBJ))
 $(MODULES):
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SHARED) -o $@.new $^ $(LIBS) $(LDFLAGS)

@@ -88,6 +88,8 @@ void asy_open_graph(lua_State *L); /* dev/graph.c */
 
 void asy_open_face(lua_State *L); /* face/module.c */
 
+void asy_open_sec(lua_State *L); /* sec/module.c; of asyncio.openssl */
+
 ASY_HIDDEN_END
 
 #endif

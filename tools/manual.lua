@@ -9,8 +9,8 @@ package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
 local house = require "house"
 
 local INTERNAL = {
-  check = true, command = true, completion = true, console = true, home = true, securing = true, show = true,
-  sockets = true, terminal = true,
+  check = true, command = true, completion = true, console = true, home = true, libssl = true, securing = true,
+  show = true, sockets = true, terminal = true,
 }
 
 -- Whose functions are not also asyncio's

@@ -12,6 +12,7 @@
 -- end
 local check = require "asyncio.check"
 local core = require "asyncio.core"
+local libssl = require "asyncio.libssl"
 local securing = require "asyncio.securing"
 local sockets = require "asyncio.sockets"
 
@@ -47,25 +48,7 @@ local SERVER_OPTIONS = sockets.options("create_server_context", 1, nil, LOCATION
 local CONTEXT_OPTIONS = sockets.options("SSLContext", 1, nil, PURPOSE, LOCATIONS, OPTIONS)
 local LOCATION_OPTIONS = sockets.options("load_verify_locations", 1, nil, LOCATIONS)
 
--- The module that stands on OpenSSL
-
-local LACKING = "TLS needs the module asyncio.openssl, which %s: install the rock lua-asyncio-ssl; to build "
-  .. "it, OpenSSL's headers (Debian's package libssl-dev)"
-local FOREIGN = "the module asyncio.openssl is of another release than asyncio.core: build the rock "
-  .. "lua-asyncio-ssl anew"
-
 local openssl, class
-
-local function load_openssl()
-  local ok, module = pcall(require, "asyncio.openssl")
-  if not ok then
-    local path = package.searchpath("asyncio.openssl", package.cpath)
-    local why = path and ("cannot be loaded (%s)"):format(core.words(module)) or "is not installed"
-    check.raise(LACKING:format(why))
-  end
-  if module.abi ~= core.filter_abi then check.raise(FOREIGN) end
-  openssl = module
-end
 
 local FILES = {
   ENOENT = core.FileNotFoundError, EACCES = core.PermissionError, EPERM = core.PermissionError,
@@ -257,7 +240,7 @@ end
 --- A context that verifies nothing; its class has its methods from the first on.
 local function new(purpose)
   core.check_alive() -- its finaliser would not be called any more
-  if not openssl then load_openssl() end
+  openssl = openssl or libssl.load()
   local context = openssl.new(purpose)
   if not class then dress(getmetatable(context)) end
   return context

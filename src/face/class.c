@@ -12,6 +12,7 @@
 #include "face/dial.h"
 #include "face/io.h"
 #include "face/moment.h"
+#include "face/secure.h"
 
 static const char *const NAMES[FACE_CLASSES] = {
     [TCP_MASTER] = "tcp{master}",
@@ -24,6 +25,7 @@ static const char *const NAMES[FACE_CLASSES] = {
     [STREAM_SERVER] = "unixstream{server}",
     [DGRAM_UNCONNECTED] = "unixdgram{unconnected}",
     [DGRAM_CONNECTED] = "unixdgram{connected}",
+    [SECURE_CONNECTION] = "SSL:Connection",
 };
 
 static const char *const GROUPS[FACE_CLASSES] = {
@@ -48,23 +50,28 @@ FaceSocket *asy_face_check_any(lua_State *L, FaceClass first, FaceClass last) {
   FaceClass cls = class_of(L, 1);
   if (cls >= first && cls <= last && cls != FACE_NONE) return lua_touserdata(L, 1);
   const char *name = first == last ? NAMES[first] : GROUPS[first];
+  if (first == SECURE_CONNECTION) luaL_typeerror(L, 1, name);
   luaL_argerror(L, 1, lua_pushfstring(L, "%s expected", name));
   return NULL;
 }
 
 FaceSocket *asy_face_check(lua_State *L, FaceClass cls) { return asy_face_check_any(L, cls, cls); }
 
-void asy_face_become(lua_State *L, int idx, FaceClass cls) {
-  idx = lua_absindex(L, idx);
+void asy_face_pushmeta(lua_State *L, FaceClass cls) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &classes_key);
   lua_rawgeti(L, -1, cls);
+  lua_remove(L, -2);
+}
+
+void asy_face_become(lua_State *L, int idx, FaceClass cls) {
+  idx = lua_absindex(L, idx);
+  asy_face_pushmeta(L, cls);
   lua_setmetatable(L, idx);
-  lua_pop(L, 1);
 }
 
 FaceSocket *asy_face_new(lua_State *L, FaceClass cls, int fd, int family) {
   asy_checkalive(L);
-  FaceSocket *s = lua_newuserdatauv(L, sizeof *s, 0);
+  FaceSocket *s = lua_newuserdatauv(L, sizeof *s, cls == SECURE_CONNECTION);
   memset(s, 0, sizeof *s);
   spot_init(&s->spot, fd);
   s->io = &face_plain;
@@ -75,25 +82,35 @@ FaceSocket *asy_face_new(lua_State *L, FaceClass cls, int fd, int family) {
   return s;
 }
 
+void face_end(FaceSocket *s) {
+  if (s->secure) s->secure->ops->end(s->secure, s->spot.fd);
+  spot_close(&s->spot);
+  dial_free(s);
+}
+
 int asy_face_close(lua_State *L) {
   FaceClass cls = class_of(L, 1);
   FaceSocket *s = asy_face_check_any(L, cls ? cls : TCP_MASTER, cls ? cls : TCP_SERVER);
-  spot_close(&s->spot);
-  dial_free(s);
+  face_end(s);
   lua_pushnumber(L, 1);
   return 1;
 }
 
 static int collected(lua_State *L) {
   if (class_of(L, 1) == FACE_NONE) return 0;
-  asy_face_close(L);
-  buffer_free(&((FaceSocket *)lua_touserdata(L, 1))->in);
+  FaceSocket *s = lua_touserdata(L, 1);
+  face_end(s);
+  buffer_free(&s->in);
   return 0;
 }
 
 static int shown(lua_State *L) {
   FaceClass cls = class_of(L, 1);
-  lua_pushfstring(L, "%s: %p", cls ? NAMES[cls] : "socket", lua_touserdata(L, 1));
+  const FaceSocket *s = lua_touserdata(L, 1);
+  if (cls == SECURE_CONNECTION)
+    lua_pushfstring(L, "SSL connection: %p%s", s, s->secure->ops->ended(s->secure) ? " (closed)" : "");
+  else
+    lua_pushfstring(L, "%s: %p", cls ? NAMES[cls] : "socket", s);
   return 1;
 }
 
@@ -105,11 +122,13 @@ static void new_class(lua_State *L, FaceClass cls, FaceClass first, const luaL_R
   asy_setfuncs(L, metamethods);
   lua_pushstring(L, NAMES[cls]);
   lua_setfield(L, -2, "__name");
-  lua_pushboolean(L, 1);
-  lua_setfield(L, -2, GROUPS[first]);
   lua_newtable(L);
-  lua_pushstring(L, NAMES[cls]);
-  lua_setfield(L, -2, "class");
+  if (GROUPS[first]) { /* LuaSocket's have these */
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -3, GROUPS[first]);
+    lua_pushstring(L, NAMES[cls]);
+    lua_setfield(L, -2, "class");
+  }
   asy_setfuncs(L, methods);
   lua_setfield(L, -2, "__index");
   lua_pushinteger(L, cls);

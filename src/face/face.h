@@ -5,20 +5,13 @@
 #define ASY_FACE_H
 
 #include "base/buffer.h"
+#include "face/result.h"
 #include "face/spot.h"
 
 ASY_HIDDEN
 
-/* What a system call has come to: 0, an errno, or one of these. */
-enum {
-  FACE_DONE = 0,
-  FACE_CLOSED = -1,
-  FACE_TIMEOUT = -2,
-  FACE_WANTS_READ = -3, /* it can go on when the descriptor can be read; written */
-  FACE_WANTS_WRITE = -4
-};
-
 struct FaceSocket;
+struct Secure;
 
 /* What carries a socket's bytes: the kernel (face_plain), or something between, such as TLS. C only. */
 typedef struct FaceIo {
@@ -39,6 +32,7 @@ typedef enum FaceClass {
   STREAM_SERVER,
   DGRAM_UNCONNECTED,
   DGRAM_CONNECTED,
+  SECURE_CONNECTION, /* LuaSec's; user value 1: its Secure */
   FACE_CLASSES
 } FaceClass;
 
@@ -58,6 +52,7 @@ typedef struct FaceSocket {
   size_t searched;     /* so much of it has no newline, as a call has found that waits now */
   double received, sent, born;
   struct Dial *dial;   /* the addresses that a call tries, or NULL */
+  struct Secure *secure; /* what encrypts; or NULL */
 } FaceSocket;
 
 /* Makes the classes from first to last, which have the names of LuaSocket's. */
@@ -70,9 +65,11 @@ FaceSocket *asy_face_check_any(lua_State *L, FaceClass first, FaceClass last);
 /* Pushes a new one, with this descriptor or -1. It is `cls` from now on: the one at idx. */
 FaceSocket *asy_face_new(lua_State *L, FaceClass cls, int fd, int family);
 void asy_face_become(lua_State *L, int idx, FaceClass cls);
+void asy_face_pushmeta(lua_State *L, FaceClass cls); /* pushes a class's metatable */
 
 /* The method `close`, of all. */
 int asy_face_close(lua_State *L);
+void face_end(FaceSocket *s); /* C only */
 
 ASY_HIDDEN_END
 

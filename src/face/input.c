@@ -177,6 +177,7 @@ static int receive_on_or_late(lua_State *L, bool late) {
     case FACE_AGAIN: break;
     case FACE_LATE: return receive_fail(L, s, &w, s->io == &face_plain ? FACE_TIMEOUT : result);
     case FACE_PARKS:
+      asy_spot_claim(L, &s->spot, way); /* it may be the other way than a call of this kind has */
       if (!buffer_length(&s->in)) buffer_free(&s->in); /* it may wait long */
       return asy_spot_park(L, p.task, &s->spot, way, p.deadline, &RECEIVE, 1);
     }

@@ -13,6 +13,8 @@ void asy_kinds_udp(lua_State *L);  /* udp.c */
 void asy_kinds_unix(lua_State *L); /* unix.c; another table */
 void asy_kinds_select(lua_State *L); /* select.c */
 
+int asy_kinds_secure(lua_State *L); /* secure.c; a function of the module's by itself */
+
 ASY_HIDDEN_END
 
 #endif

@@ -53,7 +53,7 @@ static int socket_core(lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {{"socket_core", socket_core}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"secure_core", asy_kinds_secure}, {"socket_core", socket_core}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_face(lua_State *L) { asy_setfuncs(L, functions); }

@@ -36,7 +36,7 @@ static int send_resumed(lua_State *L, Task *t) {
 static Abort send_abort(lua_State *L, Task *t) {
   Spot *spot = t->on;
   (void)L;
-  if (spot_left(spot, t)) spot_close(spot);
+  if (spot_left(spot, t)) face_end(asy_container(spot, FaceSocket, spot));
   return ASY_DETACHED;
 }
 
@@ -67,6 +67,7 @@ static int send_on_or_late(lua_State *L, bool late) {
     case FACE_AGAIN: break;
     case FACE_LATE: return send_over(L, s, sent, s->io == &face_plain ? FACE_TIMEOUT : result);
     case FACE_PARKS:
+      asy_spot_claim(L, &s->spot, way); /* it may be the other way than a call of this kind has */
       lua_pushinteger(L, (lua_Integer)sent);
       lua_replace(L, 6);
       return asy_spot_park(L, p.task, &s->spot, way, p.deadline, &SEND, 1);

@@ -18,6 +18,19 @@ build = {
   modules = {
     ["asyncio.openssl"] = {
       sources = {
+        "src/sec/cert.c",
+        "src/sec/certclass.c",
+        "src/sec/configure.c",
+        "src/sec/context.c",
+        "src/sec/curve.c",
+        "src/sec/hold.c",
+        "src/sec/link.c",
+        "src/sec/module.c",
+        "src/sec/names.c",
+        "src/sec/option.c",
+        "src/sec/peer.c",
+        "src/sec/trust.c",
+        "src/sec/wire.c",
         "src/tls/ask.c",
         "src/tls/bio.c",
         "src/tls/box.c",

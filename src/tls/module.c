@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <openssl/ssl.h>
 
+#include "open.h"
 #include "tls/certificate.h"
 #include "tls/contextclass.h"
 
@@ -32,6 +33,7 @@ int luaopen_asyncio_openssl(lua_State *L) {
   asy_certificate_open(L);
   lua_newtable(L);
   asy_contextclass_open(L);
+  asy_open_sec(L);
   lua_pushinteger(L, FILTER_ABI);
   lua_setfield(L, -2, "abi");
   lua_pushstring(L, OpenSSL_version(OPENSSL_VERSION));

@@ -26,6 +26,7 @@ local LATER = {
   dofile = "asyncio.compat.loading",
   install = "asyncio.compat.loading",
   socket = "asyncio",
+  ssl = "asyncio.compat.ssl",
 }
 
 local function load_part(module, name)

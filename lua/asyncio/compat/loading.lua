@@ -11,6 +11,11 @@ local FACES = {
   ["socket.core"] = { "asyncio.socket" },
   ["socket.unix"] = { "asyncio.socket", "unix" },
   copas = { "asyncio.compat.copas" },
+  ssl = { "asyncio.compat.ssl" },
+  ["ssl.core"] = { "asyncio.compat.ssl_parts", "core" },
+  ["ssl.context"] = { "asyncio.compat.ssl_parts", "context" },
+  ["ssl.x509"] = { "asyncio.compat.ssl_parts", "x509" },
+  ["ssl.config"] = { "asyncio.compat.ssl_parts", "config" },
 }
 
 for _, name in ipairs { "ftp", "future", "http", "lock", "queue", "semaphore", "smtp", "timer" } do
