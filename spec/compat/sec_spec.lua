@@ -364,7 +364,7 @@ function TestLacking:test_without_OpenSSL_it_says_what_to_install()
     local ok, err = pcall(asyncio.compat.require, "ssl")
     print(ok, err)
   ]]
-  local out = program.shell("%s '%s' 2>&1", program.plain_lua, script)
+  local out = program.shell("%s '%s' 2>&1", program.checked_lua, script)
   os.remove(script)
   t.assertStrContains(out, "TLS needs the module asyncio.openssl, which cannot be loaded")
   t.assertStrContains(out, "install the rock lua-asyncio-ssl")

@@ -103,7 +103,7 @@ static int digest(lua_State *L) {
                     md ? sec_reason() : name);
     return 2;
   }
-  for (unsigned i = 0; i < n; i++) {
+  for (size_t i = 0; i < n; i++) {
     text[2 * i] = HEX[bytes[i] >> 4];
     text[2 * i + 1] = HEX[bytes[i] & 15];
   }

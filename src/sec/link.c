@@ -28,14 +28,14 @@ static bool begin(Link *link, int fd) {
 
 /* What a call of OpenSSL that hasn't succeeded has come to. */
 static int outcome(Link *link, int ret) {
-  int number = errno;
+  int system = errno;
   switch (SSL_get_error(link->ssl, ret)) {
   case SSL_ERROR_WANT_READ: return FACE_WANTS_READ;
   case SSL_ERROR_WANT_WRITE: return FACE_WANTS_WRITE;
   case SSL_ERROR_ZERO_RETURN: return FACE_CLOSED;
   case SSL_ERROR_SYSCALL:
     if (ERR_peek_error()) break;
-    return ret == 0 || !number ? FACE_CLOSED : number == EPIPE ? FACE_CLOSED : number;
+    return ret == 0 || !system ? FACE_CLOSED : system == EPIPE ? FACE_CLOSED : system;
   default: break;
   }
   unsigned long error = ERR_peek_last_error();
