@@ -352,6 +352,72 @@ function parts.udp()
   show("closed", b:receive())
 end
 
+--- Descriptors that a program takes from one object and gives to another.
+function parts.handles()
+  local client, peer = pair()
+  local other, fd = socket.tcp(), client:getfd()
+  other:close()
+  show("setfd", other:setfd(fd))
+  show("has it", other:getfd() == fd, other:getpeername() ~= nil, tostring(other))
+  show("setfd", client:setfd(-1))
+  show("has none", client:getfd(), client:receive())
+  show("has none", client:send "x")
+  show("no number", failure(client.setfd, client))
+  peer:send "x"
+  await_input(other)
+  local sender, receiver = socket.udp(), socket.udp()
+  sender:close()
+  receiver:setsockname("127.0.0.1", 0)
+  local ip, port = receiver:getsockname()
+  local third = socket.udp4()
+  show("udp", sender:setfd(third:getfd()), third:setfd(-1))
+  show("udp", sender:sendto("hi", ip, port), receiver:receive(), third:receive())
+  show("close", other:close(), sender:close(), peer:receive())
+end
+
+function parts.groups()
+  local four, six = socket.udp4(), socket.udp6()
+  local group = { multiaddr = "ff02::1:9", interface = 1 }
+  show("member", six:setoption("ipv6-add-membership", group), six:setoption("ipv6-drop-membership", group))
+  show("member", six:setoption("ipv6-drop-membership", group))
+  show("member", failure(four.setoption, four, "ip-add-membership", { multiaddr = "224.0.1.9", interface = "x" }))
+  show("hops", six:setoption("ipv6-multicast-hops", 3), six:getoption "ipv6-multicast-hops")
+  show("hops", six:setoption("ipv6-unicast-hops", 9), six:getoption "ipv6-unicast-hops")
+  show("loop", six:setoption("ipv6-multicast-loop", false), six:getoption "ipv6-multicast-loop")
+  local server = socket.bind("localhost", 0)
+  show("by name", (server:getsockname()), server:close())
+  show("by name", socket.bind("no.such.host.invalid", 0))
+end
+
+--- What unix sockets have of the methods of others.
+local function unix_methods(path)
+  local server, client = unix.stream(), unix.stream()
+  server:bind(path)
+  server:listen()
+  client:connect(path)
+  local peer, other = server:accept(), unix.stream()
+  show("stream fd", client:getfd() >= 0, client:dirty(), client:setstats(1, 2), (client:getstats()))
+  show("stream shutdown", client:shutdown "send", peer:receive())
+  show("stream setfd", other:setfd(client:getfd()), client:setfd(-1), client:getfd(), client:receive())
+  other:close()
+  server:close()
+  os.remove(path)
+  local a, b, c = unix.dgram(), unix.dgram(), unix.dgram()
+  a:bind(path)
+  show("datagram", a:getsockname() == path, a:dirty(), a:getfd() >= 0, a:settimeout(0.5), a:gettimeout())
+  show("datagram option", failure(a.setoption, a, "reuseaddr", true))
+  b:connect(path)
+  b:settimeout(0)
+  local n = 0
+  repeat n = n + 1 until not b:send "x"
+  show("full", n > 1, b:send "x")
+  show("full", b:settimeout(0.02), b:send "x")
+  c:close()
+  show("datagram setfd", c:setfd(a:getfd()), a:setfd(-1), a:getfd(), a:receive())
+  show("taken", c:receive(), c:close())
+  os.remove(path)
+end
+
 function parts.unix()
   local path = os.tmpname()
   os.remove(path)
@@ -376,6 +442,7 @@ function parts.unix()
   a:close()
   show("refused", b:send "x")
   os.remove(path)
+  unix_methods(path)
 end
 
 function parts.dns()

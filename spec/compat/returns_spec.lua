@@ -34,8 +34,8 @@ end
 
 TestReturns = {}
 
-for _, name in ipairs { "all", "connect", "dns", "errors", "functions", "names", "options", "receive", "select", "send",
-  "servers", "sources", "timeouts", "udp", "unix" } do
+for _, name in ipairs { "all", "connect", "dns", "errors", "functions", "groups", "handles", "names",
+  "options", "receive", "select", "send", "servers", "sources", "timeouts", "udp", "unix" } do
   TestReturns["test_" .. name .. "_without_a_loop"] = function() compare(name, "OUTSIDE") end
   TestReturns["test_" .. name .. "_in_a_task"] = function() compare(name, "TASK") end
 end

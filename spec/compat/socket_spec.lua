@@ -472,6 +472,68 @@ function TestSelect:test_cancelled_it_leaves_nothing()
   end)
 end
 
+TestOptions = {}
+
+function TestOptions:test_a_socket_is_bound_to_a_device()
+  t.real(function()
+    local s = socket.tcp4()
+    t.assertEquals(s:setoption("bindtodevice", "lo"), 1)
+    t.assertEquals(s:getoption "bindtodevice", "lo")
+    t.assertEquals({ s:setoption("bindtodevice", "nosuch0") }, { nil, "setsockopt failed" })
+    t.assertErrorMsgContains("string expected", s.setoption, s, "bindtodevice")
+    s:close()
+    t.assertEquals({ s:getoption "bindtodevice" }, { nil, "getsockopt failed" })
+  end)
+end
+
+TestFullPeer = {}
+
+--- A unix datagram socket whose queue is full, and one that is connected to it, waiting no longer than a limit.
+local function full_peer(limit, fn)
+  t.real(function()
+    local path = os.tmpname()
+    os.remove(path)
+    local receiver, sender = socket.unix.dgram(), socket.unix.dgram()
+    receiver:bind(path)
+    sender:connect(path)
+    sender:settimeout(0)
+    local n = 0
+    while sender:send "first" do n = n + 1 end
+    sender:settimeout(limit)
+    fn(receiver, sender, n)
+    receiver:close()
+    sender:close()
+    os.remove(path)
+  end)
+end
+
+function TestFullPeer:test_is_waited_for_by_who_sends()
+  full_peer(60, function(receiver, sender, n)
+    local task = asyncio.create_task(sender.send, sender, "last")
+    t.until_blocked()
+    t.assertFalse(task:done())
+    for _ = 1, n do t.assertEquals(receiver:receive(), "first") end
+    t.assertEquals(asyncio.await(task), 4)
+    t.assertEquals(receiver:receive(), "last")
+  end)
+end
+
+function TestFullPeer:test_is_given_up_when_time_is_up()
+  full_peer(0.01, function(_, sender) t.assertEquals({ sender:send "last" }, { nil, "timeout" }) end)
+end
+
+function TestFullPeer:test_gets_nothing_of_a_cancelled_send_and_the_socket_goes_on()
+  full_peer(60, function(receiver, sender, n)
+    local task = asyncio.create_task(sender.send, sender, "cancelled")
+    t.until_blocked()
+    task:cancel()
+    t.assert_raises(asyncio.CancelledError, asyncio.await, task)
+    for _ = 1, n do t.assertEquals(receiver:receive(), "first") end
+    t.assertEquals(sender:send "next", 4)
+    t.assertEquals(receiver:receive(), "next")
+  end)
+end
+
 TestRefusals = {}
 
 function TestRefusals:test_nobody_listens()
