@@ -79,8 +79,8 @@ end
 local function call(name, limit, skt, ...)
   local field = limit == "receive" and "reading" or "writing"
   local world = threads.world()
-  world[field] = world[field] + 1
   idle.note(world)
+  world[field] = world[field] + 1
   local _ <close> = setmetatable({}, { __close = function() world[field] = world[field] - 1 end })
   arm(skt, limits[limit][skt])
   return told(disarm(skt, skt[name](skt, ...)))

@@ -178,8 +178,8 @@ local function end_thread(thread)
   world.active = world.active - 1
   handlers[thread.co] = nil
   if thread.socket then thread.socket:close() end
-  thread.task:remove_done_callback(thread.unstarted) -- the loop's queue would hold the thread for a turn
   look(world)
+  thread.task:remove_done_callback(thread.unstarted) -- the loop's queue would hold the thread for a turn
 end
 
 local function run(thread, fn, ...)
@@ -200,7 +200,9 @@ local function start(thread, world)
   thread.task = world.loop:create_task(thread.co, thread, table.unpack(args, 1, args.n))
   by_task[thread.task] = thread
   thread.task:set_name(threads.name_of(thread.co))
-  function thread.unstarted() end_thread(thread) end -- it was cancelled before it began
+  function thread.unstarted() -- it was cancelled before it began
+    if not thread.ended then end_thread(thread) end
+  end
   thread.task:add_done_callback(thread.unstarted)
 end
 
