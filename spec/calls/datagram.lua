@@ -1,5 +1,5 @@
 -- Datagrams: whatever is cancelled, each one that left is received by somebody, once, or is there still; and none that
--- was cancelled has left.
+-- was cancelled has left. An error that came back is raised to somebody.
 local asyncio = require "asyncio"
 
 local HERE = { host = "127.0.0.1", port = 0 }
@@ -114,8 +114,37 @@ local function sends_to(connected)
   end
 end
 
+--- Nobody is there: that is told to who receives or sends, though others that wait are cancelled.
+local function refused(c)
+  local gone, at = open {}
+  gone:close()
+  local client, wanted = asyncio.create_datagram_endpoint { remote_addr = at }, true
+  local owed = false -- one has left, and nothing has been raised since
+  local function hear(call)
+    local ok, err = asyncio.pcall(call, client, "x")
+    if not ok then
+      assert(err.code == "ECONNREFUSED", err)
+      owed = false
+    end
+    return ok
+  end
+  local sending = asyncio.create_task(function()
+    while wanted do
+      c.pass()
+      owed = hear(client.send) or owed
+    end
+  end)
+  return function() hear(client.receive) end, function()
+    wanted = false
+    asyncio.await(sending)
+    while owed do assert(not hear(client.receive)) end
+    client:close()
+  end
+end
+
 return {
   { "DatagramEndpoint:receive", "real", received_by(0) },
+  { "DatagramEndpoint:receive, refused", "real", refused },
   { "DatagramEndpoint:receive, virtual", "virtual", received_by(0) },
   { "DatagramEndpoint:receive, by several", "real", received_by(2) },
   { "DatagramEndpoint:send", "real", sends_to(true) },
