@@ -116,7 +116,8 @@ end
 
 --- Nobody is there: that is told to who receives or sends, though others that wait are cancelled.
 local function refused(c)
-  local gone, at = open {}
+  local gone = asyncio.create_datagram_endpoint { local_addr = { host = "127.0.0.2", port = 0 } } -- not a client's host
+  local at = gone:get_extra_info "sockname"
   gone:close()
   local client, wanted = asyncio.create_datagram_endpoint { remote_addr = at }, true
   local owed = false -- one has left, and nothing has been raised since

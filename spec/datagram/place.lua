@@ -16,9 +16,9 @@ function place.connected(address)
   return asyncio.create_datagram_endpoint { remote_addr = { host = address.host, port = address.port } }
 end
 
---- An address where nobody is.
+--- An address where nobody is; nor a client that got the port which was free again: those have another host.
 function place.dead()
-  local endpoint, address = place.open()
+  local endpoint, address = place.open { local_addr = { host = "127.0.0.2", port = 0 } }
   endpoint:close()
   return address
 end

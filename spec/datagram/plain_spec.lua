@@ -3,7 +3,6 @@ local t = require "helper"
 local program = require "program"
 
 TestPlain = {}
-t.leave_out(TestPlain, ".")
 
 --- A module whose datagrams go one by one, from the objects of the one that is tested; the folder that it is in.
 local function build(source)
