@@ -15,7 +15,7 @@ local function build(source)
         exit 1
     done
     $COMPILER -shared -o "$FOLDER/asyncio/core.so" "$FOLDER"/*.o $(find . -name '*.o' -not -path './editor/*' \
-      -not -path './tls/*' -not -name scoop.o -not -name volley.o) -luv -lpthread]]
+      -not -path './tls/*' -not -path './sec/*' -not -name scoop.o -not -name volley.o) -luv -lpthread]]
   local command = "(COMPILER='%s' FOLDER='%s' OBJECTS='%s' SOURCE='%s'; %s) >/dev/null 2>&1"
   return objects and os.execute(command:format(os.getenv "CC" or "cc", folder, objects, source,
     (script:gsub("CFLAGS", function() return t.cflags .. " $(pkg-config --cflags libuv)" end)))) and folder
