@@ -506,7 +506,7 @@ end)
 part("threads of copas", function()
   local copas = asyncio.compat.copas
   copas.seterrorhandler(function() end, true)
-  local _ <close> = asyncio.timeout(0.5)
+  local _ <close> = asyncio.timeout(2)
   copas.loop(function()
     local lock, semaphore, queue = copas.lock.new(0.01), copas.semaphore.new(2, 1, 0.01), copas.queue.new()
     queue:add_worker(function() copas.pause() end)

@@ -27,12 +27,12 @@ end
 -- is cancelled, `undo` is told whether it had been served.
 function line.wait(self, seconds, undo, fields)
   local place = fields or {}
-  place.thread = threads.current()
+  place.thread, place.left, place.result = threads.current(), false, false -- to serve it takes no memory
   if not place.thread then error("only a thread of copas can wait here", 0) end
   self.last = self.last + 1
   self[self.last] = place
   local ok, err = core.catch(threads.suspend, seconds ~= math.huge and seconds or nil)
-  if ok and place.result ~= nil then return place.result end
+  if ok and place.result then return place.result end
   place.left = true
   if not ok then
     undo(place.result == true)

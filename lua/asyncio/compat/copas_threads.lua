@@ -65,7 +65,10 @@ function threads.current()
   if not task then return nil end
   local thread = by_task[task]
   if not thread then
-    thread = { co = task:get_coro(), task = task, world = world_of(task:get_loop()), foreign = true }
+    thread = {
+      co = task:get_coro(), task = task, world = world_of(task:get_loop()), foreign = true,
+      removed = false, dormant = false, event = false,
+    }
     by_task[task], by_coroutine[thread.co] = thread, thread
   end
   return thread
@@ -113,7 +116,7 @@ function threads.suspend(seconds)
   end
   thread.event = event
   local ok, err = core.catch(event.wait, event)
-  thread.event = nil
+  thread.event = false
   if timer then
     timer:cancel()
     count(thread, "sleeping", -1)
@@ -173,16 +176,18 @@ end
 
 local function end_thread(thread)
   local world = thread.world
+  if thread.ended then return end
   thread.ended = true
   world.threads[thread] = nil
   world.active = world.active - 1
   handlers[thread.co] = nil
-  if thread.socket then thread.socket:close() end
   look(world)
+  if thread.socket then thread.socket:close() end
   thread.task:remove_done_callback(thread.unstarted) -- the loop's queue would hold the thread for a turn
 end
 
 local function run(thread, fn, ...)
+  if thread.ended then return end -- there was no memory left to start it
   local function on_error(err)
     if not threads.is_cancelled(err) then threads.handle(err, thread.co, thread.socket) end
     return err
@@ -192,24 +197,35 @@ local function run(thread, fn, ...)
   if not ok and threads.is_cancelled(err) then error(err, 0) end
 end
 
-local function start(thread, world)
+local function begin(thread, world)
   local args = thread.args
-  thread.args, thread.world = nil, world
+  thread.args, thread.world = false, world
+  local task = world.loop:create_task(thread.co, thread, table.unpack(args, 1, args.n))
+  thread.task = task
+  by_task[task] = thread
+  task:set_name(threads.name_of(thread.co))
+  function thread.unstarted() end_thread(thread) end -- it may be cancelled before it begins
+  task:add_done_callback(thread.unstarted)
   world.threads[thread] = true
   world.active = world.active + 1
-  thread.task = world.loop:create_task(thread.co, thread, table.unpack(args, 1, args.n))
-  by_task[thread.task] = thread
-  thread.task:set_name(threads.name_of(thread.co))
-  function thread.unstarted() -- it was cancelled before it began
-    if not thread.ended then end_thread(thread) end
-  end
-  thread.task:add_done_callback(thread.unstarted)
+end
+
+--- It counts once all of it is there.
+local function start(thread, world)
+  local ok, err = pcall(begin, thread, world)
+  if ok then return end
+  thread.ended = true
+  if thread.task then thread.task:cancel() end
+  error(err, 0)
 end
 
 --- Makes one, which starts in the next turn, or with the next loop. socket: is closed when it ends
 function threads.add(name, socket, fn, ...)
   local co = standard.create(run)
-  local thread = { co = co, args = table.pack(fn, ...), socket = socket, ended = false }
+  local thread = {
+    co = co, args = table.pack(fn, ...), socket = socket, task = false, world = false,
+    ended = false, removed = false, dormant = false, event = false, unstarted = false,
+  }
   by_coroutine[co] = thread
   if name then names[co] = name end
   local ok, loop = pcall(core.get_running_loop)
