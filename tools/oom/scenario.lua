@@ -2184,6 +2184,74 @@ part("luasocket errors", function()
   tostring(client)
 end)
 
+-- LuaSec's interface
+
+local IDENTITY = os.tmpname() -- a certificate and its key
+
+--- Both sides' contexts.
+local function luasec_contexts()
+  local ssl = asyncio.compat.ssl
+  local file <close> = assert(io.open(IDENTITY, "w"))
+  file:write(identity.cert, identity.key)
+  file:close()
+  local client = assert(ssl.newcontext { mode = "client", protocol = "any", verify = "peer", cafile = IDENTITY,
+    options = "all", alpn = { "x", "y" }, verifyext = "lsec_continue" })
+  local server = assert(ssl.newcontext { mode = "server", protocol = "any", certificate = IDENTITY, key = IDENTITY,
+    curve = "P-256", ciphers = "HIGH", alpn = function() return "y" end })
+  return client, server
+end
+
+bare("tls luasec contexts", function()
+  local ssl = asyncio.compat.ssl
+  tostring(luasec_contexts())
+  assert(not ssl.newcontext { mode = "client", protocol = "any", cafile = "/no/such/file" })
+  assert(not ssl.newcontext { mode = "client", protocol = "any", ciphers = "NONE" })
+  assert(ssl.newcontext { mode = "client", protocol = "tlsv1_2", curveslist = "X25519:P-256", depth = 3,
+    dane = { "no_ee_namechecks" }, ciphersuites = "TLS_AES_128_GCM_SHA256" })
+end)
+
+bare("tls luasec certificates", function()
+  local ssl = asyncio.compat.ssl
+  local certificate = assert(ssl.loadcertificate(identity.cert))
+  certificate:setencode "utf8"
+  for _, name in ipairs { "digest", "extensions", "getsignaturename", "issuer", "notafter", "notbefore", "pem",
+    "pubkey", "serial", "subject" } do
+    assert(certificate[name](certificate))
+  end
+  assert(certificate:issued(certificate))
+  assert(not ssl.loadcertificate "rubbish")
+end)
+
+local function luasec_talk(client, peer)
+  client:sni "localhost"
+  peer:sni({ elsewhere = select(2, luasec_contexts()) })
+  client:settimeout(0)
+  client:dohandshake()
+  client:settimeout(1)
+  peer:settimeout(1)
+  local served = create_task(peer.dohandshake, peer)
+  local shaken, why = client:dohandshake()
+  local also, because = await(served)
+  if not (shaken and also) then error(why == "not enough memory" and why or because or why, 0) end
+  assert(client:getalpn() == "y" and client:info "protocol" and client:getpeercertificate():digest())
+  assert(#client:getpeerchain() == 1 and client:getfinished() and peer:getpeerfinished())
+  client:getpeerverification()
+  assert(client:exportkeyingmaterial("EXPORTER-x", 16))
+  assert(peer:send(("x"):rep(20000) .. "\n"))
+  local line, err = client:receive()
+  assert(line and #line == 20000, err)
+end
+
+part("tls luasec", function()
+  local client, peer = socket_pair()
+  local near, far = luasec_contexts()
+  local a, b = assert(asyncio.compat.ssl.wrap(client, near)), assert(asyncio.compat.ssl.wrap(peer, far))
+  local ok, err = asyncio.pcall(luasec_talk, a, b)
+  a:close()
+  b:close()
+  if not ok then error(err, 0) end
+end)
+
 if not package.preload["asyncio.openssl"] then -- it was built without
   for i = #names, 1, -1 do
     if names[i]:find "^tls" then table.remove(names, i) end
