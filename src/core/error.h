@@ -89,11 +89,14 @@ bool asy_class_find(lua_State *L, const char *id, size_t length);
 /* A class that comes from another state. Begun, it is an empty table that can be called... */
 void asy_class_begin(lua_State *L);
 
-/* ... now it has a parent and an id (stack: ..., class, parent → ..., class)... */
+/* ... now it has a parent, the __tostring of all classes, and an id (stack: ..., class, parent → ..., class)... */
 void asy_class_inherit(lua_State *L, const char *id, size_t length);
 
 /* ... and with all its fields, it can be found. stack: ..., class */
 void asy_class_publish(lua_State *L, const char *id, size_t length);
+
+/* Whether that is the __tostring which classes have unless they get another. */
+bool asy_class_tells(lua_State *L, int idx);
 
 ASY_HIDDEN_END
 

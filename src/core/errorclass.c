@@ -223,8 +223,8 @@ void asy_class_begin(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
-/* What a class inherits. stack: ..., class, parent or nil → ..., class */
-static void set_parent(lua_State *L) {
+/* stack: ..., class, parent or nil → the same */
+static void link_parent(lua_State *L) {
   bool root = lua_isnil(L, -1);
   lua_getmetatable(L, -2);
   if (root) {
@@ -235,8 +235,13 @@ static void set_parent(lua_State *L) {
     lua_pushvalue(L, -2);
   }
   lua_setfield(L, -2, "__index");
-  lua_pop(L, 1); /* class, parent */
-  if (root)
+  lua_pop(L, 1);
+}
+
+/* What a class inherits. stack: ..., class, parent or nil → ..., class */
+static void set_parent(lua_State *L) {
+  link_parent(L);
+  if (lua_isnil(L, -1))
     lua_pushcfunction(L, error__tostring);
   else
     lua_getfield(L, -1, "__tostring");
@@ -339,7 +344,10 @@ bool asy_class_find(lua_State *L, const char *id, size_t length) {
 }
 
 void asy_class_inherit(lua_State *L, const char *id, size_t length) {
-  set_parent(L);
+  link_parent(L);
+  lua_pushcfunction(L, error__tostring);
+  lua_setfield(L, -3, "__tostring");
+  lua_setfield(L, -2, "super");
   lua_pushlstring(L, id, length);
   give_id(L);
 }
@@ -348,6 +356,8 @@ void asy_class_publish(lua_State *L, const char *id, size_t length) {
   lua_pushlstring(L, id, length);
   publish(L);
 }
+
+bool asy_class_tells(lua_State *L, int idx) { return lua_tocfunction(L, idx) == error__tostring; }
 
 /// Whether `value` is an error of `class`, or of a class below it.
 // False for values of every other kind; never raises for them.

@@ -106,11 +106,26 @@ static void decode_pairs(Decoder *d, int table, size_t n, int depth) {
   }
 }
 
-/* A built-in class is always there; one of a user was perhaps here before, else it is made. */
-static void decode_class(Decoder *d, int shared, size_t offset, int depth) {
+static const char *take_id(Decoder *d, size_t *length) {
+  *length = take_size(d);
+  return take(d, *length);
+}
+
+/* The id that stands at a place. */
+static const char *id_at(const Decoder *d, lua_Integer place, size_t *length) {
+  Decoder there = *d;
+  there.at = d->start + place;
+  return take_id(&there, length);
+}
+
+/* Pushes a class whose tag has been taken, and the place of its id where it is new, or false: a built-in class is always
+** there, one of a user was perhaps here before. → whether its parent follows */
+static bool begin_class(Decoder *d, int shared, size_t offset) {
   lua_State *L = d->L;
-  size_t length = take_size(d), parent_length;
-  const char *id = take(d, length);
+  lua_Integer place = d->at - d->start;
+  size_t length;
+  luaL_checkstack(L, 12, "a message nested too deep");
+  const char *id = take_id(d, &length);
   bool here = asy_class_find(L, id, length);
   if (!here) {
     if (length <= 1) malformed(d);
@@ -118,15 +133,58 @@ static void decode_class(Decoder *d, int shared, size_t offset, int depth) {
     asy_class_begin(L);
   }
   keep_if(d, shared, offset);
-  if (length <= 1) return;
-  decode_value(d, depth);
-  if (!asy_class_id(L, -1, &parent_length)) malformed(d);
   if (here)
-    lua_pop(L, 1);
+    lua_pushboolean(L, 0);
   else
+    lua_pushinteger(L, place);
+  return length > 1;
+}
+
+/* The same with its parent, and so on, as far as they follow one another. → how many of them have fields: all but the
+** last. */
+static int begin_lineage(Decoder *d, int shared, size_t offset, int depth) {
+  size_t length;
+  int n = 0;
+  while (begin_class(d, shared, offset)) {
+    if (depth + ++n > MAX_DEPTH) malformed(d);
+    offset = (size_t)(d->at - d->start);
+    int byte = d->at < d->end ? (unsigned char)*d->at : 0;
+    shared = byte & SHARED;
+    if ((byte & ~SHARED) != T_CLASS) {
+      decode_value(d, depth + n);
+      if (!asy_class_id(d->L, -1, &length)) malformed(d);
+      lua_pushboolean(d->L, 0);
+      break;
+    }
+    take(d, 1);
+  }
+  return n;
+}
+
+/* All of a lineage are classes before the fields of the first one come: these may hold errors of theirs, and classes
+** below them. */
+static void decode_class(Decoder *d, int shared, size_t offset, int depth) {
+  lua_State *L = d->L;
+  int first = lua_gettop(L) + 1, n = begin_lineage(d, shared, offset, depth);
+  size_t length;
+  for (int at = first + 2 * (n - 1); at >= first; at -= 2) {
+    if (!lua_isinteger(L, at + 1)) continue;
+    const char *id = id_at(d, lua_tointeger(L, at + 1), &length);
+    lua_pushvalue(L, at);
+    lua_pushvalue(L, at + 2);
     asy_class_inherit(L, id, length);
-  decode_pairs(d, here ? 0 : lua_gettop(L), take_counts(d).hash, depth);
-  if (!here) asy_class_publish(L, id, length);
+    lua_pop(L, 1);
+  }
+  for (int at = first + 2 * (n - 1); at >= first; at -= 2) {
+    bool fresh = lua_isinteger(L, at + 1);
+    decode_pairs(d, fresh ? at : 0, take_counts(d).hash, depth + (at - first) / 2);
+    if (!fresh) continue;
+    const char *id = id_at(d, lua_tointeger(L, at + 1), &length);
+    lua_pushvalue(L, at);
+    asy_class_publish(L, id, length);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, first);
 }
 
 static void decode_table(Decoder *d, int tag, int shared, size_t offset, int depth) {

@@ -311,7 +311,7 @@ static bool encode_content(Encoder *e, int idx, const Path *at, size_t counts_at
 /* An error class: by its id and, if it is the user's, with all it needs to be made. */
 static bool encode_class(Encoder *e, int idx, const char *id, size_t length, const Path *at) {
   lua_State *L = e->L;
-  int super = e->names + ASY_NAMES_SLOTS, tostring = super + 1, parent = lua_gettop(L) + 1;
+  int super = e->names + ASY_NAMES_SLOTS, tostring = super + 1, parent = lua_gettop(L) + 1, key = parent + 1;
   const Path at_parent = {at, AT_FIELD, super, at->depth + 1, NULL};
   First first = meet(e, lua_topointer(L, idx), T_REF);
   Counts counts = {0, 0};
@@ -324,18 +324,16 @@ static bool encode_class(Encoder *e, int idx, const char *id, size_t length, con
   if (!asy_class_id(L, parent, &length))
     return refuse(e, &at_parent, lua_typename(L, lua_type(L, parent)));
   if (!encode_value(e, parent, &at_parent)) return false;
-  lua_pushvalue(L, tostring);
-  lua_rawget(L, parent);
   size_t counts_at = e->out->end;
   const Path at_key = {at, AT_KEY, 0, at->depth + 1, NULL};
-  const Path at_value = {at, AT_FIELD, parent + 2, at->depth + 1, NULL};
+  const Path at_value = {at, AT_FIELD, key, at->depth + 1, NULL};
   if (!buffer_append(e->out, (const char *)&counts, sizeof counts)) return false;
   for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
-    if (lua_rawequal(L, parent + 2, super)) continue;
-    if (lua_rawequal(L, parent + 2, tostring) && lua_rawequal(L, parent + 3, parent + 1)) continue;
+    if (lua_rawequal(L, key, super)) continue;
+    if (lua_rawequal(L, key, tostring) && asy_class_tells(L, key + 1)) continue;
     counts.hash++;
-    if (!encode_value(e, parent + 2, &at_key)) return false;
-    if (!encode_value(e, parent + 3, &at_value)) return false;
+    if (!encode_value(e, key, &at_key)) return false;
+    if (!encode_value(e, key + 1, &at_value)) return false;
   }
   set_counts(e, counts_at, counts);
   return true;
