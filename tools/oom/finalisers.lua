@@ -1512,8 +1512,9 @@ end
 --- Leaves something whose finaliser acts, and makes the call. Nothing is collected but at the n-th allocation.
 local function make_call(o, case_, action)
   local repeated
-  local rounds = 0
+  local rounds, over = 0, false
   local function act()
+    if over then return end -- it was left when the call had ended
     rounds = rounds + 1
     actions[action](o, case_.call)
     if rounds < ROUNDS then return repeated() end -- for finaliser-rest
@@ -1529,7 +1530,7 @@ local function make_call(o, case_, action)
   host.finish()
   collectgarbage("incremental", 200, 100, 13)
   collectgarbage "restart"
-  repeated = function() end
+  over = true
   o.uncallback = action == "uncallback"
   if not ok then judge_error(err) end
 end
