@@ -963,6 +963,57 @@ local function tls_contexts(o)
   return o
 end
 
+local IDENTITY = os.tmpname() -- a certificate and its key
+
+local function luasec_connections(o)
+  local ssl = asyncio.compat.ssl
+  local file <close> = assert(io.open(IDENTITY, "w"))
+  file:write(identity.cert, identity.key)
+  file:close()
+  local cfg = { mode = "client", protocol = "any", cafile = IDENTITY, verify = "peer", alpn = "x" }
+  o.near = assert(ssl.wrap(o.client, cfg))
+  o.client = o.near -- what finalisers receive from, and close
+  o.far_context = assert(ssl.newcontext { mode = "server", protocol = "any", certificate = IDENTITY, key = IDENTITY,
+    alpn = function() return "x" end })
+  o.far = assert(ssl.wrap(o.peer, o.far_context))
+  for _, s in ipairs { o.near, o.far } do s:settimeout(0.05) end
+  return o
+end
+
+simple("tls luasec", { with_sockets, luasec_connections }, {
+  talk = function(o)
+    local near, far = o.near, o.far
+    local served = create_task(far.dohandshake, far)
+    near:sni "localhost"
+    far:sni { elsewhere = o.far_context }
+    near:dohandshake()
+    pcall(await, served)
+    far:send "one\r\nt\rwo\nrest"
+    near:receive()
+    near:receive(4)
+    near:getpeerchain()
+    near:getpeerverification()
+    near:getfinished()
+    near:info()
+    local certificate = near:getpeercertificate()
+    if certificate then
+      certificate:subject()
+      certificate:extensions()
+      certificate:pem()
+      certificate:issued(certificate)
+    end
+    near:exportkeyingmaterial("x", 16)
+    near:close()
+    far:receive "*a"
+  end,
+  close = function(o)
+    o.keep("shakes", create_task(function() return o.near:dohandshake() end))
+    sleep(0)
+    o.near:close()
+    return pcall(await, o.shakes)
+  end,
+})
+
 simple("tls", { with_streams, tls_contexts }, {
   pair = function(o)
     local reader, writer, peer_reader, peer_writer = asyncio.stream_pair()
