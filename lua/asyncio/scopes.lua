@@ -46,8 +46,7 @@ local function call(scope) scope.fn(table.unpack(scope, 1, scope.n)) end
 
 --- The loop that would hear of it, or nil.
 local function running_loop()
-  local ok, loop = pcall(core.get_running_loop)
-  return ok and loop or nil
+  return core.in_run() and core.get_running_loop() or nil
 end
 
 -- Calls fn where an error may be on its way, which fn's own must not hide: that goes to `report(err,

@@ -228,8 +228,8 @@ function threads.add(name, socket, fn, ...)
   }
   by_coroutine[co] = thread
   if name then names[co] = name end
-  local ok, loop = pcall(core.get_running_loop)
-  local world = ok and loop and worlds[loop]
+  local loop = home.running()
+  local world = loop and worlds[loop]
   if world and world.loops > 0 then
     start(thread, world)
   else

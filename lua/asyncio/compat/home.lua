@@ -26,11 +26,13 @@ function home.runner()
   return own
 end
 
+--- The loop that runs, or nil.
+function home.running() return core.in_run() and core.get_running_loop() or nil end
+
 --- The loop that runs, else the one that is kept; and its runner, if it is that.
 function home.loop()
-  local ok, loop = pcall(core.get_running_loop)
-  local kept = kept_loop()
-  if ok and loop then return loop, loop == kept and own or nil end
+  local loop, kept = home.running(), kept_loop()
+  if loop then return loop, loop == kept and own or nil end
   return kept or home.runner():get_loop(), own
 end
 
