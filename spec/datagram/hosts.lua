@@ -97,11 +97,15 @@ end
 
 -- All is built at once when it is first used, by few processes: each costs its time on a busy machine.
 
---- Starts a process in a namespace for each host, which waits for the end of the scene's input.
+--- Starts a process in a namespace for each host, which waits for the end of the scene's input. A host would send a few
+-- ICMP errors a second only, and the next not at all.
 local function start_hosts(scene)
   local start = program.file_with(([[
     exec 3<&0
-    for i in $(seq %d); do unshare -n sh -c "echo host $i \$\$; exec cat" <&3 & done
+    limits="/proc/sys/net/ipv4/icmp_ratelimit /proc/sys/net/ipv6/icmp/ratelimit"
+    for i in $(seq %d); do
+      unshare -n sh -c "for f in $limits; do echo 0 >\$f; done; echo host $i \$\$; exec cat" <&3 &
+    done
     exec cat]]):format(#scene))
   scene.holder = program.start("sh %s", start)
   for i, host in ipairs(scene) do
