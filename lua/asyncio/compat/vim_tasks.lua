@@ -108,16 +108,22 @@ local function drain_apart(base)
   return false, STRANGE_YIELD
 end
 
---- Does one thing, and all that follows from it.
+local function drain_from(base, action, object)
+  push(action, object)
+  depth, acting = depth + 1, object
+  return drain_apart(base)
+end
+
+--- Does one thing, and all that follows from it. Without memory any call may fail, the first ones too.
 local function drive(action, object)
   if depth >= MOST_DEPTH then return loops.later(drive, action, object) end
-  local base = top
-  push(action, object)
-  depth = depth + 1
-  local ok, err = drain_apart(base)
+  local base, level = top, depth
+  local called, ok, err = pcall(drain_from, base, action, object)
+  if not called then ok, err = false, ok end
+  if depth == level then error(err, 0) end -- nothing has begun
   if not ok then abandon(acting.task or acting, err) end
   while top > base do drain_apart(base) end -- the rest, all the same
-  depth = depth - 1
+  depth = level
   if not ok then error(err, 0) end
 end
 
