@@ -130,11 +130,11 @@ end
 -- Parents and children: a list, in the order of their making; `fresh` are those that have not started
 
 local function attach(task, parent)
-  task.parent, task.before = parent, parent.last
-  if parent.last then parent.last.after = task else parent.first = task end
-  parent.last = task
   local fresh = parent.fresh or {}
   fresh[#fresh + 1], parent.fresh = task, fresh
+  task.parent, task.before = parent, parent.last -- these fields are there: from here on nothing needs memory
+  if parent.last then parent.last.after = task else parent.first = task end
+  parent.last = task
 end
 
 --- Its owner forgets it; that owner, or nil.
@@ -467,6 +467,7 @@ function tasks.new(name, fn, ...)
     thread = thread,
     closing = false,
     failed = false,
+    parent = false, before = false, after = false, first = false, last = false, fresh = false,
     home = parent and parent.home or loops.current(),
     call = table.pack(fn, ...),
   }, Task)
