@@ -472,6 +472,67 @@ function TestSelect:test_cancelled_it_leaves_nothing()
   end)
 end
 
+TestClosedWhileItConnects = {}
+
+--- fn gets the port of a server that answers nobody, as its backlog is full.
+local function with_silent_server(fn)
+  t.real(function()
+    local server, held = socket.tcp4(), {}
+    server:bind("127.0.0.1", 0)
+    server:listen(0)
+    local _, port = server:getsockname()
+    repeat
+      local client = socket.tcp4()
+      held[#held + 1] = client
+      client:settimeout(0.05)
+    until not client:connect("127.0.0.1", port)
+    fn(math.tointeger(port))
+    for _, client in ipairs(held) do client:close() end
+    server:close()
+  end)
+end
+
+function TestClosedWhileItConnects:test_the_call_ends()
+  with_silent_server(function(port)
+    local client = socket.tcp4()
+    local task = asyncio.create_task(client.connect, client, "127.0.0.1", port)
+    t.until_blocked()
+    t.assertFalse(task:done())
+    client:close()
+    t.assertEquals({ asyncio.await(task) }, { nil, "closed" })
+    t.assertEquals(client:getfd(), -1)
+  end)
+end
+
+function TestClosedWhileItConnects:test_so_does_one_that_still_looks_names_up_and_opens_nothing()
+  t.real(function()
+    local server = socket.bind("127.0.0.1", 0)
+    local _, port = server:getsockname()
+    for _, method in ipairs { "connect", "bind" } do
+      local client = socket.tcp()
+      local task = asyncio.create_task(client[method], client, "localhost", method == "bind" and 0 or port)
+      asyncio.sleep(0)
+      client:close()
+      t.assertEquals({ asyncio.await(task) }, { nil, "closed" })
+      t.assertEquals(client:getfd(), -1)
+    end
+    server:close()
+  end)
+end
+
+function TestClosedWhileItConnects:test_of_two_calls_that_connect_one_is_refused()
+  with_silent_server(function(port)
+    local client = socket.tcp4()
+    local slow = asyncio.create_task(client.connect, client, "localhost", port)
+    asyncio.sleep(0)
+    local quick = asyncio.create_task(client.connect, client, "127.0.0.1", port)
+    t.assert_raises(asyncio.BusyError, asyncio.await, slow)
+    t.assertFalse(quick:done())
+    client:close()
+    t.assertEquals({ asyncio.await(quick) }, { nil, "closed" })
+  end)
+end
+
 TestOptions = {}
 
 function TestOptions:test_a_socket_is_bound_to_a_device()

@@ -85,7 +85,7 @@ FaceSocket *asy_face_new(lua_State *L, FaceClass cls, int fd, int family) {
 void face_end(FaceSocket *s) {
   if (s->secure) s->secure->ops->end(s->secure, s->spot.fd);
   spot_close(&s->spot);
-  dial_free(s);
+  s->ends++; /* a call that tries addresses finds that */
 }
 
 int asy_face_close(lua_State *L) {
@@ -100,6 +100,7 @@ static int collected(lua_State *L) {
   if (class_of(L, 1) == FACE_NONE) return 0;
   FaceSocket *s = lua_touserdata(L, 1);
   face_end(s);
+  dial_free(s);
   buffer_free(&s->in);
   return 0;
 }

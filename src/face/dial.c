@@ -24,6 +24,7 @@ typedef struct Dial {
   int idx;             /* the socket's place on the stack */
   bool begun;          /* at it */
   uint64_t since;
+  unsigned ends;       /* the socket's when the call began */
   DialEnd *end;
   struct addrinfo one; /* a list without names */
   struct sockaddr_storage sa;
@@ -58,6 +59,9 @@ static int fit(FaceSocket *s, const struct addrinfo *a) {
   return 0;
 }
 
+/* Another task has closed it meanwhile. */
+static bool is_ended(const FaceSocket *s) { return s->dial->ends != s->ends; }
+
 /* Binding */
 
 static int bind_one(FaceSocket *s, const struct addrinfo *a) {
@@ -68,8 +72,8 @@ static int bind_one(FaceSocket *s, const struct addrinfo *a) {
 
 static int bind_all(lua_State *L, FaceSocket *s) {
   Dial *d = s->dial;
-  const char *error = face_gai_words(d->names->status);
-  for (; !d->names->status && d->at; d->at = d->at->ai_next) {
+  const char *error = is_ended(s) ? face_words(FACE_CLOSED) : face_gai_words(d->names->status);
+  for (; !is_ended(s) && !d->names->status && d->at; d->at = d->at->ai_next) {
     int err = bind_one(s, d->at);
     error = face_words(err);
     if (err) continue;
@@ -132,7 +136,7 @@ static int connect_one(FaceSocket *s, const Runtime *rt) {
 /* A unix socket whose server's backlog is full says EAGAIN, and never that it can be written. */
 static int connect_all(lua_State *L, FaceSocket *s, bool late) {
   Dial *d = s->dial;
-  const char *error = d->names ? face_gai_words(d->names->status) : NULL;
+  const char *error = is_ended(s) ? face_words(FACE_CLOSED) : d->names ? face_gai_words(d->names->status) : NULL;
   Patience p = {.late = late};
   while (!error && d->at) {
     int result = connect_one(s, ASY_RUNTIME(L));
@@ -169,6 +173,8 @@ static const WaitKind LOOK_UP_TO_CONNECT = {.name = "name lookup", .finish = con
 static FaceSocket *take_dial(lua_State *L, Names *n) {
   Dial *d = n->owner;
   FaceSocket *s = lua_touserdata(L, d->idx);
+  if (spot_is_claimed(&s->spot, SPOT_WRITE)) names_free(n); /* by another task, while this one looked names up */
+  asy_spot_claim(L, &s->spot, SPOT_WRITE);
   dial_free(s);
   d->at = n->list;
   d->family = s->family;
@@ -189,13 +195,14 @@ static int connect_found(lua_State *L, Task *t) {
 }
 
 static Names *new_names(lua_State *L, int idx, const char *host, int type, DialEnd *end) {
+  const FaceSocket *s = lua_touserdata(L, idx);
   Names *n = asy_names_new(L, NAMES_ADDRESSES, host, lua_tostring(L, idx + 2));
   Dial *d = mem_calloc(1, sizeof *d);
   if (!d) {
     names_free(n);
     asy_nomemory(L);
   }
-  *d = (Dial){.names = n, .idx = idx, .end = end};
+  *d = (Dial){.names = n, .idx = idx, .ends = s->ends, .end = end};
   n->owner = d;
   n->hints.ai_socktype = type;
   return n;
@@ -228,7 +235,7 @@ int asy_dial_connect_to(lua_State *L, FaceSocket *s, const struct sockaddr *sa, 
   if (s->spot.fd < 0) return end(L, s, face_words(FACE_CLOSED));
   Dial *d = mem_calloc(1, sizeof *d);
   if (!d) asy_nomemory(L);
-  *d = (Dial){.family = sa->sa_family, .idx = 1, .end = end};
+  *d = (Dial){.family = sa->sa_family, .idx = 1, .ends = s->ends, .end = end};
   memcpy(&d->sa, sa, len);
   d->one = (struct addrinfo){.ai_family = sa->sa_family, .ai_addr = (struct sockaddr *)&d->sa, .ai_addrlen = len};
   d->at = &d->one;

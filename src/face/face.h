@@ -52,6 +52,7 @@ typedef struct FaceSocket {
   size_t searched;     /* so much of it has no newline, as a call has found that waits now */
   double received, sent, born;
   struct Dial *dial;   /* the addresses that a call tries, or NULL */
+  unsigned ends;       /* how often it was closed */
   struct Secure *secure; /* what encrypts; or NULL */
 } FaceSocket;
 

@@ -144,10 +144,12 @@ static void forsake(Spot *s, SpotWay way) {
   settle(s);
 }
 
+bool spot_is_claimed(const Spot *s, SpotWay way) { return s->tasks[way] && !is_parents(s->tasks[way]->loop); }
+
 void asy_spot_claim(lua_State *L, Spot *s, SpotWay way) {
   Task *t = s->tasks[way];
   if (!t) return;
-  if (is_parents(t->loop)) return forsake(s, way);
+  if (!spot_is_claimed(s, way)) return forsake(s, way);
   asy_task_push(L, t);
   asy_task_name(L, t, -1);
   asy_error(L, ASY_BUSY, "the socket is being %s by task '%s'", VERBS[way], lua_tostring(L, -1));

@@ -26,7 +26,8 @@ typedef struct Spot {
 
 void spot_init(Spot *s, int fd);
 
-/* Raises BusyError when a task's call waits this way. */
+/* Whether a task's call waits this way; raises BusyError then. */
+bool spot_is_claimed(const Spot *s, SpotWay way);
 void asy_spot_claim(lua_State *L, Spot *s, SpotWay way);
 
 /* Suspends the task until then, or until `deadline` (ns on the loop's clock): return its value from the C function.
