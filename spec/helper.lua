@@ -188,7 +188,7 @@ end
 
 --- Runs the file's tests and ends the process. opts: `sampled`: under a tool a part of them will do.
 function t.finish(opts)
-  local part = opts and opts.sampled and tonumber(os.getenv "SPEC_SAMPLE")
+  local part = tonumber(os.getenv(opts and opts.sampled and "SPEC_SAMPLE" or "SPEC_SAMPLE_ALL"))
   local runner = lu.LuaUnit.new()
   runner:setOutputType "text"
   runner:runSuite(table.unpack(part and sample(part) or {}))

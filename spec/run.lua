@@ -3,7 +3,8 @@
 -- They test the tree that this file is in when it has been built, else the rock that is installed.
 -- For the checks: SPEC_LUA (the interpreter's command line), SPEC_LIMIT (seconds for a file),
 -- SPEC_JOBS (how many files at a time), SPEC_QUICK (not the files whose first line begins with "-- slow"),
--- SPEC_SAMPLE (N: only every Nth test of the files that ask for it, see helper.lua).
+-- SPEC_SAMPLE (N: only every Nth test of the files that ask for it, see helper.lua),
+-- SPEC_SAMPLE_ALL (N: of all others).
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
 local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
 local limit = os.getenv "SPEC_LIMIT" or "120"
