@@ -170,11 +170,12 @@ static int info(lua_State *L) {
   const SSL_CIPHER *cipher = link ? SSL_get_current_cipher(link->ssl) : NULL;
   if (!cipher) return 0;
   SSL_CIPHER_description(cipher, text, sizeof text);
+  const char *version = SSL_get_version(link->ssl); /* a finaliser may end the connection before the fourth is pushed */
   bits = SSL_CIPHER_get_bits(cipher, &algorithm_bits);
   lua_pushstring(L, text);
   lua_pushnumber(L, bits);
   lua_pushnumber(L, algorithm_bits);
-  lua_pushstring(L, SSL_get_version(link->ssl));
+  lua_pushstring(L, version);
   return 4;
 }
 
@@ -201,6 +202,7 @@ static void set_names(lua_State *L, Link *link) {
   size_t n = 0;
   for (lua_pushnil(L); lua_next(L, 4); lua_pop(L, 1)) /* ours: nobody has changed it */
     names[n++] = (LinkName){lua_tostring(L, -2), lua_touserdata(L, -1)};
+  if (!link->ssl) return; /* a finaliser has ended the connection */
   lua_getiuservalue(L, 1, 1);
   link->names = NULL;
   lua_pushvalue(L, 4);
