@@ -7,11 +7,11 @@ local asyncio = t.asyncio
 
 local SIZE = 5000000 -- more than the kernel takes
 
---- A server that reads slowly; what it has got, how it ended, and an event for that.
-local function slow_reader()
+--- A server that reads late, after `gate` if there is one; what it has got, how it ended, and an event for that.
+local function slow_reader(gate)
   local seen = { bytes = 0, over = asyncio.Event() }
   local server = peers.serve(function(reader)
-    asyncio.sleep(0.05)
+    if gate then gate:wait() else asyncio.sleep(0.05) end
     local ok, err = pcall(function()
       for piece in function() return reader:read(65536) end do seen.bytes = seen.bytes + #piece end
     end)
@@ -97,12 +97,12 @@ TestReset = {}
 --- Another state's server, in a thread, tells how its client ended.
 local function ends_for_a_peer(program)
   t.real(function()
-    local server, seen = slow_reader()
+    local gate = asyncio.Event() -- who reads meanwhile may get all of it
+    local server, seen = slow_reader(gate)
     local _ <close> = server
-    local port = server:sockets()[1].port
-    local ended = asyncio.create_task(asyncio.to_thread, program, port)
+    asyncio.to_thread(program, server:sockets()[1].port)
+    gate:set()
     seen.over:wait()
-    asyncio.await(ended)
     t.assertEquals(seen.ended, "ECONNRESET")
     t.assertTrue(seen.bytes < 80000000) -- more than the kernel would take
   end)
