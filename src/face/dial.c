@@ -51,9 +51,8 @@ static int fit(FaceSocket *s, const struct addrinfo *a) {
   Dial *d = s->dial;
   if (s->spot.fd >= 0 && d->family == a->ai_family) return 0;
   spot_close(&s->spot);
-  int fd = face_open_socket(a->ai_family, a->ai_socktype, a->ai_protocol), on = 1;
+  int fd = face_open_socket(a->ai_family, a->ai_socktype, a->ai_protocol);
   if (fd < 0) return -fd;
-  if (a->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   s->spot.fd = fd;
   d->family = a->ai_family;
   return 0;

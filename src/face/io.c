@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,7 +15,7 @@
 #define MSG_NOSIGNAL 0
 #endif
 
-int face_open_socket(int family, int type, int protocol) {
+static int open_plain(int family, int type, int protocol) {
 #if defined(SOCK_CLOEXEC)
   int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   return fd < 0 ? -errno : fd;
@@ -29,6 +30,13 @@ int face_open_socket(int family, int type, int protocol) {
 #endif
   return fd;
 #endif
+}
+
+/* One of IPv6 takes no IPv4, as LuaSocket has it. */
+int face_open_socket(int family, int type, int protocol) {
+  int fd = open_plain(family, type, protocol), on = 1;
+  if (fd >= 0 && family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  return fd;
 }
 
 static int plain_recv(FaceSocket *s, char *to, size_t room, size_t *got) {

@@ -147,12 +147,10 @@ static const luaL_Reg methods[] = {{"close", asy_face_close},
 /* Functions */
 
 static int make(lua_State *L, int family) {
-  int on = 1;
   FaceSocket *s = asy_face_new(L, UDP_UNCONNECTED, -1, family);
   if (family == AF_UNSPEC) return 1;
   int fd = face_open_socket(family, SOCK_DGRAM, 0);
   if (fd < 0) return asy_face_fail(L, -fd);
-  if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   s->spot.fd = fd;
   return 1;
 }
