@@ -1,10 +1,12 @@
 -- LuaSocket's own http, smtp and ftp, unchanged, twenty at a time.
 local t = require "helper"
+local crowds = require "compat.crowds"
 local peers = require "peers"
 
 local asyncio = t.asyncio
 
-local TOGETHER = 20
+local together, crowd, answers = crowds.together, crowds.crowd, crowds.answers
+local TOGETHER = crowds.TOGETHER
 
 --- The module as it is installed, over ours.
 local function client(name)
@@ -21,38 +23,7 @@ local function with_server(handler, fn)
   end)
 end
 
---- fn(i) in so many tasks at once.
-local function together(fn)
-  local group <close> = asyncio.TaskGroup()
-  for i = 1, TOGETHER do group:create_task(fn, i) end
-end
-
 -- HTTP
-
---- Waits until all have asked, and answers then.
-local function crowd()
-  local asked, everybody = 0, asyncio.Event()
-  return function()
-    asked = asked + 1
-    if asked == TOGETHER then everybody:set() end
-    everybody:wait()
-  end
-end
-
---- Answers with the path, and what was posted.
-local function answers(gather)
-  return function(reader, writer)
-    local path = reader:readline():match "^%u+ (%S+)"
-    local length = 0
-    for line in reader:lines "\r\n" do
-      if line == "" then break end
-      length = tonumber(line:lower():match "^content%-length: (%d+)") or length
-    end
-    local body = path .. (length > 0 and " " .. reader:readexactly(length) or "")
-    if gather then gather() end
-    writer:write(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"):format(#body, body))
-  end
-end
 
 TestHttp = {}
 
