@@ -147,9 +147,10 @@ SHARE := $(DESTDIR)$(PREFIX)/share/lua/5.4
 LIB   := $(DESTDIR)$(PREFIX)/lib/lua/5.4
 
 install: build
-	install -d $(SHARE)/asyncio/compat $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
+	install -d $(SHARE)/asyncio/compat $(SHARE)/asyncio/http $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
 	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
 	install -m 644 lua/asyncio/compat/*.lua $(SHARE)/asyncio/compat
+	install -m 644 lua/asyncio/http/*.lua $(SHARE)/asyncio/http
 	install $(MODULES) $(LIB)/asyncio
 	sed 's|^local INSTALLED = nil.*|local INSTALLED = "$(abspath $(PREFIX))"|' bin/asyncio >$(BUILD)/command
 	install $(BUILD)/command $(DESTDIR)$(PREFIX)/bin/asyncio

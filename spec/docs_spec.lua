@@ -80,6 +80,9 @@ local function public_functions()
     if type(value) == "function" then functions["ssl." .. name] = value end
   end
   for name, value in pairs(asyncio.fs) do functions["fs." .. name] = value end
+  for name, value in pairs(asyncio.http) do
+    if type(value) == "function" then functions["http." .. name] = value end
+  end
   for name, value in pairs(asyncio.compat) do
     if type(value) == "function" then functions["compat." .. name] = value end
   end
@@ -139,7 +142,7 @@ end
 local function annotated_functions()
   local functions = {}
   local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua" .. read "types/asyncio/ssl.lua"
-    .. read "types/asyncio/fs.lua" .. read "types/asyncio/compat.lua"
+    .. read "types/asyncio/fs.lua" .. read "types/asyncio/compat.lua" .. read "types/asyncio/http.lua"
   for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end
@@ -322,7 +325,7 @@ do
   os.remove(folder)
   local lua = os.getenv "LUA" or "lua5.4"
   local made = os.execute(("mkdir '%s' && cd '%s' && %s tools/manual.lua '%s' lua/asyncio/*.lua "
-      .. "lua/asyncio/compat/*.lua src/*.c src/*/*.c")
+      .. "lua/asyncio/compat/*.lua lua/asyncio/http/*.lua src/*.c src/*/*.c")
     :format(folder, ROOT, lua, folder))
   for _, name in ipairs(made and list(("'%s'"):format(folder)) or {}) do
     local file <close> = assert(io.open(folder .. "/" .. name))
@@ -441,7 +444,7 @@ end
 function TestContract:test_lists_what_c_defines() t.assertEquals(sorted(listed()), sorted(private())) end
 
 function TestContract:test_lists_what_lua_uses_and_nothing_else()
-  local text = all_of "lua/asyncio/*.lua lua/asyncio/compat/*.lua bin/asyncio spec/*.lua"
+  local text = all_of "lua/asyncio/*.lua lua/asyncio/*/*.lua bin/asyncio spec/*.lua"
   local used, unused = {}, {}
   for name in text:gmatch '%f[%w_]core"?%.([%w_]+)' do used[name] = true end
   for name in text:gmatch "[:.](_%l[%w_]*)" do used[name] = true end

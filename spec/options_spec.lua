@@ -288,7 +288,7 @@ end
 
 local function sources()
   local list = {}
-  for name in io.popen(("cd '%s..' && ls src/*/*.c lua/asyncio/*.lua"):format(program.examples)):lines() do
+  for name in io.popen(("cd '%s..' && ls src/*/*.c lua/asyncio/*.lua lua/asyncio/http/*.lua"):format(program.examples)):lines() do
     list[#list + 1] = read(name)
   end
   return table.concat(list, "\n")
@@ -339,7 +339,7 @@ end
 
 function TestDocuments:test_the_types_tell_of_each_key()
   local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua" .. "\n" ..
-    read "types/asyncio/ssl.lua" .. "\n" .. read "types/asyncio/fs.lua"
+    read "types/asyncio/ssl.lua" .. "\n" .. read "types/asyncio/fs.lua" .. "\n" .. read "types/asyncio/http.lua"
   local comments = comments_in(types)
   each_told(function(name, key)
     local block = comments[name] or ""

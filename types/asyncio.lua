@@ -9,6 +9,7 @@
 ---@field ALL_COMPLETED "ALL_COMPLETED"
 ---@field coroutine asyncio.coroutine
 ---@field ssl asyncio.ssl
+---@field http asyncio.http
 ---@field fs asyncio.fs
 ---@field compat asyncio.compat
 ---@field socket asyncio.socket

@@ -359,6 +359,24 @@ void asy_class_publish(lua_State *L, const char *id, size_t length) {
 
 bool asy_class_tells(lua_State *L, int idx) { return lua_tocfunction(L, idx) == error__tostring; }
 
+#define OF_THE_LIBRARY "a class of the library, by its name: " /* longer than any of push_new_id's */
+
+/* library_class(parent, name) → a class of the library's that is made in Lua, where it is wanted: the same in all
+** states of the process, so that its errors are known again when they have crossed. It may have come in a message. */
+static int error_library_class(lua_State *L) {
+  size_t length;
+  const char *name = luaL_checkstring(L, 2);
+  const char *id = lua_pushfstring(L, OF_THE_LIBRARY "%s", name);
+  if (asy_class_find(L, id, strlen(id))) return 1;
+  if (!asy_class_id(L, 1, &length)) asy_badself(L, "error class");
+  lua_settop(L, 3);
+  lua_pushvalue(L, 1);
+  new_class(L, name);
+  lua_pushvalue(L, 3);
+  register_class(L);
+  return 1;
+}
+
 /// Whether `value` is an error of `class`, or of a class below it.
 // False for values of every other kind; never raises for them.
 // @function isinstance
@@ -433,6 +451,7 @@ static int error_new_id(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"isinstance", error_isinstance},
                                      {"new_id", error_new_id},
+                                     {"library_class", error_library_class},
                                      {"mark_left", error_mark_left},
                                      {"left_from", error_left_from},
                                      {NULL, NULL}};
