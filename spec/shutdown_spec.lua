@@ -868,7 +868,7 @@ local function interrupted(times, signal)
         writer:send "one\n"
         asyncio.sleep(0.2)
         for _ = 1, %d do
-          os.execute "(sleep 0.01; kill -%s $PPID) &" -- not now: os.execute is deaf to it
+          asyncio.run_process { "sh", "-c", "kill -%s $PPID" } -- os.execute would be deaf to it
           asyncio.sleep(0.2)
         end
         print(pcall(reader.readline, reader))
