@@ -111,6 +111,7 @@ build = {
         "src/core/lifetime.c",
         "src/core/loopclass.c",
         "src/core/made.c",
+        "src/core/observer.c",
         "src/core/options.c",
         "src/core/optionsclass.c",
         "src/core/park.c",

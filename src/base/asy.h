@@ -46,6 +46,7 @@
 #if defined(__GNUC__)
 #define ASY_LIKELY(x) __builtin_expect(!!(x), 1)
 #define ASY_NORETURN __attribute__((noreturn))
+#define ASY_COLD __attribute__((noinline, cold)) /* rarely called: it costs its callers as little as can be */
 #define ASY_EXPORT __attribute__((visibility("default")))
 /* Around the declarations of every header: only luaopen_asyncio_core leaves the shared object. */
 #define ASY_HIDDEN _Pragma("GCC visibility push(hidden)")
@@ -55,6 +56,7 @@
 #define ASY_HIDDEN_END
 #define ASY_LIKELY(x) (x)
 #define ASY_NORETURN
+#define ASY_COLD
 #define ASY_EXPORT
 #endif
 

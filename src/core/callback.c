@@ -11,6 +11,7 @@
 
 #include "core/context.h"
 #include "core/error.h"
+#include "core/observer.h"
 #include "core/report.h"
 #include "core/trace.h"
 #include "core/watch.h"
@@ -53,6 +54,18 @@ static void report_slow(lua_State *L, Loop *loop, uint64_t ns, int idx) {
   lua_pop(L, 1);
 }
 
+/* Somebody looks on, maybe only since, or until, the middle of a call. */
+ASY_COLD static uint8_t begin_watched(lua_State *L, Loop *loop) {
+  if (loop->debug) asy_watch_begin(loop, L, NULL); /* before SIGINT could set a hook there */
+  asy_observers_calls(L, loop);
+  return loop->watched;
+}
+
+ASY_COLD static void end_watched(lua_State *L, Loop *loop, uint8_t before) {
+  asy_observers_called(L, loop);
+  if (before & WATCHED_DEBUG) asy_watch_end(loop, L);
+}
+
 void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   Callback *cb = lua_touserdata(L, idx);
   int start = lua_gettop(L), top = start + loop->rt->contexts;
@@ -64,13 +77,13 @@ void asy_callback_call(lua_State *L, Loop *loop, int idx) {
   }
   lua_pushcfunction(L, asy_trace_handler);
   for (int i = 1; i <= cb->nargs + 1; i++) lua_getiuservalue(L, idx, i);
-  bool watched = loop->debug;
-  if (watched) asy_watch_begin(loop, L, NULL); /* before SIGINT could set a hook there */
+  uint8_t watched = loop->watched;
+  if (watched) watched = begin_watched(L, loop);
   loop->L = L;
   int status = lua_pcall(L, cb->nargs, 0, top + 1);
   loop->L = NULL;
   if (loop->rt->armed) interrupt_disarm(loop->rt);
-  if (watched) asy_watch_end(loop, L);
+  if (watched | loop->watched) end_watched(L, loop, watched);
   if (status != LUA_OK) failed(L, loop, cb, idx);
   if (loop->rt->noted) asy_trace_forget(L, loop->rt);
   uint64_t slow = loop_step_ended(loop);

@@ -4,7 +4,7 @@
 ** What the child has is a copy that nothing runs. It is as if closed, but for what libuv and the kernel know of it,
 ** which goes when it is closed there. The state may make loops of its own, also in the task that has forked.
 */
-#include "core/task.h"
+#include "core/observer.h"
 
 /* A handle's signals do what they do by default; and what another thread, or the pipe, had begun to tell it will
 ** never come, for which libuv would wait when it is closed. */
@@ -36,6 +36,7 @@ static void in_child(ForkWatch *w, bool ours) {
   Loop *loop = asy_container(w, Loop, fork);
   const Runtime *rt = loop->rt;
   bool live = ours && loop->open;
+  observers_in_child(loop);
   for (int i = rt->nhooks; i-- > 0;)
     if (rt->hooks[i]->in_child) rt->hooks[i]->in_child(loop, live);
   if (!live) return;

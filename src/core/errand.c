@@ -4,6 +4,7 @@
 #include "core/errand.h"
 
 #include "core/error.h"
+#include "core/observer.h"
 
 static Errand *errand_of(Chore *chore) { return asy_container(chore, Errand, chore); }
 
@@ -22,6 +23,7 @@ static void drop(Errand *e) {
 
 static void on_done(Chore *chore) {
   Errand *e = errand_of(chore);
+  if (e->task && e->loop->watched) observers_handed(e->loop, e);
   if (e->task)
     task_wake(e->task, 0);
   else
@@ -51,6 +53,7 @@ int asy_errand_finish(lua_State *L, Task *t) { return asy_errand_results(L, t->o
 Abort asy_errand_abort(lua_State *L, Task *t) {
   Errand *e = t->on;
   (void)L;
+  if (e->loop->watched) observers_handed(e->loop, e);
   e->task = NULL;
   if (crew_leave(&e->chore)) drop(e);
   return ASY_DETACHED;
@@ -68,5 +71,7 @@ int asy_errand_run(lua_State *L, Task *t, Errand *e, LoopCrew crew, const WaitKi
   e->chore.done = on_done;
   e->chore.lost = free_chore;
   e->chore.no_thread = loop_add_chore(t->loop, crew, &e->chore);
-  return e->chore.no_thread ? asy_errand_results(L, e) : asy_park(L, t, kind, e);
+  if (e->chore.no_thread) return asy_errand_results(L, e);
+  if (e->loop->watched) observers_hands(e->loop, e, kind->name);
+  return asy_park(L, t, kind, e);
 }

@@ -1,7 +1,7 @@
 /*
 ** hunt.c - garbage is collected in slices after a failure that nobody looked at, so that it is reported soon.
 */
-#include "core/loop.h"
+#include "core/observer.h"
 
 #define HUNT_SLICE 1000000         /* the longest run of collector steps, ns */
 #define HUNT_PAUSE 9000000         /* the time left to others between two of them, ns */
@@ -33,6 +33,7 @@ void asy_hunt(lua_State *L, Loop *loop) {
   if (cycle_done) loop->hunt.slices = 0;
   loop->hunt.cycles -= cycle_done;
   loop->hunt.at = uv_hrtime() + (cycle_done ? HUNT_NEXT : HUNT_PAUSE);
+  if (loop->watched) observers_collected(loop, now);
 }
 
 void loop_hunt(Loop *loop) {

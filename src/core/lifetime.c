@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "core/error.h"
 #include "core/handle.h"
+#include "core/observer.h"
 #include "core/process.h"
 
 static void on_walk(uv_handle_t *h, void *arg) {
@@ -36,6 +37,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   Runtime *rt = loop->rt;
   Loop *outer = rt->closing;
   fork_unwatch(&loop->fork);
+  if (loop->watched) observers_closes(loop);
   if (loop->copied) rt->forked = NULL, rt->forked_co = NULL;
   loop->open = false;
   if (rt->running == loop) rt->running = NULL, rt->current = NULL;
@@ -143,5 +145,6 @@ int asy_loop_new(lua_State *L) {
   loop->open = true;
   loop_watch_forks(loop);
   list_append(&rt->loops, &loop->link);
+  observers_join(loop);
   return 1;
 }

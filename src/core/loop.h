@@ -90,6 +90,7 @@ typedef struct Loop {
   Runtime *rt;
   ListNode link;     /* in Runtime.loops */
   bool open, stopping, debug;
+  uint8_t watched;   /* who looks on: debug mode, a trace, ... (observer.h); 0: nobody */
   bool copied;       /* it is the parent's, in a forked child: no longer open, not yet closed (child.c) */
   bool beneath;      /* ... and its run is on the C stack */
   bool reuse;        /* coroutines of tasks that have ended are used again (spare.c) */

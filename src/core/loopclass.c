@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/handle.h"
+#include "core/observer.h"
 #include "open.h"
 
 /* A loop that runs is collected only when the state closes beneath it (os.exit in a task). */
@@ -91,7 +92,7 @@ static int running_time(lua_State *L) {
 // @tparam boolean on
 static int loop_set_debug(lua_State *L) {
   Loop *loop = asy_checkloop(L, 1);
-  loop->debug = asy_checkboolean(L, 2);
+  observers_debug(loop, asy_checkboolean(L, 2));
   return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/handle.h"
+#include "core/observer.h"
 #include "core/transit.h"
 
 static void on_tick(uv_timer_t *tick) {
@@ -137,7 +138,7 @@ static void poll_idle(Loop *loop) {
 
 /* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without
 ** one, as often as a busy loop may go without. */
-void asy_poll(lua_State *L, Loop *loop) {
+static void poll_any(lua_State *L, Loop *loop) {
   bool busy = loop_is_busy(loop);
   asy_assert(list_empty(&loop->batch) && list_empty(&loop->turn_end));
   if (loop_poll_may_wait(loop) && inbox_filled(loop->inbox)) {
@@ -157,4 +158,17 @@ void asy_poll(lua_State *L, Loop *loop) {
   else
     poll_until(loop, next_moment(loop));
   loop_polled(loop);
+}
+
+ASY_COLD static void poll_watched(lua_State *L, Loop *loop) {
+  observers_polls(loop);
+  poll_any(L, loop);
+  observers_polled(loop);
+}
+
+void asy_poll(lua_State *L, Loop *loop) {
+  if (ASY_LIKELY(!loop->watched))
+    poll_any(L, loop);
+  else
+    poll_watched(L, loop);
 }

@@ -51,6 +51,7 @@ typedef enum Kind {
 struct Task;
 struct Loop;
 struct Worker;
+struct Observer;
 
 /* What a room wants to be told of each loop's life; any may be NULL. Those that were registered last, which stand on
 ** the others, are told first of its end. */
@@ -105,6 +106,7 @@ typedef struct Runtime {
   lua_State *armed;      /* where a KeyboardInterrupt is being raised; NULL: nowhere (interrupt.c) */
   lua_Hook old_hook;     /* the hook that was there before */
   int old_mask, old_count;
+  struct Observer *observers[2]; /* who looks on at its loops (observer.c), or NULL */
 } Runtime;
 
 /* Has the hooks called for each loop that is made from now on; they are static and do not change. */

@@ -10,6 +10,7 @@
 
 #include "core/body.h"
 #include "core/context.h"
+#include "core/observer.h"
 #include "core/spare.h"
 #include "core/step.h"
 #include "open.h"
@@ -68,6 +69,7 @@ Task *asy_task_new_with(lua_State *L, Loop *loop, int n, size_t more) {
   lua_copy(L, task, fn);
   lua_settop(L, fn);
   loop_ready(loop, &t->ready);
+  if (loop->watched) asy_observers_made(L, loop, t);
   return t;
 }
 

@@ -8,6 +8,7 @@
 #include "core/cancel.h"
 #include "core/context.h"
 #include "core/error.h"
+#include "core/observer.h"
 #include "core/report.h"
 #include "core/scopes.h"
 #include "core/spare.h"
@@ -42,6 +43,7 @@ static void end_task(lua_State *L, Loop *loop, Task *t, FutureState state, bool 
   list_remove(&t->todo);
   if (t->scopes || !list_empty(&t->guards)) asy_scopes_forget(L, loop, t);
   if (t->role) t->role->ended(L, t);
+  if (loop->watched) asy_observers_ended(L, loop, t);
   asy_release_in(L, loop, ASY_HELD, t->slot);
   t->loop = NULL;
   list_remove(&t->ready.link);
@@ -157,6 +159,20 @@ static int resume(lua_State *L, Task *t, Runtime *rt, int n) {
   return status;
 }
 
+/* Somebody looks on, maybe only since, or until, the middle of a step. */
+ASY_COLD static uint8_t begin_watched(Loop *loop, Task *t) {
+  if (loop->debug) asy_watch_begin(loop, t->co, asy_cancel_note); /* before SIGINT could set a hook there */
+  observers_begins(loop, t);
+  return loop->watched;
+}
+
+ASY_COLD static void stop_watched(lua_State *L, Loop *loop, Task *t, uint8_t before) {
+  asy_observers_stops(L, loop, t);
+  if (!(before & WATCHED_DEBUG)) return;
+  asy_watch_end(loop, t->co);
+  if (lua_status(t->co) == LUA_YIELD) asy_cancel_went_on(L, loop, t);
+}
+
 void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
   Task *t = asy_container(self, Task, ready);
   Runtime *rt = loop->rt;
@@ -173,8 +189,8 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
     }
     n = lua_gettop(t->co) - 1;
   }
-  bool watched = loop->debug;
-  if (watched) asy_watch_begin(loop, t->co, asy_cancel_note); /* before SIGINT could set a hook there */
+  uint8_t watched = loop->watched;
+  if (watched) watched = begin_watched(loop, t);
   rt->current = t;
   t->top = t->co;
   t->budget = ASY_BUDGET;
@@ -183,10 +199,7 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
   status = resume(L, t, rt, n);
   rt->current = NULL;
   if (rt->armed) interrupt_disarm(rt);
-  if (watched) {
-    asy_watch_end(loop, t->co);
-    if (status == LUA_YIELD) asy_cancel_went_on(L, loop, t);
-  }
+  if (watched | loop->watched) stop_watched(L, loop, t, watched);
   uint64_t slow = loop_step_ended(loop);
   if (slow) report_slow(L, loop, t, slow);
   if (ASY_LIKELY(status == LUA_YIELD && t->phase != TASK_RUNNING)) return;

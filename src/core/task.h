@@ -153,13 +153,25 @@ int asy_resumed_by_stranger(lua_State *L);
 /* Whether a coroutine that has begun, or waits to, is a task's own. */
 bool asy_task_owns(lua_State *co);
 
-/* Puts a parked task on the ready list. C only. */
-static inline void task_wake(Task *t, int code) {
+/* Tells who looks on that it was woken (observer.c). */
+void observers_woken(struct Task *t);
+
+/* Puts a parked task on the ready list; who looks on is yet to be told. */
+static inline void task_ready(Task *t, int code) {
   asy_assert(t->phase == TASK_PARKED && t->loop);
   list_remove(&t->waiter.link);
   t->code = code;
   t->phase = TASK_WOKEN;
   loop_ready(t->loop, &t->ready);
+}
+static inline void task_tell(Task *t) {
+  if (!ASY_LIKELY(!t->loop->watched)) observers_woken(t);
+}
+
+/* Puts a parked task on the ready list. C only. */
+static inline void task_wake(Task *t, int code) {
+  task_ready(t, code);
+  task_tell(t);
 }
 
 /* Requests a cancellation of a task that hasn't ended. msg: stack index, or 0. Allocates: see asy_subtable. */

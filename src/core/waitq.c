@@ -22,8 +22,9 @@ int waitq_length(const Waitq *q) {
 
 void waitq_hand(Waitq *q, Task *t, int code) {
   asy_assert(waitq_first(q) == t); /* nobody overtakes */
-  task_wake(t, code);
+  task_ready(t, code);
   list_append(&q->handed, &t->waiter.link);
+  task_tell(t);
 }
 
 Abort asy_waitq_abort(lua_State *L, Task *t) {

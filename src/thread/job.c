@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/future.h"
+#include "core/observer.h"
 #include "core/trace.h"
 #include "thread/parcel.h"
 
@@ -20,7 +21,10 @@ static void job_detach(Job *job) {
   list_remove(&in->ready.link);
   if (in->future) ((JobFuture *)in->future)->job = NULL;
   asy_assert(!in->loop || in->loop->jobs > 0);
-  if (in->loop) in->loop->jobs--;
+  if (in->loop) {
+    in->loop->jobs--;
+    if (in->loop->watched) observers_handed(in->loop, job);
+  }
   in->future = NULL;
   in->loop = NULL;
   pool_job_recycle(job);
@@ -132,6 +136,7 @@ Job *asy_job_begin(lua_State *L, Loop *loop, Pool *pool) {
   in->ready.run = job_run;
   in->guest.drop = on_loop_closed;
   list_append(&loop->guests, &in->guest.link);
+  if (loop->watched) observers_hands(loop, job, "job");
   return job;
 }
 
