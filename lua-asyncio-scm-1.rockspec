@@ -253,6 +253,15 @@ build = {
       },
       incdirs = { "src" },
     },
+    ["asyncio.grammar"] = {
+      sources = {
+        "src/parse/module.c",
+        "src/parse/resp.c",
+        "src/resp/command.c",
+        "src/resp/parser.c",
+      },
+      incdirs = { "src" },
+    },
   },
   platforms = {
     linux = {

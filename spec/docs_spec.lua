@@ -409,6 +409,7 @@ local function listed()
     for name in row:gmatch "`([^`]+)`" do names[name] = true end
   end
   names["asyncio.editor"], names["asyncio.openssl"] = nil, nil -- no functions of the core's
+  names["asyncio.grammar"] = nil
   return names
 end
 

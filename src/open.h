@@ -90,6 +90,8 @@ void asy_open_face(lua_State *L); /* face/module.c */
 
 void asy_open_sec(lua_State *L); /* sec/module.c; of asyncio.openssl */
 
+void asy_open_resp(lua_State *L); /* parse/resp.c; of asyncio.grammar */
+
 ASY_HIDDEN_END
 
 #endif

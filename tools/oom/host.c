@@ -61,6 +61,7 @@
 
 int luaopen_asyncio_core(lua_State *L);
 int luaopen_asyncio_editor(lua_State *L);
+int luaopen_asyncio_grammar(lua_State *L);
 #if defined(HOST_OPENSSL)
 int luaopen_asyncio_openssl(lua_State *L);
 #endif
@@ -444,6 +445,8 @@ static int open_all(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_asyncio_editor);
   lua_setfield(L, -2, "asyncio.editor");
+  lua_pushcfunction(L, luaopen_asyncio_grammar);
+  lua_setfield(L, -2, "asyncio.grammar");
 #if defined(HOST_OPENSSL)
   lua_pushcfunction(L, luaopen_asyncio_openssl);
   lua_setfield(L, -2, "asyncio.openssl");

@@ -2252,6 +2252,20 @@ part("tls luasec", function()
   if not ok then error(err, 0) end
 end)
 
+bare("redis protocol", function()
+  local grammar = require "asyncio.grammar"
+  local parser, list = grammar.resp(), {}
+  local text = "*2\r\n%1\r\n+k\r\n*1\r\n,1.5\r\n|1\r\n+a\r\n+b\r\n-ERR no\r\n$3\r\nabc\r\n"
+  for i = 1, #text do
+    parser:feed(text:sub(i, i))
+    if parser:fill(list, #list + 1, 2) > 2 then break end
+  end
+  if list[2] ~= "abc" then error "not enough memory" end -- the parser has said so
+  assert(list[1][1].k[1] == 1.5 and list[1][2].code == "ERR" and list[2] == "abc" and tostring(parser))
+  assert(#grammar.resp_encode("SET", "k", ("x"):rep(600), 1.5) == 637)
+  assert(#grammar.resp_encode_all { { "GET", "k" }, { "GET", 1 } } == 40)
+end)
+
 if not package.preload["asyncio.openssl"] then -- it was built without
   for i = #names, 1, -1 do
     if names[i]:find "^tls" then table.remove(names, i) end
