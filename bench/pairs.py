@@ -41,12 +41,13 @@ def main():
     points = os.environ.get("POINTS", "tlsfull,tlsresumed").split(",")
     print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.release()}; {ROUNDS} turns of {SECONDS} s; "
           "median (quartiles)\n")
-    print(f"| |{names[0]}, µs|{names[1]}, µs|{names[0]} beside it|in all|\n|---|---:|---:|---:|---:|")
+    print(f"| |{names[0]}, µs|{names[1]}, µs|{names[0]} beside it|in all|rate beside it|\n|---|---:|---:|---:|---:|---:|")
     for point in points:
-        cpu = [found[0] for found in measure(point, names)]
+        cpu, rates = zip(*measure(point, names))
         sums = [sum(column) for column in zip(*cpu)]
+        ratios = [spread([a / b for a, b in pairs], 3) for pairs in (cpu, rates)]
         print(f"| {point} | " + " | ".join(spread(column, 0) for column in zip(*cpu)) +
-              f" | {spread([a / b for a, b in cpu], 3)} | {sums[0] / sums[1]:.3f} |", flush=True)
+              f" | {ratios[0]} | {sums[0] / sums[1]:.3f} | {ratios[1]} |", flush=True)
 
 
 main()
