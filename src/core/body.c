@@ -8,8 +8,11 @@
 #include "core/error.h"
 #include "core/trace.h"
 
-/* Message handler: the traceback of an error that leaves the task. Cancellations go without. */
+/* Message handler: the traceback of an error that leaves the task. Cancellations go without, and what nobody will be
+** told of: a traceback takes longer than all the rest of a short connection. */
 static int on_error(lua_State *L) {
+  const Task *t = asy_runtime(L)->current;
+  if (t && t->role && t->role->dismisses && t->role->dismisses(L, t)) return 1;
   if (!asy_trace_take(L, 1)) return 1;
   if (asy_trace_is_request(L)) { /* what takes its place comes from here */
     asy_trace_note(L, 1, true);

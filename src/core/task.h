@@ -57,6 +57,7 @@ typedef struct TaskRole {
   void (*ended)(lua_State *L, struct Task *t); /* told when it has ended. stack: task */
   void (*abandoned)(struct Task *t); /* or NULL; told when its loop closes before it has */
   void (*push_name)(lua_State *L, const struct Task *t); /* its name, unless somebody gave it one */
+  bool (*dismisses)(lua_State *L, const struct Task *t); /* or NULL; nobody will be told of the error at index 1 */
 } TaskRole;
 
 typedef enum TaskPhase {

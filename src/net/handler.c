@@ -120,7 +120,14 @@ static void push_handler_name(lua_State *L, const Task *t) {
   }
 }
 
-static const TaskRole HANDLER = {.ended = handler_ended, .abandoned = handler_abandoned, .push_name = push_handler_name};
+static bool handler_dismisses(lua_State *L, const Task *t) {
+  return !t->loop->debug && asy_peer_broke(L, 1, t->number);
+}
+
+static const TaskRole HANDLER = {.ended = handler_ended,
+                                 .abandoned = handler_abandoned,
+                                 .push_name = push_handler_name,
+                                 .dismisses = handler_dismisses};
 
 /* stack: ..., handler, reader, writer → ..., task */
 static Task *new_handler(lua_State *L, const Server *sv, const IpAddress *peer) {
