@@ -21,6 +21,7 @@ void asy_open_codec(lua_State *L); /* thread/codec.c */
 
 void asy_open_loop(lua_State *L); /* core/loopclass.c */
 void asy_open_hosted(lua_State *L); /* core/hosted.c */
+void asy_open_stats(lua_State *L); /* core/stats.c */
 void asy_open_report(lua_State *L); /* core/report.c */
 void asy_open_context(lua_State *L); /* core/context.c */
 void asy_open_callback(lua_State *L); /* core/callback.c */

@@ -232,6 +232,10 @@ function asyncio.move_on_after(delay, fn, ...) end
 ---@return string
 function asyncio.format_call_graph(what) end
 
+---@param loop? asyncio.Loop
+---@return string
+function asyncio.stats_text(loop) end
+
 ---Prints it.
 ---@param what? asyncio.Future | "all"
 function asyncio.print_call_graph(what) end
@@ -660,6 +664,23 @@ function Runner:run(main, ...) end
 ---Cancels what is left and waits for it, sends what was written, closes the loop.
 function Runner:close() end
 
+---@class asyncio.LoopStats
+---@field turns integer
+---@field steps integer
+---@field longest_step number
+---@field lag number
+---@field max_lag number
+---@field idle number
+---@field uptime number
+---@field tasks integer
+---@field tasks_made integer
+---@field streams integer
+---@field timers integer
+---@field jobs integer
+---@field bytes_in integer
+---@field bytes_out integer
+---@field memory integer
+
 ---@class asyncio.Loop
 ---@field slow_callback_duration number a step that takes longer is reported (0.1)
 local Loop = {}
@@ -697,6 +718,9 @@ function Loop:is_closed() end
 ---Monotonic seconds since some moment.
 ---@return number
 function Loop:time() end
+
+---@return asyncio.LoopStats
+function Loop:stats() end
 
 ---@param fn function must not await
 ---@param ... any

@@ -155,6 +155,9 @@ local LATER = {
   -- HTTP
   http = "asyncio.http",
 
+  -- looking at the loop
+  stats_text = "asyncio.stats",
+
   -- other libraries
   compat = "asyncio.compat",
   socket = "asyncio.socket",

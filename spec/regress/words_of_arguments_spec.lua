@@ -128,6 +128,7 @@ local WRONG = {
   { "asyncio.shielded('1')", "shielded", "number of seconds or nil expected, got string" },
   { "asyncio.await_callback(5)", "await_callback", "function expected, got number" },
   { "asyncio.await_callback { 5 }", "await_callback", "a table with a function at 1 expected, got number" },
+  { "asyncio.stats_text(5)", "stats_text", "Loop or nil expected, got number" },
   { "asyncio.Pool()", "Pool", "table of options expected, got nil" },
   { "asyncio.Pool { max = 5 }", "Pool", "'create'" },
   { "asyncio.move_on_after('1', print)", "move_on_after" },

@@ -20,8 +20,20 @@
 #define CHEAP_CLOCK CLOCK_MONOTONIC
 #endif
 
+static void set_noted(Loop *loop) {
+  uint64_t longest = loop->counts.longest, slow = loop->clock.slow_ns;
+  loop->clock.noted_ns = longest < slow ? longest : slow;
+}
+
+uint64_t loop_note_step(Loop *loop, uint64_t took) {
+  if (took > loop->counts.longest) loop->counts.longest = took;
+  set_noted(loop);
+  return took > loop->clock.slow_ns ? took : 0;
+}
+
 void loop_set_slow(Loop *loop, uint64_t ns) {
   loop->clock.slow_ns = ns;
+  set_noted(loop);
   loop->clock.source = ns < COARSE_LIMIT ? CLOCK_MONOTONIC : CHEAP_CLOCK;
   loop->clock.step_start = loop->clock.polled_at = loop_step_now(loop);
   loop->clock.look_ns = ns / 4 < MIN_LOOK ? MIN_LOOK : ns / 4 > MAX_LOOK ? MAX_LOOK : ns / 4;

@@ -117,6 +117,7 @@ int asy_loop_new(lua_State *L) {
   memset(loop, 0, sizeof *loop);
   loop->rt = rt;
   loop->tick_at = loop->limit = TIMER_NEVER;
+  loop->counts.began = uv_hrtime();
   loop_set_slow(loop, NS_PER_S / 10);
   loop->clock.steps = STEPS_PER_POLL;
   list_init(&loop->ready);

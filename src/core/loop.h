@@ -62,6 +62,7 @@ typedef struct Clock {
   uint64_t step_start;  /* when the step under way began (ns of that) */
   uint64_t polled_at;   /* when it polled last (likewise) */
   uint64_t slow_ns;     /* slow_callback_duration */
+  uint64_t noted_ns;    /* steps that take longer are looked at: they are slow, or the longest yet */
   uint64_t waited;      /* how long this thread had waited for a processor at `waited_at`, ns */
   uint64_t waited_at;   /* the moment of the last look (likewise) */
   uint64_t look_ns;     /* from one look to the next */
@@ -81,6 +82,19 @@ typedef struct Held {
   uint32_t *free; /* a stack of the free ones, with room for as many as there are slots */
   uint32_t nfree, size;
 } Held;
+
+/* What has been done since it was made, and how long that took, ns: counted where that costs nothing (stats.c). */
+typedef struct Counts {
+  uint64_t began;              /* when that was, by uv_hrtime */
+  uint64_t turns;
+  uint64_t steps;              /* until the last poll */
+  uint64_t lag, max_lag;       /* from a poll to the end of the last step before the next one: the last time, and the most */
+  uint64_t longest;            /* step */
+  uint64_t idle;               /* in polls */
+  uint64_t bytes_in, bytes_out; /* of streams and datagrams */
+  uint64_t tasks_made;
+  uint32_t tasks, streams;     /* that there are now */
+} Counts;
 
 /* What its crews do: that a disk hangs is no reason for a name not to be found. */
 typedef enum LoopCrew { CREW_LOOKUPS, CREW_FILES, LOOP_CREWS } LoopCrew;
@@ -103,6 +117,7 @@ typedef struct Loop {
   ListNode turn_end; /* what runs after the batch, before the poll */
   TimerHeap timers;
   Clock clock;
+  Counts counts;
   Hunt hunt;
   Held held;
   ListNode handles;  /* Handles that were made for it (handle.h) */
@@ -227,11 +242,14 @@ static inline void loop_polled(Loop *loop) {
 #define SLOW_HINT " (ASYNCIO_DEBUG=1 shows where)"
 bool loop_was_slow(Loop *loop, uint64_t ns, char text[SLOW_TEXT]);
 
-/* Called at the end of a step: how long it took if that was too long, else 0. */
+/* Notes a long step: how long it took if that was too long, else 0. */
+uint64_t loop_note_step(Loop *loop, uint64_t took);
+
+/* Called at the end of a step: the same of each. */
 static inline uint64_t loop_step_ended(Loop *loop) {
   uint64_t now = loop_step_now(loop), took = now - loop->clock.step_start;
   loop->clock.step_start = now;
-  return took > loop->clock.slow_ns ? took : 0;
+  return ASY_LIKELY(took <= loop->clock.noted_ns) ? 0 : loop_note_step(loop, took);
 }
 
 /* Runs until `*until` isn't 0 (NULL: for ever), stop() or a KeyboardInterrupt, which it raises. */

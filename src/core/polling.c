@@ -136,6 +136,15 @@ static void poll_idle(Loop *loop) {
   if (poll_settled(loop)) waiter_wake_all(&loop->idle, 0);
 }
 
+/* What the steps since the last poll have come to. */
+static void count_steps(Loop *loop) {
+  Counts *c = &loop->counts;
+  c->steps += (uint64_t)(STEPS_PER_POLL - loop->clock.steps);
+  loop->clock.steps = STEPS_PER_POLL;
+  c->lag = loop->clock.step_start - loop->clock.polled_at;
+  if (c->lag > c->max_lag) c->max_lag = c->lag;
+}
+
 /* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without
 ** one, as often as a busy loop may go without. */
 static void poll_any(lua_State *L, Loop *loop) {
@@ -143,10 +152,12 @@ static void poll_any(lua_State *L, Loop *loop) {
   asy_assert(list_empty(&loop->batch) && list_empty(&loop->turn_end));
   if (loop_poll_may_wait(loop) && inbox_filled(loop->inbox)) {
     loop->clock.steps--;
+    loop->counts.steps--; /* it is none */
     inbox_deliver(loop->inbox);
     return;
   }
-  loop->clock.steps = STEPS_PER_POLL;
+  count_steps(loop);
+  uint64_t began = loop->clock.step_start;
   if (busy)
     loop_poll_now(loop);
   else if (!list_empty(&loop->idle))
@@ -158,6 +169,7 @@ static void poll_any(lua_State *L, Loop *loop) {
   else
     poll_until(loop, next_moment(loop));
   loop_polled(loop);
+  loop->counts.idle += loop->clock.polled_at - began;
 }
 
 ASY_COLD static void poll_watched(lua_State *L, Loop *loop) {

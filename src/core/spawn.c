@@ -70,6 +70,8 @@ Task *asy_task_new_with(lua_State *L, Loop *loop, int n, size_t more) {
   lua_settop(L, fn);
   loop_ready(loop, &t->ready);
   if (loop->watched) asy_observers_made(L, loop, t);
+  loop->counts.tasks_made++;
+  loop->counts.tasks++;
   return t;
 }
 
@@ -119,6 +121,7 @@ static void prepare_tasks(lua_State *L, int idx) {
 static void abandon(lua_State *L, Loop *loop, Task *t) {
   TaskPhase phase = (TaskPhase)t->phase;
   t->phase = TASK_ENDED;
+  loop->counts.tasks--;
   list_remove(&t->ready.link);
   list_remove(&t->todo);
   timer_cancel(&loop->timers, &t->timer);

@@ -45,6 +45,7 @@ static void end_task(lua_State *L, Loop *loop, Task *t, FutureState state, bool 
   if (t->role) t->role->ended(L, t);
   if (loop->watched) asy_observers_ended(L, loop, t);
   asy_release_in(L, loop, ASY_HELD, t->slot);
+  loop->counts.tasks--;
   t->loop = NULL;
   list_remove(&t->ready.link);
 }

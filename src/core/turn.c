@@ -36,6 +36,7 @@ static bool finished(const Loop *loop) {
 }
 
 static void turn(lua_State *L, Loop *loop) {
+  loop->counts.turns++;
   if (loop->timers.n) timer_fire_due(&loop->timers, loop_now(loop));
   if (loop->ready.next->next == &loop->ready && list_empty(&loop->batch))
     run_list(L, loop, &loop->ready, 1);

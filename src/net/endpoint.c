@@ -54,6 +54,7 @@ static void store(Endpoint *e, int n) {
   Loop *loop = e->handle.loop;
   for (int i = 0; i < n; i++) {
     Scooped s = scoop_get(loop->scoop, i);
+    loop->counts.bytes_in += s.n;
     if (s.cut)
       e->oversized++;
     else if (!packets_add(&e->queue, &loop->blocks, &s.from->any, s.salen, s.bytes, s.n))
@@ -174,6 +175,7 @@ int endpoint_send(Endpoint *e, const DatagramAddress *to, socklen_t salen, const
     status = sent < 0 ? failed() : 0;
     if (!status || is_own(e, status, round)) break;
   }
+  if (!status) e->handle.loop->counts.bytes_out += n;
   return settled(e, status, !status);
 }
 
@@ -183,6 +185,7 @@ int endpoint_send_many(Endpoint *e, const Shot *shots, int n, int *status) {
     sent = volley_send(e->fd, shots, n, &e->plain, status);
     if (sent || !*status || is_own(e, *status, round)) break;
   }
+  for (int i = 0; i < sent; i++) e->handle.loop->counts.bytes_out += shots[i].n;
   *status = settled(e, *status, sent);
   return sent;
 }

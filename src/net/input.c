@@ -128,6 +128,7 @@ static Pulled filter(Stream *s, size_t room) {
 
 static void received(Stream *s, const char *fresh, size_t n, size_t offered) {
   s->in.begun = true;
+  s->handle.loop->counts.bytes_in += n;
   adapt_read_size(s, n, offered);
   Buffer *place = place_of(s);
   buffer_added(place, n);
@@ -168,6 +169,7 @@ bool input_put(Stream *s, const char *bytes, size_t n) {
   Buffer *place = place_of(s);
   if (!place->data && !buffer_take_block(place, &s->handle.loop->blocks, BUFFER_BLOCK)) return false;
   if (!buffer_append(place, bytes, n)) return false;
+  s->handle.loop->counts.bytes_in += n;
   if (s->filtered)
     filter(s, input_room(s));
   else
@@ -292,6 +294,7 @@ static void take_held(Stream *s) {
     ssize_t n = room ? recv(fd, room, size < left ? size : left, MSG_DONTWAIT) : -1;
     if (n > 0) {
       buffer_added(place, (size_t)n);
+      s->handle.loop->counts.bytes_in += (size_t)n;
       left -= (size_t)n;
     } else if (!room || n == 0 || (errno != EINTR && errno != EAGAIN)) {
       ended(s, !room ? UV_ENOMEM : n == 0 ? real_end(s) : uv_translate_sys_error(errno));
@@ -344,6 +347,7 @@ void input_fill(Stream *s) {
   if (n > 0) {
     buffer_added(place, (size_t)n);
     s->in.begun = true;
+    s->handle.loop->counts.bytes_in += (size_t)n;
     adapt_read_size(s, (size_t)n, place->size);
     if (s->filtered) filter(s, input_room(s));
   } else if (n == 0 || errno != EAGAIN)

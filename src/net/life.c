@@ -57,6 +57,7 @@ static void destroy(Handle *h) {
 
 static void on_close(Handle *h) {
   Stream *s = from_handle(h);
+  h->loop->counts.streams--;
   output_look(s);
   input_wake(s, 0);
   eof_tell(s);
@@ -434,16 +435,17 @@ static Stream *new_block(lua_State *L, Loop *loop, uv_handle_type type, size_t l
   return s;
 }
 
-static Stream *opened(lua_State *L, Stream *s, int status, const char *what) {
-  if (status) asy_oserror(L, status, what, NULL);
+static void opened(Stream *s) {
   handle_opened(&s->handle);
-  return s;
+  s->handle.loop->counts.streams++;
 }
 
 Stream *asy_stream_new(lua_State *L, Loop *loop, uv_handle_type type, size_t limit) {
   Stream *s = new_block(L, loop, type, limit);
-  return opened(L, s, type == UV_TCP ? uv_tcp_init(&loop->uv, &s->uv.tcp)
-                                     : uv_pipe_init(&loop->uv, &s->uv.pipe, 0), "socket");
+  int status = type == UV_TCP ? uv_tcp_init(&loop->uv, &s->uv.tcp) : uv_pipe_init(&loop->uv, &s->uv.pipe, 0);
+  if (status) asy_oserror(L, status, "socket", NULL);
+  opened(s);
+  return s;
 }
 
 Stream *asy_stream_new_tty(lua_State *L, Loop *loop, size_t limit) { return new_block(L, loop, UV_TTY, limit); }
@@ -457,14 +459,14 @@ Stream *asy_stream_new_carried(lua_State *L, Loop *loop, size_t limit, const Car
 }
 
 void stream_open_carried(Stream *s) {
-  handle_opened(&s->handle);
+  opened(s);
   input_start(s);
 }
 
 int stream_open_tty(Stream *s, int fd) {
   int used = -1, status = uv_tty_init(&s->handle.loop->uv, &s->uv.tty, fd, 0);
   if (!status) {
-    handle_opened(&s->handle);
+    opened(s);
     uv_fileno(&s->uv.handle, &used);
   }
   if (used != fd) close(fd); /* libuv has opened the terminal once more */

@@ -79,6 +79,7 @@ static int take_off(lua_State *L, Stream *s, Out *out) {
     write_failed(L, s->handle.loop, s, status);
     return status == UV_ENOMEM ? status : 0;
   }
+  s->handle.loop->counts.bytes_out += out->bytes - out->sent;
   s->out.flight = flight;
   *out = (Out){.refs = NULL};
   return 0;
@@ -97,13 +98,20 @@ static int write_file(int fd, const uv_buf_t *buf) {
   }
 }
 
-static int write_stream(Stream *s, const uv_buf_t *bufs, unsigned n) {
-  if (s->carrier) return s->carrier->send(s, bufs, n);
+static int write_handle(Stream *s, const uv_buf_t *bufs, unsigned n) {
   volatile sig_atomic_t *writing = process_writing();
   s->handle.loop->moved++;
   *writing = 1;
   int sent = uv_try_write(&s->uv.stream, bufs, n);
   *writing = 0;
+  return sent;
+}
+
+static int write_some(Stream *s, const uv_buf_t *bufs, unsigned n) {
+  int sent = s->out.file >= 0 ? write_file(s->out.file, bufs)
+             : s->carrier     ? s->carrier->send(s, bufs, n)
+                              : write_handle(s, bufs, n);
+  if (sent > 0) s->handle.loop->counts.bytes_out += (size_t)sent;
   return sent;
 }
 
@@ -115,7 +123,7 @@ static int send_out(lua_State *L, Stream *s, Out *out) {
     size_t offered = 0;
     for (unsigned i = 0; i < n; i++) offered += bufs[i].len;
     if (!n) break;
-    int sent = s->out.file >= 0 ? write_file(s->out.file, bufs) : write_stream(s, bufs, n);
+    int sent = write_some(s, bufs, n);
     if (sent < 0 && sent != UV_EAGAIN) {
       write_failed(L, s->handle.loop, s, sent);
       return 0;
@@ -132,7 +140,7 @@ static int send_out(lua_State *L, Stream *s, Out *out) {
 /* A record that is all there is to be sent needs no place of its own. C only. */
 static size_t send_straight(Stream *s, const char *bytes, size_t n) {
   uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)n);
-  int sent = write_stream(s, &buf, 1);
+  int sent = write_some(s, &buf, 1);
   if (sent < 0 && sent != UV_EAGAIN && !s->out.error) s->out.error = sent;
   return sent < 0 ? 0 : (size_t)sent;
 }
@@ -163,7 +171,7 @@ void output_send_last(Stream *s) {
   bool open = s->handle.open && !s->handle.loop->copied && !stream_aborted(s) && !s->out.lost;
   if (!open || s->carrier || output_error(s) || s->out.flight || output_pending(s)) return;
   if (!filtered_finish(s->filtered)) return;
-  write_stream(s, bufs, out_pieces(&s->filtered->sealed, bufs, sizeof bufs / sizeof *bufs));
+  write_some(s, bufs, out_pieces(&s->filtered->sealed, bufs, sizeof bufs / sizeof *bufs));
   out_free(&s->filtered->sealed);
 }
 

@@ -308,6 +308,7 @@ simple("task", {}, {
   coroutine = function(o) return o.sleeper:get_coro() end,
   all = function() return asyncio.all_tasks() end,
   graph = function() return asyncio.format_call_graph "all" end,
+  stats = function() return asyncio.get_running_loop():stats() end,
   await_new = function(o) await(o.new) end,
   await_failing = function() pcall(await, create_task(function() sleep(0) error {} end)) end,
   traceback_of_several = function()

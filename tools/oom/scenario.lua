@@ -1948,6 +1948,7 @@ part("debug mode", function(loop)
   create_task(coroutine.create(function() await(coroutine.create(function() sleep(5) end)) end))
   sleep(0)
   sleep(0)
+  assert(asyncio.stats_text():find "asyncio_tasks")
   local graph = asyncio.format_call_graph "all"
   assert(graph:find "holds" and asyncio.format_call_graph(tasks[1]):find "awaited by")
   assert(asyncio.format_call_graph())
