@@ -12,8 +12,8 @@ local METRICS = {
   { "asyncio_turns_total", "counter", "turns", "Turns of the loop." },
   { "asyncio_steps_total", "counter", "steps", "Steps of tasks, calls, and what streams do." },
   { "asyncio_longest_step_seconds", "gauge", "longest_step", "The longest step." },
-  { "asyncio_lag_seconds", "gauge", "lag", "How long the last turns kept it from hearing what had happened." },
-  { "asyncio_max_lag_seconds", "gauge", "max_lag", "The longest that it was kept so." },
+  { "asyncio_lag_seconds", "gauge", "lag", "How long the last turns kept it from polling." },
+  { "asyncio_max_lag_seconds", "gauge", "max_lag", "The longest that turns kept it from polling." },
   { "asyncio_tasks", "gauge", "tasks", "Tasks that have not ended." },
   { "asyncio_tasks_made_total", "counter", "tasks_made", "Tasks that were made." },
   { "asyncio_timers", "gauge", "timers", "Timers that are set." },
@@ -57,7 +57,7 @@ end
 -- @treturn string
 -- @usage
 -- local text = asyncio.stats_text()
--- print(text:match "\nasyncio_tasks %d+") --> asyncio_tasks 1
+-- print(text:match "asyncio_tasks %d+") --> asyncio_tasks 1
 function stats.stats_text(loop)
   if loop ~= nil and core.type(loop) ~= "Loop" then check.fail(1, "stats_text", "Loop or nil", loop) end
   local values, lines = (loop or core.get_running_loop()):stats(), {}

@@ -53,7 +53,8 @@ static int loop_stats(lua_State *L) {
   set_count(L, "jobs", (uint64_t)loop->jobs);
   set_count(L, "bytes_in", c->bytes_in);
   set_count(L, "bytes_out", c->bytes_out);
-  set_count(L, "memory", (uint64_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (uint64_t)lua_gc(L, LUA_GCCOUNTB));
+  set_count(L, "memory",
+            (uint64_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (uint64_t)lua_gc(L, LUA_GCCOUNTB));
   return 1;
 }
 
