@@ -148,10 +148,10 @@ SHARE := $(DESTDIR)$(PREFIX)/share/lua/5.4
 LIB   := $(DESTDIR)$(PREFIX)/lib/lua/5.4
 
 install: build
-	install -d $(SHARE)/asyncio/compat $(SHARE)/asyncio/http $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
+	install -d $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
 	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
-	install -m 644 lua/asyncio/compat/*.lua $(SHARE)/asyncio/compat
-	install -m 644 lua/asyncio/http/*.lua $(SHARE)/asyncio/http
+	for d in compat http page; do \
+	  install -d $(SHARE)/asyncio/$$d && install -m 644 lua/asyncio/$$d/*.lua $(SHARE)/asyncio/$$d || exit; done
 	install $(MODULES) $(LIB)/asyncio
 	sed 's|^local INSTALLED = nil.*|local INSTALLED = "$(abspath $(PREFIX))"|' bin/asyncio >$(BUILD)/command
 	install $(BUILD)/command $(DESTDIR)$(PREFIX)/bin/asyncio
