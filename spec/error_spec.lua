@@ -12,7 +12,7 @@ TestXpcall = {}
 local ERRORS = {
   "TimeoutError", "InvalidStateError", "QueueEmpty", "QueueFull", "QueueShutDown", "IncompleteReadError",
   "LimitOverrunError", "BrokenBarrierError", "BrokenExecutorError", "BusyError", "ClosedError",
-  "ExceptionGroup", "OSError", "CalledProcessError",
+  "ExceptionGroup", "OSError", "CalledProcessError", "DeadlockError",
 }
 local OS_ERRORS = {
   "ConnectionError", "ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "AddressInUseError",

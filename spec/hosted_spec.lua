@@ -451,7 +451,7 @@ function TestRunOnceOnTheVirtualClock:test_who_waits_for_the_host_is_no_deadlock
     loop:create_task(asyncio.await, loop:create_future())
     t.assertTrue(loop:run_once(1000))
     t.assertTrue(loop:run_once(1000))
-    t.assertStrContains(tostring(t.assert_raises(asyncio.Error, loop.run_once, loop, math.huge)), "deadlock")
+    t.assert_raises(asyncio.DeadlockError, loop.run_once, loop, math.huge)
     t.assertTrue(loop:run_once())
   end)
 end

@@ -37,6 +37,7 @@ void asy_open_several(lua_State *L); /* core/several.c */
 void asy_open_stop(lua_State *L); /* core/stop.c */
 void asy_open_completed(lua_State *L); /* core/completed.c */
 void asy_open_answer(lua_State *L); /* core/answer.c */
+void asy_open_hope(lua_State *L); /* core/hope.c */
 
 void asy_open_lock(lua_State *L); /* sync/lock.c */
 void asy_open_event(lua_State *L); /* sync/event.c */

@@ -11,7 +11,6 @@
 ---@field ssl asyncio.ssl
 ---@field http asyncio.http
 ---@field fs asyncio.fs
----@field parsers asyncio.parsers
 ---@field compat asyncio.compat
 ---@field socket asyncio.socket
 ---@field Error asyncio.Error
@@ -43,6 +42,7 @@
 ---@field ProcessLookupError asyncio.ProcessLookupError
 ---@field ChildProcessError asyncio.ChildProcessError
 ---@field CalledProcessError asyncio.CalledProcessError
+---@field DeadlockError asyncio.DeadlockError
 ---@field GaiError asyncio.GaiError
 ---@field SSLError asyncio.SSLError
 ---@field SSLCertVerificationError asyncio.SSLCertVerificationError
@@ -629,6 +629,8 @@ function Error:subclass(name) end
 ---@field stdout? string
 ---@field stderr? string
 ---@field args string[] | string the list, or the script
+
+---@class asyncio.DeadlockError : asyncio.Error
 
 ---@class asyncio.ExceptionGroup : asyncio.Error
 ---@field errors any[]

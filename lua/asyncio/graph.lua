@@ -179,6 +179,19 @@ function graph.of_loop(loop)
   return format_all(tasks, survey(tasks))
 end
 
+local MOST_LINES = 200 -- of an error's text
+
+-- In the words of a DeadlockError.
+core.on_deadlock(function(loop)
+  local text = graph.of_loop(loop)
+  local from, n = 0, 0
+  repeat
+    from, n = text:find("\n", from + 1, true), n + 1
+  until not from or n == MOST_LINES
+  if not from then return text end
+  return ("%s\n... %d more lines"):format(text:sub(1, from - 1), select(2, text:sub(from):gsub("\n", "")))
+end)
+
 --- The first place "file:line" of a traceback that is neither C's nor ours.
 local function first_place(traceback)
   for place in (traceback or ""):gmatch "\n\t([^\n]-:%d+): in" do

@@ -203,7 +203,7 @@ end
 -- Waits for the children, or gives way when there are none. What interrupts that cancels them too; the
 -- interruptions, once all are gone.
 local function wait_for_children(group)
-  local interruptions, first = {}, group.n == 0
+  local interruptions, first, told = {}, group.n == 0, false
   while group.n > 0 or first do
     local ok, err
     if group.n > 0 and group.aborting then watch_overdue(group) end
@@ -216,7 +216,11 @@ local function wait_for_children(group)
     end
     if not ok then
       cancel_children(group)
-      if not isinstance(err, core.CancelledError) then error(err, 0) end -- where nothing can wait
+      local deadlock = isinstance(err, core.DeadlockError) and not told
+      told = told or deadlock
+      if not deadlock and not isinstance(err, core.CancelledError) then -- where nothing can wait
+        error(err, 0)
+      end
       table.insert(interruptions, err)
     end
   end

@@ -104,9 +104,10 @@ local function run_body(self, loop, fn, timeout, ...)
     fail_for_tasks(fn, loop)
     fail_for_handles(fn, loop)
     return table.unpack(results, 2, results.n)
-  elseif not task:done() and core.isinstance(err, core.Error) then -- a deadlock; or it never ran
-    local message = core.words(err.message)
-    fail(fn, message:find "^deadlock" and message .. ":\n" .. graph.of_loop(loop) or message)
+  elseif core.isinstance(err, core.DeadlockError) then
+    fail(fn, "deadlock: " .. core.words(err.message))
+  elseif not task:done() and core.isinstance(err, core.Error) then -- it never ran
+    fail(fn, core.words(err.message))
   end
   error(explained(err, task), 0)
 end

@@ -86,7 +86,8 @@ static Abort answer_abort(lua_State *L, Task *t) {
 }
 
 static const WaitKind CALLBACK = {.name = "callback", .finish = answer_finish, .abort = answer_abort};
-static const WaitKind POOL = {.name = "pool's end", .finish = answer_finish, .abort = answer_abort};
+static const WaitKind POOL = {.name = "pool's end", .finish = answer_finish, .abort = answer_abort,
+                              .may_come = task_waits_for_us};
 
 static Answer *check_answer(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_ANSWER, "asyncio.Answer");

@@ -29,7 +29,7 @@ static Abort await_abort(lua_State *L, Task *t) {
 }
 
 static const WaitKind AWAIT = {.name = "await", .finish = await_finish, .abort = await_abort,
-                               .awaited = awaited_one, .forwards = true};
+                               .awaited = awaited_one, .forwards = true, .may_come = task_waits_for_us};
 
 static int await_future(lua_State *L, Runtime *rt, Future *f);
 

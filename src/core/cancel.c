@@ -267,6 +267,20 @@ void asy_task_request(lua_State *L, Task *t, uint64_t mark) {
   request(L, t, 0, false, mark);
 }
 
+/* As a cancellation comes, so that what the task awaits ends before it does; but it counts as none. */
+static void throw_politely(lua_State *L, Task *t, int err) {
+  asy_task_push(L, t);
+  lua_pushvalue(L, err);
+  asy_task_request(L, t, t->shield ? t->shields : 0);
+  if (t->phase != TASK_ENDED) t->cancelling--;
+  lua_pop(L, 1);
+}
+
+void asy_task_throw(lua_State *L, Task *t, int err) {
+  if (!asy_cancel_due(L, t)) throw_politely(L, t, err);
+  if (!loop_is_busy(t->loop) && t->phase == TASK_PARKED && asy_cancel_drop(L, t)) task_wake(t, ASY_WOKEN_CANCELLED);
+}
+
 void asy_task_requeue(lua_State *L, Task *t) {
   if (!queue_request(L, t)) return;
   t->cancelling--;

@@ -105,7 +105,7 @@ static const WaitKind NEXT = {.name = "as_completed",
                               .finish = next_finish,
                               .abort = asy_waitq_abort,
                               .giveback = next_giveback,
-                              .several = true};
+                              .several = true, .may_come = task_waits_for_us};
 
 /* Whether all that are left could only be done after t. stack: box at 1 */
 static bool is_hopeless(lua_State *L, Completion *c, Task *t) {

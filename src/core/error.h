@@ -46,6 +46,7 @@ typedef enum ErrorClass {
   ASY_PROCESS_LOOKUP,
   ASY_CHILD_PROCESS,
   ASY_CALLED_PROCESS,
+  ASY_DEADLOCK,
   ASY_NCLASSES
 } ErrorClass;
 

@@ -60,6 +60,7 @@ static const ClassInfo CLASSES[ASY_NCLASSES] = {
     [ASY_PROCESS_LOOKUP] = {"ProcessLookupError", "no such process", ASY_OSERROR},
     [ASY_CHILD_PROCESS] = {"ChildProcessError", "no such child process", ASY_OSERROR},
     [ASY_CALLED_PROCESS] = {"CalledProcessError", "the program failed", ASY_ERROR},
+    [ASY_DEADLOCK] = {"DeadlockError", "every task waits, and there is nothing that could wake one", ASY_ERROR},
 };
 
 void asy_class_push(lua_State *L, ErrorClass cls) {
@@ -430,6 +431,8 @@ static int error_new_id(lua_State *L) {
 // - `BusyError`: another task uses it; `ClosedError`: it is closed
 // - `ExceptionGroup`: several errors, from a task group
 // - `CalledProcessError`: a program that `run_process` ran failed; `returncode`, `stdout`, `stderr`, `args`
+// - `DeadlockError`: every task waits, and nothing can come that would wake one. Raised where the task waits that
+//   `run` was called for; it says what each waits for
 // - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`; `address`, or `path` and, where there are two,
 //   `path2`. Below it
 //   `ConnectionError`, `AddressInUseError`, `FileNotFoundError`, `FileExistsError`, `IsADirectoryError`,

@@ -5,16 +5,10 @@
 #include <math.h>
 
 #include "core/error.h"
-#include "core/handle.h"
+#include "core/hope.h"
 #include "core/process.h"
 #include "core/task.h"
 #include "open.h"
-
-/* Whether it can bring anything still. What the loop keeps for good must say so itself. */
-static bool handle_may_come(const Handle *h) {
-  if (!handle_counts(h)) return false;
-  return h->may_come ? h->may_come(h) : !h->kept;
-}
 
 static bool has_handles(const Loop *loop) {
   list_each(node, &loop->handles)

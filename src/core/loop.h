@@ -110,7 +110,7 @@ typedef struct Loop {
   bool reuse;        /* coroutines of tasks that have ended are used again (spare.c) */
   bool dying;        /* it runs in a finaliser of a state that is being closed (asy_is_dying) */
   bool fatal;        /* `fatal` of the loop's fields leaves run: KeyboardInterrupt */
-  const uint8_t *until; /* the run ends when this isn't 0 any more; or NULL */
+  const uint8_t *until; /* the run ends when this isn't 0 any more: a future's state; or NULL */
   lua_State *L;      /* where a callback runs now, or NULL */
   ListNode ready;    /* what runs in the next batch */
   ListNode batch;    /* what is left of this one */
@@ -133,6 +133,7 @@ typedef struct Loop {
   uv_async_t wakeup; /* inbox and Ctrl-C */
   uv_timer_t tick;   /* bounds a poll: whole ms, the rest is ours */
   uint64_t tick_at;  /* when tick will go off (ns); TIMER_NEVER: not set */
+  uint64_t hoped_at; /* when its tasks were last asked whether anything can come (polling.c) */
   uint64_t limit;    /* until when a poll may wait (ns on the loop's clock); TIMER_NEVER, but for a host's turn */
 
   /* what others keep here */
@@ -155,6 +156,7 @@ typedef struct Loop {
   struct Watches *watches; /* descriptors of other libraries (descriptor.c), or NULL */
   struct Spots *spots;     /* descriptors that calls of asyncio.socket wait for (face/spot.c), or NULL */
   uint64_t epoch;          /* what its clock lacks to the time since 1970, ns; 0: nobody has asked (face/moment.c) */
+  struct Remote *remote;   /* by which other threads reach it (thread/remote.c), or NULL */
   struct Ends *ends;       /* streams whose end is waited for (eof.c), or NULL */
   Ready *on_interrupt;    /* runs after `interrupted` was set (signal.c) */
   atomic_int interrupted; /* set by the SIGINT handler */

@@ -80,6 +80,11 @@ int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) 
   return park(L, t);
 }
 
+bool task_waits_for_us(const Task *t) {
+  (void)t;
+  return false;
+}
+
 /* Giving way: the task goes to the end of the ready list */
 
 static int yield_finish(lua_State *L, Task *t) {

@@ -9,8 +9,11 @@
 
 #include "core/error.h"
 #include "core/handle.h"
+#include "core/hope.h"
 #include "core/observer.h"
 #include "core/transit.h"
+
+#define HOPE_PAUSE 10000000 /* ns */
 
 static void on_tick(uv_timer_t *tick) {
   Loop *loop = asy_container(tick, Loop, tick);
@@ -125,10 +128,21 @@ static void poll_virtually(lua_State *L, Loop *loop) {
   if (!list_empty(&loop->ready) || next != next_moment(loop)) return; /* what came may have set a timer alone */
   if (loop->jobs || (next == TIMER_NEVER && handles_outside(loop)))
     poll_really(loop);
-  else if (next == TIMER_NEVER) { /* nobody's line */
-    asy_error_push(L, ASY_ERROR, "deadlock: every task waits, and there is nothing that could wake one");
-    lua_error(L);
+  else if (next == TIMER_NEVER)
+    asy_deadlock(L, loop);
+}
+
+/* Without limit, as no timer is set: if anything can come at all. Tasks are many, so they are asked now and then. */
+static void poll_in_hope(lua_State *L, Loop *loop) {
+  if (!loop_has_hope(loop)) {
+    uint64_t now = uv_hrtime();
+    loop_poll_now(loop);
+    if (loop_is_busy(loop) || loop->timers.n) return;
+    if (now - loop->hoped_at < HOPE_PAUSE) return poll_until(loop, loop->hoped_at + HOPE_PAUSE);
+    if (!asy_loop_has_hope(L, loop)) return asy_deadlock(L, loop);
+    loop->hoped_at = now;
   }
+  poll_until(loop, TIMER_NEVER);
 }
 
 /* Every task is blocked once a poll has found nothing either. */
@@ -166,6 +180,8 @@ static void poll_any(lua_State *L, Loop *loop) {
     poll_virtually(L, loop);
   else if (loop->hunt.cycles && loop->hunt.at < next_moment(loop))
     poll_until(loop, loop->hunt.at);
+  else if (loop->until && !loop->timers.n && loop->limit == TIMER_NEVER)
+    poll_in_hope(L, loop);
   else
     poll_until(loop, next_moment(loop));
   loop_polled(loop);

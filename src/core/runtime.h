@@ -60,6 +60,8 @@ typedef struct LoopHooks {
   /* The loop closes: never raises. held: the index of its held table */
   void (*leave)(lua_State *L, struct Loop *loop, int held);
   void (*report)(lua_State *L, struct Loop *loop); /* may raise; reports what was left, lost or open */
+  /* Whether others can have something run in it. Never raises. */
+  bool (*may_come)(lua_State *L, const struct Loop *loop);
   void (*part)(struct Loop *loop);        /* C only: what threads do for it is left to them, no message of theirs comes now */
   void (*forget)(struct Loop *loop);      /* C only: libuv has closed its handles */
   /* C only, in a forked child. live: the loop was this thread's, and open */

@@ -163,7 +163,7 @@ static int gather_finish(lua_State *L, Task *t) {
 
 static const WaitKind GATHER = {.name = "gather", .finish = gather_finish, .abort = asy_several_abort,
                                 .giveback = asy_several_giveback, .awaited = several_awaited, .several = true,
-                                .forwards = true};
+                                .forwards = true, .may_come = task_waits_for_us};
 
 /* gather(list, tolerant, as_list) → the results of a list of futures, once all have ended; raises the error of the
 ** first that fails, unless `tolerant`. Their errors count as looked at, those of the others, too. */
@@ -209,7 +209,8 @@ static int wait_finish(lua_State *L, Task *t) {
 }
 
 static const WaitKind WAIT = {.name = "wait", .finish = wait_finish, .abort = asy_several_abort,
-                              .giveback = asy_several_giveback, .awaited = awaited_if_all, .several = true};
+                              .giveback = asy_several_giveback, .awaited = awaited_if_all, .several = true,
+                              .may_come = task_waits_for_us};
 
 /* Whether all of several could only be done after t, the one that waits for the first of them. */
 static bool is_hopeless(lua_State *L, const Several *s, Task *t) {

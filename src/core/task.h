@@ -46,7 +46,8 @@ typedef struct WaitKind {
   /* The task was woken but will never run (its loop closes): gives back what waking gave; must not
   ** raise. Or NULL. */
   void (*giveback)(lua_State *L, struct Task *t);
-  /* Whether what it waits for can still come, as far as this kind knows. C only. NULL: it can. */
+  /* Whether what it waits for can still come when none of the loop's tasks goes on: from outside, from a thread. C only.
+  ** NULL: it can, as far as this kind knows. */
   bool (*may_come)(const struct Task *t);
   /* On what, for people: "127.0.0.1:80"; text has room for ASY_WAIT_TEXT, and is empty. C only. Or NULL. */
   void (*describe)(const struct Task *t, char *text);
@@ -141,6 +142,9 @@ int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on);
 ** task, since a stranger may close the coroutine whose stack holds it. */
 int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
 
+/* A WaitKind's may_come where only what the loop runs can end the wait: false. */
+bool task_waits_for_us(const Task *t);
+
 /* Counts a call that need not wait. True when the budget is used up: then return asy_give_way. */
 static inline bool task_spent(Task *t) { return --t->budget < 0; }
 int asy_give_way(lua_State *L, Task *t, lua_CFunction again);
@@ -184,6 +188,10 @@ void asy_task_request(lua_State *L, Task *t, uint64_t mark);
 
 /* Raises KeyboardInterrupt in all its Lua code from now on, until it has ended; what it waits for is dropped. */
 void asy_task_break(lua_State *L, Task *t);
+
+/* Raises the error at `err` where a parked task waits, whatever shields it. What it awaits is cancelled before; if that
+** takes no notice of it, so that the loop has nothing to do, the task lets go of it. */
+void asy_task_throw(lua_State *L, Task *t, int err);
 
 /* Takes an undelivered request back: the error at idx, or with idx 0 all of them. */
 bool asy_task_withdraw(lua_State *L, Task *t, int idx);

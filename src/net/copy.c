@@ -49,12 +49,17 @@ static void describe(const Task *t, char *text) {
   snprintf(text, ASY_WAIT_TEXT, "%.70s to %.70s", from, to);
 }
 
+static bool may_come(const Task *t) {
+  const Copy *c = t->on;
+  return !c || !c->from->stream || !c->to->stream || !c->from->stream->carrier || !c->to->stream->carrier;
+}
+
 static int look_again(lua_State *L, Task *t);
 
 static const WaitKind COPY = {.name = "copy", .finish = look_again, .abort = copy_abort,
-                              .giveback = copy_giveback, .describe = describe};
+                              .giveback = copy_giveback, .describe = describe, .may_come = may_come};
 static const WaitKind COPY_DRAIN = {.name = "copy, drain", .finish = look_again, .abort = copy_abort,
-                                    .giveback = copy_giveback, .describe = describe};
+                                    .giveback = copy_giveback, .describe = describe, .may_come = may_come};
 
 /* stack: copy */
 static int wait_for_input(lua_State *L, Task *t, Copy *c) {

@@ -66,7 +66,7 @@ static Abort detach_abort(lua_State *L, Task *t) {
 static void detach_giveback(lua_State *L, Task *t) { detach_abort(L, t); }
 
 static const WaitKind DETACH = {.name = "detach", .finish = look_again, .abort = detach_abort,
-                                .giveback = detach_giveback, .describe = peer_describe};
+                                .giveback = detach_giveback, .describe = peer_describe, .may_come = peer_may_come};
 
 /* stack: writer; for how long it has waited so (limit.h) */
 static int wait(lua_State *L, Stream *s) {

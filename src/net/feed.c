@@ -99,7 +99,7 @@ static int reader_feed_eof(lua_State *L) {
 }
 
 static const WaitKind ROOM = {.name = "drain", .finish = asy_waitq_finish, .abort = asy_waitq_abort,
-                              .describe = peer_describe};
+                              .describe = peer_describe, .may_come = task_waits_for_us};
 
 /// Waits, once `feed` has returned false, until no more than the limit lies unread, or a task waits for more than what
 // there is. After the end it does not wait.

@@ -73,6 +73,11 @@ void peer_describe(const Task *t, char *text) {
   if (s) peer_words(s, text); /* else a stranger has closed the task's coroutine */
 }
 
+bool peer_may_come(const Task *t) {
+  const Stream *s = t->on;
+  return !s || !s->carrier;
+}
+
 /* Errors. Those of connections that a server has accepted, limits of time too, are known again, by their identity: a
 ** handler that fails with one of its own connection is no failure of the program. */
 

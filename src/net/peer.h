@@ -21,6 +21,9 @@ void peer_words(const Stream *s, char *text);
 /* A WaitKind's `describe` where `on` is a Stream: its peer's words. */
 void peer_describe(const Task *t, char *text);
 
+/* Its `may_come`: not where libuv knows nothing of the stream. */
+bool peer_may_come(const Task *t);
+
 /* The error on the top is its peer's doing: the handler that fails with it is no failure of the program. */
 void asy_peer_made(lua_State *L, const Stream *s);
 

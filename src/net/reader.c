@@ -50,7 +50,7 @@ static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
 
 #define READING(as, looks_again) \
   {.name = (as), .finish = (looks_again), .abort = read_abort, .giveback = read_giveback, \
-   .describe = peer_describe}
+   .describe = peer_describe, .may_come = peer_may_come}
 
 /* What the task that is woken was reading. */
 static Stream *resumed(Task *t) {
@@ -505,7 +505,7 @@ static Abort eof_abort(lua_State *L, Task *t) {
 }
 
 static const WaitKind WAIT_EOF = {.name = "wait_eof", .finish = asy_waitq_finish, .abort = eof_abort,
-                                  .describe = peer_describe};
+                                  .describe = peer_describe, .may_come = peer_may_come};
 
 /// Waits until the peer has ended or the connection broke, or this side was closed; what comes meanwhile stays, whoever
 // reads and however much it is. Several tasks may wait, while others read and write.

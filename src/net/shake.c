@@ -79,7 +79,7 @@ static Abort shake_abort(lua_State *L, Task *t) {
 static void shake_giveback(lua_State *L, Task *t) { shake_abort(L, t); }
 
 static const WaitKind SHAKE = {.name = "start_tls", .finish = look_again, .abort = shake_abort,
-                               .giveback = shake_giveback, .describe = peer_describe};
+                               .giveback = shake_giveback, .describe = peer_describe, .may_come = peer_may_come};
 
 static int wait(lua_State *L, Task *t, Stream *s) {
   const Filtered *f = s->filtered;

@@ -321,7 +321,7 @@ static Abort shutdown_abort(lua_State *L, Task *t) {
 }
 
 static const WaitKind SHUTDOWN = {.name = "shutdown", .finish = shutdown_finish, .abort = shutdown_abort,
-                                  .describe = describe_clients};
+                                  .describe = describe_clients, .may_come = task_waits_for_us};
 
 /// Ends the server in good order: accepts no more, and lets each handler send the answer that it owes. Each reader
 // of its connections comes to its end once what it holds has been read, with what the kernel holds for it at this
@@ -394,7 +394,7 @@ static int stop_finish(lua_State *L, Task *t) {
 }
 
 static const WaitKind STOP = {.name = "shutdown", .finish = stop_finish, .abort = stop_abort,
-                              .describe = describe_clients};
+                              .describe = describe_clients, .may_come = task_waits_for_us};
 
 /* Whether a cancellation of this task shuts it down. */
 static bool wants_stop(const Server *sv, const Task *t) {
@@ -435,9 +435,9 @@ static int leave_finish(lua_State *L, Task *t) {
 }
 
 static const WaitKind CLOSED = {.name = "wait_closed", .finish = closed_finish, .abort = closed_abort,
-                                .describe = describe_clients};
+                                .describe = describe_clients, .may_come = task_waits_for_us};
 static const WaitKind LEAVE = {.name = "wait_closed", .finish = leave_finish, .abort = leave_abort,
-                               .describe = describe_clients};
+                               .describe = describe_clients, .may_come = task_waits_for_us};
 
 /* stack: server */
 static int wait_closed(lua_State *L, const WaitKind *kind) {
@@ -481,7 +481,7 @@ static void describe_address(const Task *t, char *text) {
 }
 
 static const WaitKind FOREVER = {.name = "serve", .finish = forever_finish, .abort = forever_abort,
-                                 .describe = describe_address};
+                                 .describe = describe_address, .may_come = task_waits_for_us};
 
 static int serve_forever(lua_State *L, Server *sv) {
   if (sv->closed && (server_idle(sv) || !is_shutting_down(sv, false))) return 0;

@@ -94,7 +94,7 @@ static int drained(lua_State *L, Task *t) {
 }
 
 static const WaitKind DRAIN = {.name = "drain", .finish = drained, .abort = asy_waitq_abort,
-                               .describe = peer_describe};
+                               .describe = peer_describe, .may_come = peer_may_come};
 
 /* stack: writer */
 static int wait_for_room(lua_State *L, Stream *s) {
@@ -221,7 +221,7 @@ static int closed_finish(lua_State *L, Task *t) {
 }
 
 static const WaitKind CLOSED = {.name = "wait_closed", .finish = closed_finish, .abort = asy_waitq_abort,
-                                .describe = peer_describe};
+                                .describe = peer_describe, .may_come = peer_may_come};
 
 /* stack: writer */
 static int wait_for_end(lua_State *L, Stream *s) {
@@ -256,7 +256,7 @@ static int scope_left(lua_State *L, Stream *s) { return s->out.told || !lua_isni
 static int close_finish(lua_State *L, Task *t);
 
 static const WaitKind CLOSING = {.name = "close", .finish = close_finish, .abort = close_abort,
-                                 .describe = peer_describe};
+                                 .describe = peer_describe, .may_come = peer_may_come};
 
 static int close_finish(lua_State *L, Task *t) {
   Stream *s = ((WriterBox *)lua_touserdata(L, 1))->stream;

@@ -529,6 +529,16 @@ static int loop_remove_signal_handler(lua_State *L) {
   return 1;
 }
 
+/* A handler of the user's for a signal that the run has caught. The others are handles. */
+static bool may_come(lua_State *L, const Loop *loop) {
+  int top = lua_gettop(L);
+  asy_loop_getfield(L, loop, "handlers");
+  lua_pushnil(L);
+  bool found = lua_istable(L, top + 1) && lua_next(L, top + 1);
+  lua_settop(L, top);
+  return found;
+}
+
 static const luaL_Reg methods[] = {{"add_signal_handler", loop_add_signal_handler},
                                    {"remove_signal_handler", loop_remove_signal_handler},
                                    {NULL, NULL}};
@@ -541,7 +551,7 @@ static const luaL_Reg functions[] = {
 
 /* stack: module */
 void asy_open_signal(lua_State *L) {
-  static const LoopHooks hooks = {.leave = release_at_close, .in_child = in_child};
+  static const LoopHooks hooks = {.leave = release_at_close, .may_come = may_come, .in_child = in_child};
   runtime_on_loop(asy_runtime(L), &hooks);
   asy_setfuncs(L, functions);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", methods, NULL);

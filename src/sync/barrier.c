@@ -35,7 +35,7 @@ static Abort leave(lua_State *L, Task *t) {
   return asy_waitq_abort(L, t);
 }
 
-static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leave};
+static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leave, .may_come = task_waits_for_us};
 
 static const OptSpec SPECS[] = {
     {.key = "parties", .kind = OPT_INTEGER, .required = true, .least = 1, .most = INT32_MAX}};

@@ -57,7 +57,7 @@ static void retake_giveback(lua_State *L, Task *t) {
 }
 
 static const WaitKind RETAKE = {.name = "condition's lock", .finish = retaken, .abort = retake_abort,
-                                .giveback = retake_giveback};
+                                .giveback = retake_giveback, .may_come = task_waits_for_us};
 
 static void retake(Condition *c, Task *t, int code) {
   list_remove(&t->waiter.link);
@@ -72,7 +72,8 @@ static Abort wait_abort(lua_State *L, Task *t) {
   return ASY_PENDING;
 }
 
-static const WaitKind WAIT = {.name = "condition", .finish = retaken, .abort = wait_abort};
+static const WaitKind WAIT = {.name = "condition", .finish = retaken, .abort = wait_abort,
+                              .may_come = task_waits_for_us};
 
 /* stack: condition, ... */
 static int wait(lua_State *L, Condition *c, lua_CFunction again) {

@@ -23,7 +23,8 @@ static int waited(lua_State *L, Task *t) {
   return 1;
 }
 
-static const WaitKind WAIT = {.name = "event", .finish = waited, .abort = asy_waitq_abort};
+static const WaitKind WAIT = {.name = "event", .finish = waited, .abort = asy_waitq_abort,
+                              .may_come = task_waits_for_us};
 
 static const Options OPTIONS = {.call = "Event", .arg = 1};
 

@@ -180,8 +180,9 @@ static void giveback(lua_State *L, Task *t) {
 }
 
 static const WaitKind ACQUIRE = {.name = "pool", .finish = acquire_finish, .abort = asy_waitq_abort,
-                                 .giveback = giveback};
-static const WaitKind WAIT = {.name = "pool", .finish = waited, .abort = asy_waitq_abort, .giveback = giveback};
+                                 .giveback = giveback, .may_come = task_waits_for_us};
+static const WaitKind WAIT = {.name = "pool", .finish = waited, .abort = asy_waitq_abort, .giveback = giveback,
+                              .may_come = task_waits_for_us};
 
 /// Waits for one: `local lease <close> = pool:acquire()`, and uses `lease.value`.
 // The newest that is idle, else a new one; where there are `max`, first come, first served. What `create` raises is

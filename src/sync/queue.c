@@ -157,9 +157,9 @@ static void get_giveback(lua_State *L, Task *t) {
 }
 
 static const WaitKind GET = {.name = "queue get", .finish = got, .abort = asy_waitq_abort,
-                             .giveback = get_giveback};
+                             .giveback = get_giveback, .may_come = task_waits_for_us};
 static const WaitKind NEXT = {.name = "queue iter", .finish = got_next, .abort = asy_waitq_abort,
-                              .giveback = get_giveback};
+                              .giveback = get_giveback, .may_come = task_waits_for_us};
 
 /* An item on the top, if one is at hand. queue: where the queue is */
 static bool try_get(lua_State *L, Queue *q, int queue) {
@@ -236,7 +236,8 @@ static int put_done(lua_State *L, Task *t) {
   return lua_error(L);
 }
 
-static const WaitKind PUTTING = {.name = "queue put", .finish = put_done, .abort = asy_waitq_abort};
+static const WaitKind PUTTING = {.name = "queue put", .finish = put_done, .abort = asy_waitq_abort,
+                                 .may_come = task_waits_for_us};
 
 /* Puts the item at 2, if there is room. stack: queue, item */
 static bool try_put(lua_State *L, Queue *q) {
@@ -281,7 +282,8 @@ static int queue_put_nowait(lua_State *L) {
 
 /* Joining */
 
-static const WaitKind JOIN = {.name = "queue join", .finish = asy_waitq_finish, .abort = asy_waitq_abort};
+static const WaitKind JOIN = {.name = "queue join", .finish = asy_waitq_finish, .abort = asy_waitq_abort,
+                              .may_come = task_waits_for_us};
 
 /// Waits until `task_done` was called for every item that was put.
 // @function Queue:join

@@ -33,6 +33,7 @@ typedef struct Channel {
   ListNode getters, putters; /* Waits */
   lua_Integer count, max;    /* max 0: none, and does not change */
   bool closed;
+  int waits;           /* of tasks, which hold it */
 } Channel;
 
 typedef enum Verdict { WAITING, DONE, CLOSED } Verdict;
@@ -171,6 +172,7 @@ static void untake(Channel *c, Item *item) {
 /* Lets go of one reference; unlocks the channel. */
 static void unlock_and_unref(Channel *c, Wait *w) {
   bool last = --w->refs == 0;
+  c->waits -= last;
   uv_mutex_unlock(&c->lock);
   if (!last) return;
   item_free(w->item);
@@ -263,12 +265,24 @@ static int put_finish(lua_State *L, Task *t) {
   return wait_over(t, &item) == CLOSED ? raise_closed(L) : 0;
 }
 
+/* Its references are those of userdata, of messages, and of tasks' Waits. What has one userdata nobody else can use. */
+static bool may_come(const Task *t) {
+  const Wait *w = t->on;
+  if (!w) return true;
+  Channel *c = w->channel;
+  uv_mutex_lock(&c->lock);
+  bool decided = !list_linked(&w->link);
+  int others = atomic_load(&c->shared.refs) - c->waits - 1;
+  uv_mutex_unlock(&c->lock);
+  return decided || others > 0;
+}
+
 static const WaitKind GET = {.name = "channel get", .finish = get_finish, .abort = wait_abort,
-                             .giveback = wait_giveback};
+                             .giveback = wait_giveback, .may_come = may_come};
 static const WaitKind NEXT = {.name = "channel iter", .finish = next_finish, .abort = wait_abort,
-                              .giveback = wait_giveback};
+                              .giveback = wait_giveback, .may_come = may_come};
 static const WaitKind PUT = {.name = "channel put", .finish = put_finish, .abort = wait_abort,
-                             .giveback = wait_giveback};
+                             .giveback = wait_giveback, .may_come = may_come};
 
 /* Puts a task into a line; NULL without memory. Under the lock. */
 static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {
@@ -280,6 +294,7 @@ static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {
   w->inbox = inbox_ref(t->loop->inbox);
   w->channel = c;
   shared_ref(&c->shared);
+  c->waits++;
   w->task = t;
   list_init(&w->link);
   list_append(line, &w->link);

@@ -1,8 +1,8 @@
 /*
 ** remote.c - asyncio.Remote: how other threads have a function called in a loop.
 **
-** A Remote crosses to other states; it holds the loop's inbox, which may outlive the loop. A call that has
-** arrived is a guest of the loop until it has run.
+** A Remote crosses to other states; it holds the loop's inbox, which may outlive the loop. A loop has one, however often
+** it is asked for, and so knows whether any is abroad. A call that has arrived is a guest of the loop until it has run.
 */
 #include "open.h"
 
@@ -16,7 +16,9 @@
 typedef struct Remote {
   Shared shared; /* first */
   Inbox *inbox;
-  Loop *loop; /* to be used where a message arrives only: there it is open */
+  Loop *loop;  /* to be used where a message arrives only: there it is open */
+  const Runtime *rt; /* of the state where that is ... */
+  int ours;          /* ... and has so many userdata; its thread alone */
 } Remote;
 
 typedef struct Call {
@@ -106,13 +108,28 @@ static int remote_call(lua_State *L) {
   return asy_error(L, ASY_CLOSED, "the event loop is closed");
 }
 
-static int remote__gc(lua_State *L) { return asy_shared_gc(L, &REMOTE); }
+static int remote__gc(lua_State *L) {
+  Shared **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_REMOTE);
+  Remote *r = box ? (Remote *)*box : NULL;
+  if (r && r->rt == ASY_RUNTIME(L) && r->ours) r->ours--;
+  return asy_shared_gc(L, &REMOTE);
+}
 
 static int remote__tostring(lua_State *L) {
   Shared **box = asy_check(L, ASY_RUNTIME(L), 1, ASY_REMOTE, "asyncio.Remote");
   bool open = *box && inbox_is_open(((Remote *)*box)->inbox);
   lua_pushfstring(L, "asyncio.Remote: of a loop that is %s (%p)", open ? "open" : "closed", (void *)box);
   return 1;
+}
+
+static Remote *new_remote(Loop *loop) {
+  Remote *r = mem_calloc(1, sizeof *r);
+  if (!r) return NULL;
+  shared_init(&r->shared, &REMOTE);
+  r->inbox = inbox_ref(loop->inbox);
+  r->loop = loop;
+  r->rt = loop->rt;
+  return r;
 }
 
 /// What other threads need to have functions called in this loop; it can be sent to them.
@@ -123,13 +140,23 @@ static int loop_remote(lua_State *L) {
   asy_checkalive(L);
   Shared **box = asy_shared_newbox(L, &REMOTE);
   asy_loop_checkopen(L, loop); /* now: a finaliser may have closed it */
-  Remote *r = mem_calloc(1, sizeof *r);
-  if (!r) return asy_nomemory(L);
-  shared_init(&r->shared, &REMOTE);
-  r->inbox = inbox_ref(loop->inbox);
-  r->loop = loop;
-  *box = &r->shared;
+  if (!loop->remote && !(loop->remote = new_remote(loop))) return asy_nomemory(L);
+  shared_ref(&loop->remote->shared);
+  loop->remote->ours++;
+  *box = &loop->remote->shared;
   return 1;
+}
+
+/* One reference is the loop's. */
+static bool is_abroad(lua_State *L, const Loop *loop) {
+  (void)L;
+  const Remote *r = loop->remote;
+  return r && atomic_load(&r->shared.refs) > 1 + r->ours;
+}
+
+static void forget(Loop *loop) {
+  if (loop->remote) shared_unref(&loop->remote->shared);
+  loop->remote = NULL;
 }
 
 /// What other threads need to have functions called in a loop; `Loop:remote` gives it, and it can be sent.
@@ -148,6 +175,8 @@ static const luaL_Reg metamethods[] = {
 static const luaL_Reg loop_methods[] = {{"remote", loop_remote}, {NULL, NULL}};
 
 void asy_open_remote(lua_State *L) {
+  static const LoopHooks hooks = {.part = forget, .may_come = is_abroad};
+  runtime_on_loop(asy_runtime(L), &hooks);
   asy_newclass(L, ASY_LOOP, "asyncio.Loop", loop_methods, NULL);
   asy_shared_newclass(L, &REMOTE, methods, metamethods);
 }

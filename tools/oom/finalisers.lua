@@ -1506,6 +1506,12 @@ outside("close with tasks", function(o) o.loop:close() end, function(o)
   o.getter = o.keep("getter", o.loop:create_task(o.queue.get, o.queue))
   o.loop:run_until_complete(sleep, 0)
 end)
+outside("deadlock", function() -- on the virtual clock: what a finaliser has begun there may have a timer
+  pcall(testing.async(function()
+    pcall(await, create_task(function() asyncio.Event():wait() end))
+    asyncio.Queue():get()
+  end, { clock = "virtual" }))
+end)
 outside("run", function() asyncio.run(function() sleep(0) return 1 end) end)
 outside("runner", function(o)
   local runner <close> = o.runner or asyncio.Runner {}

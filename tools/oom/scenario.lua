@@ -171,6 +171,23 @@ part("futures", function(loop)
   return tostring(waiting), tostring(future)
 end)
 
+part("deadlocks", function(loop)
+  local function in_vain() asyncio.Event():wait() end
+  for _, wait in ipairs {
+    in_vain, function() await(create_task { in_vain, name = "in vain" }) end,
+    function()
+      local group <close> = asyncio.TaskGroup()
+      group:create_task(in_vain)
+    end,
+  } do
+    assert(not pcall(wait))
+  end
+  local remote = loop:remote()
+  remote:call_soon_threadsafe(function() end)
+  local channel <close> = setmetatable({ asyncio.Channel() }, { __close = function(list) list[1]:close(true) end })
+  assert(not pcall(channel[1].get, channel[1]))
+end)
+
 part("rings", function()
   local main, below = asyncio.current_task(), create_task(sleep, 5)
   local shared = below
