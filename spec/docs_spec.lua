@@ -37,13 +37,14 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
-  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint",
+  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint", "HTTPConnection", "Headers",
   HAS_OPENSSL and "SSLContext" or nil,
 }
 
 --- Class → its methods by name; those that begin with "_" are ours.
 local function public_methods()
   local classes = {}
+  assert(asyncio.parsers) -- makes its classes
   if HAS_OPENSSL then ssl.SSLContext { purpose = "client" } end -- makes its class
   for _, name in ipairs(CORE_CLASSES) do
     classes[name] = debug.getregistry()["asyncio." .. name].methods
@@ -83,6 +84,7 @@ local function public_functions()
   for name, value in pairs(asyncio.http) do
     if type(value) == "function" then functions["http." .. name] = value end
   end
+  for name, value in pairs(asyncio.parsers) do functions["parsers." .. name] = value end
   for name, value in pairs(asyncio.compat) do
     if type(value) == "function" then functions["compat." .. name] = value end
   end
@@ -143,6 +145,7 @@ local function annotated_functions()
   local functions = {}
   local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua" .. read "types/asyncio/ssl.lua"
     .. read "types/asyncio/fs.lua" .. read "types/asyncio/compat.lua" .. read "types/asyncio/http.lua"
+    .. read "types/asyncio/parsers.lua"
   for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end
@@ -408,8 +411,7 @@ local function listed()
   for row in section:gmatch "\n| (`[^|]*) |" do
     for name in row:gmatch "`([^`]+)`" do names[name] = true end
   end
-  names["asyncio.editor"], names["asyncio.openssl"] = nil, nil -- no functions of the core's
-  names["asyncio.grammar"] = nil
+  for _, module in ipairs { "editor", "grammar", "openssl" } do names["asyncio." .. module] = nil end -- not the core's
   return names
 end
 

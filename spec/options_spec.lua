@@ -56,6 +56,7 @@ local CALLS = {
   write_file = function(opts) asyncio.fs.write_file("/no/such/file", "", opts) end,
   walk = function(opts) asyncio.fs.walk("/", opts) end,
   watch = function(opts) asyncio.fs.watch("/no/such/file", opts) end,
+  http = asyncio.parsers.http,
   mkdtemp = asyncio.fs.mkdtemp, mkstemp = asyncio.fs.mkstemp,
   start_tls = function(opts) on_writer(function(w) w:start_tls(true, opts) end) end,
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
@@ -288,7 +289,8 @@ end
 
 local function sources()
   local list = {}
-  for name in io.popen(("cd '%s..' && ls src/*/*.c lua/asyncio/*.lua lua/asyncio/http/*.lua"):format(program.examples)):lines() do
+  local command = "cd '%s..' && ls src/*/*.c lua/asyncio/*.lua lua/asyncio/http/*.lua"
+  for name in io.popen(command:format(program.examples)):lines() do
     list[#list + 1] = read(name)
   end
   return table.concat(list, "\n")
@@ -340,6 +342,7 @@ end
 function TestDocuments:test_the_types_tell_of_each_key()
   local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua" .. "\n" ..
     read "types/asyncio/ssl.lua" .. "\n" .. read "types/asyncio/fs.lua" .. "\n" .. read "types/asyncio/http.lua"
+    .. "\n" .. read "types/asyncio/parsers.lua"
   local comments = comments_in(types)
   each_told(function(name, key)
     local block = comments[name] or ""

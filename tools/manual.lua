@@ -14,7 +14,7 @@ local INTERNAL = {
 }
 
 -- Whose functions are not also asyncio's
-local MODULES = { testing = true, ssl = true, fs = true, http = true, vim_async = true }
+local MODULES = { testing = true, ssl = true, fs = true, http = true, parsers = true, vim_async = true }
 
 -- Blocks: lists of lines without their comment marks
 
@@ -143,7 +143,7 @@ end
 
 --- The modules beside it: the last part of whose names begins the names of functions.
 local function write_modules(folder, known, modules)
-  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "http", "compat",
+  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "http", "parsers", "compat",
     "compat.vim_async", "compat.copas" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)

@@ -11,6 +11,7 @@
 ---@field ssl asyncio.ssl
 ---@field http asyncio.http
 ---@field fs asyncio.fs
+---@field parsers asyncio.parsers
 ---@field compat asyncio.compat
 ---@field socket asyncio.socket
 ---@field Error asyncio.Error

@@ -1,6 +1,6 @@
 --- asyncio for Lua: an event loop, tasks on coroutines, futures, cancellation, TCP streams.
 -- The classes, and the functions that make them (`asyncio.Queue`, ...), have pages of their own; so have
--- `asyncio.ssl`, `asyncio.fs`, `asyncio.http` and `asyncio.compat`.
+-- `asyncio.ssl`, `asyncio.fs`, `asyncio.http`, `asyncio.parsers` and `asyncio.compat`.
 -- `_VERSION` says which release this is. Times are seconds. Unless a script of its own is shown,
 -- examples stand in a task.
 -- @module asyncio
@@ -157,6 +157,9 @@ local LATER = {
 
   -- looking at the loop
   stats_text = "asyncio.stats",
+
+  -- grammars
+  parsers = "asyncio.parsers",
 
   -- other libraries
   compat = "asyncio.compat",

@@ -1,0 +1,18 @@
+/*
+** text.h - functions on URLs, forms, dates.
+*/
+#ifndef ASY_PARSE_TEXT_H
+#define ASY_PARSE_TEXT_H
+
+#include "base/asy.h"
+
+ASY_HIDDEN
+
+/* Each adds its functions to the module's table at the top. */
+void asy_form_open(lua_State *L);
+void asy_url_open(lua_State *L);
+void asy_words_open(lua_State *L);
+
+ASY_HIDDEN_END
+
+#endif
