@@ -58,6 +58,8 @@ local function public_methods()
   classes.ContextVar = getmetatable(asyncio.ContextVar "x")
   classes.VimTask = getmetatable(asyncio.compat.vim_async.run(function() end))
   classes.VimSemaphore = getmetatable(asyncio.compat.vim_async.semaphore())
+  classes.Request = require "asyncio.http.request".methods
+  classes.BodyWriter = require "asyncio.http.answer".BodyWriter
   local result = {}
   for name, methods in pairs(classes) do
     result[name] = {}

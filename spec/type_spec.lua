@@ -28,7 +28,7 @@ local MAKERS = {
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
   "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext",
-  "VimTask", "VimSemaphore", "DatagramEndpoint", "HTTPConnection", "Headers" }
+  "VimTask", "VimSemaphore", "DatagramEndpoint", "HTTPConnection", "Headers", "Request", "BodyWriter" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Signal", "X509Name" }
 
