@@ -5,8 +5,7 @@ local HOST, CRLF = "Host: h\r\n", "\r\n"
 
 local function post(...) return "POST / HTTP/1.1\r\n" .. HOST .. table.concat({ ... }, CRLF) .. CRLF .. CRLF end
 
---- A body in chunks, of which other readers would see the second request.
-local CHUNKS = "0\r\n\r\n"
+--- Behind a body's end, for some readers, a second request.
 local HIDDEN = "0\r\n\r\nGET /admin HTTP/1.1\r\nHost: h\r\n\r\n"
 
 return {
