@@ -272,9 +272,11 @@ build = {
     },
     ["asyncio.grammar"] = {
       sources = {
+        "src/http/accept.c",
         "src/http/chars.c",
         "src/http/date.c",
         "src/http/field.c",
+        "src/http/frame.c",
         "src/http/lines.c",
         "src/http/name.c",
         "src/http/percent.c",
@@ -283,9 +285,11 @@ build = {
         "src/http/send.c",
         "src/http/start.c",
         "src/http/url.c",
+        "src/http/utf8.c",
         "src/parse/connection.c",
         "src/parse/fields.c",
         "src/parse/form.c",
+        "src/parse/frames.c",
         "src/parse/head.c",
         "src/parse/headers.c",
         "src/parse/module.c",

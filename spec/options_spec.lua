@@ -56,7 +56,7 @@ local CALLS = {
   write_file = function(opts) asyncio.fs.write_file("/no/such/file", "", opts) end,
   walk = function(opts) asyncio.fs.walk("/", opts) end,
   watch = function(opts) asyncio.fs.watch("/no/such/file", opts) end,
-  http = asyncio.parsers.http,
+  http = asyncio.parsers.http, websocket = asyncio.parsers.websocket,
   mkdtemp = asyncio.fs.mkdtemp, mkstemp = asyncio.fs.mkstemp,
   start_tls = function(opts) on_writer(function(w) w:start_tls(true, opts) end) end,
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
