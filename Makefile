@@ -150,7 +150,7 @@ LIB   := $(DESTDIR)$(PREFIX)/lib/lua/5.4
 install: build
 	install -d $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
 	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
-	for d in compat http page; do \
+	for d in compat http page redis; do \
 	  install -d $(SHARE)/asyncio/$$d && install -m 644 lua/asyncio/$$d/*.lua $(SHARE)/asyncio/$$d || exit; done
 	install $(MODULES) $(LIB)/asyncio
 	sed 's|^local INSTALLED = nil.*|local INSTALLED = "$(abspath $(PREFIX))"|' bin/asyncio >$(BUILD)/command

@@ -37,7 +37,7 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
-  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint", "HTTPConnection", "Headers", "WebSocketConnection",
+  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint", "HTTPConnection", "Headers",
   HAS_OPENSSL and "SSLContext" or nil,
 }
 
@@ -56,10 +56,11 @@ local function public_methods()
   end)
   classes.Runner = getmetatable(asyncio.Runner())
   classes.ContextVar = getmetatable(asyncio.ContextVar "x")
+  classes.RedisClient = require "asyncio.redis.client".methods
+  classes.RedisPipeline = require "asyncio.redis.pipeline".methods
+  classes.RedisSubscription = require "asyncio.redis.subscription".methods
   classes.VimTask = getmetatable(asyncio.compat.vim_async.run(function() end))
   classes.VimSemaphore = getmetatable(asyncio.compat.vim_async.semaphore())
-  classes.Request = require "asyncio.http.request".methods
-  classes.BodyWriter = require "asyncio.http.answer".BodyWriter
   local result = {}
   for name, methods in pairs(classes) do
     result[name] = {}
@@ -85,6 +86,9 @@ local function public_functions()
   for name, value in pairs(asyncio.fs) do functions["fs." .. name] = value end
   for name, value in pairs(asyncio.http) do
     if type(value) == "function" then functions["http." .. name] = value end
+  end
+  for name, value in pairs(asyncio.redis) do
+    if type(value) == "function" then functions["redis." .. name] = value end
   end
   for name, value in pairs(asyncio.parsers) do functions["parsers." .. name] = value end
   for name, value in pairs(asyncio.compat) do
@@ -147,7 +151,7 @@ local function annotated_functions()
   local functions = {}
   local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua" .. read "types/asyncio/ssl.lua"
     .. read "types/asyncio/fs.lua" .. read "types/asyncio/compat.lua" .. read "types/asyncio/http.lua"
-    .. read "types/asyncio/parsers.lua"
+    .. read "types/asyncio/parsers.lua" .. read "types/asyncio/redis.lua"
   for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end
@@ -330,7 +334,7 @@ do
   os.remove(folder)
   local lua = os.getenv "LUA" or "lua5.4"
   local made = os.execute(("mkdir '%s' && cd '%s' && %s tools/manual.lua '%s' lua/asyncio/*.lua "
-      .. "lua/asyncio/compat/*.lua lua/asyncio/http/*.lua src/*.c src/*/*.c")
+      .. "lua/asyncio/compat/*.lua lua/asyncio/http/*.lua lua/asyncio/redis/*.lua src/*.c src/*/*.c")
     :format(folder, ROOT, lua, folder))
   for _, name in ipairs(made and list(("'%s'"):format(folder)) or {}) do
     local file <close> = assert(io.open(folder .. "/" .. name))

@@ -1,6 +1,7 @@
 -- Tables of options: every one of the library, with what no call may take in silence.
 local t = require "helper"
 local core = require "asyncio.core"
+local fake_redis = require "redis.fake"
 local program = require "program"
 
 local asyncio, testing = t.asyncio, t.testing
@@ -16,6 +17,19 @@ end
 local function in_pool(fn)
   local pool <close> = asyncio.ThreadPoolExecutor(1)
   return fn(pool)
+end
+
+--- Nobody is there: options that are all right meet an OSError.
+local function refused_by_redis(fn, ...)
+  local ok, err = pcall(fn, ...)
+  if not ok and not asyncio.isinstance(err, asyncio.OSError) then error(err, 0) end
+end
+
+local function on_redis(fn)
+  fake_redis.with(function(link) link:serve { SUBSCRIBE = "+OK\r\n", PSUBSCRIBE = "+OK\r\n" } end, function()
+    local client <close> = asyncio.redis.connect { connect_timeout = 0.05 }
+    return fn(client)
+  end)
 end
 
 local HAS_TLS = pcall(require, "asyncio.openssl") -- without it there are no contexts whose methods to call
@@ -56,7 +70,11 @@ local CALLS = {
   write_file = function(opts) asyncio.fs.write_file("/no/such/file", "", opts) end,
   walk = function(opts) asyncio.fs.walk("/", opts) end,
   watch = function(opts) asyncio.fs.watch("/no/such/file", opts) end,
-  http = asyncio.parsers.http, websocket = asyncio.parsers.websocket,
+  http = asyncio.parsers.http,
+  ["connect 1"] = function(opts) refused_by_redis(asyncio.redis.connect, opts) end,
+  ["connect 2"] = function(opts) refused_by_redis(asyncio.redis.connect, "redis://127.0.0.1:1", opts) end,
+  transaction = function(opts) on_redis(function(client) client:transaction(nothing, opts) end) end,
+  subscribe = function(opts) on_redis(function(client) client:subscribe(opts) end) end,
   mkdtemp = asyncio.fs.mkdtemp, mkstemp = asyncio.fs.mkstemp,
   start_tls = function(opts) on_writer(function(w) w:start_tls(true, opts) end) end,
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
@@ -289,7 +307,7 @@ end
 
 local function sources()
   local list = {}
-  local command = "cd '%s..' && ls src/*/*.c lua/asyncio/*.lua lua/asyncio/http/*.lua"
+  local command = "cd '%s..' && ls src/*/*.c lua/asyncio/*.lua lua/asyncio/http/*.lua lua/asyncio/redis/*.lua"
   for name in io.popen(command:format(program.examples)):lines() do
     list[#list + 1] = read(name)
   end
@@ -342,7 +360,7 @@ end
 function TestDocuments:test_the_types_tell_of_each_key()
   local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua" .. "\n" ..
     read "types/asyncio/ssl.lua" .. "\n" .. read "types/asyncio/fs.lua" .. "\n" .. read "types/asyncio/http.lua"
-    .. "\n" .. read "types/asyncio/parsers.lua"
+    .. "\n" .. read "types/asyncio/parsers.lua" .. "\n" .. read "types/asyncio/redis.lua"
   local comments = comments_in(types)
   each_told(function(name, key)
     local block = comments[name] or ""

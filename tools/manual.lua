@@ -11,10 +11,12 @@ local house = require "house"
 local INTERNAL = {
   check = true, command = true, completion = true, console = true, home = true, libssl = true, securing = true,
   show = true, sockets = true, terminal = true,
+  ["redis/commands"] = true, ["redis/connection"] = true, ["redis/errors"] = true, ["redis/opening"] = true,
+  ["redis/settings"] = true, ["redis/sharing"] = true, ["redis/words"] = true,
 }
 
 -- Whose functions are not also asyncio's
-local MODULES = { testing = true, ssl = true, fs = true, http = true, parsers = true, vim_async = true }
+local MODULES = { testing = true, ssl = true, fs = true, http = true, redis = true, parsers = true, vim_async = true }
 
 -- Blocks: lists of lines without their comment marks
 
@@ -63,7 +65,7 @@ local function read_sources(files)
       local name, module = name_of(block, file), tag_of(block, "module")
       if module then
         modules[module] = block
-      elseif name and not INTERNAL[file] then
+      elseif name and not (INTERNAL[file] or INTERNAL[path:match "([%w_]+/[%w_]+)%.%w+$"]) then
         known[name] = known[name] or {}
         table.insert(known[name], block)
       end
@@ -143,7 +145,7 @@ end
 
 --- The modules beside it: the last part of whose names begins the names of functions.
 local function write_modules(folder, known, modules)
-  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "http", "parsers", "compat",
+  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "http", "redis", "parsers", "compat",
     "compat.vim_async", "compat.copas" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)

@@ -12,6 +12,7 @@
 ---@field http asyncio.http
 ---@field fs asyncio.fs
 ---@field parsers asyncio.parsers
+---@field redis asyncio.redis
 ---@field compat asyncio.compat
 ---@field socket asyncio.socket
 ---@field Error asyncio.Error

@@ -1,6 +1,6 @@
 --- asyncio for Lua: an event loop, tasks on coroutines, futures, cancellation, TCP streams.
 -- The classes, and the functions that make them (`asyncio.Queue`, ...), have pages of their own; so have
--- `asyncio.ssl`, `asyncio.fs`, `asyncio.http`, `asyncio.parsers` and `asyncio.compat`.
+-- `asyncio.ssl`, `asyncio.redis`, `asyncio.fs`, `asyncio.http`, `asyncio.parsers` and `asyncio.compat`.
 -- `_VERSION` says which release this is. Times are seconds. Unless a script of its own is shown,
 -- examples stand in a task.
 -- @module asyncio
@@ -160,6 +160,9 @@ local LATER = {
 
   -- grammars
   parsers = "asyncio.parsers",
+
+  -- databases
+  redis = "asyncio.redis",
 
   -- other libraries
   compat = "asyncio.compat",

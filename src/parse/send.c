@@ -15,11 +15,6 @@
 
 static const char CRLF[2] = "\r\n";
 
-static char *put(char *to, const char *bytes, size_t n) {
-  memcpy(to, bytes, n);
-  return to + n;
-}
-
 /* A wrong call; nothing has changed. */
 static void check_plan(lua_State *L, const char *wrong) {
   if (wrong) luaL_error(L, "%s", wrong);
@@ -255,7 +250,9 @@ static void insert_host(lua_State *L, Fields *f, size_t place, int arg) {
   out_room(out, all);
   char *to = out->start + place;
   memmove(to + all, to, behind);
-  put(put(put(to, name, sizeof name), host, n), CRLF, sizeof CRLF);
+  memcpy(to, name, sizeof name);
+  memcpy(to + sizeof name, host, n);
+  memcpy(to + sizeof name + n, CRLF, 2);
   out->at += all;
 }
 
@@ -317,7 +314,8 @@ static int send_data(lua_State *L) {
   char all[sizeof head + COPIED + 2], *to = all;
   memcpy(to, head + at, sizeof head - at);
   to += sizeof head - at;
-  put(put(to, piece, n), CRLF, sizeof CRLF);
+  memcpy(to, piece, n);
+  memcpy(to + n, CRLF, 2);
   lua_pushlstring(L, all, (size_t)(to - all) + n + 2);
   return 1;
 }

@@ -1,0 +1,182 @@
+--- One connection on which commands leave and replies come back, in order: who is owed which.
+--
+-- What is owed is a line (`owed[first..last]`): an Answer for one reply, or a batch, a table, for several. A
+-- caller that was cancelled leaves its place in it: its reply is taken, and dropped by the Answer.
+-- @module asyncio.redis.connection
+local core = require "asyncio.core"
+local opening = require "asyncio.redis.opening"
+local scopes = require "asyncio.scopes"
+local tasks = require "asyncio.tasks"
+
+local new_answer, await_answer, give_answer = core.new_answer, core.await_answer, core.give_answer
+
+local BLOCK = 65536 -- bytes that are read at once
+local SLACK = 1e-6  -- seconds: the clock counts nanoseconds, and a sum of seconds may be one more
+
+local Connection = {}
+Connection.__index, Connection.__name = Connection, "asyncio.redis.Connection"
+
+--- What they get who are owed something.
+local function tell(conn, first, last, why, cause)
+  local owed = conn.owed
+  local text = ("the connection was lost (%s) before the answer came: whether it was done is not known")
+    :format(why)
+  for i = first, last do
+    local entry = owed[i]
+    owed[i] = nil
+    local answer = type(entry) == "table" and entry.answer or entry
+    give_answer(answer, opening.failure(conn.settings, text, cause))
+  end
+end
+
+--- It is of no use any more. why: words
+function Connection:lose(why, cause)
+  if self.lost then return end
+  self.lost = why
+  if self.timer then self.timer:cancel() end
+  self.timer = false
+  self.writer:abort()
+  local first, last = self.first, self.last
+  self.first, self.last = 1, 0
+  tell(self, first, last, why, cause)
+  if self.on_lost then self.on_lost(self) end
+end
+
+--- Ends it; in a task returns once that is done.
+function Connection:close(why)
+  self:lose(why)
+  if core.can_wait() and core.current_task() ~= self.task then tasks.wait { self.task } end
+end
+
+-- Replies
+
+--- Replies for a batch. Returns whether it has them all, and what stands in the way if that isn't want of
+-- bytes.
+local function fill(parser, batch)
+  local i, kind, what, where = parser:fill(batch.list, batch.got + 1, batch.n)
+  batch.got = i - 1
+  return batch.got == batch.n, kind, what, where
+end
+
+local function pop(conn)
+  local first = conn.first
+  conn.owed[first], conn.useful = nil, true
+  if first == conn.last then conn.first, conn.last = 1, 0 else conn.first = first + 1 end
+end
+
+local function wrong(conn, what, where)
+  local place = where and (" (byte %d)"):format(where) or ""
+  conn:lose("what it said is not its protocol: " .. what .. place)
+end
+
+--- Gives out the replies that have come. False: it was lost.
+local function deliver(conn)
+  local parser, owed = conn.parser, conn.owed
+  while true do
+    local entry = owed[conn.first]
+    local kind, what, where
+    if type(entry) == "table" then
+      local whole
+      whole, kind, what, where = fill(parser, entry)
+      if whole then
+        pop(conn)
+        give_answer(entry.answer, entry.list)
+        kind = "batch"
+      end
+    else
+      kind, what, where = parser:next()
+      if kind == "reply" then
+        if not entry then return wrong(conn, "an answer that nobody has asked for") end
+        pop(conn)
+        give_answer(entry, what)
+      end
+    end
+    if not kind then return true end
+    if kind == "error" then return wrong(conn, what, where) end
+  end
+end
+
+local function read_all(conn)
+  while not conn.lost do
+    local data = conn.reader:read(BLOCK)
+    if not data then return conn:lose "the server closed it" end
+    conn.heard = conn.loop:time()
+    conn.parser:feed(data)
+    deliver(conn)
+  end
+end
+
+local function read(conn)
+  local _ <close> = scopes.defer(conn.lose, conn, "the reading of it was ended")
+  local ok, err = core.pcall(read_all, conn)
+  local known = ok or conn.lost or core.isinstance(err, core.OSError)
+    or core.isinstance(err, core.ClosedError)
+  if not ok then conn:lose(core.words(err), err) end
+  if not known then error(err, 0) end
+  conn.writer:wait_closed()
+end
+
+-- Silence
+
+local look
+
+local function arm(conn, seconds) conn.timer = conn.loop:call_later(seconds, look, conn) end
+
+--- Answers are owed, or were when the timer was set.
+function look(conn)
+  conn.timer = false
+  if conn.lost or conn.last == 0 or not conn.limit then return end
+  local left = conn.heard + conn.limit - conn.loop:time()
+  if left > SLACK then return arm(conn, left) end
+  local n = conn.last - conn.first + 1
+  conn:lose(("no byte for %.14g s while %d answer%s %s owed"):format(conn.limit, n, n == 1 and "" or "s",
+    n == 1 and "is" or "are"))
+end
+
+-- Commands
+
+--- Writes commands whose replies go to that entry. False: it can't, and nothing was sent.
+local function send(conn, bytes, entry)
+  if conn.lost then return false end
+  local ok, err = pcall(conn.writer.write, conn.writer, bytes)
+  if not ok then
+    conn:lose(core.words(err), err)
+    return false
+  end
+  local last = conn.last + 1
+  if last == 1 then
+    conn.heard = conn.loop:time()
+    if not conn.timer and conn.limit then arm(conn, conn.limit) end
+  end
+  conn.owed[last], conn.last = entry, last
+  return true
+end
+
+--- Sends one command and returns true and its reply; false where nothing was sent.
+function Connection:ask(bytes)
+  local answer = new_answer()
+  if not send(self, bytes, answer) then return false end
+  return true, await_answer(answer)
+end
+
+--- Sends n commands and returns true and the list of their replies, or the error that they all have.
+function Connection:ask_all(bytes, n)
+  local answer = new_answer()
+  if not send(self, bytes, { answer = answer, list = { n = n }, n = n, got = 0 }) then return false end
+  return true, await_answer(answer)
+end
+
+--- Connects; raises what goes wrong. on_lost: is told when it is of no use any more; or nil
+local function open(settings, on_lost)
+  local conn = opening.open(settings)
+  setmetatable(conn, Connection)
+  conn.loop = core.get_running_loop()
+  conn.owed, conn.first, conn.last = {}, 1, 0
+  conn.limit, conn.timer, conn.lost, conn.useful = settings.timeout, false, false, false
+  conn.since = conn.loop:time()
+  conn.heard, conn.on_lost = conn.since, on_lost
+  conn.task = core.create_task { read, conn, name = "redis " .. settings.to }
+  return conn
+end
+
+return { open = open }
