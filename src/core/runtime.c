@@ -24,7 +24,10 @@ Runtime *asy_open_runtime(lua_State *L) {
   return rt;
 }
 
-void runtime_on_loop(Runtime *rt, const LoopHooks *hooks) { rt->hooks[rt->nhooks++] = hooks; }
+void runtime_on_loop(Runtime *rt, const LoopHooks *hooks) {
+  asy_assert(rt->nhooks < ASY_MAX_HOOKS);
+  rt->hooks[rt->nhooks++] = hooks;
+}
 
 /* Classes */
 

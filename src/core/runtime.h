@@ -68,7 +68,7 @@ typedef struct LoopHooks {
   void (*in_child)(struct Loop *loop, bool live);
 } LoopHooks;
 
-#define ASY_MAX_HOOKS 12
+#define ASY_MAX_HOOKS 20
 
 /* Anchored in the registry. */
 typedef struct Runtime {
