@@ -37,7 +37,7 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
-  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint", "HTTPConnection", "Headers",
+  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint", "HTTPConnection", "Headers", "WebSocketConnection",
   HAS_OPENSSL and "SSLContext" or nil,
 }
 
@@ -61,6 +61,8 @@ local function public_methods()
   classes.RedisSubscription = require "asyncio.redis.subscription".methods
   classes.VimTask = getmetatable(asyncio.compat.vim_async.run(function() end))
   classes.VimSemaphore = getmetatable(asyncio.compat.vim_async.semaphore())
+  classes.Request = require "asyncio.http.request".methods
+  classes.BodyWriter = require "asyncio.http.answer".BodyWriter
   local result = {}
   for name, methods in pairs(classes) do
     result[name] = {}

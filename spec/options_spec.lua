@@ -70,7 +70,7 @@ local CALLS = {
   write_file = function(opts) asyncio.fs.write_file("/no/such/file", "", opts) end,
   walk = function(opts) asyncio.fs.walk("/", opts) end,
   watch = function(opts) asyncio.fs.watch("/no/such/file", opts) end,
-  http = asyncio.parsers.http,
+  http = asyncio.parsers.http, websocket = asyncio.parsers.websocket,
   ["connect 1"] = function(opts) refused_by_redis(asyncio.redis.connect, opts) end,
   ["connect 2"] = function(opts) refused_by_redis(asyncio.redis.connect, "redis://127.0.0.1:1", opts) end,
   transaction = function(opts) on_redis(function(client) client:transaction(nothing, opts) end) end,

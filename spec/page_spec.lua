@@ -548,6 +548,27 @@ function TestModel:test_the_nearest_step_is_found_before_the_wait_around_it()
     { 1, 0, 2, -1, 1 })
 end
 
+function TestModel:test_a_callback_has_its_place_within_a_turn()
+  local events = { row(0, "loop", "loop"), stretch(0, "loop", "turn", 10, 20), stretch(0, "loop", "callback", 12, 15),
+    stretch(0, "loop", "callback", 16, 16), stretch(0, "loop", "poll", 20.0004, 30) }
+  known(function(tab)
+    t.assertEquals(tab:ask(([==[(() => {
+      const row = readTrace({ traceEvents: %s }).rows[0];
+      return row.events.map((event, i) => [event.name, row.from[i], row.to[i]]);
+    })()]==]):format(json.encode(events))), { { "turn", 10, 12 }, { "callback", 12, 15 }, { "turn", 15, 16 },
+      { "callback", 16, 16 }, { "turn", 16, 20 }, { "poll", 20.0004, 30 } })
+  end)
+end
+
+function TestModel:test_a_wait_for_a_task_says_which()
+  local events = { row(1, "main", "task"), row(2, "worker", "task"),
+    stretch(1, "wait", "await", 0, 9, { on = "task 2", on_task = 2 }) }
+  show(events, nil, function(tab)
+    tab:click(place(tab, "main", 4))
+    t.assertStrContains(side(tab), "for\nworker")
+  end)
+end
+
 function TestModel:test_events_come_in_any_order()
   t.assertEquals(of_row({ { 50, 60, "step" }, { 0, 10, "step" }, { 10, 50, "wait" } },
     "[[...row.from], row.busy, row.steps, row.longest]"), { { 0, 10, 50 }, 20, 2, 10 })

@@ -28,8 +28,8 @@ local MAKERS = {
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
   "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext",
-  "VimTask", "VimSemaphore", "RedisClient", "RedisPipeline",
-  "RedisSubscription", "DatagramEndpoint", "HTTPConnection", "Headers" }
+  "VimTask", "VimSemaphore", "RedisClient", "RedisPipeline", "RedisSubscription", "DatagramEndpoint",
+  "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Signal", "X509Name" }
 
@@ -70,6 +70,7 @@ function TestType:test_is_the_class_of_what_others_make()
       Address = server:sockets()[1], Lease = lease, Process = process, File = file, Watch = watch,
       DatagramEndpoint = endpoint,
       HTTPConnection = asyncio.parsers.http { role = "client" }, Headers = asyncio.parsers.headers {},
+      WebSocketConnection = asyncio.parsers.websocket { role = "client" },
       Deferred = deferred, Shielded = shielded,
       VimTask = vim_async.run(function() end), VimSemaphore = vim_async.semaphore(),
       ContextToken = asyncio.ContextVar "var":set(1),

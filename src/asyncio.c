@@ -18,7 +18,7 @@ static Opener *const OPENERS[] = {
     asy_open_stop, asy_open_completed, asy_open_answer, asy_open_hope, asy_open_lock, asy_open_event,
     asy_open_condition, asy_open_semaphore, asy_open_barrier, asy_open_queue, asy_open_pool, asy_open_address,
     asy_open_resolve, asy_open_stream, asy_open_peer, asy_open_socket, asy_open_reader, asy_open_writer,
-    asy_open_copy, asy_open_detach, asy_open_connect, asy_open_feed, asy_open_pair, asy_open_shake,
+    asy_open_talk, asy_open_copy, asy_open_detach, asy_open_connect, asy_open_feed, asy_open_pair, asy_open_shake,
     asy_open_endpoint, asy_open_endpoint_send,
     asy_open_standard, asy_open_openfd, asy_open_subprocess, asy_open_file, asy_open_fs, asy_open_fswatch,
     asy_open_handler, asy_open_shutdown, asy_open_server,

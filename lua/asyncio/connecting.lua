@@ -249,7 +249,7 @@ function connecting.open_connection(host, port, opts)
   if sockets.by_name(host, port, opts) then
     opts = BY_NAME(host)
     if opts.fd then
-      sockets.check_alone(opts, 1, "open_connection", sockets.PLACE, FOR_SO_LONG, CONNECT)
+      sockets.check_alone(opts, 1, "open_connection", "fd", sockets.PLACE, FOR_SO_LONG, CONNECT)
       return adopt(opts, "open_connection")
     end
     in_table = true
@@ -306,7 +306,7 @@ function connecting.open_unix_connection(path, opts)
   if sockets.by_name(path, opts) then
     opts = UNIX_BY_NAME(path)
     if opts.fd then
-      sockets.check_alone(opts, 1, "open_unix_connection", sockets.UNIX_PLACE, FOR_SO_LONG)
+      sockets.check_alone(opts, 1, "open_unix_connection", "fd", sockets.UNIX_PLACE, FOR_SO_LONG)
       return adopt(opts, "open_unix_connection", true)
     end
     in_table = true

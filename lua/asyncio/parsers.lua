@@ -41,4 +41,20 @@ function parsers.http(opts)
   return grammar.http(OPTIONS(opts))
 end
 
+local WEBSOCKET = check.options {
+  "websocket", 1,
+  { "role", "choice", "server|client", required = true }, { "max_message", "integer", 1, 1 << 40 },
+}
+
+--- Makes a WebSocketConnection.
+--
+-- `role` is `"server"` or `"client"`; a message of more than `max_message=1048576` bytes is refused before it
+-- has come.
+-- @tparam table opts
+-- @treturn WebSocketConnection
+function parsers.websocket(opts)
+  check.table(opts, 1, "websocket", "table of options")
+  return grammar.websocket(WEBSOCKET(opts))
+end
+
 return parsers

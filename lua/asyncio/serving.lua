@@ -12,8 +12,10 @@ local SERVE = {
   { "start_serving", "boolean" }, { "close_timeout", "seconds" }, { "stop_grace", "seconds" },
   { "max_connections", "integer", 1, 0x7fffffff },
 }
-local LISTEN = { sockets.FAMILY, BACKLOG, { "reuse_address", "boolean" }, { "reuse_port", "boolean" } }
-local LISTEN_UNIX = { BACKLOG, { "cleanup_socket", "boolean" } }
+local LISTEN_OF_TCP = { sockets.FAMILY, { "reuse_address", "boolean" }, { "reuse_port", "boolean" } }
+local LISTEN = { BACKLOG, table.unpack(LISTEN_OF_TCP) }
+local CLEANUP = { { "cleanup_socket", "boolean" } }
+local LISTEN_UNIX = { BACKLOG, CLEANUP[1] }
 local OPTIONS = sockets.options("start_server", 4, nil, sockets.STREAM, sockets.TCP, sockets.SERVE_TLS, SERVE,
   LISTEN)
 local BY_NAME = sockets.options("start_server", 2, "all", sockets.PLACE, sockets.STREAM, sockets.TCP,
@@ -22,6 +24,10 @@ local UNIX_OPTIONS = sockets.options("start_unix_server", 3, nil, sockets.STREAM
   LISTEN_UNIX)
 local UNIX_BY_NAME = sockets.options("start_unix_server", 2, "all", sockets.UNIX_PLACE, sockets.STREAM,
   sockets.SERVE_TLS, SERVE, LISTEN_UNIX)
+
+-- For servers by other names.
+serving.SERVE, serving.LISTEN, serving.CLEANUP = SERVE, LISTEN, CLEANUP
+serving.PATH = { sockets.UNIX_PLACE[1] }
 
 local function check_handler(handler, name)
   check.callable(handler, 1, name, name .. "(handler, ...)", name .. "(handler(...), ...)")
@@ -47,18 +53,60 @@ local function check_tls(opts, n, name)
 end
 
 --- A server on a socket that was made elsewhere.
-local function serve_adopted(handler, opts, name, only_unix, ...)
-  sockets.check_alone(opts, 2, name, ...)
+-- prepare: as `serving.start` has it
+local function serve_adopted(handler, opts, name, only_unix, prepare, ...)
+  sockets.check_alone(opts, 2, name, "fd", ...)
   check_tls(opts, 2, name)
   core.get_running_loop()
   sockets.is_unix(opts.fd, 2, name, "listening", only_unix)
-  return core.listen(handler, {}, opts)
+  return core.listen(prepare(handler, opts, 2), {}, opts)
 end
 
 local function check_hosts(host, n, name, prefix)
   for _, each in ipairs(type(host) == "table" and host or { host }) do
     sockets.check_host(each, n, name, "host name, list of them or nil", prefix)
   end
+end
+
+local function same(handler) return handler end
+
+--- A unix socket's server, whose place was given by name.
+local function serve_path(handler, opts, name, prepare)
+  sockets.check_alone(opts, 2, name, "path", sockets.PLACE, LISTEN_OF_TCP, sockets.TCP)
+  local address = sockets.unix_address(sockets.take(opts, "path"), 2, name, "'path': ")
+  check_tls(opts, 2, name)
+  core.get_running_loop()
+  return core.listen(prepare(handler, opts, 2), { address }, opts)
+end
+
+-- A server by that name: its arguments are `start_server`'s.
+-- options, by_name: the tables of options of its two forms. A `path` may be among those by name
+-- prepare(handler, opts, n): gives the handler of connections; may take what isn't start_server's out of the
+-- options, which are argument n
+function serving.start(name, handler, host, port, opts, options, by_name, prepare)
+  local n = 4
+  check_handler(handler, name)
+  if sockets.by_name(host, port, opts) and type(host[1]) ~= "string" then
+    opts, n = by_name(host), 2
+    if opts.fd then
+      return serve_adopted(handler, opts, name, false, prepare, sockets.PLACE, serving.PATH, LISTEN, CLEANUP)
+    elseif opts.path then
+      return serve_path(handler, opts, name, prepare)
+    end
+    sockets.check_alone(opts, 2, name, "host", CLEANUP)
+    host, port = sockets.take(opts, "host"), sockets.take(opts, "port")
+    check_hosts(host, 2, name, "'host': ")
+    port = sockets.check_port(port, 2, name, "'port': ")
+  else
+    check_hosts(host, 2, name)
+    port = sockets.check_port(port, 3, name)
+    opts = options(opts)
+  end
+  check_tls(opts, n, name)
+  handler = prepare(handler, opts, n)
+  local addresses = listen_addresses(core.get_running_loop(), host, port, opts.family)
+  if #addresses == 0 then error(core.GaiError "no address to listen on", 2) end
+  return core.listen(handler, addresses, opts)
 end
 
 --- Starts a TCP server: `handler(reader, writer)` runs as a task for each connection.
@@ -95,23 +143,7 @@ end
 -- writer:send "stressed\n"
 -- print((reader:readline():gsub("\n", ""))) --> desserts
 function serving.start_server(handler, host, port, opts)
-  check_handler(handler, "start_server")
-  if sockets.by_name(host, port, opts) and type(host[1]) ~= "string" then
-    opts = BY_NAME(host)
-    if opts.fd then return serve_adopted(handler, opts, "start_server", false, sockets.PLACE, LISTEN) end
-    host, port = sockets.take(opts, "host"), sockets.take(opts, "port")
-    check_hosts(host, 2, "start_server", "'host': ")
-    port = sockets.check_port(port, 2, "start_server", "'port': ")
-    check_tls(opts, 2, "start_server")
-  else
-    check_hosts(host, 2, "start_server")
-    port = sockets.check_port(port, 3, "start_server")
-    opts = OPTIONS(opts)
-    check_tls(opts, 4, "start_server")
-  end
-  local addresses = listen_addresses(core.get_running_loop(), host, port, opts.family)
-  if #addresses == 0 then error(core.GaiError "no address to listen on", 2) end
-  return core.listen(handler, addresses, opts)
+  return (serving.start("start_server", handler, host, port, opts, OPTIONS, BY_NAME, same))
 end
 
 --- Starts a server on a unix socket, otherwise as `start_server`.
@@ -130,7 +162,7 @@ function serving.start_unix_server(handler, path, opts)
   if sockets.by_name(path, opts) then
     opts = UNIX_BY_NAME(path)
     if opts.fd then
-      return serve_adopted(handler, opts, "start_unix_server", true, sockets.UNIX_PLACE, LISTEN_UNIX)
+      return serve_adopted(handler, opts, "start_unix_server", true, same, sockets.UNIX_PLACE, LISTEN_UNIX)
     end
     address = sockets.unix_address(sockets.take(opts, "path"), 2, "start_unix_server", "'path': ")
     check_tls(opts, 2, "start_unix_server")

@@ -75,12 +75,13 @@ function sockets.take(opts, key)
   return value
 end
 
---- The options that are for making a socket don't go with one that was made elsewhere.
-function sockets.check_alone(opts, n, name, ...)
+--- The options in these lists don't go with that one: those for making a socket not with one that was made
+-- elsewhere.
+function sockets.check_alone(opts, n, name, key, ...)
   for _, list in ipairs { ... } do
     for _, spec in ipairs(list) do
-      if spec ~= FD and opts[spec[1]] ~= nil then
-        check.error(n, name, ("'%s' does not go with 'fd'"):format(spec[1]))
+      if spec[1] ~= key and opts[spec[1]] ~= nil then
+        check.error(n, name, ("'%s' does not go with '%s'"):format(spec[1], key))
       end
     end
   end

@@ -718,4 +718,24 @@ function TestLimits:test_are_the_same_however_bytes_come()
   end
 end
 
+TestSmuggling = {}
+
+for _, case in ipairs(require "http.smuggling") do
+  local name, status, bytes, requests = table.unpack(case)
+  TestSmuggling["test_" .. name:gsub("%W+", "_")] = function()
+    if status then return refuses(status, bytes) end
+    local c, found = server(), {}
+    local event, request = c:feed(bytes)
+    while event and event ~= "paused" do
+      if event == "request" then found[#found + 1] = request.method .. " " .. request.target end
+      event, request = c:next()
+      if event == "paused" then
+        c:response(200)
+        if c:next_cycle() then event, request = c:next() end
+      end
+    end
+    t.assertEquals(found, requests)
+  end
+end
+
 t.finish()

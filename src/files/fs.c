@@ -98,6 +98,17 @@ static int push_file(lua_State *L, FsCall *c) {
   return 2;
 }
 
+/* The file, to be read, what is known of it, and where it stands. */
+static int push_opened(lua_State *L, FsCall *c) {
+  push_text(L, c);
+  File *f = asy_file_push(L, asy_runtime(L)->running, lua_tostring(L, -1));
+  file_adopt(f, c->fd, FILE_READS);
+  c->fd = -1;
+  push_stat(L, c);
+  lua_rotate(L, -3, 2);
+  return 3;
+}
+
 static const Verb VERBS[] = {
     {"read_file", fs_read_file, push_text, false},
     {"write_file", fs_write_file, push_nothing, false},
@@ -121,6 +132,7 @@ static const Verb VERBS[] = {
     {"remove_tree", fs_remove_tree, push_nothing, false},
     {"mkdtemp", fs_mkdtemp, push_text, false},
     {"mkstemp", fs_mkstemp, push_file, false},
+    {"open_beneath", fs_open_beneath, push_opened, false},
 };
 
 static int fail(lua_State *L, const Request *r) {

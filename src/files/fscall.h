@@ -84,6 +84,11 @@ FsWork fs_chmod, fs_chown, fs_utime;
 ** its next block, or before it takes the other's place. */
 FsWork fs_read_file, fs_write_file, fs_copy_file;
 
+/* A regular file below the folder `path`, named by `second`: `fd`, `st`, and where it stands as the answer. What
+** stands outside, by links too, and what is no regular file counts as if it weren't there; "realpath" fails where the
+** folder isn't. fsbeneath.c. */
+FsWork fs_open_beneath;
+
 /* Folders: fsfolders.c. fs_list: `flag`: no link as the last part of the path, and directly in the folder `above`, or
 ** it is no longer where it was; says what it has opened in `st`; gives some records, and `dir` if there
 ** are more: a letter for the type, then the name and a zero byte. fs_mkdtemp, fs_mkstemp: `path` is the folder, `second`

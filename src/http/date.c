@@ -48,7 +48,7 @@ bool http_write_date(int64_t seconds, char to[HTTP_DATE]) {
   if (days < days_of(0, 0, 1) || days > days_of(9999, 11, 31)) return false;
   date_of(days, &m);
   static const char shape[HTTP_DATE] = "Sun, 06 Nov 1994 08:49:37 GMT";
-  memcpy(to, shape, HTTP_DATE);
+  for (int i = 0; i < HTTP_DATE; i++) to[i] = shape[i];
   memcpy(to, DAYS + 3 * (((days + 4) % 7 + 7) % 7), 3);
   put(to + 5, 2, m.day);
   memcpy(to + 8, MONTHS + (ptrdiff_t)3 * m.month, 3);

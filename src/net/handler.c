@@ -15,6 +15,7 @@
 #include "net/output.h"
 #include "net/peer.h"
 #include "net/shake.h"
+#include "net/talk.h"
 #include "open.h"
 
 /* The task of a handler: its owner is the Stream. */
@@ -160,7 +161,7 @@ static void start_handler(lua_State *L, Server *sv, Stream *s) {
   Task *t = new_handler(L, sv, &s->peer);
   t->owner = s;
   s->client.handler = t;
-  if (sv->over) input_end(s);
+  if (sv->over) talk_end(s);
 }
 
 /* C only: `spawn` does the rest. */
@@ -211,12 +212,13 @@ static void serve(lua_State *L, Server *sv, Arrival *a) {
   else
     start_shaking(L, sv, s);
   s->client.server = sv;
+  s->client.talks = sv->talks;
   s->client.since = client_clock(sv);
   s->life.on_gone = client_left;
   list_append(&sv->clients, &s->client.link);
   sv->nclients++;
   input_start(s);
-  if (sv->over && s->client.handler) input_end(s);
+  if (sv->over && s->client.handler) talk_end(s);
 }
 
 /* args: server, arrival (light) */

@@ -46,6 +46,7 @@ typedef struct Server {
   ListenOptions options; /* of its listeners */
   char *site;           /* debug mode: where it was started; or NULL */
   bool serving;         /* its listeners are polled, unless descriptors ran out or it is full */
+  bool talks;           /* its connections are talks (talk.h) */
   bool closed;          /* accepts no more, but for a last call */
   bool full;            /* has max_clients: its listeners aren't polled */
   bool ending;          /* a shutdown has begun ... */
@@ -94,7 +95,7 @@ static inline bool client_is_shaking(const Stream *s) {
 }
 
 /* The clock of its clients' `since`; it wraps. */
-static inline uint32_t client_clock(const Server *sv) { return (uint32_t)(loop_now(sv->loop) / (NS_PER_S / 1000)); }
+static inline uint32_t client_clock(const Server *sv) { return stream_clock(sv->loop); }
 
 /* How many connections it has. */
 static inline int server_connections(const Server *sv) { return sv->nclients + server_unserved(sv); }

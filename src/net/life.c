@@ -178,6 +178,11 @@ void asy_stream_abort(lua_State *L, Stream *s) {
   close_handle(s);
 }
 
+void asy_stream_break(lua_State *L, Stream *s) {
+  s->out.lost = true;
+  asy_stream_abort(L, s);
+}
+
 void asy_stream_take(lua_State *L, Stream *s, bool even_at_end) {
   bool ended = !s->handle.open || s->in.eof || s->in.error;
   asy_stream_abort(L, s);

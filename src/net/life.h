@@ -38,6 +38,9 @@ void asy_stream_close(lua_State *L, Stream *s, uint64_t linger_ns);
 /* Closes at once; what is not sent is dropped. */
 void asy_stream_abort(lua_State *L, Stream *s);
 
+/* The same, and what its peer has got must not pass for all of it: a reset, where there is one. */
+void asy_stream_break(lua_State *L, Stream *s);
+
 /* The same for one that is taken from its user: what is read then raises, unless its end had come. even_at_end: then, too, since
 ** somebody else has read that. */
 void asy_stream_take(lua_State *L, Stream *s, bool even_at_end);

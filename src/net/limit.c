@@ -21,9 +21,10 @@
 
 /* Options */
 
+static uint64_t limit_of(lua_Number ns) { return ns < (lua_Number)LONGEST ? (ns > 0 && ns < 1 ? 1 : (uint64_t)ns) : 0; }
+
 static uint64_t opt_ns(lua_State *L, int idx, const char *key) {
-  lua_Number ns = asy_opt_seconds(L, idx, key, 0) * NS_PER_S;
-  return ns < (lua_Number)LONGEST ? (ns > 0 && ns < 1 ? 1 : (uint64_t)ns) : 0;
+  return limit_of(asy_opt_seconds(L, idx, key, 0) * NS_PER_S);
 }
 
 StreamOptions asy_stream_options(lua_State *L, int idx) {
@@ -119,15 +120,27 @@ static void on_look(Timer *timer) {
 
 /* Making */
 
-bool limits_set(Stream *s, const StreamOptions *options) {
-  if (!options->read_ns && !options->write_ns) return true;
+static Limits *make(Stream *s) {
   Limits *l = s->limits = mem_calloc(1, sizeof *l);
-  if (!l) return false;
+  if (!l) return NULL;
   l->stream = s;
   l->timer.fire = on_look;
+  l->read_since = l->write_since = TIMER_NEVER;
+  return l;
+}
+
+bool limits_set(Stream *s, const StreamOptions *options) {
+  if (!options->read_ns && !options->write_ns) return true;
+  Limits *l = make(s);
+  if (!l) return false;
   l->read_ns = options->read_ns;
   l->write_ns = options->write_ns;
-  l->read_since = l->write_since = TIMER_NEVER;
+  return true;
+}
+
+bool limits_read_within(Stream *s, lua_Number ns) {
+  if (!s->limits && (ns <= 0 || !make(s))) return ns <= 0;
+  s->limits->read_ns = ns > 0 ? limit_of(ns) : 0;
   return true;
 }
 

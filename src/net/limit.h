@@ -42,6 +42,9 @@ typedef struct Limits {
 /* Gives a stream the limits of its options; false: no memory. */
 bool limits_set(Stream *s, const StreamOptions *options);
 
+/* Reads have so much time from now on, whatever was said before; 0: no limit. False: no memory. */
+bool limits_read_within(Stream *s, lua_Number ns);
+
 /* Looks no more: the stream is closed. */
 void limits_stop(Stream *s);
 void limits_free(Stream *s);

@@ -31,7 +31,7 @@ static Stream *stream_of(lua_State *L, const ReaderBox *box) {
   return s;
 }
 
-static Stream *check_reader(lua_State *L) { return stream_of(L, check_box(L)); }
+Stream *asy_reader_check(lua_State *L) { return stream_of(L, check_box(L)); }
 
 /* Waiting */
 
@@ -151,11 +151,11 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kin
 // @function StreamReader:read
 // @tparam[opt=-1] integer n negative: all until the end of the stream
 // @treturn ?string nil at the end; with a negative n what there was, `""` at least
-static int reader_read(lua_State *L) {
-  Stream *s = check_reader(L);
+int asy_reader_read(lua_State *L) {
+  Stream *s = asy_reader_check(L);
   lua_Integer n = lua_isnoneornil(L, 2) ? -1 : asy_checkinteger(L, 2);
   Task *t = begin(L, s);
-  if (t) return asy_give_way(L, t, reader_read);
+  if (t) return asy_give_way(L, t, asy_reader_read);
   return read_some(L, s, n, &READ);
 }
 
@@ -186,7 +186,7 @@ static lua_Integer check_positive(lua_State *L, int idx, lua_Integer fallback) {
 // for piece in reader:blocks() do bytes = bytes + #piece end
 // print(bytes) --> 100000
 static int reader_blocks(lua_State *L) {
-  check_reader(L);
+  asy_reader_check(L);
   lua_Integer n = check_positive(L, 2, LARGEST_BLOCK);
   lua_settop(L, 1);
   lua_pushinteger(L, n);
@@ -233,7 +233,7 @@ static int peek(lua_State *L, Stream *s) {
 // writer:send "hello\n"
 // print((reader:readline():gsub("\n", ""))) --> plain: hello
 static int reader_peek(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream *s = asy_reader_check(L);
   lua_Integer n = check_positive(L, 2, 1);
   lua_Integer least = lua_isnoneornil(L, 3) ? 1 : asy_checkinteger(L, 3);
   asy_argcheck(L, least >= 0 && least <= n, 3, "a count from 0 to n expected");
@@ -293,7 +293,7 @@ static int read_exactly(lua_State *L, Stream *s) {
 // @tparam integer n
 // @treturn ?string nil when the stream has ended before the first of them
 static int reader_readexactly(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream *s = asy_reader_check(L);
   lua_Integer n = asy_checkinteger(L, 2);
   asy_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
   Task *t = begin(L, s);
@@ -390,7 +390,7 @@ static void check_separators(lua_State *L) {
 // @param[opt="\n"] sep a string, or a list of strings: the one that ends first counts
 // @treturn ?string nil when the stream has ended and nothing is left
 static int reader_readuntil(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream *s = asy_reader_check(L);
   check_separators(L);
   Task *t = begin(L, s);
   lua_settop(L, 2);
@@ -432,7 +432,7 @@ static int read_line(lua_State *L, Stream *s) {
 // @function StreamReader:readline
 // @treturn ?string nil at the end
 static int reader_readline(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream *s = asy_reader_check(L);
   Task *t = begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
@@ -471,7 +471,7 @@ static int next_line(lua_State *L) {
 // @tparam[opt="\n"] string separator what ends a line in place of a newline, `"\r\n"` say
 // @treturn function
 static int reader_lines(lua_State *L) {
-  check_reader(L);
+  asy_reader_check(L);
   if (lua_isnoneornil(L, 2)) {
     lua_settop(L, 1);
     lua_pushliteral(L, "\n");
@@ -490,7 +490,7 @@ static int reader_lines(lua_State *L) {
 // @function StreamReader:at_eof
 // @treturn boolean
 static int reader_at_eof(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream *s = asy_reader_check(L);
   lua_pushboolean(L, s->in.eof && !buffer_length(&s->in.buffer));
   return 1;
 }
@@ -528,7 +528,7 @@ static const WaitKind WAIT_EOF = {.name = "wait_eof", .finish = asy_waitq_finish
 // writer:write_eof()
 // print(reader:read()) -->
 static int reader_wait_eof(lua_State *L) {
-  Stream *s = check_reader(L);
+  Stream *s = asy_reader_check(L);
   if (s->in.eof && s->handle.loop && s->handle.loop->copied) asy_stream_closed(L, s);
   lua_settop(L, 1);
   if (s->in.left) asy_stream_closed(L, s);
@@ -564,7 +564,7 @@ static int reader__tostring(lua_State *L) {
 // reader:readuntil "\r\n"
 // print(#reader:readexactly(100), #reader:read(), reader:at_eof()) --> 100  900  true
 
-static const luaL_Reg methods[] = {{"read", reader_read},
+static const luaL_Reg methods[] = {{"read", asy_reader_read},
                                    {"readexactly", reader_readexactly},
                                    {"readuntil", reader_readuntil},
                                    {"readline", reader_readline},

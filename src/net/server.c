@@ -131,6 +131,7 @@ static void take_options(lua_State *L, Server *sv) {
   sv->stop_grace = asy_opt_seconds(L, 3, "stop_grace", 0);
   int most = asy_opt_int(L, 3, "max_connections", 0);
   sv->max_clients = most ? most : INT_MAX;
+  sv->talks = asy_opt_bool(L, 3, "talks", false);
   take_filters(L, sv);
   sv->linger_ns = linger < 1e9 ? (uint64_t)(linger * NS_PER_S) + 1 : TIMER_NEVER / 2;
 }

@@ -16,6 +16,7 @@
 #include "net/accept.h"
 #include "net/input.h"
 #include "net/life.h"
+#include "net/talk.h"
 #include "open.h"
 
 #define PATIENCE (5 * NS_PER_S) /* then whoever waits for a server's connections is told which they are */
@@ -180,7 +181,7 @@ static void last_call_over(Server *sv) {
     if (client_is_shaking(s))
       filtered_end_shake(s->filtered); /* it has asked for nothing yet */
     else
-      input_end(s);
+      talk_end(s);
   }
   server_wake(sv); /* serves them, or sees that there are none */
 }
@@ -200,14 +201,17 @@ static bool keep_out(Server *sv) {
   return held;
 }
 
+/* Where requests and answers take turns, who has just got an answer is about to ask again. */
+static bool has_spoken(const Stream *s) { return s->in.begun && !(s->client.talks && talk_waits(s)); }
+
 /* Ends the input of its clients, but of those who have just connected and are about to ask; whether there are any. */
 static bool end_inputs(Server *sv) {
   bool silent = false;
   uint32_t now = client_clock(sv);
   list_each(node, &sv->clients) {
     Stream *s = asy_container(node, Stream, client.link);
-    if (!client_is_shaking(s) && (s->in.begun || now - s->client.since >= (uint32_t)(LAST_CALL * 1000)))
-      input_end(s);
+    if (!client_is_shaking(s) && (has_spoken(s) || now - s->client.since >= (uint32_t)(LAST_CALL * 1000)))
+      talk_end(s);
     else
       silent = true;
   }

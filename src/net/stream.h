@@ -150,6 +150,9 @@ struct Stream {
     uint32_t since;        /* when it was accepted, or its handshake had ended, in ms on the loop's clock */
     bool aborted;          /* it has been counted among those that were ended by force */
     bool closed;           /* the server has closed it, before its handler did */
+    bool talks;            /* requests and answers take turns (talk.h) ... */
+    bool between;          /* ... and its handler waits, or has waited, for the next request ... */
+    bool last;             /* ... of which there is none: a shutdown has passed */
   } client;
   Backing *backing;  /* NULL: it is a socket, or carried */
   const Carrier *carrier; /* NULL: libuv carries its bytes */
@@ -191,6 +194,9 @@ static inline void *asy_stream_test(lua_State *L, int idx, const char *kind) {
   const WriterBox *box = lua_touserdata(L, idx);
   return box && lua_rawlen(L, idx) == sizeof *box && box->kind == kind ? (void *)box : NULL;
 }
+
+/* Milliseconds on a loop's clock, modulo 2^32. */
+static inline uint32_t stream_clock(const Loop *loop) { return (uint32_t)(loop_now(loop) / (NS_PER_S / 1000)); }
 
 /* Whether its user has closed it. */
 static inline bool stream_closing(const Stream *s) { return s->life.state >= LIFE_CLOSING; }

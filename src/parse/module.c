@@ -18,6 +18,7 @@ int luaopen_asyncio_grammar(lua_State *L) {
   asy_form_open(L);
   asy_url_open(L);
   asy_words_open(L);
+  asy_frames_open(L);
   asy_fields_open(L);
   asy_open_resp(L);
   return 1;

@@ -15,6 +15,11 @@
 
 static const char CRLF[2] = "\r\n";
 
+static char *put(char *to, const char *bytes, size_t n) {
+  memcpy(to, bytes, n);
+  return to + n;
+}
+
 /* A wrong call; nothing has changed. */
 static void check_plan(lua_State *L, const char *wrong) {
   if (wrong) luaL_error(L, "%s", wrong);
@@ -250,9 +255,7 @@ static void insert_host(lua_State *L, Fields *f, size_t place, int arg) {
   out_room(out, all);
   char *to = out->start + place;
   memmove(to + all, to, behind);
-  memcpy(to, name, sizeof name);
-  memcpy(to + sizeof name, host, n);
-  memcpy(to + sizeof name + n, CRLF, 2);
+  put(put(put(to, name, sizeof name), host, n), CRLF, sizeof CRLF);
   out->at += all;
 }
 
@@ -314,8 +317,7 @@ static int send_data(lua_State *L) {
   char all[sizeof head + COPIED + 2], *to = all;
   memcpy(to, head + at, sizeof head - at);
   to += sizeof head - at;
-  memcpy(to, piece, n);
-  memcpy(to + n, CRLF, 2);
+  put(put(to, piece, n), CRLF, sizeof CRLF);
   lua_pushlstring(L, all, (size_t)(to - all) + n + 2);
   return 1;
 }

@@ -1,5 +1,5 @@
 /*
-** text.h - functions on URLs, forms, dates.
+** text.h - what else adds to the module: URLs, forms, dates, WebSocket's frames.
 */
 #ifndef ASY_PARSE_TEXT_H
 #define ASY_PARSE_TEXT_H
@@ -12,6 +12,7 @@ ASY_HIDDEN
 void asy_form_open(lua_State *L);
 void asy_url_open(lua_State *L);
 void asy_words_open(lua_State *L);
+void asy_frames_open(lua_State *L);
 
 ASY_HIDDEN_END
 

@@ -2284,6 +2284,25 @@ bare("redis protocol", function()
   assert(#grammar.resp_encode_all { { "GET", "k" }, { "GET", 1 } } == 40)
 end)
 
+bare("websocket frames", function()
+  local grammar = require "asyncio.grammar"
+  local client, server = grammar.websocket { role = "client" }, grammar.websocket { role = "server" }
+  local long = ("long"):rep(5000)
+  local text = client:frame("text", "short") .. client:frame("ping", "p") .. client:frame("binary", long) ..
+    client:close(1000, "bye")
+  local got, size = {}, #text // 3
+  for at = 1, #text, size do
+    local kind, a, b = server:feed(text:sub(at, at + size - 1))
+    while kind do
+      got[#got + 1] = tostring(a) .. tostring(b)
+      kind, a, b = server:next()
+    end
+  end
+  assert(#got == 4 and got[1] == "shortnil" and got[3] == long .. "nil" and got[4] == "1000bye", got[1])
+  assert(client:feed(table.concat { server:frame("text", long) }) == "text" and tostring(client))
+  assert(grammar.websocket_accept(grammar.websocket_key()))
+end)
+
 if not package.preload["asyncio.openssl"] then -- it was built without
   for i = #names, 1, -1 do
     if names[i]:find "^tls" then table.remove(names, i) end

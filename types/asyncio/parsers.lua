@@ -230,4 +230,53 @@ function parsers.reason(status) end
 ---@return boolean
 function parsers.is_token(text) end
 
+---@alias asyncio.WebSocketEvent "text" | "binary" | "ping" | "pong" | "close" | "error"
+
+---@class asyncio.WebSocketOptions
+---@field role "server" | "client"
+---@field max_message? integer (1048576)
+
+---@class asyncio.WebSocketConnection
+local WebSocketConnection = {}
+
+---@param bytes string
+---@return asyncio.WebSocketEvent?
+---@return string | integer | nil data or a code
+---@return string? reason
+function WebSocketConnection:feed(bytes) end
+
+---@return asyncio.WebSocketEvent?
+---@return string | integer | nil data or a code
+---@return string? reason
+function WebSocketConnection:next() end
+
+---@return integer
+function WebSocketConnection:pending() end
+
+---@param kind "text" | "binary" | "ping" | "pong"
+---@param data string
+---@return string? bytes nil: the text is not UTF-8
+---@return string? more
+function WebSocketConnection:frame(kind, data) end
+
+---@param code? integer
+---@param reason? string
+---@return string
+function WebSocketConnection:close(code, reason) end
+
+---@param opts asyncio.WebSocketOptions
+---@return asyncio.WebSocketConnection
+function parsers.websocket(opts) end
+
+---@return string
+function parsers.websocket_key() end
+
+---@param key string
+---@return string?
+function parsers.websocket_accept(key) end
+
+---@param code integer
+---@return boolean
+function parsers.websocket_may_say(code) end
+
 return parsers

@@ -22,6 +22,9 @@ for name, class in pairs(errors) do http[name] = class end
 
 -- Each is loaded when it is first used.
 local LATER = {
+  serve = "asyncio.http.server",
+  abort = "asyncio.http.server",
+  file = "asyncio.http.file",
 }
 
 local function load_part(module, name)

@@ -101,7 +101,7 @@ class Timeline {
     this.drawn.calls = this.drawn.spans = this.drawn.arrows = 0;
     g.fillStyle = this.back;
     g.fillRect(0, 0, this.width, this.height);
-    const ticks = ticksOf(this.window.t0, this.window.length, this.plot, 90);
+    const ticks = ticksOf(this.window.t0, this.window.length, this.plot, this.narrow ? 64 : 90);
     const first = Math.max(0, Math.floor(this.scroller.scrollTop / this.rowHeight));
     const last = Math.min(this.shown.length, first + Math.ceil(this.height / this.rowHeight) + 1);
     this.drawBands(g, first, last);
@@ -151,8 +151,8 @@ class Timeline {
         g.globalAlpha = waits ? 0.62 : 0.9;
         g.fillStyle = colours[family];
         g.fillRect(gutter + x0, waits ? flatTop : flatTop - 3, x1 - x0, waits ? flat : flat + 6);
-        if (count === 1 && x1 - x0 > 46) words.push(x0, x1, i);
       } else ticks.push(x0, x1, family, 1);
+      if (count === 1 && x1 - x0 > 46 && family !== STEP && family !== FAMILY.turn) words.push(x0, x1, i);
       if (count > 1 && (waits || family === READY) && row.hasStep(i, i + count))
         ticks.push(x0, x1, STEP, Math.max(runs, 0.3));
     });
@@ -179,9 +179,10 @@ class Timeline {
   writeIn(g, row, words, y) {
     g.font = "11.5px " + this.font;
     g.textBaseline = "middle";
-    g.fillStyle = this.text;
     for (let i = 0; i < words.length; i += 3) {
       const x0 = Math.max(words[i], 0), x1 = Math.min(words[i + 1], this.plot), event = row.events[words[i + 2]];
+      const { waits } = FAMILIES[row.family[words[i + 2]]];
+      g.fillStyle = waits || event.cat === "ready" ? this.text : this.back;
       const text = event.name + (event.args?.on ? " · " + event.args.on : "");
       const short = fit(g, text, x1 - x0 - 12) || fit(g, event.name, x1 - x0 - 12);
       if (short) g.fillText(short, this.gutter + x0 + 6, y + 0.5);
@@ -193,11 +194,11 @@ class Timeline {
     const { t0, length } = this.window;
     for (const mark of row.marks) {
       if (mark.ts < t0 || mark.ts > t0 + length) continue;
-      const x = this.x(mark.ts), failed = mark.name === "failed";
+      const x = this.x(mark.ts), failed = mark.name === "failed", cancelled = mark.name === "cancelled";
       g.lineWidth = failed ? 2.5 : 1.5;
       g.strokeStyle = failed ? this.error : this.dim;
       g.beginPath();
-      if (mark.name === "done") {
+      if (!failed && !cancelled) {
         g.moveTo(x, top);
         g.lineTo(x, top + full);
       } else {

@@ -18,6 +18,7 @@ const counted = (n, one) => inNumbers(n) + " " + one + (n === 1 ? "" : "s");
 
 function percent(part, whole) {
   const share = whole > 0 ? part / whole : 0;
+  if (share > 0 && share < 0.001) return "less than 0.1\u202f%";
   return (share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0) + "\u202f%";
 }
 
@@ -90,7 +91,7 @@ class Page {
       ["longest step", ...at(numbers.longest)],
       ["busiest", busiest && this.linkTo(busiest),
         ` ran ${inWords(busiest?.busy ?? 0)}, ${percent(busiest?.busy, whole)}`],
-      ["longest turn waited for", ...at(numbers.late)],
+      ["longest wait for its turn", ...at(numbers.late)],
       ["threads’ jobs", numbers.jobs || null],
       ["collector", numbers.pauses ? counted(numbers.pauses, "pause") + ", " + inWords(numbers.paused) : null],
       ["dropped", model.dropped ? counted(model.dropped, "event") + ", the oldest" : null],
@@ -205,10 +206,10 @@ class Page {
       ["made at", this.where(row.source)],
       [waits ? "waits at" : "at", this.where(args.at)],
       ["until", this.where(args.to)],
-      ["for", args.on || null],
+      ["for", args.on_task === undefined ? args.on : this.linkToTask(args.on_task, row)],
       ["took", inWords(row.to[i] - row.from[i]) + (args.open ? ", and had not ended" : "")],
       ["from – to", this.span(row.from[i], row.to[i])],
-      ["for", args.task === undefined ? null : this.linkToTask(row.pid, args.task)],
+      ["for", args.task === undefined ? null : this.linkToTask(args.task, row)],
       ["memory", args.before === undefined ? null
         : `${inNumbers(Math.round(args.before))} → ${inNumbers(Math.round(args.after))}\u202fKiB`],
       [waker?.verb || "", waker ? waker.row ? this.linkTo(waker.row, waker.i) : "the loop" : null],
@@ -218,9 +219,9 @@ class Page {
     ...this.errorsOf(row, isStep ? row.from[i] : Infinity, row.to[i] + 0.01));
   }
 
-  linkToTask(pid, tid) {
-    const row = this.model.byKey.get(pid + "/" + tid);
-    return row?.index !== undefined ? this.linkTo(row) : "task " + tid;
+  linkToTask(tid, from) {
+    const row = this.model.byKey.get(from.pid + "/" + tid);
+    return row?.index !== undefined ? this.linkTo(row) : nameOf(tid, from, this.model);
   }
 
   // Who ended a wait (or had a step begin), and how long it took from there until it ran.

@@ -17,6 +17,7 @@ const FAMILIES = [
   { key: "job", name: "a thread works" },
   { key: "gc", name: "the collector works" },
   { key: "turn", name: "a turn of the loop" },
+  { key: "callback", name: "a callback runs" },
   { key: "poll", name: "the loop waits for the system", waits: true },
 ];
 const FAMILY = Object.fromEntries(FAMILIES.map((family, i) => [family.key, i]));
@@ -57,9 +58,33 @@ class Row {
     Object.assign(this, { events: [], marks: [], flows: [] });
   }
 
+  // The events one after the other: what the loop's turns hold has its place within them.
+  pieces() {
+    const events = this.events.sort((a, b) => a.ts - b.ts || !a.dur - !b.dur || b.dur - a.dur);
+    if (this.what !== "loop") return events;
+    const pieces = [], open = [];
+    const add = (event, ts, end) => { if (end > ts || !event.dur) pieces.push({ ...event, ts, dur: end - ts }); };
+    let time = -Infinity;
+    const close = (before) => {
+      while (open.length && open.at(-1).ts + open.at(-1).dur <= before) {
+        const event = open.pop(), end = event.ts + event.dur;
+        add(event, time, end);
+        time = end;
+      }
+    };
+    for (const event of events) {
+      close(event.ts + 0.001); // they are written with three places
+      if (open.length) add(open.at(-1), time, event.ts);
+      open.push(event);
+      time = event.ts;
+    }
+    close(Infinity);
+    return pieces;
+  }
+
   // The stretches in order, in arrays: looking one up costs no walk, however many there are.
   finish() {
-    const events = this.events.sort((a, b) => a.ts - b.ts || a.dur - b.dur), n = events.length;
+    const events = this.events = this.pieces(), n = events.length;
     this.n = n;
     this.from = new Float64Array(n);
     this.to = new Float64Array(n);
@@ -220,6 +245,12 @@ function readTrace(trace) {
   return model;
 }
 
+// The name of a loop's task by its number.
+function nameOf(tid, { pid }, model) {
+  const row = model.byKey.get(pid + "/" + tid);
+  return row?.index !== undefined ? row.name : "task " + tid;
+}
+
 // What a trace says in numbers.
 function numbersOf(model) {
   const numbers = { tasks: 0, steps: 0, waits: 0, errors: [], pauses: 0, paused: 0, jobs: 0,
@@ -229,7 +260,8 @@ function numbersOf(model) {
     for (let i = 0; i < row.n; i++) {
       const family = row.family[i], event = row.events[i];
       numbers.used[family] = 1;
-      if (FAMILIES[family].waits) {
+      if (event.args?.on_task !== undefined) event.args.on = nameOf(event.args.on_task, row, model);
+      if (row.what === "task" && FAMILIES[family].waits) {
         numbers.waits++;
         numbers.kinds[family].set(event.name, (numbers.kinds[family].get(event.name) || 0) + 1);
       }

@@ -1,22 +1,18 @@
---- How the page of a trace looks. The colours are here only: the canvas asks for them too. (Part of asyncio.page.);
+--- How the page of a trace looks. The colours are here only: the canvas asks for them too. (Part of asyncio.page.)
 return [==[
 :root {
   color-scheme: light dark;
   --back: #fcfcfa; --raised: #fff; --band: #f3f4f1; --line: #dcddd7; --text: #1d2025; --dim: #646a73;
-  --accent: #0b63ce;
-  --error: #cf222e; --step: #12804a; --ready: #f0b400; --time: #a9b3bf; --task: #8263d6;
-  --items: #e2761b; --sync: #d2508c;
-  --net: #2f86dd; --outside: #94713a; --other: #8d939b; --job: #94713a; --gc: #5b6068; --turn: #7d8794;
-  --poll: #a9b3bf;
+  --accent: #0b63ce; --error: #cf222e; --step: #12804a; --ready: #f0b400; --time: #a9b3bf; --task: #8263d6;
+  --items: #e2761b; --sync: #d2508c; --net: #2f86dd; --outside: #94713a; --other: #8d939b; --job: #94713a;
+  --gc: #5b6068; --turn: #7d8794; --callback: #0d8584; --poll: #a9b3bf;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --back: #15171b; --raised: #1e2126; --band: #1a1d22; --line: #343941; --text: #e8e9ea;
-    --dim: #9ba2ac; --accent: #6cb2ff;
-    --error: #ff6b66; --step: #3fcf8a; --ready: #f2c037; --time: #66717f; --task: #a58cf5;
-    --items: #f2994a; --sync: #ea7fb0;
-    --net: #5fadff; --outside: #c8a262; --other: #838a94; --job: #c8a262; --gc: #a4abb5;
-    --turn: #77818e; --poll: #66717f;
+    --back: #15171b; --raised: #1e2126; --band: #1a1d22; --line: #343941; --text: #e8e9ea; --dim: #9ba2ac;
+    --accent: #6cb2ff; --error: #ff6b66; --step: #3fcf8a; --ready: #f2c037; --time: #66717f; --task: #a58cf5;
+    --items: #f2994a; --sync: #ea7fb0; --net: #5fadff; --outside: #c8a262; --other: #838a94; --job: #c8a262;
+    --gc: #a4abb5; --turn: #77818e; --callback: #4fd0cf; --poll: #66717f;
   }
 }
 * { box-sizing: border-box; }
