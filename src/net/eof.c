@@ -6,10 +6,12 @@
 */
 #include "net/eof.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/pollset.h"
+#include "net/filtered.h"
 
 #define BATCH 64 /* events taken in one go */
 
@@ -114,4 +116,17 @@ void eof_unwatch(Stream *s) {
 void eof_wake(Stream *s) {
   waiter_wake_all(&s->in.enders, 0);
   eof_unwatch(s);
+}
+
+/* Whether the kernel has something for the reader, or tells of the end. */
+static bool kernel_has_some(const Stream *s) {
+  struct pollfd p = {.events = POLLIN};
+  if (s->carrier || uv_fileno(&s->uv.handle, &p.fd)) return false;
+  return poll(&p, 1, 0) > 0;
+}
+
+bool eof_is_quiet(const Stream *s) {
+  if (!s->handle.open || stream_closing(s) || eof_known(s) || s->in.error || s->out.error) return false;
+  if (buffer_length(&s->in.buffer) || (s->filtered && buffer_length(&s->filtered->raw))) return false;
+  return !kernel_has_some(s);
 }

@@ -30,6 +30,10 @@ static inline bool eof_known(const Stream *s) {
          (s->carrier && s->carrier->ending && s->carrier->ending(s));
 }
 
+/* Whether the connection is open and nothing has come that wasn't read, neither bytes nor the end, not even to the kernel:
+** what was asked on it was answered, and it can be used again. */
+bool eof_is_quiet(const Stream *s);
+
 ASY_HIDDEN_END
 
 #endif

@@ -540,6 +540,13 @@ static int reader_wait_eof(lua_State *L) {
   return asy_park(L, t, &WAIT_EOF, s);
 }
 
+/* _is_quiet() → whether it can be used again for another question: eof.h */
+static int reader_is_quiet(lua_State *L) {
+  const Stream *s = check_box(L)->writer->stream;
+  lua_pushboolean(L, s && eof_is_quiet(s));
+  return 1;
+}
+
 static int reader__tostring(lua_State *L) {
   Stream *s = check_box(L)->writer->stream;
   lua_pushfstring(L, "asyncio.StreamReader: %s, %I bytes unread (%p)",
@@ -573,6 +580,7 @@ static const luaL_Reg methods[] = {{"read", asy_reader_read},
                                    {"peek", reader_peek},
                                    {"at_eof", reader_at_eof},
                                    {"wait_eof", reader_wait_eof},
+                                   {"_is_quiet", reader_is_quiet},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", reader__tostring}, {NULL, NULL}};

@@ -312,6 +312,12 @@ static int writer_buffer(lua_State *L) {
   return 3;
 }
 
+/* _make_part() - its connection is part of something of the Lua layer that need not be closed: life.h */
+static int writer_make_part(lua_State *L) {
+  stream_make_part(check_writer(L));
+  return 0;
+}
+
 /// What is known of the connection: `"peername"`, `"sockname"` (addresses); `"socket"`: a table with
 // the field `fd` and the method `getfd`, for other libraries; `"peercred"`, of a unix socket: `{pid=, uid=, gid=}` of
 // the process at the other end when it connected, or began to listen (`pid` where the system tells it). Of a stream of
@@ -385,6 +391,7 @@ static const luaL_Reg methods[] = {{"write", writer_write},
                                    {"set_write_buffer_limits", writer_set_write_buffer_limits},
                                    {"get_extra_info", writer_get_extra_info},
                                    {"_buffer", writer_buffer},
+                                   {"_make_part", writer_make_part},
                                    {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {

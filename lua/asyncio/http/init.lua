@@ -25,6 +25,14 @@ local LATER = {
   serve = "asyncio.http.server",
   abort = "asyncio.http.server",
   file = "asyncio.http.file",
+  request = "asyncio.http.client",
+  get = "asyncio.http.client",
+  post = "asyncio.http.client",
+  put = "asyncio.http.client",
+  patch = "asyncio.http.client",
+  delete = "asyncio.http.client",
+  head = "asyncio.http.client",
+  Client = "asyncio.http.client",
 }
 
 local function load_part(module, name)
