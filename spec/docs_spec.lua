@@ -63,6 +63,8 @@ local function public_methods()
   classes.VimSemaphore = getmetatable(asyncio.compat.vim_async.semaphore())
   classes.Request = require "asyncio.http.request".methods
   classes.BodyWriter = require "asyncio.http.answer".BodyWriter
+  classes.Client = require "asyncio.http.client".client_class
+  classes.Response = require "asyncio.http.response".class
   local result = {}
   for name, methods in pairs(classes) do
     result[name] = {}

@@ -83,8 +83,14 @@ local CALLS = {
   open_fd = function(opts) asyncio.open_fd(1 << 20, opts) end,
   copy = function(opts) on_writer(function(writer, reader) asyncio.copy(reader, writer, opts) end) end,
   set_write_buffer_limits = function(opts) on_writer(function(w) w:set_write_buffer_limits(opts) end) end,
+  Client = asyncio.http.Client,
   shutdown = function(opts) in_pool(function(pool) pool:shutdown(opts) end) end,
 }
+
+for _, name in ipairs { "request", "get", "post", "put", "patch", "delete", "head" } do
+  CALLS[name] = function(opts) asyncio.http[name]("http://127.0.0.1:1/", opts) end
+  CALLS[name .. " 1"] = function(arguments) asyncio.http[name](arguments) end
+end
 
 --- The function that calls it; `local_addr` and the like stand in the options of another.
 local function call_of(options)

@@ -29,7 +29,8 @@ local MAKERS = {
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
   "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext",
   "VimTask", "VimSemaphore", "RedisClient", "RedisPipeline", "RedisSubscription", "DatagramEndpoint",
-  "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection" }
+  "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection",
+  "Client", "Response" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Signal", "X509Name" }
 
@@ -72,6 +73,7 @@ function TestType:test_is_the_class_of_what_others_make()
       HTTPConnection = asyncio.parsers.http { role = "client" }, Headers = asyncio.parsers.headers {},
       WebSocketConnection = asyncio.parsers.websocket { role = "client" },
       Deferred = deferred, Shielded = shielded,
+      Client = asyncio.http.Client(),
       VimTask = vim_async.run(function() end), VimSemaphore = vim_async.semaphore(),
       ContextToken = asyncio.ContextVar "var":set(1),
       SSLContext = has_tls and asyncio.ssl.create_server_context() or nil,

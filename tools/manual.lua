@@ -13,6 +13,8 @@ local INTERNAL = {
   show = true, sockets = true, terminal = true,
   ["redis/commands"] = true, ["redis/connection"] = true, ["redis/errors"] = true, ["redis/opening"] = true,
   ["redis/settings"] = true, ["redis/sharing"] = true, ["redis/words"] = true,
+  ["http/bodies"] = true, ["http/connections"] = true, ["http/exchange"] = true, ["http/plans"] = true,
+  ["http/targets"] = true, ["http/unpacking"] = true,
 }
 
 -- Whose functions are not also asyncio's

@@ -47,6 +47,10 @@ local function objects(fn)
     local file <close> = asyncio.open("/dev/zero", "r+")
     local endpoint <close> = asyncio.create_datagram_endpoint { family = "inet" }
     local variable = asyncio.ContextVar "variable"
+    local answering <close> = asyncio.start_server(function(_, w)
+      w:send "HTTP/1.1 204 None\r\n\r\n"
+    end, "127.0.0.1", 0)
+    local answer = asyncio.http.get("http://" .. tostring(answering:sockets()[1]))
     local runner <close> = asyncio.Runner()
     fn {
       Loop = loop, Task = asyncio.current_task(), Future = loop:create_future(),
@@ -58,6 +62,7 @@ local function objects(fn)
       DatagramEndpoint = endpoint,
       HTTPConnection = asyncio.parsers.http { role = "client" }, Headers = asyncio.parsers.headers {},
       WebSocketConnection = asyncio.parsers.websocket { role = "client" },
+      Client = asyncio.http.Client(), Response = answer,
       ThreadPoolExecutor = pool, ContextVar = variable, ContextToken = nil, Runner = runner,
       ExceptionGroup = asyncio.ExceptionGroup("message", {}),
       SSLContext = HAS_TLS and asyncio.ssl.SSLContext { purpose = "client" } or nil,
@@ -427,6 +432,16 @@ local WRONG = {
   { "asyncio.map(nothing, {}, 5)", "map", "bad argument #3" },
   { "asyncio.map(nothing, {}, { max_concurrent = 0 })", "map", "integer of 1 or more expected, got 0" },
   { "asyncio.type()", "type", "value expected" },
+  { "asyncio.http.request(5)", "request", "bad argument #1 to 'request' (URL expected, got number)" },
+  { "asyncio.http.get('nothing')", "get", "bad argument #1 to 'get' (URL expected, got \"nothing\": " },
+  { "asyncio.http.post('http://x', 5)", "post", "bad argument #2 to 'post' (table of options expected" },
+  { "asyncio.http.put('http://x', { body = true })", "put", "string, list of strings, function or reader expected" },
+  { "asyncio.http.patch('http://x', { form = 5 })", "patch", "'form': " },
+  { "asyncio.http.delete('http://x', { query = 5 })", "delete", "'query': " },
+  { "asyncio.http.head { url = 'http://x', headers = 5 }", "head", "bad argument #1 to 'head' ('headers': " },
+  { "asyncio.http.Client { max_connections = 0 }", "Client", "'max_connections': " },
+  { "asyncio.http.Client():get(5)", "get", "bad argument #1 to 'get' (URL expected, got number)" },
+  { "asyncio.http.Client():post('http://x', { auth = 5 })", "post", "bad argument #2 to 'post' ('auth': " },
   { "asyncio.current_task():stop()", "stop", "a task cannot stop itself" },
   { "group:start()", "start", "bad argument #1 to 'start' (function or coroutine expected" },
   { "group:start(5)", "start", "expected, got number; write start(f, x), not start(f(x))" },

@@ -1,6 +1,7 @@
 -- slow
 -- programs_spec.lua - other people's programs at the other end: openssl, curl, Python's ssl, nginx; TLS 1.2 and 1.3.
 local t = require "helper"
+local nginx = require "nginx"
 local peers = require "peers"
 local program = require "program"
 local secure = require "secure"
@@ -197,39 +198,9 @@ end)
 
 TestNginx = {}
 
-local NGINX = [[
-daemon off; master_process off; pid FOLDER/nginx.pid; error_log FOLDER/nginx.log;
-events { worker_connections 64; }
-http {
-  access_log off; client_body_temp_path FOLDER; proxy_temp_path FOLDER; fastcgi_temp_path FOLDER;
-  uwsgi_temp_path FOLDER; scgi_temp_path FOLDER;
-  server { SERVER }
-}
-]]
-
---- Calls fn(port) while nginx serves there, with those directives for its server, which have PORT for the port.
-local function with_nginx(directives, fn)
-  local folder = os.tmpname()
-  os.remove(folder)
-  os.execute("mkdir " .. folder)
-  local port = peers.reserve_port()
-  local config = NGINX:gsub("SERVER", { SERVER = directives }):gsub("%u+", { FOLDER = folder, PORT = port })
-  local file <close> = peers.file(config)
-  local server <close> = program.start("nginx -c %s -e %s/nginx.log", file.name, folder)
-  t.wait_until(function()
-    local ok, _, writer = pcall(asyncio.open_connection, "127.0.0.1", port)
-    if ok then writer:close() end
-    return ok
-  end)
-  fn(port)
-  server:interrupt()
-  os.execute("rm -rf " .. folder)
-end
-
 each_version(TestNginx, "answers_our_client", function(version)
-  peers.need "nginx"
   t.real(function()
-    with_nginx(([[
+    nginx.serve(([[
       listen 127.0.0.1:PORT ssl reuseport; ssl_certificate %s; ssl_certificate_key %s; ssl_protocols %s;
       location / { return 200 "hello over $ssl_protocol, session reused: $ssl_session_reused\n"; }
     ]]):format(certificates.server.certfile, certificates.server.keyfile, version), function(port)
@@ -246,10 +217,9 @@ end)
 
 --- As a client: it fetches what it is asked for from our server, whose certificate it checks.
 each_version(TestNginx, "asks_our_server", function(version)
-  peers.need "nginx"
   t.real(function()
     local upstream <close> = serve_http()
-    with_nginx(([[
+    nginx.serve(([[
       listen 127.0.0.1:PORT reuseport;
       location / {
         proxy_pass https://127.0.0.1:%d; proxy_ssl_protocols %s; proxy_ssl_verify on; proxy_ssl_verify_depth 3;

@@ -34,6 +34,157 @@ local http = {}
 ---@field response? asyncio.Response the server's refusal
 ---@overload fun(message?: string|table): asyncio.WebSocketError
 
+---@alias asyncio.HeadersToSend
+---| table<string, string | integer | string[]>
+---| { [1]: string, [2]: string }[]
+---| asyncio.Headers
+---@alias asyncio.Fields
+---| table<string, string | number | boolean | string[]>
+---| { [1]: string, [2]: string }[]
+
+---@class asyncio.RequestOptions
+---@field url? string in place of the argument
+---@field method? string (`request` only) "GET"
+---@field headers? asyncio.HeadersToSend
+---@field body? string | string[] | (fun(): string?) | asyncio.StreamReader | asyncio.File | asyncio.Response
+---@field query? asyncio.Fields encoded, and added to the URL
+---@field form? asyncio.Fields encoded, as body
+---@field auth? { [1]: string, [2]: string } user, password
+---@field ssl? boolean | asyncio.SSLContext a client's context
+---@field unix? string the path of a socket to connect to
+---@field proxy? string "http://host:port"
+---@field max_redirects? integer (5)
+---@field max_body? integer bytes that `read` takes, and that may be unpacked (64 MiB)
+---@field timeout? number seconds to the answer's head, then for more of the body (60)
+---@field connect_timeout? number seconds for lookup, connecting and TLS (10)
+---@field total_timeout? number seconds for all of it, the body too
+
+---@class asyncio.ClientOptions
+---@field base_url? string what URLs are relative to
+---@field max_connections? integer (100)
+---@field max_connections_per_host? integer (10)
+---@field keepalive_timeout? number seconds for which idle connections are kept (4, or as the server says)
+---@field headers? asyncio.HeadersToSend of all requests that don't say theirs
+---@field auth? { [1]: string, [2]: string } user, password
+---@field ssl? boolean | asyncio.SSLContext
+---@field unix? string
+---@field proxy? string
+---@field max_redirects? integer
+---@field max_body? integer
+---@field timeout? number
+---@field connect_timeout? number
+---@field total_timeout? number
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function http.request(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function http.get(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function http.post(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function http.put(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function http.patch(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function http.delete(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function http.head(url, opts) end
+
+---@param opts? asyncio.ClientOptions
+---@return asyncio.Client
+function http.Client(opts) end
+
+--- Keeps connections, and uses them again. `local client <close> = http.Client{...}`
+---@class asyncio.Client
+local Client = {}
+
+---@param url string | asyncio.RequestOptions may be relative to `base_url`
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function Client:request(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function Client:get(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function Client:post(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function Client:put(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function Client:patch(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function Client:delete(url, opts) end
+
+---@param url string | asyncio.RequestOptions
+---@param opts? asyncio.RequestOptions
+---@return asyncio.Response
+function Client:head(url, opts) end
+
+--- Idle connections are closed, those in use once their bodies are read.
+function Client:close() end
+
+--- An answer; its body is read as it comes.
+---@class asyncio.Response
+---@field status integer
+---@field reason string
+---@field version "1.0" | "1.1"
+---@field headers asyncio.Headers
+---@field url string where it came from in the end
+---@field history asyncio.Response[] what led there by redirects
+local Response = {}
+
+---@param n? integer at most so many bytes; otherwise all that is left
+---@return string? nil at the end, where n is given
+function Response:read(n) end
+
+---@param separator? string ("\n")
+---@return fun(): string?
+function Response:lines(separator) end
+
+---@param n? integer bytes at most (65536)
+---@return fun(): string?
+function Response:blocks(n) end
+
+--- Drops what is unread.
+function Response:close() end
+
+--- Raises HTTPStatusError where the status is 400 or more.
+---@return asyncio.Response
+function Response:raise_for_status() end
+
 ---@class asyncio.ServeOptions
 ---@field host? string | string[] by name: in place of the arguments
 ---@field port? integer
@@ -61,8 +212,6 @@ local http = {}
 ---@field time integer
 ---@field referer? string
 ---@field user_agent? string
-
----@alias asyncio.HeadersToSend table<string, string|number|string[]> | string[][]
 
 ---@class asyncio.Answer
 ---@field status? integer (200)

@@ -173,7 +173,7 @@ function http.request(url, opts)
 end
 
 --- A GET request, otherwise as `http.request`.
--- @tparam string url
+-- @tparam string url or a table of all, `{url=, ...}`
 -- @tparam[opt] table opts `headers`, `query`, `auth`, `ssl`, `unix`, `proxy`, `max_redirects`, `max_body`,
 -- `timeout`, `connect_timeout`, `total_timeout`, `body`, `form`
 -- @treturn Response
@@ -184,7 +184,7 @@ function http.get(url, opts)
 end
 
 --- A POST request, otherwise as `http.request`.
--- @tparam string url
+-- @tparam string url or a table of all, `{url=, ...}`
 -- @tparam[opt] table opts `body`, `form`, `headers`, `query`, `auth`, `ssl`, `unix`, `proxy`,
 -- `max_redirects`, `max_body`, `timeout`, `connect_timeout`, `total_timeout`
 -- @treturn Response
@@ -195,7 +195,7 @@ function http.post(url, opts)
 end
 
 --- A PUT request, otherwise as `http.request`.
--- @tparam string url
+-- @tparam string url or a table of all, `{url=, ...}`
 -- @tparam[opt] table opts `body`, `form`, `headers`, `query`, `auth`, `ssl`, `unix`, `proxy`,
 -- `max_redirects`, `max_body`, `timeout`, `connect_timeout`, `total_timeout`
 -- @treturn Response
@@ -206,7 +206,7 @@ function http.put(url, opts)
 end
 
 --- A PATCH request, otherwise as `http.request`.
--- @tparam string url
+-- @tparam string url or a table of all, `{url=, ...}`
 -- @tparam[opt] table opts `body`, `form`, `headers`, `query`, `auth`, `ssl`, `unix`, `proxy`,
 -- `max_redirects`, `max_body`, `timeout`, `connect_timeout`, `total_timeout`
 -- @treturn Response
@@ -217,7 +217,7 @@ function http.patch(url, opts)
 end
 
 --- A DELETE request, otherwise as `http.request`.
--- @tparam string url
+-- @tparam string url or a table of all, `{url=, ...}`
 -- @tparam[opt] table opts `headers`, `query`, `auth`, `ssl`, `unix`, `proxy`, `max_redirects`, `max_body`,
 -- `timeout`, `connect_timeout`, `total_timeout`, `body`, `form`
 -- @treturn Response
@@ -228,7 +228,7 @@ function http.delete(url, opts)
 end
 
 --- A HEAD request, whose answer has no body; otherwise as `http.request`.
--- @tparam string url
+-- @tparam string url or a table of all, `{url=, ...}`
 -- @tparam[opt] table opts `headers`, `query`, `auth`, `ssl`, `unix`, `proxy`, `max_redirects`, `max_body`,
 -- `timeout`, `connect_timeout`, `total_timeout`, `body`, `form`
 -- @treturn Response
@@ -262,17 +262,13 @@ Client.__index = Client
 
 local states = setmetatable({}, { __mode = "k" })
 
-local function state_of(client, name)
-  check.self(client, Client, name)
-  return states[client]
-end
-
 --- Sends a request: `http.request` says how.
 -- @tparam string url may be relative to `base_url`
 -- @tparam[opt] table opts
 -- @treturn Response
 function Client:request(url, opts)
-  local answer = call(state_of(self, "request"), "request", url, opts)
+  check.self(self, Client, "request")
+  local answer = call(states[self], "request", url, opts)
   return answer
 end
 
@@ -281,7 +277,8 @@ end
 -- @tparam[opt] table opts
 -- @treturn Response
 function Client:get(url, opts)
-  local answer = call(state_of(self, "get"), "get", url, opts)
+  check.self(self, Client, "get")
+  local answer = call(states[self], "get", url, opts)
   return answer
 end
 
@@ -290,7 +287,8 @@ end
 -- @tparam[opt] table opts
 -- @treturn Response
 function Client:post(url, opts)
-  local answer = call(state_of(self, "post"), "post", url, opts)
+  check.self(self, Client, "post")
+  local answer = call(states[self], "post", url, opts)
   return answer
 end
 
@@ -299,7 +297,8 @@ end
 -- @tparam[opt] table opts
 -- @treturn Response
 function Client:put(url, opts)
-  local answer = call(state_of(self, "put"), "put", url, opts)
+  check.self(self, Client, "put")
+  local answer = call(states[self], "put", url, opts)
   return answer
 end
 
@@ -308,7 +307,8 @@ end
 -- @tparam[opt] table opts
 -- @treturn Response
 function Client:patch(url, opts)
-  local answer = call(state_of(self, "patch"), "patch", url, opts)
+  check.self(self, Client, "patch")
+  local answer = call(states[self], "patch", url, opts)
   return answer
 end
 
@@ -317,7 +317,8 @@ end
 -- @tparam[opt] table opts
 -- @treturn Response
 function Client:delete(url, opts)
-  local answer = call(state_of(self, "delete"), "delete", url, opts)
+  check.self(self, Client, "delete")
+  local answer = call(states[self], "delete", url, opts)
   return answer
 end
 
@@ -326,13 +327,17 @@ end
 -- @tparam[opt] table opts
 -- @treturn Response
 function Client:head(url, opts)
-  local answer = call(state_of(self, "head"), "head", url, opts)
+  check.self(self, Client, "head")
+  local answer = call(states[self], "head", url, opts)
   return answer
 end
 
 --- Ends it: idle connections are closed, those in use once their bodies are read. Who waits for one gets
 -- ClosedError, and so does every further request. Leaving the block of a `<close>` variable does so.
-function Client:close() state_of(self, "close").pool:close() end
+function Client:close()
+  check.self(self, Client, "close")
+  states[self].pool:close()
+end
 
 function Client:__close() self:close() end
 

@@ -8,8 +8,6 @@ local exchange = require "asyncio.http.exchange"
 local timeouts = require "asyncio.timeouts"
 local unpacking = require "asyncio.http.unpacking"
 
-local response = {}
-
 local LARGEST_BLOCK = 65536 -- the default of `blocks`
 local MARGIN = 2            -- seconds by which we forget a connection before its server says it will
 
@@ -297,7 +295,7 @@ function Response:__tostring()
 end
 
 --- What the head of an answer makes.
-function response.new(head, conn, plan)
+local function new(head, conn, plan)
   local headers = head.headers
   local body = {
     conn = conn, plan = plan, ended = not head.body, keep_alive = head.keep_alive,
@@ -321,6 +319,4 @@ function response.new(head, conn, plan)
   }, Response)
 end
 
-response.class = Response
-
-return response
+return { new = new, class = Response }
