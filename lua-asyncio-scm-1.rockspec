@@ -106,6 +106,7 @@ build = {
     ["asyncio.testing"] = "lua/asyncio/testing.lua",
     ["asyncio.threads"] = "lua/asyncio/threads.lua",
     ["asyncio.timeouts"] = "lua/asyncio/timeouts.lua",
+    ["asyncio.tracing"] = "lua/asyncio/tracing.lua",
     ["asyncio.core"] = {
       sources = {
         "src/asyncio.c",
@@ -171,7 +172,12 @@ build = {
         "src/core/watch.c",
         "src/core/words.c",
         "src/dev/graph.c",
+        "src/dev/phrases.c",
+        "src/dev/reel.c",
         "src/dev/testing.c",
+        "src/dev/traceclass.c",
+        "src/dev/tracefile.c",
+        "src/dev/tracer.c",
         "src/face/accept.c",
         "src/face/class.c",
         "src/face/datagram.c",

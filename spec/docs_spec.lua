@@ -37,7 +37,8 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
-  "Pool", "Lease", "Process", "File", "Watch", "DatagramEndpoint", "HTTPConnection", "Headers", "WebSocketConnection",
+  "Pool", "Lease", "Process", "File", "Watch", "Trace", "DatagramEndpoint",
+  "HTTPConnection", "Headers", "WebSocketConnection",
   HAS_OPENSSL and "SSLContext" or nil,
 }
 

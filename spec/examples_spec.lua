@@ -719,6 +719,23 @@ function TestPool:test_every_request_is_answered_over_few_connections()
   t.assertTrue(tonumber(made) < tonumber(tries))
 end
 
+TestKitchen = {}
+
+function TestKitchen:test_draws_who_waits_for_whom()
+  local path = os.tmpname()
+  os.remove(path)
+  local output, status = shell("timeout %d %s %sseeing/kitchen.lua %s.json 2>&1", PATIENCE, lua, examples, path)
+  t.assertEquals(status, 0, output)
+  t.assertStrContains(output, "now look at " .. path .. ".json\n")
+  local trace = require "json".decode(content(path .. ".json"))
+  os.remove(path .. ".json")
+  local names = {}
+  for _, event in ipairs(trace.traceEvents) do
+    if event.name == "thread_name" then names[event.args.name] = event.args.state end
+  end
+  t.assertEquals({ names["waiter"], names["tea's cook"] }, { "done", "done" })
+end
+
 TestTls = {}
 
 --- The certificates and keys that the guide's commands make, by name: `dev` is the path of dev.pem.

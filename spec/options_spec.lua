@@ -84,6 +84,7 @@ local CALLS = {
   copy = function(opts) on_writer(function(writer, reader) asyncio.copy(reader, writer, opts) end) end,
   set_write_buffer_limits = function(opts) on_writer(function(w) w:set_write_buffer_limits(opts) end) end,
   Client = asyncio.http.Client,
+  trace = function(opts) asyncio.trace(opts):close() end,
   shutdown = function(opts) in_pool(function(pool) pool:shutdown(opts) end) end,
 }
 

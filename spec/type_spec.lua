@@ -27,7 +27,7 @@ local MAKERS = {
 
 --- What others make, and is seen by programs; and classes that are not.
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
-  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "SSLContext",
+  "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "Trace", "SSLContext",
   "VimTask", "VimSemaphore", "RedisClient", "RedisPipeline", "RedisSubscription", "DatagramEndpoint",
   "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection",
   "Client", "Response" }
@@ -59,6 +59,9 @@ function TestType:test_is_the_class_of_what_others_make()
     local file <close> = asyncio.open "/dev/null"
     local watch <close> = asyncio.fs.watch "/dev/null"
     local endpoint <close> = asyncio.create_datagram_endpoint { family = "inet" }
+    local path = os.tmpname()
+    local _ <close> = setmetatable({}, { __close = function() os.remove(path) os.remove(path .. ".json") end })
+    local trace <close> = asyncio.trace(path .. ".json")
     local deferred <close> = asyncio.defer(function() end)
     local vim_async = asyncio.compat.vim_async
     local shielded <close> = asyncio.shielded()
@@ -69,7 +72,7 @@ function TestType:test_is_the_class_of_what_others_make()
       Loop = loop, Task = asyncio.current_task(), Future = loop:create_future(), Timeout = limit, Server = server,
       StreamReader = reader, StreamWriter = writer, Handle = loop:call_soon(function() end), Remote = loop:remote(),
       Address = server:sockets()[1], Lease = lease, Process = process, File = file, Watch = watch,
-      DatagramEndpoint = endpoint,
+      DatagramEndpoint = endpoint, Trace = trace,
       HTTPConnection = asyncio.parsers.http { role = "client" }, Headers = asyncio.parsers.headers {},
       WebSocketConnection = asyncio.parsers.websocket { role = "client" },
       Deferred = deferred, Shielded = shielded,

@@ -73,6 +73,7 @@ function asyncio.run(main, ...) end
 ---@field cancel_timeout? number seconds that a cancelled task has to end before it is cancelled again (1)
 ---@field reuse_coroutines? boolean tasks may run in coroutines of ended ones (false)
 ---@field stop_signals? (string | integer)[] signals that do as Ctrl-C does: `{ "SIGTERM" }`
+---@field trace? string | asyncio.TraceOptions a trace from now on until the runner is closed
 
 ---Runs functions on one loop: `local runner <close> = asyncio.Runner{debug = true}`.
 ---@param opts? asyncio.RunnerOptions
@@ -238,6 +239,21 @@ function asyncio.format_call_graph(what) end
 ---@param loop? asyncio.Loop
 ---@return string
 function asyncio.stats_text(loop) end
+
+---@class asyncio.TraceOptions
+---@field path string ends in `.html` (a page) or `.json` (Trace Event format)
+---@field max_events? integer how many are kept (1000000)
+
+---What all tasks do is noted from now on, and written to the file when it is closed or the program ends.
+---@param path string | asyncio.TraceOptions
+---@return asyncio.Trace trace a `<close>` variable
+function asyncio.trace(path) end
+
+---@class asyncio.Trace
+local Trace = {}
+
+---Ends it and writes its file.
+function Trace:close() end
 
 ---Prints it.
 ---@param what? asyncio.Future | "all"

@@ -22,8 +22,8 @@ Without a script: a REPL, whose inputs may await; or the script on standard inpu
   -           runs standard input as a script
   --          ends the options
   -h, --help, --version  show this, or the versions, and nothing else
-Environment: ASYNCIO_DEBUG=1 switches debug mode on; ASYNCIO_HISTORY names the REPL's history file
-(~/.asyncio_history), "" for none.
+Environment: ASYNCIO_DEBUG=1 switches debug mode on; ASYNCIO_TRACE=out.html (or .json) writes what the tasks
+did; ASYNCIO_HISTORY names the REPL's history file (~/.asyncio_history), "" for none.
 ]==]
 
 local function complain(text)
@@ -170,6 +170,20 @@ local function run_plan(plan, args)
   return main and run_script(main, script_args) or 0
 end
 
+--- The same with a trace, which is written however the script ends.
+local function run_traced(path, plan, args)
+  local began, trace = pcall(require "asyncio.tracing".begin, path, args[plan.script] or "asyncio")
+  if not began then
+    complain("ASYNCIO_TRACE: " .. core.words(trace):gsub("^.-bad argument #1 to 'trace' ", ""))
+    return 1
+  end
+  local status = run_plan(plan, args)
+  local written, err = pcall(trace.close, trace)
+  if written then return status end
+  complain("ASYNCIO_TRACE: " .. core.words(err))
+  return status ~= 0 and status or 1
+end
+
 --- Does what the arguments of the command ask for. `asyncio` is a global from then on.
 -- @tparam table args as lua's `arg`
 -- @treturn integer the exit status
@@ -186,6 +200,8 @@ function command.main(args)
     return 0
   end
   local plan, message = read_arguments(args)
+  local trace = os.getenv "ASYNCIO_TRACE"
+  if plan and trace and trace ~= "" then return run_traced(trace, plan, args) end
   if plan then return run_plan(plan, args) end
   complain(message:gsub("\n$", ""))
   return 1

@@ -149,6 +149,9 @@ local LATER = {
   -- files
   fs = "asyncio.fs",
 
+  -- looking at them
+  trace = "asyncio.tracing",
+
   -- TLS
   ssl = "asyncio.ssl",
 

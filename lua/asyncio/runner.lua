@@ -33,7 +33,7 @@ local OPTIONS = check.options {
   "Runner", 1,
   { "debug", "boolean" }, { "loop_factory", "callable" }, { "executor_timeout", "seconds" },
   { "flush_timeout", "seconds" }, { "cancel_timeout", "seconds" }, { "reuse_coroutines", "boolean" },
-  { "stop_signals", "list" },
+  { "stop_signals", "list" }, { "trace", "any" },
 }
 
 local SIGNAL = 'signal expected, a name like "SIGTERM" or a number'
@@ -79,13 +79,15 @@ end
 -- coroutine (under `coroutine.running()`): a task would find there what an earlier one has left;
 -- `stop_signals` ({}): signals that do as Ctrl-C does, a list of names or numbers (`{ "SIGTERM" }`): they are
 -- counted together, and the KeyboardInterrupt says in `signal` which it was. One that is ignored when the run
--- begins, or has a handler of the loop's, is left alone; so are all on a thread other than the main one.
+-- begins, or has a handler of the loop's, is left alone; so are all on a thread other than the main one;
+-- `trace`: what `asyncio.trace` takes, a path say: the trace is on from now on until the runner is closed.
 -- @treturn Runner
 -- @function Runner
 local function new_runner(opts)
   opts = OPTIONS(opts)
   local signals = opts.stop_signals and check_signals(opts.stop_signals)
-  return setmetatable({ opts = opts, signals = signals, abandoned = {} }, Runner)
+  local trace = opts.trace ~= nil and require "asyncio.tracing".trace(opts.trace) or nil
+  return setmetatable({ opts = opts, signals = signals, trace = trace, abandoned = {} }, Runner)
 end
 
 --- What a loop_factory gave.
@@ -378,14 +380,11 @@ end
 function Runner:close()
   check.self(self, Runner, "close")
   if self.closed then return end
-  if not self.loop then
-    self.closed = true
-    return
-  end
-  if core.in_run() then check.raise "cannot close a runner while a loop runs" end
+  if self.loop and core.in_run() then check.raise "cannot close a runner while a loop runs" end
   self.closed = true
+  local _ <close> = self.trace
   local loop = self.loop
-  if loop:is_closed() then return end
+  if not loop or loop:is_closed() then return end
   local ok, err = clean_up_interruptibly(self, loop)
   loop:close()
   if not ok then error(err, 0) end

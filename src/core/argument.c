@@ -14,6 +14,13 @@ static const char loop_key = 0; /* registry: the function that a loop runs in */
 
 void asy_called_within(lua_State *L) { lua_rawsetp(L, LUA_REGISTRYINDEX, &loop_key); }
 
+const char *asy_home(lua_State *L, size_t *n) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &home_key);
+  const char *home = lua_tolstring(L, -1, n);
+  lua_pop(L, 1);
+  return home;
+}
+
 static bool is_home(lua_State *L, lua_Debug *ar, const char *home, size_t n) {
   lua_getinfo(L, "Sl", ar);
   return home && !strncmp(ar->source, home, n);
@@ -32,9 +39,7 @@ static bool is_loop(lua_State *L, lua_Debug *ar) {
 static int outer_level(lua_State *L, lua_Debug *ar) {
   size_t n = 0;
   int level = 1;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &home_key);
-  const char *home = lua_tolstring(L, -1, &n);
-  lua_pop(L, 1); /* the registry keeps it */
+  const char *home = asy_home(L, &n);
   for (int i = 1; lua_getstack(L, i, ar); i++) {
     if (is_home(L, ar, home, n))
       level = i + 1;
@@ -47,9 +52,7 @@ static int outer_level(lua_State *L, lua_Debug *ar) {
 void asy_place(lua_State *L) {
   lua_Debug ar;
   size_t n = 0;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &home_key);
-  const char *home = lua_tolstring(L, -1, &n);
-  lua_pop(L, 1); /* the registry keeps it */
+  const char *home = asy_home(L, &n);
   for (int i = 0; lua_getstack(L, i, &ar); i++)
     if (!is_home(L, &ar, home, n) && ar.currentline > 0) {
       lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);

@@ -15,6 +15,9 @@ void asy_where(lua_State *L);
 /* Pushes "file:line" of the innermost Lua function that isn't the Lua layer's, the running one included; or "". */
 void asy_place(lua_State *L);
 
+/* How the sources of the Lua layer begin; NULL: that is not known. The registry keeps it. */
+const char *asy_home(lua_State *L, size_t *n);
+
 /* Pushes the same as asy_where, and the function that was called there, ours in C or the Lua layer's above it; or "" and
 ** nil. ar: its name */
 void asy_called(lua_State *L, lua_Debug *ar);

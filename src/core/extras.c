@@ -2,6 +2,9 @@
 ** extras.c - what few futures have, in a table of its own.
 */
 #include "core/task.h"
+
+#include <stdio.h>
+
 #include "core/error.h"
 
 Future *asy_tofuture(lua_State *L, const Runtime *rt, int idx) {
@@ -63,11 +66,17 @@ void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
   lua_pop(L, 1);
 }
 
+void task_default_name(const Task *t, char *text) {
+  if (t->role)
+    t->role->name(t, text);
+  else
+    snprintf(text, ASY_TASK_TEXT, "Task-%llu", (unsigned long long)t->number);
+}
+
 void asy_task_name(lua_State *L, Task *t, int idx) {
   if (asy_future_extra(L, idx, "name") == LUA_TSTRING) return;
-  if (t->role)
-    t->role->push_name(L, t);
-  else
-    lua_pushfstring(L, "Task-%I", (LUAI_UACINT)t->number);
+  char text[ASY_TASK_TEXT];
+  task_default_name(t, text);
+  lua_pushstring(L, text);
   lua_replace(L, -2);
 }

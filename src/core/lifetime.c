@@ -37,7 +37,7 @@ void asy_loop_close(lua_State *L, Loop *loop, int idx) {
   Runtime *rt = loop->rt;
   Loop *outer = rt->closing;
   fork_unwatch(&loop->fork);
-  if (loop->watched) observers_closes(loop);
+  if (loop->watched) asy_observers_closes(L, loop);
   if (loop->copied) rt->forked = NULL, rt->forked_co = NULL;
   loop->open = false;
   if (rt->running == loop) rt->running = NULL, rt->current = NULL;

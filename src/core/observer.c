@@ -72,4 +72,4 @@ void observers_hands(Loop *loop, const void *job, const char *what) {
 
 void observers_handed(Loop *loop, const void *job) { TELL(loop, handed, loop, job); }
 
-void observers_closes(Loop *loop) { TELL(loop, closes, loop); }
+void asy_observers_closes(lua_State *L, Loop *loop) { TELL(loop, closes, L, loop); }

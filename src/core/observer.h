@@ -47,8 +47,8 @@ typedef struct Observer {
   ** task that asked is rt->current, or NULL. */
   void (*hands)(struct Observer *o, struct Loop *loop, const void *job, const char *what);
   void (*handed)(struct Observer *o, struct Loop *loop, const void *job);
-  /* The loop is being closed: its tasks will never run again. C only. */
-  void (*closes)(struct Observer *o, struct Loop *loop);
+  /* The loop is being closed: its tasks will never run again. */
+  void (*closes)(struct Observer *o, lua_State *L, struct Loop *loop);
 } Observer;
 
 /* For a new loop; its debug mode is switched; its tasks are the parent's, in a forked child. C only. */
@@ -76,7 +76,7 @@ void asy_observers_called(lua_State *L, Loop *loop);
 void observers_collected(Loop *loop, uint64_t start);
 void observers_hands(Loop *loop, const void *job, const char *what);
 void observers_handed(Loop *loop, const void *job);
-void observers_closes(Loop *loop);
+void asy_observers_closes(lua_State *L, Loop *loop);
 
 ASY_HIDDEN_END
 

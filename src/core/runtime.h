@@ -45,6 +45,7 @@ typedef enum Kind {
   ASY_FILE,
   ASY_FOLDER,
   ASY_WATCH,
+  ASY_TRACE,
   ASY_NKINDS
 } Kind;
 

@@ -53,11 +53,13 @@ typedef struct WaitKind {
   void (*describe)(const struct Task *t, char *text);
 } WaitKind;
 
+#define ASY_TASK_TEXT 240 /* room for a name that a role gives */
+
 /* What a task is besides a task: a connection's handler. */
 typedef struct TaskRole {
   void (*ended)(lua_State *L, struct Task *t); /* told when it has ended. stack: task */
   void (*abandoned)(struct Task *t); /* or NULL; told when its loop closes before it has */
-  void (*push_name)(lua_State *L, const struct Task *t); /* its name, unless somebody gave it one */
+  void (*name)(const struct Task *t, char *text); /* its name, unless somebody gave it one; room for ASY_TASK_TEXT. C only */
   bool (*dismisses)(lua_State *L, const struct Task *t); /* or NULL; nobody will be told of the error at index 1 */
 } TaskRole;
 
@@ -214,6 +216,9 @@ void asy_task_find(lua_State *L, Loop *loop, uint64_t number);
 
 /* Whether any task of the loop has not ended. */
 bool asy_tasks_live(lua_State *L, Loop *loop);
+
+/* Its name, unless somebody gave it one. text: room for ASY_TASK_TEXT */
+void task_default_name(const Task *t, char *text);
 
 /* Pushes its name. idx: its userdata. */
 void asy_task_name(lua_State *L, Task *t, int idx);

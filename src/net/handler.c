@@ -3,6 +3,7 @@
 */
 #include "net/handler.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -110,14 +111,14 @@ static void handler_abandoned(Task *t) {
   if (s) s->client.handler = NULL;
 }
 
-static void push_handler_name(lua_State *L, const Task *t) {
+static void handler_name(const Task *t, char *text) {
   const Handler *h = asy_container(t, Handler, task);
-  char text[ASY_ADDRESS_TEXT];
+  char peer[ASY_ADDRESS_TEXT];
   if (h->peer.any.sa_family == AF_UNSPEC)
-    lua_pushfstring(L, "connection to %s", h->address);
+    snprintf(text, ASY_TASK_TEXT, "connection to %s", h->address);
   else {
-    address_text(&h->peer.any, sizeof h->peer, text);
-    lua_pushfstring(L, "connection from %s", text);
+    address_text(&h->peer.any, sizeof h->peer, peer);
+    snprintf(text, ASY_TASK_TEXT, "connection from %s", peer);
   }
 }
 
@@ -127,7 +128,7 @@ static bool handler_dismisses(lua_State *L, const Task *t) {
 
 static const TaskRole HANDLER = {.ended = handler_ended,
                                  .abandoned = handler_abandoned,
-                                 .push_name = push_handler_name,
+                                 .name = handler_name,
                                  .dismisses = handler_dismisses};
 
 /* stack: ..., handler, reader, writer → ..., task */

@@ -334,6 +334,25 @@ simple("task", {}, {
   forgotten_scope = function() await(create_task(asyncio.timeout, 3600)) end,
 })
 
+simple("traces", {}, {
+  trace = function()
+    local path = os.tmpname()
+    local ok, trace = pcall(asyncio.trace, path .. ".json")
+    if ok then
+      await(create_task { function() sleep(0) sleep(0.00001) end, name = "traced" })
+      pcall(await, create_task(error, "failed"))
+      tostring(trace)
+      trace:close()
+      os.remove(path .. ".json")
+    end
+    os.remove(path)
+  end,
+  trace_and_runner = function()
+    pcall(function() asyncio.Runner({ trace = "/no/such/trace.json" }):close() end)
+    pcall(asyncio.trace, "/no/such/trace.json")
+  end,
+})
+
 simple("several", {}, {
   gather = function() return asyncio.gather(function() sleep(0) end, create_task(sleep, 0)) end,
   gather_list = function(o) return asyncio.gather { o.result, o.failed, return_exceptions = true } end,

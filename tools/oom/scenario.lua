@@ -822,6 +822,36 @@ part("files off the loop", function()
   os.remove(path)
 end)
 
+part("traces", function()
+  local path = os.tmpname()
+  local name = path .. ".json"
+  for _, most in ipairs { 1000000, 20 } do
+    local ok, trace = pcall(asyncio.trace, { path = name, max_events = most })
+    local lock = asyncio.Lock()
+    local function hold()
+      local _ <close> = lock:acquire()
+      sleep(0)
+    end
+    pcall(function()
+      local tasks = {}
+      for i = 1, 5 do tasks[i] = create_task { hold, name = "task " .. i } end
+      tasks[5]:cancel()
+      for i = 1, 5 do pcall(await, tasks[i]) end
+      pcall(await, create_task(error, "failed"))
+      asyncio.to_thread(math.abs, -1)
+    end)
+    if ok then
+      pcall(tostring, trace)
+      pcall(trace.close, trace)
+      trace:close()
+    end
+  end
+  local runner_made, runner = pcall(asyncio.Runner, { trace = name })
+  if runner_made then pcall(runner.close, runner) end
+  os.remove(name)
+  os.remove(path)
+end)
+
 part("watches", function()
   local folder = os.tmpname()
   os.remove(folder)
