@@ -1072,6 +1072,42 @@ simple("tls", { with_streams, tls_contexts }, {
   end,
 })
 
+--- A request to a server of HTTP's, whose handler is this; what comes back is read to its end.
+local function ask(o, handler, text)
+  local server = asyncio.http.serve(handler, "127.0.0.1", 0, { close_timeout = 0.05, header_timeout = 0.2 })
+  o.keep("server2", server)
+  local address = server:sockets()[1]
+  if not address then return end -- a finaliser has closed it
+  local ok, reader, writer = asyncio.pcall(asyncio.open_connection, "127.0.0.1", address.port)
+  if ok then
+    pcall(writer.send, writer, (text:gsub("\n", "\r\n")))
+    pcall(reader.read, reader)
+    writer:abort()
+  end
+  server:close()
+  server:abort_clients()
+end
+
+simple("http", {}, {
+  string = function(o) ask(o, function(request) return request.path end, "GET /x HTTP/1.0\n\n") end,
+  pieces = function(o)
+    ask(o, function(request)
+      local body <close> = request:respond(200, { A = "b" })
+      for piece in request:blocks(2) do body:send(piece) end
+    end, "POST / HTTP/1.1\nHost: h\nConnection: close\nContent-Length: 5\n\nhello")
+  end,
+  abort = function(o) ask(o, function() asyncio.http.abort(404, "none") end, "GET /x HTTP/1.0\n\n") end,
+  file = function(o)
+    ask(o, function(request) return asyncio.http.file(request, "passwd", "/etc") end, "GET / HTTP/1.0\n\n")
+  end,
+  upgrade = function(o)
+    ask(o, function(request)
+      local reader, writer = request:upgrade "tea"
+      writer:send(reader:readline())
+    end, "GET / HTTP/1.1\nHost: h\nConnection: upgrade\nUpgrade: tea\n\nline\n")
+  end,
+})
+
 simple("stream", { with_streams }, {
   open = function(o)
     local reader, writer = asyncio.open_connection("127.0.0.1", o.port)

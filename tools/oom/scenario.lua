@@ -1874,6 +1874,46 @@ warm_part("remote", function(loop, pool)
   assert(not ok or text == "from there")
 end)
 
+part("http server", function()
+  local http, path = asyncio.http, host.path()
+  local function pieces()
+    local i = 0
+    return function()
+      i = i + 1
+      return i < 3 and "piece" or nil
+    end
+  end
+  local server <close> = http.serve(function(request)
+    if request.path == "/file" then return http.file(request, path:match "[^/]*$", path:match "^(.*)/") end
+    if request.path == "/abort" then http.abort(404, "none", { ["X-A"] = "b" }) end
+    if request.path == "/pieces" then return { status = 201, headers = { A = "b" }, body = pieces() } end
+    if request.path == "/form" then return request:form().a[2] .. request.query.b end
+    if request.path == "/up" then
+      local reader, writer = request:upgrade "tea"
+      return writer:send(reader:readline())
+    end
+    request:respond(200, { { "A", "b" } }):send("read", (request:read()))
+  end, "127.0.0.1", 0, {
+    close_timeout = 0.5, header_timeout = 0.5, idle_timeout = 0.5, body_timeout = 0.5, server_header = "oom",
+    access_log = function(entry) assert(entry.status) end,
+  })
+  local made <close> = assert(io.open(path, "w"))
+  made:write "content"
+  made:close()
+  for _, text in ipairs {
+    "GET / HTTP/1.1\nHost: h\n\nGET /pieces HTTP/1.1\nHost: h\n\nGET /abort HTTP/1.0\n\n",
+    "POST / HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n2\nab\n0\nT: x\n\nnonsense\n\n",
+    "POST /form?b=c HTTP/1.0\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 7\n\na=1&a=2",
+    "GET /file HTTP/1.1\nHost: h\nRange: bytes=1-3\n\nGET /none HTTP/1.0\n\n",
+    "GET /up HTTP/1.1\nHost: h\nConnection: upgrade\nUpgrade: tea\n\nline\n",
+  } do
+    local reader, writer <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
+    writer:send((text:gsub("\n", "\r\n")))
+    reader:read()
+  end
+  server:shutdown(0.2)
+end)
+
 part("unix sockets", function()
   local path = host.path()
   local function echo(reader, writer)
