@@ -8,6 +8,7 @@
 # make cross ARCH=s390x         a dozen of them on another machine, under qemu (or aarch64)
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
+# make pictures                 draws the timelines in doc/pictures anew
 # make hooks  lets git check each commit (tools/hooks)       make rockspec  writes its lists of files
 # make dist   what a release consists of, in dist/; tools/release X.Y.Z makes one
 # make help   this page. SPEC="spec/a_spec.lua ..." runs some of the specs only
@@ -40,7 +41,7 @@ export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
 .PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
-.PHONY: modules without install uninstall dist setup-bench setup-doc coverage help lua cross setup-cross hooks rockspec
+.PHONY: modules without install uninstall dist setup-bench setup-doc coverage help lua cross setup-cross hooks rockspec pictures
 
 all: build
 
@@ -138,6 +139,8 @@ hooks:
 	git config core.hooksPath tools/hooks
 rockspec: setup
 	@$(LUA) tools/rockspec.lua
+pictures: setup build
+	@$(LUA) tools/pictures.lua doc/pictures >/dev/null
 doc: setup-doc
 	@sh tools/doc doc/api
 env:

@@ -217,6 +217,34 @@ function TestPage:test_has_several_loops_with_their_rows()
   end)
 end
 
+function TestPage:test_shows_what_the_tracer_writes()
+  local path = scratch .. ".real.html"
+  local function cook(dish, seconds, kitchen)
+    local _ <close> = kitchen:acquire()
+    t.asyncio.sleep(seconds)
+    if dish == "rice" then error "burnt" end
+  end
+  t.run(function()
+    local _ <close> = t.asyncio.trace(path)
+    local kitchen = t.asyncio.Semaphore(1)
+    local soup = t.asyncio.create_task { cook, "soup", 2, kitchen, name = "soup" }
+    local rice = t.asyncio.create_task { cook, "rice", 1, kitchen, name = "rice" }
+    t.asyncio.wait { soup, rice }
+    t.assertStrContains(rice:exception(), "burnt")
+  end)
+  browser.drive(function(tab)
+    tab:open(path)
+    tab:click(place(tab, "rice", 1000000))
+    local text = side(tab)
+    t.assertStrContains(text, "waits: semaphore")
+    t.assertStrMatches(text, ".*waits at\n[^\n]*page_spec.lua:%d+\n.*woken by\nsoup\n.*")
+    local summary = tab:ask "document.getElementById('summary').textContent"
+    t.assertStrMatches(summary, "3 tasks · 3\u{202f}s on the virtual clock · .* · 1 error")
+    t.assertEquals(tab.problems, {})
+  end)
+  os.remove(path)
+end
+
 -- Hands
 
 function TestHands:test_the_wheel_zooms_where_the_pointer_is()
