@@ -597,6 +597,18 @@ function TestModel:test_a_wait_for_a_task_says_which()
   end)
 end
 
+function TestModel:test_threads_stand_below_a_few_tasks_and_above_many()
+  for tasks, index in pairs { [2] = 2, [40] = 0 } do
+    local events = { row(JOBS, "threads", "jobs"), stretch(JOBS, "job", "crunch", 0, 9) }
+    for i = 1, tasks do events[#events + 1] = row(i, "task " .. i, "task", { source = "a.lua:0" }) end
+    known(function(tab)
+      local rows = ("readTrace({ traceEvents: %s }).rows"):format(json.encode(events))
+      t.assertEquals(tab:ask(rows .. ".findIndex((row) => row.name === 'threads')"), index)
+      t.assertEquals(tab:ask(rows .. ".find((row) => row.name === 'task 1').source"), "a.lua")
+    end)
+  end
+end
+
 function TestModel:test_events_come_in_any_order()
   t.assertEquals(of_row({ { 50, 60, "step" }, { 0, 10, "step" }, { 10, 50, "wait" } },
     "[[...row.from], row.busy, row.steps, row.longest]"), { { 0, 10, 50 }, 20, 2, 10 })

@@ -170,7 +170,9 @@ class Row {
   }
 }
 
-const PLACES = ["loop", "task", "jobs", "collector"]; // the order of the rows of one process
+// The order of a loop's rows: where there are many tasks, nobody would find what stands below them.
+const PLACES = ["loop", "task", "jobs", "collector"], CROWDED = ["loop", "jobs", "collector", "task"];
+const MANY_TASKS = 12;
 
 // The rows of a trace in the Trace Event form: an array, or an object with `traceEvents`.
 function readTrace(trace) {
@@ -195,7 +197,7 @@ function readTrace(trace) {
       if (event.name === "thread_name") {
         const row = rowOf(event);
         row.name = String(args.name ?? "");
-        row.source = args.source || "";
+        row.source = (args.source || "").replace(/:0$/, ""); // a script has no line of its own
         row.state = args.state || "";
         row.what = args.what || row.what;
         row.maker = args.made_by === undefined ? null : event.pid + "/" + args.made_by;
@@ -225,7 +227,8 @@ function readTrace(trace) {
   if (begin > end) begin = end = 0;
   order.forEach((row) => row.finish());
   const list = order.filter((row) => row.n || row.marks.length || row.what === "task");
-  const place = (row) => PLACES.indexOf(row.what);
+  const places = list.filter((row) => row.what === "task").length > MANY_TASKS ? CROWDED : PLACES;
+  const place = (row) => places.indexOf(row.what);
   list.sort((a, b) => a.pid - b.pid || place(a) - place(b) || (a.sort ?? 0) - (b.sort ?? 0) || a.order - b.order);
   list.forEach((row, i) => {
     row.index = i;
