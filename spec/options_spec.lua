@@ -44,6 +44,7 @@ local CALLS = {
   Pool = asyncio.Pool, await_callback = asyncio.await_callback,
   create_task = asyncio.create_task, gather = asyncio.gather, race = asyncio.race,
   map = function(opts) asyncio.map(nothing, { 1 }, opts) end,
+  monitor = function(opts) asyncio.monitor(opts):close() end,
   stdin = asyncio.stdin, stdout = asyncio.stdout, stderr = asyncio.stderr,
   ["wait 1"] = function(list) asyncio.wait(list) end,
   ["as_completed 1"] = function(list) asyncio.as_completed(list) end,

@@ -89,6 +89,7 @@ void asy_open_watch(lua_State *L); /* core/watch.c */
 
 void asy_open_graph(lua_State *L); /* dev/graph.c */
 void asy_open_tracer(lua_State *L); /* dev/traceclass.c */
+void asy_open_monitor(lua_State *L); /* dev/monitorclass.c */
 
 void asy_open_face(lua_State *L); /* face/module.c */
 

@@ -67,6 +67,7 @@ function asyncio.run(main, ...) end
 
 ---@class asyncio.RunnerOptions
 ---@field debug? boolean
+---@field measure_tasks? boolean
 ---@field loop_factory? fun(): asyncio.Loop
 ---@field executor_timeout? number seconds that jobs of the default executor have at the end (300)
 ---@field flush_timeout? number seconds that output to peers has to leave at the end (1)
@@ -254,6 +255,18 @@ local Trace = {}
 
 ---Ends it and writes its file.
 function Trace:close() end
+
+---@class asyncio.Monitor
+local Monitor = {}
+
+---@return string
+function Monitor:get_path() end
+
+function Monitor:close() end
+
+---@param opts? { path?: string }
+---@return asyncio.Monitor
+function asyncio.monitor(opts) end
 
 ---Prints it.
 ---@param what? asyncio.Future | "all"
@@ -691,7 +704,7 @@ function Runner:close() end
 ---@field longest_step number
 ---@field lag number
 ---@field max_lag number
----@field idle number
+---@field busy number
 ---@field uptime number
 ---@field tasks integer
 ---@field tasks_made integer
@@ -742,6 +755,9 @@ function Loop:time() end
 
 ---@return asyncio.LoopStats
 function Loop:stats() end
+
+---@param on boolean
+function Loop:measure_tasks(on) end
 
 ---@param fn function must not await
 ---@param ... any
@@ -900,6 +916,9 @@ function Future:traceback() end
 
 ---@class asyncio.Task : asyncio.Future
 local Task = {}
+
+---@return { busy: number, scheduled: number, idle: number, steps: integer }?
+function Task:stats() end
 
 ---How many cancellations were requested and not taken back.
 ---@return integer

@@ -11,6 +11,7 @@ command.subcommands = {}
 
 local USAGE = [==[
 usage: asyncio [options] [script [args]]
+       asyncio ps [PID] | tree PID [--all] | top PID
 Without a script: a REPL, whose inputs may await; or the script on standard input, when that is no terminal.
   script      runs the file as the main task of an event loop, with `arg` and `...` as lua sets them;
               SIGTERM stops it as Ctrl-C does (status 143, 130)
@@ -22,13 +23,51 @@ Without a script: a REPL, whose inputs may await; or the script on standard inpu
   -           runs standard input as a script
   --          ends the options
   -h, --help, --version  show this, or the versions, and nothing else
+  ps, tree, top  look at programs that have called asyncio.monitor() or run with ASYNCIO_MONITOR=1: a list of
+              them; who waits for whom, and where; the busiest tasks (keys: q, p pause, l next loop, space)
 Environment: ASYNCIO_DEBUG=1 switches debug mode on; ASYNCIO_TRACE=out.html (or .json) writes what the tasks
-did; ASYNCIO_HISTORY names the REPL's history file (~/.asyncio_history), "" for none.
+did; ASYNCIO_MONITOR=1 lets ps, tree and top look at the program; ASYNCIO_HISTORY names the REPL's history
+file (~/.asyncio_history), "" for none.
 ]==]
 
 local function complain(text)
   io.stderr:write("asyncio: " .. text .. "\n")
 end
+
+-- Looking at other processes
+
+local function misused(name, what)
+  complain(("%s; usage: asyncio %s"):format(what, name))
+  return 1
+end
+
+--- Sorts arguments into names, of which there may be so many, and the flags that are known; or a complaint.
+local function read_words(args, least, most, flags)
+  local names, options = {}, {}
+  for _, word in ipairs(args) do
+    if word:sub(1, 2) == "--" then
+      if not flags[word] then return nil, ("unrecognized option '%s'"):format(word) end
+      options[flags[word]] = true
+    else
+      names[#names + 1] = word
+    end
+  end
+  if #names < least then return nil, "a PID is missing" end
+  if #names > most then return nil, ("one argument too many: '%s'"):format(names[most + 1]) end
+  return names, options
+end
+
+local function looks(module, usage, least, flags)
+  return function(...)
+    local names, options = read_words({ ... }, least, 1, flags or {})
+    if not names then return misused(usage, options) end
+    return require(module)(names[1], options)
+  end
+end
+
+command.subcommands.ps = looks("asyncio.looking.ps", "ps [PID]", 0)
+command.subcommands.tree = looks("asyncio.looking.tree", "tree PID [--all]", 1, { ["--all"] = "all" })
+command.subcommands.top = looks("asyncio.looking.top", "top PID", 1)
 
 local function print_versions()
   print(("%s, %s, libuv %s"):format(asyncio._VERSION, _VERSION, core.libuv_version()))

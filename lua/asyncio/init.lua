@@ -160,6 +160,7 @@ local LATER = {
 
   -- looking at the loop
   stats_text = "asyncio.stats",
+  monitor = "asyncio.monitoring",
 
   -- grammars
   parsers = "asyncio.parsers",

@@ -33,7 +33,7 @@ local OPTIONS = check.options {
   "Runner", 1,
   { "debug", "boolean" }, { "loop_factory", "callable" }, { "executor_timeout", "seconds" },
   { "flush_timeout", "seconds" }, { "cancel_timeout", "seconds" }, { "reuse_coroutines", "boolean" },
-  { "stop_signals", "list" }, { "trace", "any" },
+  { "stop_signals", "list" }, { "measure_tasks", "boolean" }, { "trace", "any" },
 }
 
 local SIGNAL = 'signal expected, a name like "SIGTERM" or a number'
@@ -77,6 +77,7 @@ end
 -- `reuse_coroutines` (false): a task may run in the coroutine of one that has ended, so that starting one
 -- takes a little more than half the time. Not for a program with a library that keeps something for each
 -- coroutine (under `coroutine.running()`): a task would find there what an earlier one has left;
+-- `measure_tasks` (false): `Task:stats` tells for how long tasks run, and wait;
 -- `stop_signals` ({}): signals that do as Ctrl-C does, a list of names or numbers (`{ "SIGTERM" }`): they are
 -- counted together, and the KeyboardInterrupt says in `signal` which it was. One that is ignored when the run
 -- begins, or has a handler of the loop's, is left alone; so are all on a thread other than the main one;
@@ -119,6 +120,10 @@ function Runner:get_loop()
     end
     loop:set_debug(debug)
     loop:_reuse(self.opts.reuse_coroutines)
+    if self.opts.measure_tasks then loop:measure_tasks(true) end
+    if core.monitor_path() or os ~= nil and os.getenv "ASYNCIO_MONITOR" == "1" then
+      require "asyncio.monitoring".join(loop)
+    end
   end
   return self.loop
 end

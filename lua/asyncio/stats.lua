@@ -8,7 +8,7 @@ local stats = {}
 --- In their order: name, type, key of `Loop:stats`, what it is.
 local METRICS = {
   { "asyncio_uptime_seconds", "gauge", "uptime", "Seconds since the loop was made." },
-  { "asyncio_idle_seconds_total", "counter", "idle", "Seconds that it waited for something to happen." },
+  { "asyncio_busy_seconds_total", "counter", "busy", "Seconds that turns took." },
   { "asyncio_turns_total", "counter", "turns", "Turns of the loop." },
   { "asyncio_steps_total", "counter", "steps", "Steps of tasks, calls, and what streams do." },
   { "asyncio_longest_step_seconds", "gauge", "longest_step", "The longest step." },

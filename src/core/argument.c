@@ -49,6 +49,12 @@ static int outer_level(lua_State *L, lua_Debug *ar) {
   return level;
 }
 
+bool asy_is_home(lua_State *L, const char *source) {
+  size_t n = 0;
+  const char *home = asy_home(L, &n);
+  return home && !strncmp(source, home, n);
+}
+
 void asy_place(lua_State *L) {
   lua_Debug ar;
   size_t n = 0;

@@ -17,6 +17,8 @@ void asy_place(lua_State *L);
 
 /* How the sources of the Lua layer begin; NULL: that is not known. The registry keeps it. */
 const char *asy_home(lua_State *L, size_t *n);
+/* Whether a function with that source is the Lua layer's. */
+bool asy_is_home(lua_State *L, const char *source);
 
 /* Pushes the same as asy_where, and the function that was called there, ours in C or the Lua layer's above it; or "" and
 ** nil. ar: its name */

@@ -34,9 +34,14 @@ uint64_t loop_note_step(Loop *loop, uint64_t took) {
 void loop_set_slow(Loop *loop, uint64_t ns) {
   loop->clock.slow_ns = ns;
   set_noted(loop);
-  loop->clock.source = ns < COARSE_LIMIT ? CLOCK_MONOTONIC : CHEAP_CLOCK;
+  loop->clock.source = ns < COARSE_LIMIT || loop->clock.exact ? CLOCK_MONOTONIC : CHEAP_CLOCK;
   loop->clock.step_start = loop->clock.polled_at = loop_step_now(loop);
   loop->clock.look_ns = ns / 4 < MIN_LOOK ? MIN_LOOK : ns / 4 > MAX_LOOK ? MAX_LOOK : ns / 4;
+}
+
+void loop_set_exact(Loop *loop, bool exact) {
+  loop->clock.exact = exact;
+  loop_set_slow(loop, loop->clock.slow_ns);
 }
 
 /* How long this thread has been runnable and did not run, ns: the second figure there (Linux). What blocks in a call

@@ -61,6 +61,7 @@ typedef struct Clock {
   clockid_t source;     /* what steps are measured with: the coarse clock, if that will do */
   uint64_t step_start;  /* when the step under way began (ns of that) */
   uint64_t polled_at;   /* when it polled last (likewise) */
+  bool exact;           /* they are measured exactly in any case */
   uint64_t slow_ns;     /* slow_callback_duration */
   uint64_t noted_ns;    /* steps that take longer are looked at: they are slow, or the longest yet */
   uint64_t waited;      /* how long this thread had waited for a processor at `waited_at`, ns */
@@ -88,9 +89,10 @@ typedef struct Counts {
   uint64_t began;              /* when that was, by uv_hrtime */
   uint64_t turns;
   uint64_t steps;              /* until the last poll */
-  uint64_t lag, max_lag;       /* from a poll to the end of the last step before the next one: the last time, and the most */
+  uint64_t lag, max_lag;       /* from a poll to the end of the last step before the next one: ... */
+  uint64_t lagged;             /* ... the last that there was, in this turn; and the most */
+  uint64_t busy;               /* all of these */
   uint64_t longest;            /* step */
-  uint64_t idle;               /* in polls */
   uint64_t bytes_in, bytes_out; /* of streams and datagrams */
   uint64_t tasks_made;
   uint32_t tasks, streams;     /* that there are now */
@@ -151,12 +153,14 @@ typedef struct Loop {
     bool set;
     volatile sig_atomic_t broke; /* it has broken what ran then */
   } watchdog;        /* breaks a step that goes on after that (testing.c) */
+  bool measured;     /* its tasks are, at its owner's wish (dev/monitorclass.c) */
   bool sited;        /* what is opened notes where, as in debug mode (testing.c) */
   ListNode idle;     /* Waiters: for every task to be blocked (testing.c) */
   struct Watches *watches; /* descriptors of other libraries (descriptor.c), or NULL */
   struct Spots *spots;     /* descriptors that calls of asyncio.socket wait for (face/spot.c), or NULL */
   uint64_t epoch;          /* what its clock lacks to the time since 1970, ns; 0: nobody has asked (face/moment.c) */
   struct Remote *remote;   /* by which other threads reach it (thread/remote.c), or NULL */
+  struct Survey *survey;   /* what those who look on from outside ask of it (dev/survey.c), or NULL */
   struct Ends *ends;       /* streams whose end is waited for (eof.c), or NULL */
   Ready *on_interrupt;    /* runs after `interrupted` was set (signal.c) */
   atomic_int interrupted; /* set by the SIGINT handler */
@@ -315,8 +319,18 @@ void loop_on_wakeup(uv_async_t *wakeup);
 void loop_watch_forks(Loop *loop);
 /* A slice of the hunt, if one is due. */
 void asy_hunt(lua_State *L, Loop *loop);
+/* What has been done, in numbers: what Loop:stats tells. */
+#define LOOP_STATS 15
+typedef struct Stat {
+  const char *key;
+  uint64_t value;
+  bool seconds; /* in ns */
+} Stat;
+void asy_loop_stats(lua_State *L, const Loop *loop, Stat stats[LOOP_STATS]);
 /* Sets slow_callback_duration. */
 void loop_set_slow(Loop *loop, uint64_t ns);
+/* Has steps measured exactly, whatever that is. */
+void loop_set_exact(Loop *loop, bool exact);
 
 void asy_open_hold(lua_State *L);
 

@@ -155,8 +155,12 @@ static void count_steps(Loop *loop) {
   Counts *c = &loop->counts;
   c->steps += (uint64_t)(STEPS_PER_POLL - loop->clock.steps);
   loop->clock.steps = STEPS_PER_POLL;
-  c->lag = loop->clock.step_start - loop->clock.polled_at;
-  if (c->lag > c->max_lag) c->max_lag = c->lag;
+  uint64_t lag = loop->clock.step_start - loop->clock.polled_at;
+  if (ASY_LIKELY(!lag)) return; /* by a clock that moves in steps */
+  c->lag = lag;
+  c->lagged = c->turns;
+  c->busy += lag;
+  if (lag > c->max_lag) c->max_lag = lag;
 }
 
 /* A poll costs as much as several short jobs of a thread: what other threads have posted is taken without
@@ -171,7 +175,6 @@ static void poll_any(lua_State *L, Loop *loop) {
     return;
   }
   count_steps(loop);
-  uint64_t began = loop->clock.step_start;
   if (busy)
     loop_poll_now(loop);
   else if (!list_empty(&loop->idle))
@@ -185,7 +188,6 @@ static void poll_any(lua_State *L, Loop *loop) {
   else
     poll_until(loop, next_moment(loop));
   loop_polled(loop);
-  loop->counts.idle += loop->clock.polled_at - began;
 }
 
 ASY_COLD static void poll_watched(lua_State *L, Loop *loop) {

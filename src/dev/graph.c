@@ -1,18 +1,17 @@
 /*
 ** graph.c - what the call graph is made of.
 */
-#include "open.h"
+#include "dev/graph.h"
 
-#include "core/task.h"
+#include "open.h"
 #include "sync/lock.h"
 
-/* Pushes what a parked task waits for: a future, or a list or a set of them; nil when it is something else. */
-static void push_awaited(lua_State *L, const Runtime *rt, Task *t) {
+void asy_graph_awaited(lua_State *L, const Runtime *rt, Task *t, int idx) {
   if (t->leaving) {
-    asy_future_extra(L, 1, "leaving");
+    asy_future_extra(L, idx, "leaving");
     return;
   }
-  if (!t->anchored || lua_getiuservalue(L, 1, FUTURE_UV_VALUE) == LUA_TNIL) {
+  if (!t->anchored || lua_getiuservalue(L, idx, FUTURE_UV_VALUE) == LUA_TNIL) {
     lua_pushnil(L);
     return;
   }
@@ -38,7 +37,7 @@ static int task_wait(lua_State *L) {
     asy_task_push_wait(L, t);
     lua_replace(L, 2);
     owner = lock_waited_for(t);
-    push_awaited(L, rt, t);
+    asy_graph_awaited(L, rt, t, 1);
     lua_replace(L, 3);
     lua_settop(L, 3);
   }
@@ -53,6 +52,4 @@ static int task_wait(lua_State *L) {
 static const luaL_Reg functions[] = {{"task_wait", task_wait}, {NULL, NULL}};
 
 /* stack: module */
-void asy_open_graph(lua_State *L) {
-  asy_setfuncs(L, functions);
-}
+void asy_open_graph(lua_State *L) { asy_setfuncs(L, functions); }

@@ -309,6 +309,21 @@ simple("task", {}, {
   all = function() return asyncio.all_tasks() end,
   graph = function() return asyncio.format_call_graph "all" end,
   stats = function() return asyncio.get_running_loop():stats() end,
+  monitor = function(o)
+    o.path = o.path or os.tmpname()
+    os.remove(o.path)
+    local ok, monitor = pcall(asyncio.monitor, { path = o.path })
+    sleep(0)
+    if ok then monitor:close() end
+  end,
+  measured = function(o)
+    local loop = asyncio.get_running_loop()
+    loop:measure_tasks(true)
+    sleep(0)
+    local stats = o.sleeper:stats()
+    loop:measure_tasks(false)
+    return stats
+  end,
   await_new = function(o) await(o.new) end,
   await_failing = function() pcall(await, create_task(function() sleep(0) error {} end)) end,
   traceback_of_several = function()

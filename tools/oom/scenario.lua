@@ -2054,6 +2054,25 @@ part("debug mode", function(loop)
   done:set_result()
 end)
 
+part("monitor", function(loop)
+  local path = os.tmpname()
+  os.remove(path)
+  local monitor <close> = asyncio.monitor { path = path }
+  loop:measure_tasks(true)
+  create_task { sleep, 5, name = "sleeper" }
+  sleep(0)
+  assert(asyncio.current_task():stats().steps >= 0)
+  local reader, writer <close> = asyncio.open_unix_connection(monitor:get_path())
+  for _, question in ipairs { "loops", "stats 1", "top 1 5", "tree 1" } do
+    writer:send("asyncio-monitor/1 ", question, "\n")
+    local head = reader:readline()
+    if not head then break end -- its thread had no memory
+    local n = tonumber(head:match "ok (%d+)")
+    if n and n > 0 then reader:readexactly(n) end
+  end
+  loop:measure_tasks(false)
+end)
+
 part("debug streams", function(loop)
   loop:set_debug(true)
   local server <close> = asyncio.start_server(function() end, "127.0.0.1", 0, { close_timeout = 0.5 })
