@@ -224,14 +224,15 @@ function TestFraming:test_chunks()
   local start = head(POST, HOST, "Transfer-Encoding: chunked")
   for _, size in ipairs { "", " 5", "5 ", "+5", "-5", "0x5", "5_", "g", "00000000000000005", "5 ;a",
     "ffffffffffffffff", ";a",
-    "5;a\0", "5;\n" } do
+    "5;a\0", "5;\n", "5;", "5;a=",
+    "5;a=b c", '5;a="b', "5; a", "5;a=b=c", "5;;a" } do
     refuses(400, start .. size .. "\r\nhello\r\n0\r\n\r\n")
   end
   refuses(400, start .. "5\nhello\r\n0\r\n\r\n")
   for _, behind in ipairs { "XX", "\n\n", "\n", "\r\r", "x\n", "\n\r" } do
     refuses(400, start .. "5\r\nhello" .. behind .. "0\r\n\r\n", "longer than it says")
   end
-  takes(start .. "0000000000000005;a=\"b c\"\r\nhello\r\n0;last\r\n\r\n")
+  takes(start .. "0000000000000005;a=\"b \\\" c\";b;c=d\r\nhello\r\n0;last\r\n\r\n")
 end
 
 function TestFraming:test_extensions_of_chunks_are_bounded_one_and_all()

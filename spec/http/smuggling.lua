@@ -64,8 +64,7 @@ return {
   { "an extension with LF", 400, post "Transfer-Encoding: chunked" .. "1;x\na\r\n0\r\n\r\n" },
   { "an extension with CR", 400, post "Transfer-Encoding: chunked" .. "1;x\ry\r\na\r\n0\r\n\r\n" },
   { "an extension without a semicolon", 400, post "Transfer-Encoding: chunked" .. "1x\r\na\r\n0\r\n\r\n" },
-  { "a trailer that would be a header", false, post "Transfer-Encoding: chunked" .. "0\r\nContent-Length: 44\r\n\r\n"
-    .. "GET /2 HTTP/1.1\r\n" .. HOST .. CRLF, { "POST /", "GET /2" } },
+  { "a trailer that would be a header", 400, post "Transfer-Encoding: chunked" .. "0\r\nContent-Length: 44\r\n\r\n" },
   { "a trailer behind a bare LF", 400, post "Transfer-Encoding: chunked" .. "0\r\nA: b\nC: d\r\n\r\n" },
   { "two hosts", 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" },
   { "the same host twice", 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n" },

@@ -42,10 +42,20 @@ static uint32_t read_field(const char *bytes, uint32_t from, HttpField *field, H
   return at + 2;
 }
 
-bool http_trailers(const char *bytes, uint32_t from, HttpField *fields, int n, HttpFault *fault) {
+bool http_split(const char *bytes, uint32_t from, HttpField *fields, int n, HttpFault *fault) {
   for (int i = 0; i < n; i++) {
     from = read_field(bytes, from, &fields[i], fault);
     if (!from) return false;
+  }
+  return true;
+}
+
+bool http_trailers(const char *bytes, uint32_t from, HttpField *fields, int n, HttpFault *fault) {
+  if (!http_split(bytes, from, fields, n, fault)) return false;
+  for (int i = 0; i < n; i++) {
+    HttpName name = http_name(bytes + fields[i].name.from, fields[i].name.n);
+    if (name == NAME_CONTENT_LENGTH || name == NAME_TRANSFER_ENCODING || name == NAME_HOST)
+      return http_wrong(fault, 400, "a trailer says what only a head says", fields[i].name.from);
   }
   return true;
 }
@@ -106,6 +116,15 @@ static bool say_host(HttpSaid *said, int i, const char *value, size_t n, HttpFau
   return http_is_host(value, n) || http_wrong(fault, 400, "Host is no host", at);
 }
 
+/* Whether there is a member in the list; its form is looked at by who knows the protocol. */
+static bool names_protocol(const char *value, size_t n) {
+  const char *member;
+  size_t at = 0, length;
+  while (http_member(value, n, &at, &member, &length))
+    if (length) return true;
+  return false;
+}
+
 static bool say(HttpSaid *said, int i, HttpName name, const char *value, size_t n, bool request,
                 HttpFault *fault, uint32_t at) {
   switch (name) {
@@ -116,7 +135,7 @@ static bool say(HttpSaid *said, int i, HttpName name, const char *value, size_t 
     return read_connection(value, n, said) ||
            http_wrong(fault, 400, "Connection is no list of tokens", at);
   case NAME_UPGRADE:
-    if (said->upgrade < 0) said->upgrade = i;
+    if (said->upgrade < 0 && names_protocol(value, n)) said->upgrade = i;
     return true;
   case NAME_EXPECT:
     if (HTTP_SAME(value, n, "100-continue"))

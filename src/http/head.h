@@ -64,7 +64,10 @@ bool http_status_line(const char *line, size_t n, HttpStart *out, HttpFault *fau
 bool http_fields(const char *bytes, uint32_t from, HttpField *fields, int n, bool request,
                  HttpSaid *said, HttpFault *fault);
 
-/* Trailers: the same, and nothing that they say counts. */
+/* The same, whatever they say. */
+bool http_split(const char *bytes, uint32_t from, HttpField *fields, int n, HttpFault *fault);
+
+/* Likewise, but that what frames a message, or says whose it is, stands in no trailer. */
 bool http_trailers(const char *bytes, uint32_t from, HttpField *fields, int n, HttpFault *fault);
 
 #pragma GCC visibility pop

@@ -213,6 +213,34 @@ static HttpEvent read_length(HttpConnection *c, const char *bytes, size_t n, Htt
   return give(c, bytes, n, found);
 }
 
+/* The text in quotes at the front, with them; 0: there is none. */
+static size_t quoted(const char *bytes, size_t n) {
+  if (!n || bytes[0] != '"') return 0;
+  for (size_t i = 1; i < n; i++) {
+    if (bytes[i] == '"') return i + 1;
+    if (bytes[i] == '\\') i++;
+  }
+  return 0;
+}
+
+/* ;name=token;name="text";name ... */
+static bool are_extensions(const char *bytes, size_t n) {
+  size_t at = 0;
+  while (at < n) {
+    if (bytes[at++] != ';') return false;
+    size_t name = http_run(bytes + at, n - at, CHAR_TOKEN);
+    if (!name) return false;
+    at += name;
+    if (at == n || bytes[at] != '=') continue;
+    at++;
+    size_t value = http_run(bytes + at, n - at, CHAR_TOKEN);
+    if (!value) value = quoted(bytes + at, n - at);
+    if (!value) return false;
+    at += value;
+  }
+  return http_is_value(bytes, n);
+}
+
 /* size [;extension] CR LF */
 static bool read_chunk_line(HttpConnection *c, const char *line, size_t n) {
   uint64_t size = 0;
@@ -224,8 +252,8 @@ static bool read_chunk_line(HttpConnection *c, const char *line, size_t n) {
   if (digits < n) {
     if (line[digits] != ';')
       return http_wrong(&c->fault, 400, "a chunk's size is no hexadecimal number", digits);
-    if (!http_is_value(line + digits, n - digits))
-      return http_wrong(&c->fault, 400, "a chunk's extension has a control character", digits);
+    if (!are_extensions(line + digits, n - digits))
+      return http_wrong(&c->fault, 400, "a chunk's extensions are not ;name=value", digits);
     c->extensions += (uint32_t)(n - digits);
     if (c->extensions > MOST_EXTENSIONS * c->limits.chunk_line)
       return http_wrong(&c->fault, 400, "the chunks' extensions are too large", digits);

@@ -187,7 +187,7 @@ static int fields_headers(lua_State *L) {
   Headers *h = asy_headers_new(L, f.n, out_length(&out));
   memcpy(headers_bytes(h), out.start, h->size);
   h->plain = !f.special;
-  http_trailers(headers_bytes(h), 0, h->fields, h->n, &fault); /* they are well formed */
+  http_split(headers_bytes(h), 0, h->fields, h->n, &fault); /* they are well formed */
   return 1;
 }
 

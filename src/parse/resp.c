@@ -17,7 +17,7 @@
 #define CLASS "asyncio.resp"
 #define FAILURE "asyncio.resp.error"
 
-#define UV_FED 1   /* the string that is looked at, if `block` isn't */
+#define UV_FED 1 /* the string that is looked at, if `block` isn't */
 #define UV_OPEN 2
 #define UV_ERROR 3 /* the metatable of error replies */
 
@@ -30,9 +30,9 @@ typedef struct Resp {
   size_t n;
   char *block; /* NULL: none */
   size_t size;
-  uint64_t used;   /* bytes, of all that were fed */
-  int skipping;    /* the depth of the attribute that is passed over; -1: none is */
-  bool broken;     /* by an error of Lua's, while it was at work */
+  uint64_t used; /* bytes, of all that were fed */
+  int skipping;  /* the depth of the attribute that is passed over; -1: none is */
+  bool broken;   /* by an error of Lua's, while it was at work */
 } Resp;
 
 typedef enum Got { GOT_NOTHING, GOT_REPLY, GOT_PUSH, GOT_WRONG } Got;
@@ -41,7 +41,9 @@ static Resp *check_resp(lua_State *L) { return luaL_checkudata(L, 1, CLASS); }
 
 /* Feeding */
 
-static bool in_block(const Resp *r) { return r->block && r->bytes >= r->block && r->bytes <= r->block + r->size; }
+static bool in_block(const Resp *r) {
+  return r->block && r->bytes >= r->block && r->bytes <= r->block + r->size;
+}
 
 /* Room for so many bytes behind those that are not used, which are moved into the block. */
 static int reserve(lua_State *L, Resp *r, size_t more) {
@@ -95,8 +97,9 @@ static int resp_feed(lua_State *L) {
 /* What an error reply says first, in capitals: "WRONGTYPE Operation against ..." */
 static size_t code_length(const char *text, size_t n) {
   size_t i = 0;
-  while (i < n && ((text[i] >= 'A' && text[i] <= 'Z') || (i > 0 && ((text[i] >= '0' && text[i] <= '9') || text[i] == '_' ||
-                                                                   text[i] == '-'))))
+  while (i < n &&
+         ((text[i] >= 'A' && text[i] <= 'Z') ||
+          (i > 0 && ((text[i] >= '0' && text[i] <= '9') || text[i] == '_' || text[i] == '-'))))
     i++;
   return i == n || text[i] == ' ' ? i : 0;
 }
@@ -156,7 +159,8 @@ static void push_value(lua_State *L, const Resp *r, const RespEvent *e) {
 
 /* No table has such a key. stack: ..., value */
 static bool is_no_key(lua_State *L) {
-  return lua_isnil(L, -1) || (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1));
+  return lua_isnil(L, -1) ||
+         (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1));
 }
 
 /* The value on the top, which goes, is put where it belongs. False: it can't be a key. */
@@ -310,8 +314,8 @@ static int resp__gc(lua_State *L) {
 
 static int resp__tostring(lua_State *L) {
   const Resp *r = check_resp(L);
-  lua_pushfstring(L, CLASS ": %s, %I bytes not used (%p)", r->parser.why ? "broken" : "open", (LUAI_UACINT)r->n,
-                  (const void *)r);
+  lua_pushfstring(L, CLASS ": %s, %I bytes not used (%p)", r->parser.why ? "broken" : "open",
+                  (LUAI_UACINT)r->n, (const void *)r);
   return 1;
 }
 
@@ -411,7 +415,8 @@ static int resp_encode(lua_State *L) {
 static int push_command(lua_State *L, lua_Integer i) {
   if (lua_rawgeti(L, 1, i) != LUA_TTABLE) return 0;
   int list = lua_gettop(L);
-  lua_Integer n = lua_getfield(L, list, "n") == LUA_TNIL ? (lua_Integer)lua_rawlen(L, list) : lua_tointeger(L, -1);
+  lua_Integer n = lua_getfield(L, list, "n") == LUA_TNIL ? (lua_Integer)lua_rawlen(L, list)
+                                                         : lua_tointeger(L, -1);
   lua_settop(L, list);
   if (n < 1 || n > 1000000) return 0;
   luaL_checkstack(L, (int)n + 4, "too many arguments");
@@ -437,11 +442,13 @@ static int resp_encode_all(lua_State *L) {
     size += more;
     lua_settop(L, 1);
   }
-  char *from = lua_newuserdatauv(L, size + 1, 0), *to = from; /* a finaliser may change the lists now */
+  char *from = lua_newuserdatauv(L, size + 1, 0),
+       *to = from; /* a finaliser may change the lists now */
   for (lua_Integer i = 1; i <= commands; i++) {
     int bad = 0, n = push_command(L, i);
     size_t more = n ? size_of(L, 4, n + 3, &bad) : 0;
-    if (!more || more > size) return luaL_error(L, "the commands were changed while they were written");
+    if (!more || more > size)
+      return luaL_error(L, "the commands were changed while they were written");
     size -= more;
     to = put(L, 4, n + 3, to);
     lua_settop(L, 2);
@@ -456,12 +463,15 @@ static const luaL_Reg methods[] = {{"feed", resp_feed},
                                    {"pending", resp_pending},
                                    {NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {{"__gc", resp__gc}, {"__tostring", resp__tostring}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__gc", resp__gc}, {"__tostring", resp__tostring}, {NULL, NULL}};
 
 static const luaL_Reg failure_metamethods[] = {{"__tostring", failure__tostring}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"resp", resp_new}, {"resp_encode", resp_encode}, {"resp_encode_all", resp_encode_all}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"resp", resp_new},
+                                     {"resp_encode", resp_encode},
+                                     {"resp_encode_all", resp_encode_all},
+                                     {NULL, NULL}};
 
 /* stack: module */
 void asy_open_resp(lua_State *L) {

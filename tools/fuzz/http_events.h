@@ -87,7 +87,8 @@ static bool log_block(Log *log, HttpConnection *c, bool head, const HttpFound *f
   char *copy = exact(found->data, found->n);
   HttpField *fields = malloc((size_t)count * sizeof *fields + 1);
   if (!fields) exit(0);
-  bool fine = head ? http_read_head(c, copy, found->n, fields, &said) : http_read_trailers(c, copy, found->n, fields);
+  bool fine = head ? http_read_head(c, copy, found->n, fields, &said)
+                   : http_read_trailers(c, copy, found->n, fields);
   if (fine && head) {
     log_start(log, copy, found->n, c);
     log_line(log, " %llu %llu", said.chunked, said.length);
@@ -143,12 +144,15 @@ static bool log_event(Log *log, HttpConnection *c, const char *bytes, size_t *fr
     } else
       log_line(log, "event %llu %llu", event, 0);
     if (event == HTTP_FAULT) {
-      check(c->theirs == HTTP_ERROR && c->fault.status >= 400 && c->fault.what && c->fault.at <= seen + (n - *from));
+      check(c->theirs == HTTP_ERROR && c->fault.status >= 400 && c->fault.what &&
+            c->fault.at <= seen + (n - *from));
       log_line(log, " fault %llu at %llu ", (unsigned long long)c->fault.status, c->fault.at);
       log_bytes(log, c->fault.what, strlen(c->fault.what));
-      check(http_read(c, "GET /", 5, &(HttpFound){0, NULL, 0}) == HTTP_FAULT && c->theirs == HTTP_ERROR);
+      check(http_read(c, "GET /", 5, &(HttpFound){0, NULL, 0}) == HTTP_FAULT &&
+            c->theirs == HTTP_ERROR);
     }
-    log->over = event == HTTP_FAULT || event == HTTP_CLOSE || (event == HTTP_PAUSED && !go_on(c, log));
+    log->over =
+        event == HTTP_FAULT || event == HTTP_CLOSE || (event == HTTP_PAUSED && !go_on(c, log));
     more = !log->over;
   }
   free(left);
@@ -158,7 +162,8 @@ static bool log_event(Log *log, HttpConnection *c, const char *bytes, size_t *fr
 }
 
 /* All bytes, in pieces: of `step` bytes, or of random lengths where that is 0; then the end. */
-static void log_all(Log *log, HttpConnection *c, const char *bytes, size_t n, size_t step, unsigned seed) {
+static void log_all(Log *log, HttpConnection *c, const char *bytes, size_t n, size_t step,
+                    unsigned seed) {
   size_t from = 0, given = 0;
   while (!log->over && (given < n || !c->ended)) {
     if (given == n) {
@@ -173,7 +178,8 @@ static void log_all(Log *log, HttpConnection *c, const char *bytes, size_t n, si
 }
 
 /* The same however the bytes come. start: puts the connection where the bytes are for it. */
-static void check_splits(void (*start)(HttpConnection *, unsigned), unsigned how, const char *bytes, size_t n) {
+static void check_splits(void (*start)(HttpConnection *, unsigned), unsigned how, const char *bytes,
+                         size_t n) {
   Log whole = {NULL, 0, 0, false, false};
   HttpConnection c;
   start(&c, how);

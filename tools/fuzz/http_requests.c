@@ -6,7 +6,9 @@
 */
 #include "http_events.h"
 
-static void start(HttpConnection *c, unsigned how) { http_init(c, true, how & 1 ? &http_small : &http_usual); }
+static void start(HttpConnection *c, unsigned how) {
+  http_init(c, true, how & 1 ? &http_small : &http_usual);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length) {
   if (!length) return 0;
