@@ -163,6 +163,22 @@ function TestPage:test_has_room_in_every_width()
   end
 end
 
+function TestPage:test_has_room_for_what_was_found_and_chosen_on_a_phone()
+  local events = sample()
+  for i = 3, 12000 do events[#events + 1] = row(i, "a rather long name of a task, number " .. i, "task") end
+  show(events, { width = 360, height = 640, touch = true }, function(tab)
+    tab:ask "document.getElementById('find').focus()"
+    tab:type "task, number 1234"
+    tab:key "Enter"
+    for _, id in ipairs { "found", "help", "side" } do
+      local right = tab:ask(("document.getElementById('%s').getBoundingClientRect().right"):format(id))
+      t.assertTrue(right > 0 and right <= 360, id)
+    end
+    t.assertEquals(tab:ask "document.documentElement.scrollWidth", 360)
+    t.assertTrue(tab:ask "document.querySelector('#side .close').getBoundingClientRect().right <= 360")
+  end)
+end
+
 function TestPage:test_shows_an_empty_trace()
   show({}, nil, function(tab)
     t.assertEquals(tab:ask "document.getElementById('summary').textContent", "Nothing happened while this was traced.")

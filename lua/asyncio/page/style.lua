@@ -40,6 +40,7 @@ button:hover { border-color: var(--accent); }
 canvas:focus-visible { outline-offset: -2px; }
 #find { height: 34px; width: 190px; padding: 0 10px; }
 #found { color: var(--dim); white-space: nowrap; }
+#found:empty { display: none; }
 #legend {
   grid-area: legend; display: flex; flex-wrap: wrap; gap: 2px 14px; padding: 2px 16px 8px; margin: 0;
   list-style: none; color: var(--dim); font-size: 13px;
@@ -105,7 +106,8 @@ kbd {
   header { padding: 8px 12px 4px; }
   header p { flex-basis: 100%; order: 2; font-size: 13px; }
   h1 { flex: 1 1 auto; font-size: 16px; }
-  .tools { flex: 1 1 100%; order: 3; }
+  .tools { flex: 1 1 100%; order: 3; flex-wrap: wrap; }
+  #found { flex: 1 1 100%; order: 1; }
   .tools button, #find { height: 40px; }
   .tools button { min-width: 40px; }
   #find { flex: 1 1 60px; width: 60px; }
