@@ -60,4 +60,20 @@ function TestExamples:test_notes_are_kept_in_a_database()
   t.assertEquals(select(2, server:interrupt()), 0)
 end
 
+function TestExamples:test_requests_are_passed_on()
+  needs "curl"
+  local path, gone = folder()
+  local _ <close> = gone
+  os.execute(("cd '%s' && echo tea > index.html && head -c 300000 /dev/urandom > b.bin"):format(path))
+  local backend <close> = start("files", path)
+  local server <close> = start("proxy", "http://127.0.0.1:" .. backend.port)
+  t.assertEquals(curl(server, "/"), "tea\n")
+  t.assertEquals(curl(server, "/b.bin", ("| cmp - '%s/b.bin' && echo same; :"):format(path)), "same\n")
+  t.assertEquals(curl(server, "/", "-d x -o /dev/null -w '%{http_code}'"), "405")
+  t.assertEquals(curl(server, "/", "-H 'If-None-Match: *' -o /dev/null -w '%{http_code}'"), "304")
+  backend:interrupt()
+  t.assertEquals(curl(server, "/", "-o /dev/null -w '%{http_code}'"), "502")
+  t.assertEquals(select(2, server:interrupt()), 0)
+end
+
 t.finish()

@@ -79,6 +79,22 @@ function TestFailure:test_after_the_answer_began_is_no_clean_end()
   end)
 end
 
+function TestFailure:test_by_a_cancellation_is_no_clean_end()
+  t.run(function()
+    local task
+    local server <close> = site.serve(function(request)
+      task = asyncio.current_task()
+      request:respond():send "half"
+      asyncio.sleep(100)
+    end)
+    local client <close> = site.client(server)
+    client:send "GET / HTTP/1.0\n\n"
+    client.reader:readuntil "half"
+    task:cancel()
+    t.assert_raises(asyncio.ConnectionResetError, client.reader.read, client.reader)
+  end)
+end
+
 function TestFailure:test_of_a_body_is_no_clean_end_either()
   t.run(function(reports)
     local server <close> = site.serve(function()
@@ -213,6 +229,32 @@ function TestLog:test_gives_an_entry_for_each_answer_to_a_function()
     t.assertEquals({ entry.user_agent, entry.referer }, { "tea/1", "there" })
     t.assertAlmostEquals(entry.seconds, 1, 0.01)
     t.assertEquals({ entries[2].status, entries[2].bytes, entries[3].status }, { 404, 4, 400 })
+  end)
+end
+
+function TestLog:test_tells_of_answers_that_were_cut_and_of_clients_that_left()
+  t.run(function(reports)
+    local entries = {}
+    local server <close> = site.serve(function(request)
+      local body = request:respond()
+      body:send "half"
+      asyncio.sleep(1)
+      if request.path == "/fails" then error "no more" end
+      for _ = 1, 3 do
+        body:send "more"
+        asyncio.sleep(1)
+      end
+    end, { access_log = function(entry) entries[#entries + 1] = entry end })
+    for _, path in ipairs { "/fails", "/left" } do
+      local client <close> = site.client(server)
+      client:send("GET " .. path .. " HTTP/1.1\nHost: here\n\n")
+      client.reader:readuntil "half"
+      if path == "/left" then client.writer:abort() end
+      asyncio.sleep(10)
+    end
+    t.take_report(reports, "failed")
+    t.assertEquals({ #entries, entries[1].target, entries[1].status, entries[1].bytes, entries[2].target },
+      { 2, "/fails", 200, 4, "/left" })
   end)
 end
 

@@ -69,6 +69,22 @@ function TestAnswer:test_may_have_no_body()
   end)
 end
 
+function TestAnswer:test_of_a_status_without_a_body_has_none_whatever_was_given()
+  t.run(function()
+    local closed = 0
+    local reader = { read = function() error "not asked" end, close = function() closed = closed + 1 end }
+    local server <close> = site.serve(function(request)
+      return plain(request.path == "/304" and 304 or 204, request.query.f and pieces "x" or reader)
+    end)
+    local client <close> = site.client(server)
+    for _, target in ipairs { "/304", "/304?f=1", "/204", "/204?f=1" } do
+      local answer = client:ask(("GET %s HTTP/1.1\nHost: here\n\n"):format(target))
+      t.assertEquals(answer.status, target:find "304" and 304 or 204)
+    end
+    t.assertEquals(closed, 2)
+  end)
+end
+
 function TestAnswer:test_of_a_function_comes_by_chunks()
   t.run(function()
     local server <close> = site.serve(function() return { body = pieces("one ", "", "two") } end)

@@ -105,10 +105,11 @@ local function end_body(connection, trailers)
   if last ~= "" then connection.writer:send(last) end
 end
 
---- Whether an answer of that status to this request has a body.
-local function has_body(request, status)
-  return request.method ~= "HEAD" and status ~= 204 and status ~= 304 and status >= 200
-end
+--- Whether no answer of that status has a body.
+local function is_bare(status) return status == 204 or status == 304 end
+
+--- Whether an answer of that status to this request has one.
+local function has_body(request, status) return request.method ~= "HEAD" and not is_bare(status) end
 
 --- Closes what has `close`, however the block is left.
 local Closer = {}
@@ -128,9 +129,15 @@ local function length_of(file)
   return math.max(size - at, 0)
 end
 
+--- An answer without one.
+local function send_none(connection, request, status, headers)
+  connection.writer:send((head_of(connection, request, status, headers, nil)))
+end
+
 --- Something with `read(n)`: a reader, a file, a client's Response.
 local function send_reader(connection, request, status, headers, body)
   local _ <close> = closer_of(body)
+  if is_bare(status) then return send_none(connection, request, status, headers) end
   local length = core.type(body) == "File" and length_of(body) or true
   local sends = has_body(request, status)
   connection.writer:write((head_of(connection, request, status, headers, length)))
@@ -148,6 +155,7 @@ local function send_reader(connection, request, status, headers, body)
 end
 
 local function send_pieces(connection, request, status, headers, body)
+  if is_bare(status) then return send_none(connection, request, status, headers) end
   connection.writer:write((head_of(connection, request, status, headers, true)))
   if not has_body(request, status) then return end
   for piece in body do send_piece(connection, piece) end
@@ -162,11 +170,6 @@ local function send_string(connection, request, status, headers, body)
   else
     connection.writer:send(head)
   end
-end
-
---- An answer without one.
-local function send_none(connection, request, status, headers)
-  connection.writer:send((head_of(connection, request, status, headers, nil)))
 end
 
 local function is_reader(body)
@@ -215,7 +218,7 @@ end
 --- Answers that something is wrong. request: nil, where none could be understood
 function answers.refuse(connection, request, status, body, headers)
   body = body or ("%d %s\n"):format(status, parsers.reason(status) or "Refused")
-  local bare = status == 204 or status == 304
+  local bare = is_bare(status)
   headers = complete_headers(connection.service, headers, not bare)
   if bare then body = nil end
   local head, rest = head_of(connection, request, status, headers, body)
@@ -267,8 +270,7 @@ function Request.methods:respond(status, headers)
   end
   if connection.began then fail "the request has an answer already" end
   headers = complete_headers(connection.service, headers)
-  local bare = status == 204 or status == 304
-  connection.writer:write((head_of(connection, self, status, headers, not bare or nil)))
+  connection.writer:write((head_of(connection, self, status, headers, not is_bare(status) or nil)))
   local body = setmetatable({ request = self, bodiless = not has_body(self, status) }, BodyWriter)
   connection.body = body
   return body

@@ -168,10 +168,12 @@ end
 -- doesn't.
 local function failed_in_handler(connection, err, traceback)
   local request, status = connection.request, status_of(err)
-  if not status and core.own_peer_broke(err) then error(err, 0) end -- the client has left
+  local left = not status and core.own_peer_broke(err)
+  if connection.log and (left or connection.began) then log.note(connection, request) end
+  if left then error(err, 0) end
   if connection.began or not status then report(connection, err, traceback) end
   if connection.began then
-    core.break_talk(connection.reader) -- never a clean end
+    core.break_talk(connection.reader)
     return nil
   end
   connection.left = nil
@@ -209,12 +211,19 @@ local function serve_protected(connection)
   end
 end
 
+-- An answer that is cut, by a cancellation too, has no clean end.
+local Connection = {}
+function Connection:__close(err)
+  if err ~= nil and self.parser:states() == "send_body" then core.break_talk(self.reader) end
+end
+
 --- The handler of a server's connections.
 local function serve(service, reader, writer)
-  serve_protected {
+  local connection <close> = setmetatable({
     reader = reader, writer = writer, service = service, parser = parsers.http(service.limits),
     served = 0, opened = time(), phase = "idle", log = service.log,
-  }
+  }, Connection)
+  serve_protected(connection)
 end
 
 return { serve = serve, linger = linger }
