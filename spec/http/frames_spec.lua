@@ -228,21 +228,18 @@ TestFinalisers = {}
 
 function TestFinalisers:test_that_use_the_connection_meanwhile_do_no_harm()
   local connection = parsers.websocket { role = "server" }
-  local bytes, seen = frame(BINARY, ("x"):rep(5000), { fin = false }) .. frame(CONT, "y") .. frame(PING, "p"), 0
+  local bytes = frame(BINARY, ("x"):rep(5000), { fin = false }) .. frame(CONT, "y") .. frame(PING, "p")
   local meta = { __gc = function() pcall(connection.feed, connection, bytes) end }
   for _ = 1, t.count(300) do
     setmetatable({}, meta)
     local ok, kind = pcall(connection.feed, connection, bytes)
-    while ok and kind do
-      ok, kind = pcall(connection.next, connection)
-      seen = seen + 1
-    end
+    while ok and kind do ok, kind = pcall(connection.next, connection) end
     if not ok then t.assertStrContains(kind, "finaliser") end
     setmetatable({}, meta)
     local _, event = pcall(connection.next, connection)
     if event == "error" then connection = parsers.websocket { role = "server" } end
   end
-  t.assertTrue(seen > 0)
+  t.assertEquals(read(bytes), { { "binary", ("x"):rep(5000) .. "y" }, { "ping", "p" } })
 end
 
 TestLimits = {}
