@@ -149,6 +149,7 @@ local function serve_one(connection)
   begin(connection, request)
   if request.method == "CONNECT" then return refuse(connection, request, 501) end
   answer.complete(connection, request, connection.service.handler(request))
+  if connection.socket then connection.socket:close() end
   if connection.upgraded then return false end
   return go_on(connection, request)
 end
@@ -172,6 +173,10 @@ local function failed_in_handler(connection, err, traceback)
   if connection.log and (left or connection.began) then log.note(connection, request) end
   if left then error(err, 0) end
   if connection.began or not status then report(connection, err, traceback) end
+  if connection.socket then
+    connection.socket:close(1011)
+    return nil
+  end
   if connection.began then
     core.break_talk(connection.reader)
     return nil

@@ -33,6 +33,7 @@ local LATER = {
   delete = "asyncio.http.client",
   head = "asyncio.http.client",
   Client = "asyncio.http.client",
+  websocket = "asyncio.http.opening",
 }
 
 local function load_part(module, name)

@@ -272,4 +272,9 @@ function methods:form()
   return error(errors.HTTPError { message = "the form can't be decoded: " .. why, status = 400 }, 0)
 end
 
+function methods:websocket(opts) -- few servers need it
+  local ws = require "asyncio.http.opening".accept(self, opts)
+  return ws
+end
+
 return Request

@@ -1,0 +1,316 @@
+--- WebSocket: what a connection is after its opening handshake, on both sides.
+--
+-- A task of its own reads: it answers pings, hears the peer's end, and keeps messages until somebody receives
+-- them. Once `max_queue` are waiting it reads no more, so that the peer has to wait. Timers are callbacks.
+-- @module asyncio.http.websocket
+local check = require "asyncio.check"
+local core = require "asyncio.core"
+local parsers = require "asyncio.parsers"
+
+local get_running_loop, isinstance = core.get_running_loop, core.isinstance
+
+local BLOCK = 65536    -- bytes that one read takes
+local UNSENT = 65536   -- bytes of pongs that may wait for the peer, before nothing more is read
+local LINGER = 2       -- seconds for which one that has failed may still send
+local SLACK = 1e-6     -- seconds by which a timer may seem early, by rounding
+local REASON = 123     -- bytes of a reason
+local NORMAL, GOING, NO_CODE, CUT, FAILED = 1000, 1001, 1005, 1006, 1011
+
+--- A WebSocket connection: `asyncio.http.websocket` opens one, `request:websocket` answers with one.
+--
+-- Messages that have come are kept in order, `max_queue` of them. After any end `receive` returns nil, and
+-- `close_code` and `close_reason` say which: the code of the peer's Close frame (1005: it had none), 1006
+-- where the connection was cut, or ours, where we ended it: 1002 after a frame against the rules, 1007 after
+-- text that isn't UTF-8, 1009 after a message of more than `max_message` bytes, 1011 when a ping was not
+-- answered, 1001 when the server is shut down.
+-- `protocol` is the subprotocol that was agreed on, or nil.
+--
+-- Leaving the block of a `<close>` variable closes it with 1000, by an error with 1011; a cancellation does
+-- not wait for the peer. Several tasks may send and receive.
+-- @type WebSocket
+-- @usage
+-- local http = asyncio.http
+-- local server <close> = http.serve(function(request)
+--   local ws = request:websocket()
+--   for text in ws:iter() do ws:send(text:upper()) end
+-- end, "127.0.0.1", 0)
+-- local ws <close> = http.websocket("ws://" .. tostring(server:sockets()[1]))
+-- ws:send "tea"
+-- print(ws:receive()) --> TEA  text
+local WebSocket = { __name = "asyncio.WebSocket" }
+WebSocket.__index = WebSocket
+
+-- The end
+
+--- Calls fn(self) so much later, in place of what was called then before.
+local function set_timer(self, name, seconds, fn)
+  if self[name] then self[name]:cancel() end
+  self[name] = fn and self._loop:call_later(seconds, fn, self) or false
+end
+
+local function closed_error(self)
+  local code, reason = self.close_code or NORMAL, self.close_reason or ""
+  local why = reason == "" and "" or ": " .. reason
+  return core.ClosedError(("the WebSocket is closed (%d%s)"):format(code, why))
+end
+
+local function note_end(self, code, reason)
+  if not self.close_code then self.close_code, self.close_reason = code, reason end
+end
+
+local function abort(self) self._writer:abort() end
+
+--- From now on nothing is sent but a Close frame, which is the last, and what comes is read and dropped.
+local function begin_closing(self, code, reason)
+  self._closing = true
+  self._messages:shutdown()
+  set_timer(self, "_keeping")
+  set_timer(self, "_patience", self._close_timeout, abort)
+  core.pcall(self._writer.write, self._writer, self._frames:close(code, reason)) -- the reader hears of errors
+end
+
+--- The peer has done what it must not, or is silent: it is told, and the end is ours. What it still sends is
+-- read and dropped for a while, since to close at once might take our Close frame from it.
+local function fail(self, code, reason)
+  if self._closing then return end
+  note_end(self, code, reason)
+  begin_closing(self, code, reason:sub(1, REASON))
+  self._deaf = true
+  set_timer(self, "_patience", math.min(LINGER, self._close_timeout), abort)
+  if self._writer:can_write_eof() then core.pcall(self._writer.write_eof, self._writer) end
+end
+
+--- There is nothing more to come.
+local function finish(self)
+  note_end(self, CUT, "")
+  self._closing = true
+  set_timer(self, "_keeping")
+  set_timer(self, "_patience")
+  self._messages:shutdown()
+  for _, ping in pairs(self._pings) do
+    if not ping.pong:done() then ping.pong:set_exception(closed_error(self)) end
+  end
+  self._pings = {}
+  self._ended:set()
+end
+
+-- What comes
+
+--- A message waits for who receives it. False: nobody will.
+local function keep(self, message)
+  local messages = self._messages
+  if not messages:full() then return messages:put_nowait(message) end
+  self._blocked = true
+  local ok, err = core.pcall(messages.put, messages, message)
+  self._blocked, self._heard = false, self._loop:time()
+  if not ok and not isinstance(err, core.QueueShutDown) then error(err, 0) end
+end
+
+local function answer_ping(self, data)
+  self._writer:write(self._frames:frame("pong", data))
+  if self._writer:pending() > UNSENT then self._writer:drain() end
+end
+
+--- A pong answers the ping that it repeats, and those before it.
+local function take_pong(self, data)
+  if not self._pings[data] then return end
+  for payload, ping in pairs(self._pings) do
+    if payload <= data then
+      self._pings[payload] = nil
+      if not ping.pong:done() then ping.pong:set_result(self._loop:time() - ping.sent) end
+    end
+  end
+end
+
+--- The peer's Close frame is answered once. A server ends the connection then, a client waits for that
+-- (RFC 6455 7.1.1). Returns true where it is ours to end.
+local function take_close(self, code, reason)
+  note_end(self, code, reason)
+  if not self._closing then begin_closing(self, code ~= NO_CODE and code or nil) end
+  return self._server
+end
+
+--- Returns true when nothing more is to be read.
+local function take(self, kind, a, b)
+  if kind == "close" then return take_close(self, a, b) end
+  if kind == "error" then
+    fail(self, a, b)
+  elseif self._closing then
+    return false
+  elseif kind == "text" then
+    keep(self, a)
+  elseif kind == "binary" then
+    keep(self, { a })
+  elseif kind == "ping" then
+    answer_ping(self, a)
+  else
+    take_pong(self, a)
+  end
+  return false
+end
+
+--- All messages in what has come.
+local function take_all(self, kind, a, b)
+  while kind and not self._deaf do
+    if take(self, kind, a, b) then return true end
+    kind, a, b = self._frames:next()
+  end
+  return false
+end
+
+--- Until the peer ends the connection, or it is ours to do so.
+local function read_all(self, bytes)
+  local reader, frames = self._reader, self._frames
+  if bytes ~= "" and take_all(self, frames:feed(bytes)) then return end
+  for data in function() return reader:read(BLOCK) end do
+    self._heard = self._loop:time()
+    if not self._deaf and take_all(self, frames:feed(data)) then return end
+  end
+end
+
+--- The task that reads. What breaks the connection is its end, and no error of the program's.
+local function run(self, bytes)
+  local _ <close> = setmetatable({}, { __close = function() finish(self) end })
+  local ok, err = core.pcall(read_all, self, bytes)
+  if core.is_last_message(self._reader) then
+    note_end(self, GOING, "")
+    if not self._closing then begin_closing(self, GOING) end
+  end
+  self._writer:close()
+  if not ok and not isinstance(err, core.OSError) then error(err, 0) end
+  core.pcall(self._writer.wait_closed, self._writer)
+end
+
+-- Keeping it alive
+
+local function send_ping(self)
+  self._sent_pings = self._sent_pings + 1
+  local payload = (">I8"):pack(self._sent_pings)
+  self._writer:write(self._frames:frame("ping", payload))
+  return payload
+end
+
+--- Anything that comes shows that the peer is there: a large message may take longer than a ping.
+local function look(self)
+  local now = self._loop:time()
+  local since, wait = now - self._heard, self._ping_interval
+  if self._blocked then -- it is we who don't read
+    self._pinged = false
+  elseif self._pinged and self._heard < self._pinged then
+    wait = self._pinged + self._ping_timeout - now
+    if wait <= SLACK then return fail(self, FAILED, "a ping was not answered") end
+  elseif since < self._ping_interval - SLACK then
+    self._pinged, wait = false, self._ping_interval - since
+  else
+    send_ping(self)
+    self._pinged, wait = now, self._ping_timeout
+  end
+  set_timer(self, "_keeping", wait, look)
+end
+
+-- Methods
+
+local function check_open(self, name)
+  check.self(self, WebSocket, name)
+  if self._closing then error(closed_error(self), 0) end
+end
+
+local function send(self, kind, name, data, expected)
+  check_open(self, name)
+  if type(data) ~= "string" then check.fail(1, name, expected, data) end
+  local first, more = self._frames:frame(kind, data)
+  if not first then check.error(1, name, "a text must be UTF-8; send_binary takes any bytes") end
+  if more then self._writer:send(first, more) else self._writer:send(first) end
+end
+
+--- Sends a message of text, and waits while too much is on its way to the peer, as `writer:send` does.
+-- @string text UTF-8
+-- @raise ClosedError after any end; an OSError when the connection breaks
+function WebSocket:send(text) send(self, "text", "send", text, "text (a string)") end
+
+--- Sends a message of bytes, likewise.
+-- @string data
+-- @raise ClosedError after any end; an OSError when the connection breaks
+function WebSocket:send_binary(data) send(self, "binary", "send_binary", data, "string") end
+
+--- Waits for the next message.
+-- @treturn ?string the message; nil after any end, see `close_code`
+-- @treturn ?string `"text"` or `"binary"`
+function WebSocket:receive()
+  check.self(self, WebSocket, "receive")
+  local _, message = self._next()
+  if type(message) == "table" then return message[1], "binary" end
+  if message then return message, "text" end
+  return nil
+end
+
+--- Goes through the messages: `for data, kind in ws:iter() do`.
+-- @treturn function an iterator, which ends after any end
+function WebSocket:iter()
+  check.self(self, WebSocket, "iter")
+  return function() return self:receive() end
+end
+
+--- Asks the peer for a sign of life.
+-- @treturn number seconds that the answer took
+-- @raise ClosedError when the connection ends before
+function WebSocket:ping()
+  check_open(self, "ping")
+  local ping = { pong = self._loop:create_future(), sent = self._loop:time() }
+  self._pings[send_ping(self)] = ping
+  return core.await(ping.pong)
+end
+
+--- Closes it: messages that nobody has received are dropped, and the peer is told. Waits for the peer to
+-- agree, `close_timeout` at most, and for the connection's end. Once it is closed, closing does nothing.
+-- @tparam[opt=1000] integer code 1000 to 1003, 1007 to 1014, 3000 to 4999
+-- @tparam[opt=""] string reason UTF-8, up to 123 bytes
+function WebSocket:close(code, reason)
+  check.self(self, WebSocket, "close")
+  if code ~= nil and not (math.type(code) == "integer" and parsers.websocket_may_say(code)) then
+    check.fail(1, "close", "code (1000 to 1003, 1007 to 1014, 3000 to 4999)", code)
+  end
+  if reason ~= nil and not (type(reason) == "string" and #reason <= REASON and utf8.len(reason)) then
+    check.fail(2, "close", "reason (UTF-8, up to 123 bytes)", reason)
+  end
+  if not self._closing then
+    begin_closing(self, code or NORMAL, reason)
+    while not self._messages:empty() do self._messages:get_nowait() end
+  end
+  self._ended:wait()
+end
+
+function WebSocket:__close(err)
+  if self._closing and not core.can_wait() then return abort(self) end
+  if isinstance(err, core.CancelledError) or not core.can_wait() then
+    if not self._closing then begin_closing(self, GOING) end
+    return self._writer:close()
+  end
+  self:close(err ~= nil and FAILED or NORMAL)
+end
+
+function WebSocket:__tostring()
+  local peer = self._writer:get_extra_info "peername"
+  return ("<WebSocket %s%s>"):format(self._closing and "closed " or "", peer and tostring(peer) or "")
+end
+
+--- One that has shaken hands. opts: as `http.websocket` has them; protocol: what was agreed on; bytes: what
+-- came behind the handshake.
+local function new(server, reader, writer, opts, protocol, bytes)
+  local loop = get_running_loop()
+  local messages = core.Queue(opts.max_queue or 16)
+  local self = setmetatable({
+    protocol = protocol, close_code = nil, close_reason = nil,
+    _server = server, _reader = reader, _writer = writer, _loop = loop, _messages = messages,
+    _frames = parsers.websocket { role = server and "server" or "client", max_message = opts.max_message },
+    _next = messages:iter(), _ended = core.Event(), _pings = {}, _sent_pings = 0, _closing = false,
+    _deaf = false, _blocked = false, _heard = loop:time(), _pinged = false,
+    _keeping = false, _patience = false, _close_timeout = opts.close_timeout or 10,
+    _ping_interval = opts.ping_interval or 20, _ping_timeout = opts.ping_timeout or 20,
+  }, WebSocket)
+  if self._ping_interval < math.huge then set_timer(self, "_keeping", self._ping_interval, look) end
+  core.create_task { run, self, bytes or "", name = "reader of " .. tostring(self) }
+  return self
+end
+
+return { new = new, WebSocket = WebSocket, GOING = GOING, NORMAL = NORMAL, FAILED = FAILED }
