@@ -1,6 +1,6 @@
 -- WebSocket's frames without input and output: what asyncio.parsers.websocket reads and writes. The cases are the
 -- Autobahn test suite's categories 1 to 7 and 9 to 10, as far as they are about frames.
-local t = require "spec.helper"
+local t = require "helper"
 local parsers = require "asyncio.parsers"
 
 local FIN = 0x80
