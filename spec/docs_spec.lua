@@ -58,6 +58,7 @@ local function public_methods()
   classes.Runner = getmetatable(asyncio.Runner())
   classes.ContextVar = getmetatable(asyncio.ContextVar "x")
   classes.Monitor = require "asyncio.monitoring".methods
+  classes.WebSocket = require "asyncio.http.websocket".WebSocket
   classes.RedisClient = require "asyncio.redis.client".methods
   classes.RedisPipeline = require "asyncio.redis.pipeline".methods
   classes.RedisSubscription = require "asyncio.redis.subscription".methods

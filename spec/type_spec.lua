@@ -29,7 +29,7 @@ local MAKERS = {
 local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamReader", "StreamWriter", "Handle",
   "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "Trace", "SSLContext",
   "VimTask", "VimSemaphore", "RedisClient", "RedisPipeline", "RedisSubscription", "DatagramEndpoint",
-  "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection",
+  "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection", "WebSocket",
   "Client", "Response", "Monitor" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Signal", "X509Name" }

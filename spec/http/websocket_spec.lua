@@ -69,8 +69,8 @@ local function by_hand(fn, fields)
     for name, value in pairs(all) do writer:write(("%s: %s\r\n"):format(name, value)) end
     writer:send "\r\n"
     if fn then
-      local peer = setmetatable({ reader = reader, writer = writer, frames = parsers.websocket { role = "server" } }, Raw)
-      fn(peer, head)
+      local frames = parsers.websocket { role = "server" }
+      fn(setmetatable({ reader = reader, writer = writer, frames = frames }, Raw), head)
     else
       reader:read()
     end
@@ -220,7 +220,8 @@ function TestClientsHandshake:test_says_what_it_offers_and_what_was_chosen()
     local got
     local server <close> = by_hand(function(_, head) got = head end, { ["Sec-WebSocket-Protocol"] = "b" })
     local ws <close> = http.websocket {
-      url = url_of(server), protocols = { "a", "b" }, headers = { Origin = "https://tea.example" }, auth = { "me", "pw" },
+      url = url_of(server), protocols = { "a", "b" }, headers = { Origin = "https://tea.example" },
+      auth = { "me", "pw" },
     }
     t.assertEquals(ws.protocol, "b")
     for _, line in ipairs { "GET /chat HTTP/1.1", "Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Version: 13",
@@ -232,7 +233,9 @@ end
 
 function TestClientsHandshake:test_that_is_refused_has_the_answer()
   t.run(function()
-    local server <close> = serve(function() return { status = 302, headers = { Location = "/there" }, body = "why" } end)
+    local server <close> = serve(function()
+      return { status = 302, headers = { Location = "/there" }, body = "why" }
+    end)
     local ok, err = asyncio.pcall(http.websocket, url_of(server))
     t.assertFalse(ok)
     t.assertStrContains(tostring(err), "302 Found")

@@ -287,6 +287,64 @@ function Request:respond(status, headers) end
 ---@return asyncio.StreamWriter
 function Request:upgrade(protocol, headers) end
 
+---@class asyncio.WebSocketLimits
+---@field protocols? string[] names of subprotocols, the best first
+---@field max_message? integer bytes (1 MiB)
+---@field max_queue? integer messages that wait (16)
+---@field ping_interval? number seconds without a byte (20)
+---@field ping_timeout? number seconds for the answer (20)
+---@field close_timeout? number seconds in which the peer has to agree to the end (10)
+
+---@class asyncio.AcceptOptions : asyncio.WebSocketLimits
+---@field origins? string[] | "*" | (fun(origin: string?, request: asyncio.Request): boolean)
+
+---@class asyncio.WebSocketClientOptions : asyncio.WebSocketLimits
+---@field url? string in place of the argument
+---@field headers? asyncio.HeadersToSend
+---@field auth? { [1]: string, [2]: string } user, password
+---@field ssl? boolean | asyncio.SSLContext a client's context
+---@field unix? string the path of a socket to connect to
+---@field connect_timeout? number seconds for lookup, connecting and TLS (10)
+---@field timeout? number seconds for all of the handshake (60)
+
+---A WebSocket connection.
+---@class asyncio.WebSocket
+---@field protocol? string the subprotocol that was agreed on
+---@field close_code? integer after any end
+---@field close_reason? string
+local WebSocket = {}
+
+---@param text string UTF-8
+function WebSocket:send(text) end
+
+---@param data string
+function WebSocket:send_binary(data) end
+
+---@return string? message nil: it has ended
+---@return "text" | "binary" | nil kind
+function WebSocket:receive() end
+
+---@return fun(): string?, string?
+function WebSocket:iter() end
+
+---@return number seconds
+function WebSocket:ping() end
+
+---@param code? integer (1000)
+---@param reason? string
+function WebSocket:close(code, reason) end
+
+---Opens a WebSocket connection.
+---@param url string | asyncio.WebSocketClientOptions
+---@param opts? asyncio.WebSocketClientOptions
+---@return asyncio.WebSocket
+function http.websocket(url, opts) end
+
+---Answers that from now on this is a WebSocket.
+---@param opts? asyncio.AcceptOptions
+---@return asyncio.WebSocket
+function Request:websocket(opts) end
+
 ---@class asyncio.BodyWriter
 local BodyWriter = {}
 

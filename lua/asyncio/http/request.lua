@@ -272,7 +272,30 @@ function methods:form()
   return error(errors.HTTPError { message = "the form can't be decoded: " .. why, status = 400 }, 0)
 end
 
-function methods:websocket(opts) -- few servers need it
+--- Answers that from now on this is a WebSocket, which is closed when the handler returns: with 1000, or 1011
+-- if it has failed. What is no opening handshake raises a WebSocketError with a `status`, which is the answer
+-- unless it is caught: 426 without `Upgrade: websocket` or with another version than 13, 403 for a page from
+-- elsewhere.
+--
+-- A browser says in Origin which page it is: its host and port must be those of the Host field. Otherwise any
+-- page that somebody looks at could speak here in their name.
+-- @tparam[opt] table opts `origins` (a list of origins, `https://example.org`; `"*"`: all; a function, which
+-- gets the Origin field or nil, and the request, and returns whether it is good), `protocols` (the names of
+-- subprotocols, the best first: the first that the client offers is chosen), `max_message` (1 MiB),
+-- `max_queue` (16), `ping_interval` (20 s), `ping_timeout` (20 s), `close_timeout` (10 s): see
+-- `http.websocket`
+-- @treturn WebSocket
+-- @function Request:websocket
+-- @usage
+-- local http = asyncio.http
+-- local server <close> = http.serve(function(request)
+--   local ws = request:websocket { origins = { "https://tea.example" } }
+--   for data, kind in ws:iter() do
+--     if kind == "text" then ws:send(data) else ws:send_binary(data) end
+--   end
+-- end, "127.0.0.1", 0)
+-- server:close()
+function methods:websocket(opts)
   local ws = require "asyncio.http.opening".accept(self, opts)
   return ws
 end
