@@ -373,6 +373,25 @@ function TestHands:test_search_finds_a_task_by_its_name()
   end)
 end
 
+function TestHands:test_rows_with_nothing_in_the_window_can_be_left_out()
+  show(sample(), nil, function(tab)
+    local shown = "asyncioPage.view.shown.map((row) => row.name)"
+    tab:ask "asyncioPage.view.go(720000, 20000)"
+    tab:key "w"
+    t.assertEquals(tab:ask(shown), { "main", "threads", "the collector" })
+    t.assertEquals(tab:ask "document.getElementById('here').getAttribute('aria-pressed')", "true")
+    tab:key "0"
+    t.assertEquals(#tab:ask(shown), 4)
+    tab:key "w"
+    tab:ask "asyncioPage.find('fetch')"
+    t.assertEquals(tab:ask(shown), { "fetch" })
+    tab:ask "document.querySelector('#here').click()"
+    t.assertEquals(tab:ask(shown), { "fetch" })
+    tab:ask "asyncioPage.goTo(asyncioPage.model.rows[0], -1)" -- a link to a row that isn't shown
+    t.assertEquals(#tab:ask(shown), 4)
+  end)
+end
+
 function TestHands:test_a_click_on_a_wait_says_where_for_what_and_who_woke()
   show(sample(), nil, function(tab)
     tab:click(place(tab, "fetch", 300000))

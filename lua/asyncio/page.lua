@@ -27,6 +27,8 @@ $style</style>
     <button id="farther" aria-label="Zoom out" title="Zoom out (−)">−</button>
     <button id="whole" aria-label="Show the whole trace" title="The whole trace (0)">⤢</button>
     <button id="about" aria-label="The trace in numbers" title="In numbers">≡</button>
+    <button id="here" aria-label="Only rows with something in this window" aria-pressed="false"
+      title="Only rows with something in this window (w)">▤</button>
     <button id="help" aria-label="Help: keys and what is to be seen" title="Help (?)">?</button>
   </div>
 </header>

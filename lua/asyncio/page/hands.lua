@@ -126,6 +126,7 @@ class Page {
         ["rows", ...key("↑", "↓"), ", wheel over the names"],
         ["along a row", ...key(",", "."), ", then ", ...key("Enter")],
         ["the whole trace", ...key("0")],
+        ["rows in this window only", ...key("w"), ", and again: all"],
         ["one stretch", "double click"],
         ["find a task", ...key("/"), ", ", ...key("Enter"), " for the next"],
         ["back", ...key("Esc")],
@@ -150,7 +151,7 @@ class Page {
   }
 
   goTo(row, i) {
-    if (!this.view.isShown(row)) this.find("");
+    if (!this.view.isShown(row)) this.showAll();
     this.view.reveal(row);
     if (i >= 0) {
       const length = row.to[i] - row.from[i], { t0, length: seen } = this.view.window;
@@ -241,12 +242,36 @@ class Page {
   }
 
   find(text) {
-    const sought = text.trim().toLowerCase(), { model, view } = this;
     byId("find").value = text;
-    view.marked = sought || null;
-    const rows = sought ? model.rows.filter((row) => row.name.toLowerCase().includes(sought)) : model.rows;
-    byId("found").textContent = sought ? `${inNumbers(rows.length)} of ${inNumbers(model.rows.length)}` : "";
+    this.view.marked = text.trim().toLowerCase() || null;
+    this.filter();
+  }
+
+  // Only rows with something in the window that is to be seen now; until it is undone, wherever one goes.
+  keepHere(on) {
+    const { t0, length } = this.view.window;
+    this.here = on ? [t0, t0 + length] : null;
+    byId("here").setAttribute("aria-pressed", on);
+    this.filter();
+  }
+
+  filter() {
+    const { model, view, here } = this, { marked } = view;
+    const rows = model.rows.filter((row) => (!marked || row.name.toLowerCase().includes(marked))
+      && (!here || (row.begin <= here[1] && row.end >= here[0])));
+    byId("found").textContent = marked || here ? `${inNumbers(rows.length)} of ${inNumbers(model.rows.length)}` : "";
     view.show(rows);
+    if (view.selected) view.reveal(view.selected.row);
+  }
+
+  showAll() {
+    this.find("");
+    this.keepHere(false);
+  }
+
+  whole() {
+    this.view.go(-Infinity, Infinity);
+    if (this.here) this.keepHere(false);
   }
 
   nextFound(way) {
@@ -295,7 +320,8 @@ class Page {
     const { view } = this, on = (id, handler) => { byId(id).onclick = handler; };
     on("nearer", () => view.zoom(0.5));
     on("farther", () => view.zoom(2));
-    on("whole", () => view.go(-Infinity, Infinity));
+    on("whole", () => this.whole());
+    on("here", () => this.keepHere(!this.here));
     on("help", () => this.help());
     on("about", () => {
       if (byId("side").classList.contains("open")) return this.choose(null);
@@ -405,7 +431,7 @@ class Page {
     };
     const keys = {
       "+": () => view.zoom(0.5), "=": () => view.zoom(0.5), "-": () => view.zoom(2),
-      "0": () => view.go(-Infinity, Infinity), ",": () => this.walk(-1), ".": () => this.walk(1),
+      "0": () => this.whole(), w: () => this.keepHere(!this.here), ",": () => this.walk(-1), ".": () => this.walk(1),
       "/": () => find.focus(), "?": () => this.help(), Escape: () => this.choose(null),
       Home: () => view.go(-Infinity, view.window.length), End: () => view.go(Infinity, view.window.length),
       ...(byId("side").contains(event.target) ? {} : arrows),

@@ -35,7 +35,8 @@ button, input {
   border-radius: 7px;
 }
 button { min-width: 34px; height: 34px; padding: 0 9px; cursor: pointer; }
-button:hover { border-color: var(--accent); }
+button:hover, button[aria-pressed="true"] { border-color: var(--accent); }
+button[aria-pressed="true"] { color: var(--accent); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 canvas:focus-visible { outline-offset: -2px; }
 #find { height: 34px; width: 190px; padding: 0 10px; }
@@ -111,6 +112,7 @@ kbd {
   .tools button, #find { height: 40px; }
   .tools button { min-width: 40px; }
   #find { flex: 1 1 60px; width: 60px; }
+  #here { display: none; }
   #legend { padding: 4px 12px 8px; flex-wrap: nowrap; overflow-x: auto; white-space: nowrap; }
   aside {
     position: fixed; z-index: 2; left: 0; right: 0; bottom: 0; max-height: 58%; border-width: 1px 0 0;
