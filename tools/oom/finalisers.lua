@@ -11,6 +11,7 @@ local asyncio = require "asyncio"
 local testing = require "asyncio.testing"
 for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
 for _ in pairs(asyncio.compat) do end
+for _ in pairs(asyncio.http) do end
 
 local sleep, await, create_task = asyncio.sleep, asyncio.await, asyncio.create_task
 local kind_of -- object → the name of its class
@@ -646,6 +647,46 @@ simple("scopes", {}, {
     pool:shutdown()
     local s = pool:stats()
     assert(s.created - s.destroyed == s.idle + s.in_use)
+  end,
+})
+
+--- A server that answers each request at once, some with a body that comes later than its head.
+local function with_site(o)
+  o.keep("site", asyncio.start_server(function(reader, writer)
+    while true do
+      local head = reader:readuntil "\r\n\r\n"
+      if not head then return end
+      writer:send "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+      if head:find "slow" then sleep(0.01) end
+      writer:send "tea"
+    end
+  end, "127.0.0.1", 0))
+  o.url = "http://" .. tostring(o.site:sockets()[1])
+  return o
+end
+
+local function nothing_lent(client)
+  collectgarbage()
+  sleep(0.01)
+  assert(tostring(client):find "0 in use, 0 waiting", tostring(client))
+end
+
+simple("http", { with_site }, {
+  get = function(o) assert(asyncio.http.get(o.url, { timeout = 0.5 }):read() == "tea") end,
+  client = function(o)
+    local client <close> = asyncio.http.Client { base_url = o.url, max_connections = 1, timeout = 0.5 }
+    local function use() return client:get("/slow"):read() end
+    local one, two = create_task(use), create_task(use)
+    pcall(await, one)
+    pcall(await, two)
+    nothing_lent(client)
+    assert(client:post("/", { body = "x" }):read() == "tea")
+  end,
+  forgotten = function(o)
+    local client <close> = asyncio.http.Client { base_url = o.url, timeout = 0.5 }
+    pcall(function() client:get "/slow" end)
+    pcall(function() client:get("/slow"):close() end)
+    nothing_lent(client)
   end,
 })
 

@@ -8,6 +8,7 @@ local testing = require "asyncio.testing"
 require "asyncio.console"
 for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
 for _ in pairs(asyncio.compat) do end
+for _ in pairs(asyncio.http) do end
 
 local parts, names = {}, { "load" } -- host.c knows that one: all is loaded, in a state of its own
 local begins = {} -- parts in which threads' allocations count only after host.begin()
@@ -2390,6 +2391,55 @@ bare("websocket frames", function()
   assert(#got == 4 and got[1] == "shortnil" and got[3] == long .. "nil" and got[4] == "1000bye", got[1])
   assert(client:feed(table.concat { server:frame("text", long) }) == "text" and tostring(client))
   assert(grammar.websocket_accept(grammar.websocket_key()))
+end)
+
+--- Calls fn(url, stop) while a server answers; what is called "chunked" in pieces, what is called "moved" elsewhere.
+local function http_site(fn)
+  local server <close> = asyncio.start_server(function(reader, writer)
+    while true do
+      local head = reader:readuntil "\r\n\r\n"
+      if not head then return end
+      local body = reader:readexactly(tonumber(head:match "Length: (%d+)" or 0))
+      if head:find "chunked" then
+        writer:send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+      elseif head:find "moved" then
+        writer:send "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /there\r\n\r\n"
+      else
+        writer:send(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body))
+      end
+    end
+  end, "127.0.0.1", 0)
+  fn("http://" .. tostring(server:sockets()[1]))
+  server:abort_clients()
+end
+
+part("http client", function()
+  http_site(function(url)
+    local client <close> = asyncio.http.Client { base_url = url, max_connections = 2, timeout = 0.5 }
+    local function ask(path, opts) return client:request(path, opts):read() end
+    local pieces = { "two", "one" }
+    local a, b, c, d = asyncio.gather(
+      function() return ask "/chunked" end,
+      function() return ask("/moved", { headers = { ["X-Tea"] = "green" } }) end,
+      function() return ask("/echo", { method = "POST", body = "tea", auth = { "user", "password" } }) end,
+      function()
+        return ask("/chunked", { method = "PUT", headers = { ["Content-Length"] = 6 },
+          body = function() return table.remove(pieces) end })
+      end)
+    assert(a == "hello" and b == "" and c == "tea" and d == "hello")
+    assert(tostring(client):find "0 in use, 0 waiting")
+  end)
+end)
+
+part("http client, alone", function()
+  http_site(function(url)
+    local lines = asyncio.http.get(url .. "/chunked", { timeout = 0.5 }):lines()
+    assert(lines() == "hello" and lines() == nil)
+    asyncio.http.post(url, { form = { a = 1 }, query = { b = "2" }, timeout = 0.5 }):close()
+    local unread = asyncio.http.get(url .. "/chunked", { timeout = 0.5 })
+    assert(unread:read(2) == "he" and tostring(unread))
+    assert(not pcall(asyncio.http.get, "http://127.1/"))
+  end)
 end)
 
 if not package.preload["asyncio.openssl"] then -- it was built without
