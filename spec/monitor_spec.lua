@@ -545,6 +545,101 @@ function TestMonitorTop:test_the_busiest_come_first_and_nothing_is_measured_afte
   end)
 end
 
+-- trace
+
+local function traces_left()
+  local pipe <close> = io.popen "ls -d /tmp/asyncio-trace-* 2>/dev/null"
+  return pipe:read "a"
+end
+
+TestMonitorTrace = {}
+
+function TestMonitorTrace:test_is_written_and_comes_whole()
+  monitored(function(path)
+    local before = traces_left()
+    for _, kind in ipairs { "json", "html" } do
+      local traced = asyncio.create_task(function() return ask(path, kind .. " 1 50") end)
+      for _ = 1, 20 do asyncio.sleep(0.005) end
+      local answered, text = asyncio.await(traced)
+      t.assertEquals(answered, "ok")
+      t.assertStrContains(text, kind == "json" and '{"traceEvents":[' or "<html")
+      t.assertStrContains(text, "monitor_spec.lua")
+    end
+    t.assertEquals(traces_left(), before)
+  end)
+end
+
+function TestMonitorTrace:test_is_one_at_a_time()
+  monitored(function(path)
+    local reader, writer = connect(path)
+    writer:send "asyncio-monitor/1 json 1 60000\n"
+    repeat
+      asyncio.sleep(0.01)
+      local kind, why = ask(path, "json 1 10")
+      t.assertEquals({ kind, why }, { "error", "a trace is under way" })
+    until why
+    writer:abort() -- nobody waits for it any more: it ends
+    repeat asyncio.sleep(0.01) until ask(path, "json 1 10") == "ok"
+    t.assertNotNil(reader)
+  end)
+end
+
+function TestMonitorTrace:test_while_the_program_makes_one_itself()
+  monitored(function(path)
+    local own = os.tmpname() .. ".json"
+    do
+      local _ <close> = asyncio.trace(own)
+      local kind, why = ask(path, "json 1 10")
+      t.assertEquals(kind, "error")
+      t.assertStrContains(why, "trace")
+    end
+    os.remove(own)
+    t.assertEquals(ask(path, "json 1 10"), "ok")
+  end)
+end
+
+function TestMonitorTrace:test_ends_with_the_monitor()
+  monitored(function(path, monitor)
+    local before = traces_left()
+    local reader, writer <close> = connect(path)
+    writer:send "asyncio-monitor/1 json 1 60000\n"
+    repeat asyncio.sleep(0.01) until traces_left() ~= before
+    monitor:close()
+    local ok, kind = asyncio.pcall(answer, reader)
+    t.assertFalse(ok and kind ~= nil)
+    t.assertEquals(traces_left(), before)
+  end)
+end
+
+-- Nobody is late
+
+function TestMonitor:test_tells_of_thousands_of_tasks_in_slices()
+  if t.slow then t.skip "it is a measurement" end
+  monitored(function(path)
+    local tasks, n, pauses, done = {}, 10000, {}, false
+    for i = 1, n do tasks[i] = asyncio.create_task { asyncio.sleep, 1000, name = "sleeper " .. i } end
+    asyncio.sleep(0.01)
+    local looks = asyncio.create_task(function()
+      for _ = 1, 3 do
+        for _, question in ipairs { "tree 1", "top 1 100" } do t.assertEquals(ask(path, question), "ok") end
+      end
+      done = true
+    end)
+    local last = os.clock()
+    while not done do
+      asyncio.sleep(0)
+      local now = os.clock()
+      pauses[#pauses + 1] = now - last
+      last = now
+    end
+    table.sort(pauses)
+    t.assertTrue(#pauses > 100, #pauses)
+    t.assertTrue(pauses[#pauses * 9 // 10] < 0.001, pauses[#pauses * 9 // 10]) -- more are the machine's own
+    asyncio.await(looks)
+    cancel(tasks)
+  end)
+end
+
 -- Task:stats
 
 function TestTaskStats:test_is_nil_unless_it_is_measured()
@@ -686,6 +781,21 @@ function TestLooking:test_tree_tells_who_waits_for_whom()
   end)
 end
 
+function TestLooking:test_trace_brings_the_file()
+  with_program(function(pid, run)
+    local path = os.tmpname()
+    local output, errors, status = run(("trace %s 0.1 %s.html"):format(pid, path))
+    t.assertEquals({ output, errors, status }, { "", "", 0 })
+    t.assertStrContains(program.content(path .. ".html"), "sleeper 7")
+    os.remove(path)
+    os.remove(path .. ".html")
+    os.execute("kill -STOP " .. pid)
+    local _, said = run(("trace %s 0.1 %s.json"):format(pid, path))
+    t.assertStrContains(said, "does not answer: computing or stopped")
+    t.assertFalse(exists(path .. ".json"))
+  end)
+end
+
 function TestLooking:test_tree_marks_cycles()
   with_program(function(pid, run)
     t.assertStrContains(run("tree " .. pid), ": a cycle, it waits for itself")
@@ -736,6 +846,12 @@ function TestLooking:test_what_cannot_be_looked_at_is_told()
       ["tree 1 2"] = "one argument too many: '2'; usage: asyncio tree PID [--all]",
       ["top --all 1"] = "unrecognized option '--all'; usage: asyncio top PID",
       ["tree x"] = "a process's PID, or the path of its socket, expected, got 'x'",
+      ["trace 1 5"] = "PID, SECONDS and FILE are needed; usage: asyncio trace PID SECONDS FILE",
+      ["trace 1 0 x.html"] = "seconds, more than 0 and at most 600, expected, got '0'; usage: "
+        .. "asyncio trace PID SECONDS FILE",
+      ["trace 1 1 x.txt"] = "a file that ends in .html or .json expected, got 'x.txt'; usage: "
+        .. "asyncio trace PID SECONDS FILE",
+      ["trace " .. pid .. " 1 /nonexistent/x.html"] = "/nonexistent/x.html: No such file or directory",
       ["tree 999999999"] = "there is no process 999999999",
       ["tree /nonexistent/socket"] = "/nonexistent/socket has ended",
     } do

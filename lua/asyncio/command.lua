@@ -11,7 +11,7 @@ command.subcommands = {}
 
 local USAGE = [==[
 usage: asyncio [options] [script [args]]
-       asyncio ps [PID] | tree PID [--all] | top PID
+       asyncio ps [PID] | tree PID [--all] | top PID | trace PID SECONDS FILE
 Without a script: a REPL, whose inputs may await; or the script on standard input, when that is no terminal.
   script      runs the file as the main task of an event loop, with `arg` and `...` as lua sets them;
               SIGTERM stops it as Ctrl-C does (status 143, 130)
@@ -23,8 +23,9 @@ Without a script: a REPL, whose inputs may await; or the script on standard inpu
   -           runs standard input as a script
   --          ends the options
   -h, --help, --version  show this, or the versions, and nothing else
-  ps, tree, top  look at programs that have called asyncio.monitor() or run with ASYNCIO_MONITOR=1: a list of
-              them; who waits for whom, and where; the busiest tasks (keys: q, p pause, l next loop, space)
+  ps, tree, top, trace  look at programs that have called asyncio.monitor() or run with ASYNCIO_MONITOR=1: a
+              list of them; who waits for whom, and where; the busiest tasks (keys: q, p pause, l next loop,
+              space); what happens within some seconds, as asyncio.trace writes it: FILE.html or FILE.json
 Environment: ASYNCIO_DEBUG=1 switches debug mode on; ASYNCIO_TRACE=out.html (or .json) writes what the tasks
 did; ASYNCIO_MONITOR=1 lets ps, tree and top look at the program; ASYNCIO_HISTORY names the REPL's history
 file (~/.asyncio_history), "" for none.
@@ -65,6 +66,21 @@ local function looks(module, usage, least, flags)
   end
 end
 
+command.subcommands.trace = function(...)
+  local usage, pid, seconds, path, more = "trace PID SECONDS FILE", ...
+  if not path then return misused(usage, "PID, SECONDS and FILE are needed") end
+  if more then return misused(usage, ("one argument too many: '%s'"):format(more)) end
+  local n = tonumber(seconds)
+  if not (n and n > 0 and n <= 600) then
+    return misused(usage, ("seconds, more than 0 and at most 600, expected, got '%s'"):format(seconds))
+  end
+  local kind = path:match "%.(html)$" or path:match "%.(json)$"
+  local kind = path:match "%.(html)$" or path:match "%.(json)$"
+  if not kind then
+    return misused(usage, ("a file that ends in .html or .json expected, got '%s'"):format(path))
+  end
+  return require "asyncio.looking.trace"(pid, n, path, kind)
+end
 command.subcommands.ps = looks("asyncio.looking.ps", "ps [PID]", 0)
 command.subcommands.tree = looks("asyncio.looking.tree", "tree PID [--all]", 1, { ["--all"] = "all" })
 command.subcommands.top = looks("asyncio.looking.top", "top PID", 1)

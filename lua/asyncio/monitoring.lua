@@ -7,6 +7,23 @@ local monitoring = {}
 
 local OPTIONS = check.options { "monitor", 1, { "path", "string" }, guesses = "socket file=path" }
 
+local TRACED = 200000 -- events that a trace has which somebody asks for: a file of some 30 MB
+
+local traces = setmetatable({}, { __mode = "k" }) -- by loop: made for somebody outside
+
+local ANSWERS = {
+  trace = function(loop, path)
+    traces[loop] = require "asyncio.tracing".trace { path = path, max_events = TRACED }
+  end,
+  traced = function(loop)
+    local trace = traces[loop]
+    traces[loop] = nil
+    if trace then trace:close() end
+  end,
+}
+
+local function answer(loop, word, path) return ANSWERS[word](loop, path) end
+
 --- What has the running loop told of; `asyncio.monitor` makes it.
 -- @type Monitor
 -- @usage
@@ -26,7 +43,10 @@ end
 --- Ends it: the loop is told of no longer. With the process's last one the socket goes. Twice is no error.
 function Monitor:close()
   check.self(self, Monitor, "close")
-  if not self.closed then core.monitor_end(self.loop) end
+  if not self.closed then
+    core.monitor_end(self.loop)
+    ANSWERS.traced(self.loop)
+  end
   self.closed = true
 end
 
@@ -61,12 +81,12 @@ function monitoring.monitor(opts)
     local got = path == "" and '""' or "one with a zero byte"
     check.error(1, "monitor", "'path': a file's path expected, got " .. got)
   end
-  return setmetatable({ path = core.monitor_begin(loop, path), loop = loop }, Monitor)
+  return setmetatable({ path = core.monitor_begin(loop, answer, path), loop = loop }, Monitor)
 end
 
 -- For a loop that begins: where all are told of, it is.
 function monitoring.join(loop)
-  local ok, err = pcall(core.monitor_begin, loop)
+  local ok, err = pcall(core.monitor_begin, loop, answer)
   if ok then return end
   local message = "asyncio ps, tree and top cannot look at this loop"
   loop:call_exception_handler { message = message, exception = err }

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,12 +25,21 @@
 #define TELL_NS 10000000000u   /* for so long a client may take nothing of an answer ... */
 #define SILENT_NS 60000000000u /* ... or ask nothing */
 #define STRANGER_NS 1000000000u
-#define LOOK_MS 500        /* so often is looked for these, and how an answer goes on */
+#define LOOK_MS 500      /* so often is looked for these, and how an answer goes on */
+#define TRACE_LOOK_MS 50 /* ... and whether the time of a trace is up */
+#define READ_SIZE ((size_t)65536)
 #define WAIT_NS 400000000u /* so often who waits for a long answer is told that it comes */
 #define PROTOCOL "asyncio-monitor/1 "
 #define WAIT PROTOCOL "wait\n"
 
-typedef enum ClientState { CLIENT_NONE, CLIENT_ASKS, CLIENT_WAITS, CLIENT_TAKES } ClientState;
+/* CLIENT_TRACES: until its time is up, when it waits for the trace. */
+typedef enum ClientState {
+  CLIENT_NONE,
+  CLIENT_ASKS,
+  CLIENT_WAITS,
+  CLIENT_TRACES,
+  CLIENT_TAKES
+} ClientState;
 
 typedef struct Client {
   ClientState state;
@@ -47,6 +57,7 @@ typedef struct Client {
   size_t n;
   Buffer out;
   uint64_t since; /* when something moved last */
+  uint64_t until; /* for so long it has a trace made */
 } Client;
 
 typedef struct Monitor {
@@ -142,7 +153,8 @@ static void list_loops(Client *c, const Monitor *m) {
 /* A question, NUL-terminated and without its newline. */
 static void hear(Client *c, Monitor *m, const char *line) {
   static const char *const WORDS[] = {
-      [ASK_STATS] = "stats", [ASK_TOP] = "top", [ASK_TREE] = "tree"};
+      [ASK_STATS] = "stats", [ASK_TOP] = "top",         [ASK_TREE] = "tree",
+      [ASK_LEAKS] = "leaks", [ASK_TRACE_HTML] = "html", [ASK_TRACE_JSON] = "json"};
   if (c->stranger || !has_prefix(&line, PROTOCOL)) {
     refuse(c, c->stranger ? "this process is another user's" : "this speaks " PROTOCOL "only", "");
     return;
@@ -260,44 +272,127 @@ static bool post(Desk *desk, Ask ask, uint32_t argument, uint64_t client) {
 }
 
 /* Its answer is being written. */
+static void say_wait(Client *c, uint64_t now) {
+  c->since = now;
+  if (send(c->fd, WAIT, sizeof WAIT - 1, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof WAIT - 1)
+    drop(c);
+}
+
 static void console(Client *c, const Desk *desk, uint64_t now) {
   unsigned progress = atomic_load(&desk->progress);
   if (c->state != CLIENT_WAITS || !c->passed_on || progress == c->progress ||
       now - c->since < WAIT_NS)
     return;
   c->progress = progress;
-  c->since = now;
-  if (send(c->fd, WAIT, sizeof WAIT - 1, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof WAIT - 1)
-    drop(c);
+  say_wait(c, now);
 }
 
-/* Under the lock. */
+static bool is_trace(Ask ask) { return ask == ASK_TRACE_HTML || ask == ASK_TRACE_JSON; }
+
+/* A trace's file, in a folder of its own. */
+static bool make_folder(Desk *desk, Ask ask) {
+  char folder[] = "/tmp/asyncio-trace-XXXXXX";
+  if (!mkdtemp(folder)) return false;
+  snprintf(desk->path, sizeof desk->path, "%s/%s", folder,
+           ask == ASK_TRACE_HTML ? "trace.html" : "trace.json");
+  return true;
+}
+
+static void remove_folder(Desk *desk) {
+  if (!*desk->path) return;
+  unlink(desk->path);
+  *strrchr(desk->path, '/') = 0;
+  rmdir(desk->path);
+  *desk->path = 0;
+}
+
+static void pass_question(Desk *desk, Client *c) {
+  if (is_trace(c->ask) && desk->traces) {
+    tell(c, "a trace is under way", "", NULL);
+    return;
+  }
+  if (is_trace(c->ask) && !make_folder(desk, c->ask)) {
+    tell(c, "no folder in /tmp can be made for the trace", "", NULL);
+    return;
+  }
+  c->passed_on = post(desk, c->ask, c->argument, c->serial);
+  if (c->passed_on && c->ask == ASK_TOP) desk->measures = true;
+  if (c->passed_on && is_trace(c->ask)) desk->traces = true;
+  c->since = uv_hrtime();
+  c->progress = atomic_load(&desk->progress);
+}
+
+/* Under the lock, as what follows. */
 static void pass_on(const Monitor *m, Client *c) {
   Desk *desk = find_desk(m, c->number);
   char number[16];
   snprintf(number, sizeof number, "%d", c->number);
   if (!desk || (c->passed_on && desk->client != c->serial))
     tell(c, "there is no loop ", number, NULL);
-  else if (!c->passed_on && desk->state == DESK_FREE && !desk->posted) {
-    c->passed_on = post(desk, c->ask, c->argument, c->serial);
-    c->since = uv_hrtime();
-    desk->measures = desk->measures || (c->passed_on && c->ask == ASK_TOP);
-    c->progress = atomic_load(&desk->progress);
-  } else
+  else if (c->passed_on)
     console(c, desk, uv_hrtime());
+  else if (desk->state == DESK_FREE && !desk->posted)
+    pass_question(desk, c);
+}
+
+/* The whole of a trace, in place of the desk's answer. False: it can't be had. */
+static bool read_trace(Desk *desk) {
+  int fd = open(desk->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  ssize_t n = -1;
+  buffer_free(&desk->answer);
+  while (fd >= 0) {
+    char *room = buffer_reserve(&desk->answer, READ_SIZE);
+    n = room ? read(fd, room, READ_SIZE) : -1;
+    if (n <= 0) break;
+    buffer_added(&desk->answer, (size_t)n);
+  }
+  if (fd >= 0) close(fd);
+  return n == 0;
+}
+
+static void begin_tracing(Client *c) {
+  c->state = CLIENT_TRACES;
+  c->since = uv_hrtime();
+  c->until = c->since + c->argument * 1000000u;
+}
+
+static void pass_answer(Desk *desk, Client *c) {
+  char words[LINE];
+  size_t n =
+      buffer_length(&desk->answer) < sizeof words ? buffer_length(&desk->answer) : sizeof words - 1;
+  if (desk->failed) {
+    memcpy(words, buffer_bytes(&desk->answer), n);
+    words[n] = 0;
+    tell(c, n ? words : "no memory", "", NULL);
+  } else if (is_trace(desk->ask))
+    begin_tracing(c);
+  else
+    tell(c, NULL, NULL, &desk->answer);
 }
 
 static void pass_back(Monitor *m, Desk *desk) {
   if (desk->state != DESK_ANSWERED) return;
-  for (Client *c = m->clients; c < m->clients + CLIENTS; c++) {
-    if (c->state != CLIENT_WAITS || c->serial != desk->client) continue;
-    if (desk->failed)
-      tell(c, "no memory", "", NULL);
-    else
-      tell(c, NULL, NULL, &desk->answer);
-  }
+  bool ends = desk->ask == ASK_TRACED || (is_trace(desk->ask) && desk->failed);
+  if (desk->ask == ASK_TRACED && !desk->failed) desk->failed = !read_trace(desk);
+  for (Client *c = m->clients; c < m->clients + CLIENTS; c++)
+    if (c->state == CLIENT_WAITS && c->serial == desk->client) pass_answer(desk, c);
   buffer_free(&desk->answer);
   desk->state = DESK_FREE;
+  if (!ends) return;
+  remove_folder(desk);
+  desk->traces = false;
+}
+
+/* A trace whose time is up, or for which nobody waits, is ended. */
+static void end_trace(Monitor *m, Desk *desk) {
+  Client *waits = NULL;
+  if (!desk->traces || desk->state != DESK_FREE || desk->posted) return;
+  for (Client *c = m->clients; c < m->clients + CLIENTS; c++)
+    if (c->state == CLIENT_TRACES && c->serial == desk->client) waits = c;
+  if (waits && uv_hrtime() < waits->until) return;
+  if (!post(desk, ASK_TRACED, 0, waits ? waits->serial : 0) || !waits) return;
+  waits->state = CLIENT_WAITS;
+  waits->progress = atomic_load(&desk->progress);
 }
 
 static bool is_measured(const Monitor *m, const Desk *desk) {
@@ -314,6 +409,7 @@ static bool look_at_desks(Monitor *m) {
     if (c->state == CLIENT_WAITS) pass_on(m, c);
   list_each(node, &m->desks) {
     Desk *desk = asy_container(node, Desk, link);
+    end_trace(m, desk);
     if (desk->measures && desk->state == DESK_FREE && !desk->posted && !is_measured(m, desk))
       desk->measures = !post(desk, ASK_REST, 0, 0);
   }
@@ -335,6 +431,8 @@ static void attend(Client *c, Monitor *m, short events) {
     receive(c, m);
   else if (c->state == CLIENT_TAKES && events)
     send_rest(c, m);
+  else if (c->state == CLIENT_TRACES && !events && uv_hrtime() - c->since > WAIT_NS)
+    say_wait(c, uv_hrtime());
   else if ((events & (POLLHUP | POLLERR)) ||
            is_late(c, uv_hrtime())) /* it has given up, or so do we */
     drop(c);
@@ -349,15 +447,16 @@ static void drain(int fd) {
 static void turn(Monitor *m) {
   struct pollfd fds[CLIENTS + 2] = {{.fd = m->wake[0], .events = POLLIN},
                                     {.fd = m->listener, .events = POLLIN}};
-  bool alone = true;
+  int patience = -1;
   for (int i = 0; i < CLIENTS; i++) {
     const Client *c = &m->clients[i];
     int events = c->state == CLIENT_ASKS ? POLLIN : c->state == CLIENT_TAKES ? POLLOUT : 0;
     fds[i + 2] =
         (struct pollfd){.fd = c->state == CLIENT_NONE ? -1 : c->fd, .events = (short)events};
-    if (c->state != CLIENT_NONE) alone = false;
+    if (c->state == CLIENT_TRACES) patience = TRACE_LOOK_MS;
+    if (c->state != CLIENT_NONE && patience < 0) patience = LOOK_MS;
   }
-  if (poll(fds, CLIENTS + 2, alone ? -1 : LOOK_MS) < 0) return;
+  if (poll(fds, CLIENTS + 2, patience) < 0) return;
   if (fds[0].revents) drain(m->wake[0]);
   for (int i = 0; i < CLIENTS; i++) attend(&m->clients[i], m, fds[i + 2].revents);
   if (fds[1].revents) accept_one(m);
@@ -470,6 +569,7 @@ void monitor_leave(Desk *desk) {
   list_remove(&desk->link);
   desk->left = true;
   buffer_free(&desk->answer);
+  remove_folder(desk);
   bool posted = desk->posted;
   if (ours() && list_empty(&the_monitor->desks)) {
     last = the_monitor;

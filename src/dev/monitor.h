@@ -24,8 +24,12 @@ ASY_HIDDEN
 typedef enum Ask {
   ASK_STATS, /* the loop's numbers */
   ASK_TOP, /* the same, and the busiest tasks, `argument` of them; the loop measures them from then on */
-  ASK_TREE, /* all tasks, what they wait for, and where */
-  ASK_REST  /* nobody asks for the busiest any more; not answered */
+  ASK_TREE,  /* all tasks, what they wait for, and where */
+  ASK_LEAKS, /* the tasks that can never wake */
+  ASK_TRACE_HTML, /* what happens is written to `path`, a trace as a page; answered when that has begun */
+  ASK_TRACE_JSON, /* likewise, in Trace Event Format */
+  ASK_TRACED,     /* it is complete; answered when the file is there */
+  ASK_REST        /* nobody asks for the busiest any more; not answered */
 } Ask;
 
 typedef enum DeskState { DESK_FREE, DESK_ASKED, DESK_ANSWERED } DeskState;
@@ -40,6 +44,7 @@ typedef struct Desk {
       struct Desk *); /* on the loop's thread: it has left, and no message is on its way */
   Ask ask;
   uint32_t argument;
+  char path[64];        /* of a trace's file */
   atomic_uint progress; /* of the answer: its loop turns */
   /* the monitor's own */
   Message message;
@@ -48,7 +53,8 @@ typedef struct Desk {
   bool left;
   bool measures;   /* it has been asked for the busiest, and not to rest since */
   uint64_t client; /* who asked: the serial number */
-  bool failed;
+  bool traces;     /* it has been asked for a trace, and not for its end since */
+  bool failed;     /* the answer is an error, in words */
   Buffer answer;
 } Desk;
 

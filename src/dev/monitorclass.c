@@ -8,11 +8,18 @@
 #include "dev/survey.h"
 #include "open.h"
 
-/* monitor_begin(loop, path) → the path of the process's socket */
+/* monitor_begin(loop, answerer, path) → the path of the process's socket. answerer(loop, word, path) does what is asked for
+** that is the Lua layer's: a trace. */
 static int monitor_begin(lua_State *L) {
   char path[MONITOR_PATH] = "";
   Loop *loop = asy_checkopenloop(L, 1);
-  asy_survey_begin(L, loop, luaL_optstring(L, 2, ""));
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  const char *where = luaL_optstring(L, 3, "");
+  lua_settop(L, 3);
+  lua_pushvalue(L, 2);
+  asy_loop_setfield(L, loop, "answerer");
+  asy_loop_checkopen(L, loop);
+  asy_survey_begin(L, loop, where);
   monitor_path(path);
   lua_pushstring(L, path);
   return 1;

@@ -326,12 +326,45 @@ static void measure(Survey *s, bool on) {
   s->measures = on;
 }
 
+/* Of an error, which goes, the first line. */
+static void put_error(lua_State *L, Survey *s) {
+  size_t n = 0;
+  const char *text = luaL_tolstring(L, -1, &n), *end = memchr(text, '\n', n);
+  buffer_free(&s->out);
+  put_escaped(s, text, end ? (size_t)(end - text) : n);
+  s->failed = true;
+  lua_pop(L, 2);
+}
+
+/* What the Lua layer answers: nothing, or a list of tasks, or nil and why. */
+static void answer_in_lua(lua_State *L, Survey *s, const char *word) {
+  int top = lua_gettop(L);
+  asy_loop_getfield(L, s->loop, "answerer");
+  asy_loop_push(L, s->loop);
+  lua_pushstring(L, word);
+  lua_pushstring(L, s->desk.path);
+  if (lua_pcall(L, 3, 2, 0) != LUA_OK)
+    put_error(L, s);
+  else if (!lua_isnil(L, -1))
+    put_error(L, s);
+  for (lua_Integer i = 1; lua_istable(L, top + 1) && lua_rawgeti(L, top + 1, i) != LUA_TNIL; i++) {
+    Task *t = asy_test(L, s->loop->rt, -1, ASY_TASK);
+    if (t && t->phase != TASK_ENDED) put_task(L, s, t, lua_gettop(L));
+    lua_settop(L, top + 1);
+  }
+  lua_settop(L, top);
+}
+
 /* True: the answer is complete. */
 static bool answer_some(lua_State *L, Survey *s) {
   bool begins = s->slot == 0;
   switch (s->desk.ask) {
   case ASK_REST: measure(s, false); return true;
   case ASK_STATS: put_numbers(L, s); return true;
+  case ASK_LEAKS: answer_in_lua(L, s, "leaks"); return true;
+  case ASK_TRACE_HTML:
+  case ASK_TRACE_JSON: answer_in_lua(L, s, "trace"); return true;
+  case ASK_TRACED: answer_in_lua(L, s, "traced"); return true;
   case ASK_TOP:
     if (begins) {
       measure(s, true);
