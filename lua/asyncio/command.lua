@@ -75,12 +75,12 @@ command.subcommands.trace = function(...)
     return misused(usage, ("seconds, more than 0 and at most 600, expected, got '%s'"):format(seconds))
   end
   local kind = path:match "%.(html)$" or path:match "%.(json)$"
-  local kind = path:match "%.(html)$" or path:match "%.(json)$"
   if not kind then
     return misused(usage, ("a file that ends in .html or .json expected, got '%s'"):format(path))
   end
   return require "asyncio.looking.trace"(pid, n, path, kind)
 end
+
 command.subcommands.ps = looks("asyncio.looking.ps", "ps [PID]", 0)
 command.subcommands.tree = looks("asyncio.looking.tree", "tree PID [--all]", 1, { ["--all"] = "all" })
 command.subcommands.top = looks("asyncio.looking.top", "top PID", 1)
