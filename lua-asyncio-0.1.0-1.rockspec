@@ -72,6 +72,7 @@ build = {
     ["asyncio.looking.client"] = "lua/asyncio/looking/client.lua",
     ["asyncio.looking.ps"] = "lua/asyncio/looking/ps.lua",
     ["asyncio.looking.top"] = "lua/asyncio/looking/top.lua",
+    ["asyncio.looking.trace"] = "lua/asyncio/looking/trace.lua",
     ["asyncio.looking.tree"] = "lua/asyncio/looking/tree.lua",
     ["asyncio.monitoring"] = "lua/asyncio/monitoring.lua",
     ["asyncio.page"] = "lua/asyncio/page.lua",

@@ -154,14 +154,12 @@ end
 local function show(self)
   local _ <close> = take_terminal()
   self.key = asyncio.Event()
-  local group <close> = asyncio.TaskGroup()
-  local keys = group:create_task(read_keys, self)
+  local _ <close> = asyncio.create_task(read_keys, self)
   while not self.ends do
     if not self.paused then look_again(self) end
     if self.answer then paint(self) end
     wait_for_key(self)
   end
-  keys:cancel()
 end
 
 --- Once: what happens within a second.
