@@ -1,6 +1,6 @@
 -- limiter.lua [URL] - a limit of requests for all programs together: ten at once, then five a second, for
--- each visitor. A bucket of tokens in Redis, filled by the time that has passed: a script, so nobody comes between
--- reading and writing; the time is the server's, so the programs' clocks don't matter.
+-- each visitor. A bucket of tokens in Redis, filled by the time that has passed; a script, so nobody comes
+-- between reading and writing; the time is the server's, so the programs' clocks don't matter.
 local asyncio = require "asyncio"
 
 local SIZE, PER_SECOND = 10, 5

@@ -9,6 +9,7 @@ require "asyncio.console"
 for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
 for _ in pairs(asyncio.compat) do end
 for _ in pairs(asyncio.http) do end
+assert(asyncio.redis)
 
 local parts, names = {}, { "load" } -- host.c knows that one: all is loaded, in a state of its own
 local begins = {} -- parts in which threads' allocations count only after host.begin()
@@ -2439,6 +2440,92 @@ part("http client, alone", function()
     local unread = asyncio.http.get(url .. "/chunked", { timeout = 0.5 })
     assert(unread:read(2) == "he" and tostring(unread))
     assert(not pcall(asyncio.http.get, "http://127.1/"))
+  end)
+end)
+
+--- A server of Redis in memory, which answers as many commands as it is told to, and then ends.
+local function serve_redis(reader, writer, most)
+  local parser = require "asyncio.grammar".resp()
+  for _ = 1, most do
+    local kind, command = parser:next()
+    while not kind do
+      local data = reader:read(65536)
+      if not data then return writer:close() end
+      parser:feed(data)
+      kind, command = parser:next()
+    end
+    local name = command and command[1]
+    if kind ~= "reply" or not name then break end
+    if name == "EXEC" then
+      writer:write "*1\r\n+OK\r\n"
+    elseif name == "SUBSCRIBE" then
+      writer:write ">3\r\n+subscribe\r\n+c\r\n:1\r\n>3\r\n+message\r\n+c\r\n+text\r\n"
+    elseif name == "LPUSH" then
+      writer:write "-WRONGTYPE no\r\n"
+    else
+      writer:write "+OK\r\n"
+    end
+  end
+  writer:close()
+end
+
+local function on_redis(most, fn)
+  local opening = require "asyncio.redis.opening"
+  local former, tasks = opening.stream, {}
+  local _ <close> = asyncio.defer(function()
+    opening.stream = former
+    for _, task in ipairs(tasks) do task:cancel() end
+  end)
+  opening.stream = function()
+    local reader, writer, its_reader, its_writer = asyncio.stream_pair()
+    local ok, task = pcall(create_task, serve_redis, its_reader, its_writer, most)
+    if not ok then
+      writer:abort()
+      its_writer:abort()
+      error(task, 0)
+    end
+    tasks[#tasks + 1] = task
+    return reader, writer
+  end
+  local client <close> = asyncio.redis.connect { connect_timeout = 0.2, timeout = 0.2 }
+  return fn(client)
+end
+
+part("redis", function()
+  on_redis(100, function(client)
+    local tasks = {}
+    for i = 1, 4 do tasks[i] = create_task(client.get, client, i) end
+    tasks[2]:cancel()
+    asyncio.wait(tasks)
+    for i = 1, 4 do
+      local ok, value = pcall(tasks[i].result, tasks[i])
+      if ok then assert(value == "OK") end
+    end
+    local replies = client:pipeline(function(p) p:get "a" p:lpush("a", 1) end)
+    assert(replies[1] == "OK" and replies[2].code == "WRONGTYPE")
+    assert(client:transaction(function(p) p:set("a", 1) end, { watch = { "a" } })[1] == "OK")
+    assert(client:script "return 1" { "k" } == "OK")
+    assert(client:blpop("q", 1) == "OK")
+  end)
+end)
+
+part("redis lost", function()
+  on_redis(3, function(client)
+    for _ = 1, 3 do
+      local tasks = {}
+      for i = 1, 3 do tasks[i] = create_task(client.get, client, i) end
+      asyncio.wait(tasks)
+      for i = 1, 3 do pcall(tasks[i].result, tasks[i]) end
+    end
+  end)
+end)
+
+part("redis subscription", function()
+  on_redis(2, function(client)
+    local messages <close> = client:subscribe { channels = { "c" } }
+    assert(select(3, messages()) == "text")
+    assert(messages() == "reconnected")
+    assert(select(3, messages()) == "text")
   end)
 end)
 

@@ -66,9 +66,9 @@ function RedisClient:call(command, ...)
   return reply
 end
 
-commands.give_to(RedisClient, function(self, name, method, ...)
-  check.self(self, meta, method)
-  local reply = run(self, 0, method, name, ...)
+commands.give_to(RedisClient, meta, run, function(self, bytes)
+  local reply = self[1]:exchange(ask, bytes)
+  if type(reply) == "table" and getmetatable(reply) then error(reply, 0) end
   return reply
 end)
 

@@ -31,8 +31,7 @@ function commands.encode(before, method, name, ...)
   if name == "CLIENT" then check_client((...)) end
   local bytes, bad = encode(name, ...)
   if bytes then return bytes end
-  local value = select(bad - 1, ...)
-  check.fail(bad - 1 + before, method, "string or number", value)
+  check.fail(bad - 1 + before, method, "string or number", (select(bad - 1, ...)))
 end
 
 --- The name that was given to `call`, in capitals.
@@ -45,17 +44,32 @@ function commands.name_of(name)
   return name:upper()
 end
 
---- Makes `methods` have a method for every command, when it is first used: `run(self, NAME, method, ...)`.
-function commands.give_to(methods, run)
-  return setmetatable(methods, {
+--- A method for a command. Of one that is neither refused nor blocks the name needs no further look.
+local function make(meta, name, key, run, add)
+  if REFUSED[name] or words.BLOCKING[name] or name == "CLIENT" then
+    return function(self, ...)
+      check.self(self, meta, key)
+      local reply = run(self, 0, key, name, ...)
+      return reply
+    end
+  end
+  return function(self, ...)
+    if getmetatable(self) ~= meta then check.self(self, meta, key) end
+    local bytes, bad = encode(name, ...)
+    if not bytes then check.fail(bad - 1, key, "string or number", (select(bad - 1, ...))) end
+    local reply = add(self, bytes)
+    return reply
+  end
+end
+
+--- Makes a class have a method for every command, when it is first used: it calls
+-- `run(self, before, method, NAME, ...)`, or `add(self, bytes)`.
+function commands.give_to(class, meta, run, add)
+  return setmetatable(class, {
     __index = function(_, key)
       if type(key) ~= "string" or not key:find "^%a[%w]*$" then return nil end
-      local name = key:upper()
-      local function method(self, ...)
-        local reply = run(self, name, key, ...)
-        return reply
-      end
-      rawset(methods, key, method)
+      local method = make(meta, key:upper(), key, run, add)
+      rawset(class, key, method)
       return method
     end,
   })

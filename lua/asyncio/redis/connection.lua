@@ -5,7 +5,6 @@
 -- @module asyncio.redis.connection
 local core = require "asyncio.core"
 local opening = require "asyncio.redis.opening"
-local scopes = require "asyncio.scopes"
 local tasks = require "asyncio.tasks"
 
 local new_answer, await_answer, give_answer = core.new_answer, core.await_answer, core.give_answer
@@ -16,29 +15,41 @@ local SLACK = 1e-6  -- seconds: the clock counts nanoseconds, and a sum of secon
 local Connection = {}
 Connection.__index, Connection.__name = Connection, "asyncio.redis.Connection"
 
---- What they get who are owed something.
-local function tell(conn, first, last, why, cause)
-  local owed = conn.owed
-  local text = ("the connection was lost (%s) before the answer came: whether it was done is not known")
-    :format(why)
-  for i = first, last do
-    local entry = owed[i]
-    owed[i] = nil
-    local answer = type(entry) == "table" and entry.answer or entry
-    give_answer(answer, opening.failure(conn.settings, text, cause))
+local UNKNOWN = "the connection was lost (%s) before the answer came: whether it was done is not known"
+
+--- Each has an error of its own, unless there is no memory.
+local function new_failure(conn, why, cause)
+  return opening.failure(conn.settings, UNKNOWN:format(why), cause)
+end
+
+-- Whoever is owed something is given it first, and leaves the line then: should memory run out between, it is
+-- given twice, which does nothing, rather than never.
+
+local function pop(conn)
+  local first = conn.first
+  conn.owed[first] = nil
+  if first == conn.last then conn.first, conn.last = 1, 0 else conn.first = first + 1 end
+end
+
+--- Tells those who are owed something.
+local function tell(conn, why, cause)
+  while conn.last > 0 do
+    local entry = conn.owed[conn.first]
+    local ok, failure = pcall(new_failure, conn, why, cause)
+    give_answer(type(entry) == "table" and entry.answer or entry, ok and failure or conn.failure)
+    pop(conn)
   end
 end
 
---- It is of no use any more. why: words
+--- It is of no use any more. why: words. Called again it goes on with what was broken off.
 function Connection:lose(why, cause)
-  if self.lost then return end
-  self.lost = why
+  local first_time = not self.lost
+  self.lost = self.lost or why
+  tell(self, self.lost, cause)
+  if not first_time then return end
   if self.timer then self.timer:cancel() end
   self.timer = false
   self.writer:abort()
-  local first, last = self.first, self.last
-  self.first, self.last = 1, 0
-  tell(self, first, last, why, cause)
   if self.on_lost then self.on_lost(self) end
 end
 
@@ -58,12 +69,6 @@ local function fill(parser, batch)
   return batch.got == batch.n, kind, what, where
 end
 
-local function pop(conn)
-  local first = conn.first
-  conn.owed[first], conn.useful = nil, true
-  if first == conn.last then conn.first, conn.last = 1, 0 else conn.first = first + 1 end
-end
-
 local function wrong(conn, what, where)
   local place = where and (" (byte %d)"):format(where) or ""
   conn:lose("what it said is not its protocol: " .. what .. place)
@@ -79,16 +84,17 @@ local function deliver(conn)
       local whole
       whole, kind, what, where = fill(parser, entry)
       if whole then
-        pop(conn)
         give_answer(entry.answer, entry.list)
-        kind = "batch"
+        pop(conn)
+        kind, conn.useful = "batch", true
       end
     else
       kind, what, where = parser:next()
       if kind == "reply" then
         if not entry then return wrong(conn, "an answer that nobody has asked for") end
-        pop(conn)
         give_answer(entry, what)
+        pop(conn)
+        conn.useful = true
       end
     end
     if not kind then return true end
@@ -107,12 +113,11 @@ local function read_all(conn)
 end
 
 local function read(conn)
-  local _ <close> = scopes.defer(conn.lose, conn, "the reading of it was ended")
-  local ok, err = core.pcall(read_all, conn)
+  local ok, err = core.catch(read_all, conn)
   local known = ok or conn.lost or core.isinstance(err, core.OSError)
     or core.isinstance(err, core.ClosedError)
-  if not ok then conn:lose(core.words(err), err) end
-  if not known then error(err, 0) end
+  if not ok then conn:lose("the reading of it was ended", err) end
+  if not known or core.isinstance(err, core.CancelledError) then error(err, 0) end
   conn.writer:wait_closed()
 end
 
@@ -135,21 +140,22 @@ end
 
 -- Commands
 
---- Writes commands whose replies go to that entry. False: it can't, and nothing was sent.
+--- Writes commands whose replies go to that entry. False: it can't, and nothing was sent. The entry has its
+-- place before anything is sent: whatever fails, no reply goes to another.
 local function send(conn, bytes, entry)
   if conn.lost then return false end
-  local ok, err = pcall(conn.writer.write, conn.writer, bytes)
-  if not ok then
-    conn:lose(core.words(err), err)
-    return false
-  end
   local last = conn.last + 1
   if last == 1 then
     conn.heard = conn.loop:time()
     if not conn.timer and conn.limit then arm(conn, conn.limit) end
   end
-  conn.owed[last], conn.last = entry, last
-  return true
+  conn.owed[last] = entry
+  conn.last = last
+  local ok, err = pcall(conn.writer.write, conn.writer, bytes)
+  if ok then return true end
+  conn.owed[last], conn.last = nil, last - 1
+  conn:lose(core.words(err), err)
+  return false
 end
 
 --- Sends one command and returns true and its reply; false where nothing was sent.
@@ -166,17 +172,27 @@ function Connection:ask_all(bytes, n)
   return true, await_answer(answer)
 end
 
---- Connects; raises what goes wrong. on_lost: is told when it is of no use any more; or nil
-local function open(settings, on_lost)
-  local conn = opening.open(settings)
-  setmetatable(conn, Connection)
+--- A link of opening.lua's becomes a connection.
+local function set_up(link, on_lost)
+  local conn = setmetatable(link, Connection)
   conn.loop = core.get_running_loop()
   conn.owed, conn.first, conn.last = {}, 1, 0
-  conn.limit, conn.timer, conn.lost, conn.useful = settings.timeout, false, false, false
+  conn.limit, conn.timer, conn.lost, conn.useful = link.settings.timeout, false, false, false
   conn.since = conn.loop:time()
   conn.heard, conn.on_lost = conn.since, on_lost
-  conn.task = core.create_task { read, conn, name = "redis " .. settings.to }
+  conn.failure = new_failure(conn, "not enough memory")
+  conn.task = core.create_task { read, conn, name = "redis " .. link.settings.to }
+  conn.task:add_done_callback(function() conn:lose "the reading of it was ended" end)
   return conn
+end
+
+--- Connects; raises what goes wrong. on_lost: is told when it is of no use any more; or nil
+local function open(settings, on_lost)
+  local link = opening.open(settings)
+  local ok, conn = core.catch(set_up, link, on_lost)
+  if ok then return conn end
+  link.writer:abort()
+  error(conn, 0)
 end
 
 return { open = open }

@@ -26,17 +26,20 @@ local meta = { __index = RedisPipeline, __name = "asyncio.RedisPipeline" }
 
 local MULTI, EXEC = grammar.resp_encode "MULTI", grammar.resp_encode "EXEC"
 
-local function collect(self, before, method, name, ...)
+local function add(self, bytes)
   if self.sent then
     local text = "the commands were sent already: what collects them ends with its function"
     error(core.InvalidStateError(text), 0)
   end
-  if not self.atomic and words.blocks(name, ...) ~= nil then
+  local n = self.n + 1
+  self[n], self.n = bytes, n
+end
+
+local function collect(self, before, method, name, ...)
+  if words.BLOCKING[name] and not self.atomic and words.blocks(name, ...) ~= nil then
     check.raise(name .. " may block, and with it all that share the connection: call it on the client")
   end
-  local n = self.n + 1
-  self[n] = commands.encode(before, method, name, ...)
-  self.n = n
+  add(self, commands.encode(before, method, name, ...))
 end
 
 --- Collects any command, also those whose names are RedisPipeline of its own.
@@ -47,10 +50,7 @@ function RedisPipeline:call(command, ...)
   collect(self, 1, "call", commands.name_of(command), ...)
 end
 
-commands.give_to(RedisPipeline, function(self, name, method, ...)
-  check.self(self, meta, method)
-  collect(self, 0, method, name, ...)
-end)
+commands.give_to(RedisPipeline, meta, collect, add)
 
 function meta:__tostring()
   return ("asyncio.RedisPipeline: %d command%s%s"):format(self.n, self.n == 1 and "" or "s",

@@ -59,7 +59,8 @@ end
 
 -- The shared one
 
-local function on_lost(sharing)
+--- What the shared connection tells when it has gone.
+local function on_lost_of(sharing)
   return function(conn)
     opening.lost(sharing.pauses, conn.useful, conn.since, conn.loop:time())
     if sharing.shared == conn then
@@ -69,28 +70,27 @@ local function on_lost(sharing)
   end
 end
 
---- Hands over what came of connecting.
-local function settle(sharing, conn, refusal)
-  sharing.shared, sharing.refusal = conn or false, refusal
-  sharing.changed:set()
+local function wanted_of(sharing)
+  return function() return sharing.waiting > 0 and not sharing.closed end
 end
 
+--- The task that connects anew: hands over what came of it.
 local function connect(sharing)
-  local _ <close> = scopes.defer(function() sharing.connecting = false end)
-  local function wanted() return sharing.waiting > 0 and not sharing.closed end
-  local ok, conn = core.pcall(open_patiently, sharing, wanted, on_lost(sharing))
+  local ok, conn = core.catch(open_patiently, sharing, sharing.wanted, sharing.on_lost)
+  sharing.connecting = false
   if ok and conn and sharing.closed then return conn:lose "the client was closed" end
-  if ok and not conn then return end
-  if ok then settle(sharing, conn) else settle(sharing, nil, conn) end
+  sharing.shared, sharing.refusal = ok and conn or false, not ok and conn or nil
+  if not ok or conn then sharing.changed:set() end
+  if not ok and core.isinstance(conn, core.CancelledError) then error(conn, 0) end
 end
 
 local function leave(sharing) sharing.waiting = sharing.waiting - 1 end
 
 local function wait(sharing)
-  sharing.waiting = sharing.waiting + 1
   local _ <close> = scopes.defer(leave, sharing)
+  sharing.waiting = sharing.waiting + 1
   while not sharing.shared do
-    if not sharing.connecting then
+    if not sharing.connecting or sharing.connecting:done() then
       sharing.refusal = nil
       sharing.changed:clear()
       sharing.connecting = core.create_task { connect, sharing, name = "redis " .. sharing.settings.to }
@@ -149,7 +149,8 @@ local function open(settings)
     create = function() return open_leased(self) end, destroy = close_leased, check = is_good,
     max = settings.max_connections, idle_timeout = IDLE,
   }
-  self.shared = connection.open(settings, on_lost(self))
+  self.on_lost, self.wanted = on_lost_of(self), wanted_of(self)
+  self.shared = connection.open(settings, self.on_lost)
   self.links[self.shared] = self.shared.lose
   return self
 end
