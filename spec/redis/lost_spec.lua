@@ -139,6 +139,39 @@ function TestSilence:test_has_the_limit_that_was_given()
   end, { timeout = 1.5 })
 end
 
+--- A connection of the pool that has waited long is no excuse for the next.
+function TestSilence:test_is_measured_anew_for_each_command_that_blocks()
+  fake.test({ serve, function(link)
+    link:serve { BLPOP = function(command) return command[2] == "there" and "*-1\r\n" end }
+  end }, function(client)
+    t.assertNil(client:blpop("there", 1000))
+    local from = asyncio.time()
+    failure(client.blpop, client, "away", 1)
+    t.assertAlmostEquals(asyncio.time() - from, 31, 0.1)
+  end)
+end
+
+--- Who takes what it is sent may be silent meanwhile.
+function TestSilence:test_does_not_count_while_a_large_command_is_taken()
+  fake.test({ function(link)
+    link:serve { SET = function()
+      for _ = 1, 20 do
+        link.reader:readexactly(100000)
+        asyncio.sleep(10)
+      end
+      return "+OK\r\n"
+    end, PING = false }
+  end, serve }, function(client)
+    local task = asyncio.create_task(client.set, client, "k", "v")
+    asyncio.sleep(1)
+    client[1].shared.writer:write(("x"):rep(2000000))
+    t.assertEquals(asyncio.await(task), "OK")
+    local from = asyncio.time()
+    failure(client.ping, client)
+    t.assertAlmostEquals(asyncio.time() - from, 30, 0.1)
+  end)
+end
+
 --- Those have the time that they may take, and then that of an answer.
 function TestSilence:test_of_commands_that_block_is_theirs()
   fake.test({ serve, function(link) link:serve { BLPOP = false } end }, function(client)

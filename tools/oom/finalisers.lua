@@ -120,6 +120,11 @@ function actions.close_socket(o)
   if o.client then o.client:close() end
 end
 
+function actions.close_redis(o)
+  if o.redis then o.redis:close() end
+  if o.messages then o.messages:close() end
+end
+
 function actions.fail(o)
   each(o, FUTURES, function(future) future:set_exception { "of a finaliser" } end)
   each(o, FUTURES, function(future) future:exception() end)
@@ -1550,6 +1555,91 @@ simple("thread", { with_threads }, {
   end,
   channel_tostring = function(o) return tostring(o.channel) end,
   remote = function(o) o.remote:call_soon_threadsafe(function() end) sleep(0) end,
+})
+
+--- A server of Redis in memory: it answers OK to everything, and "GET" with the key.
+local function serve_redis(reader, writer)
+  local parser = require "asyncio.grammar".resp()
+  while true do
+    local kind, command = parser:next()
+    if not kind then
+      local data = reader:read(65536)
+      if not data then break end
+      parser:feed(data)
+    elseif command[1] == "GET" then
+      writer:write("+", command[2], "\r\n")
+    elseif command[1] == "SUBSCRIBE" then
+      writer:write ">3\r\n+subscribe\r\n+c\r\n:1\r\n>3\r\n+message\r\n+c\r\n+text\r\n"
+    elseif command[1] == "QUIT" then
+      break
+    else
+      writer:write "+OK\r\n"
+    end
+  end
+  writer:abort()
+end
+
+local function on_redis(o, fn)
+  local opening = require "asyncio.redis.opening"
+  local former = opening.stream
+  local _ <close> = asyncio.defer(function() opening.stream = former end)
+  opening.stream = function()
+    local reader, writer, its_reader, its_writer = asyncio.stream_pair()
+    create_task(pcall, serve_redis, its_reader, its_writer)
+    return reader, writer
+  end
+  local client <close> = asyncio.redis.connect { connect_timeout = 0.5, timeout = 0.5 }
+  o.redis = client
+  local _ <close> = asyncio.defer(function() o.redis, o.messages = nil, nil end)
+  return fn(client)
+end
+
+--- A reply that is there is that of the call.
+local function check_reply(ok, value, key)
+  if ok and value ~= key then host.wrong("a reply of redis is another's: " .. tostring(value)) end
+end
+
+simple("redis", {}, {
+  gets = function(o)
+    on_redis(o, function(client)
+      local tasks = {}
+      for i = 1, 3 do tasks[i] = create_task(pcall, client.get, client, i) end
+      asyncio.wait(tasks)
+      for i = 1, 3 do
+        if not tasks[i]:cancelled() then
+          local ok, value = tasks[i]:result()
+          check_reply(ok, value, tostring(i))
+        end
+      end
+    end)
+  end,
+  pipeline = function(o)
+    on_redis(o, function(client)
+      local ok, list = pcall(client.pipeline, client, function(p) p:get "a" p:get "b" end)
+      check_reply(ok, ok and list[1] .. list[2], "ab")
+    end)
+  end,
+  blocking = function(o)
+    on_redis(o, function(client) check_reply(true, client:blpop("q", 1), "OK") end)
+  end,
+  subscription = function(o)
+    on_redis(o, function(client)
+      o.messages = client:subscribe { channels = { "c" } }
+      local messages <close> = o.messages
+      check_reply(messages() == "message", "text", "text")
+    end)
+  end,
+  lost = function(o)
+    on_redis(o, function(client)
+      pcall(client.call, client, "PING")
+      create_task(pcall, client[1].exchange, client[1], function(conn) return conn:ask "*1\r\n$4\r\nQUIT\r\n" end)
+      sleep(0)
+      for i = 1, 2 do
+        local ok, value = pcall(client.get, client, i)
+        check_reply(ok, value, tostring(i))
+      end
+    end)
+  end,
 })
 
 simple("debug", {}, {

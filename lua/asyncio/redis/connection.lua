@@ -125,14 +125,36 @@ end
 
 local look
 
-local function arm(conn, seconds) conn.timer = conn.loop:call_later(seconds, look, conn) end
+local function arm(conn, due)
+  conn.timer, conn.due = conn.loop:call_at(due, look, conn), due
+end
+
+--- The first of those who are owed something is there: from now on silence counts.
+local function listen(conn)
+  conn.heard, conn.unsent = conn.loop:time(), 0
+  if not conn.limit then return end
+  local due = conn.heard + conn.limit
+  if conn.timer and conn.due > due + SLACK then -- of one that might block for longer
+    conn.timer:cancel()
+    conn.timer = false
+  end
+  if not conn.timer then arm(conn, due) end
+end
+
+--- Whether the server takes what it is sent, and may therefore say nothing yet.
+local function is_taking(conn)
+  local former = conn.unsent
+  conn.unsent = conn.writer:pending()
+  return conn.unsent > 0 and conn.unsent ~= former
+end
 
 --- Answers are owed, or were when the timer was set.
 function look(conn)
   conn.timer = false
   if conn.lost or conn.last == 0 or not conn.limit then return end
-  local left = conn.heard + conn.limit - conn.loop:time()
-  if left > SLACK then return arm(conn, left) end
+  local now = conn.loop:time()
+  if is_taking(conn) then conn.heard = now end
+  if conn.heard + conn.limit > now + SLACK then return arm(conn, conn.heard + conn.limit) end
   local n = conn.last - conn.first + 1
   conn:lose(("no byte for %.14g s while %d answer%s %s owed"):format(conn.limit, n, n == 1 and "" or "s",
     n == 1 and "is" or "are"))
@@ -145,10 +167,7 @@ end
 local function send(conn, bytes, entry)
   if conn.lost then return false end
   local last = conn.last + 1
-  if last == 1 then
-    conn.heard = conn.loop:time()
-    if not conn.timer and conn.limit then arm(conn, conn.limit) end
-  end
+  if last == 1 then listen(conn) end
   conn.owed[last] = entry
   conn.last = last
   local ok, err = pcall(conn.writer.write, conn.writer, bytes)
@@ -179,7 +198,7 @@ local function set_up(link, on_lost)
   conn.owed, conn.first, conn.last = {}, 1, 0
   conn.limit, conn.timer, conn.lost, conn.useful = link.settings.timeout, false, false, false
   conn.since = conn.loop:time()
-  conn.heard, conn.on_lost = conn.since, on_lost
+  conn.heard, conn.unsent, conn.due, conn.on_lost = conn.since, 0, 0, on_lost
   conn.failure = new_failure(conn, "not enough memory")
   conn.task = core.create_task { read, conn, name = "redis " .. link.settings.to }
   conn.task:add_done_callback(function() conn:lose "the reading of it was ended" end)

@@ -105,33 +105,36 @@ function sending.transaction(sharing, fn)
   return read_transaction(errors.raise(sharing:exchange(ask_all, as_bytes(p), p.n + 2)), p.n)
 end
 
-local function ask(conn, bytes)
-  local sent, reply = conn:ask(bytes)
+local function sent_or_raise(conn, sent, reply)
   if not sent then error(core.ConnectionError(("redis at %s: %s"):format(conn.settings.to, conn.lost)), 0) end
   return errors.raise(reply)
 end
 
---- One attempt, on a connection of its own: the list; nil: it has to be tried again.
+--- One attempt, on a connection of its own: the list; false: another has changed what is watched; nil: the
+-- connection had gone before anything was sent.
 local function attempt(sharing, fn, watch)
   local lease <close> = sharing:lease()
   local conn = lease.value
-  ask(conn, watch)
+  conn.limit = conn.settings.timeout
+  local sent, reply = conn:ask(watch)
+  if not sent then return nil end
+  errors.raise(reply)
   local p = collected(fn, true)
   if p.n == 0 then
-    ask(conn, (grammar.resp_encode "UNWATCH"))
+    sent_or_raise(conn, conn:ask((grammar.resp_encode "UNWATCH")))
     return { n = 0 }
   end
-  local sent, replies = conn:ask_all(as_bytes(p), p.n + 2)
-  if not sent then error(core.ConnectionError(("redis at %s: %s"):format(conn.settings.to, conn.lost)), 0) end
-  return read_transaction(errors.raise(replies), p.n)
+  return read_transaction(sent_or_raise(conn, conn:ask_all(as_bytes(p), p.n + 2)), p.n) or false
 end
 
 --- One that watches keys.
 function sending.watching(sharing, fn, keys, attempts)
   local watch = grammar.resp_encode("WATCH", table.unpack(keys))
-  for _ = 1, attempts do
+  local n = 0
+  while n < attempts do
     local result = attempt(sharing, fn, watch)
     if result then return result end
+    if result == false then n = n + 1 end
   end
   error(errors.WatchError {
     code = "WATCH", attempts = attempts,
