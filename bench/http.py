@@ -2,7 +2,7 @@
 """http.py: processor time for each request of an HTTP server, of ours and of others; prints markdown.
 
 The server runs on one core, its clients (wrk) on the other. What a server has used is read from /proc before and after.
-ROUNDS (3), BENCH_SECONDS (2), POINTS and PEERS may be set. NGINX: where it is, if not in build-peers or the PATH.
+ROUNDS (3), BENCH_SECONDS (2, a whole number), POINTS and PEERS may be set. NGINX: where it is, if not in build-peers or the PATH.
 """
 import contextlib
 import glob
