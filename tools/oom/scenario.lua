@@ -1916,6 +1916,26 @@ part("http server", function()
   server:shutdown(0.2)
 end)
 
+part("websocket", function()
+  local http = asyncio.http
+  local server <close> = http.serve(function(request)
+    local ws = request:websocket { protocols = { "tea" }, close_timeout = 0.3, ping_interval = 0.05 }
+    for data, kind in ws:iter() do
+      if kind == "text" then ws:send(data) else ws:send_binary(data) end
+    end
+  end, "127.0.0.1", 0, { close_timeout = 0.5 })
+  local ws <close> = http.websocket(("ws://127.0.0.1:%d/"):format(server:sockets()[1].port), {
+    protocols = { "tea" }, close_timeout = 0.3, timeout = 0.5,
+  })
+  ws:send "text"
+  ws:send_binary(("x"):rep(20000))
+  asyncio.wait_for(function() return ws:receive() end, 0.3)
+  asyncio.wait_for(function() return ws:receive() end, 0.3)
+  asyncio.wait_for(function() return ws:ping() end, 0.3)
+  ws:close(4000, "enough")
+  server:shutdown(0.2)
+end)
+
 part("unix sockets", function()
   local path = host.path()
   local function echo(reader, writer)
