@@ -10,6 +10,7 @@ TestLoop = {}
 TestRing = {}
 TestPaths = {}
 TestEnds = {}
+TestProbes = {}
 
 local ROOT = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/.."
 local LEAST = 0.01 -- µs: times have three places
@@ -647,6 +648,26 @@ function TestEnds:test_a_command_says_what_is_wrong_with_the_path()
   output, status = command("/dev/full/x.json", "print 'tea'")
   t.assertEquals(status, 1)
   t.assertStrContains(output, "asyncio: ASYNCIO_TRACE: [ENOTDIR]")
+end
+
+-- Probes
+
+--- Arguments of each probe's places in the library, by the probe's name; nil where it was built without.
+local function probes()
+  local library = assert(package.searchpath("asyncio.core", package.cpath))
+  local notes, found = program.shell("readelf -n '%s' 2>/dev/null", library), {}
+  for name, arguments in notes:gmatch "Provider: asyncio\n%s+Name: (%l+)\n[^\n]*\n%s+Arguments: ([^\n]*)" do
+    found[name] = arguments
+  end
+  return next(found) and found
+end
+
+function TestProbes:test_are_in_the_library_if_any_is()
+  local found = probes()
+  if not found then return end -- built where there is no sys/sdt.h
+  local counts = {}
+  for name, arguments in pairs(found) do counts[name] = select(2, arguments:gsub("@", "")) end
+  t.assertEquals(counts, { step = 1, park = 2, wake = 2, turn = 1 })
 end
 
 t.finish()

@@ -3,6 +3,7 @@
 */
 #include "core/task.h"
 
+#include "base/probe.h"
 #include "core/cancel.h"
 #include "core/error.h"
 #include "core/impasse.h"
@@ -50,6 +51,7 @@ static int park(lua_State *L, Task *t) {
     t->parked = NULL;
     return asy_task_raise(L, t);
   }
+  ASY_PROBE2(park, t->number, t->kind); /* that begins with a pointer to its name */
   return lua_yieldk(L, 0, (lua_KContext)t->loop->rt, park_resumed);
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/probe.h"
 #include "core/cancel.h"
 #include "core/context.h"
 #include "core/error.h"
@@ -196,6 +197,7 @@ void asy_task_step(lua_State *L, Loop *loop, Ready *self) {
   t->top = t->co;
   t->budget = ASY_BUDGET;
   t->phase = TASK_RUNNING;
+  ASY_PROBE1(step, t->number);
   if (t->broken) asy_interrupt_arm(rt, t->parked ? t->parked : t->co);
   status = resume(L, t, rt, n);
   rt->current = NULL;

@@ -10,6 +10,7 @@
 #ifndef ASY_TASK_H
 #define ASY_TASK_H
 
+#include "base/probe.h"
 #include "core/future.h"
 
 ASY_HIDDEN
@@ -170,6 +171,7 @@ static inline void task_ready(Task *t, int code) {
   t->code = code;
   t->phase = TASK_WOKEN;
   loop_ready(t->loop, &t->ready);
+  ASY_PROBE2(wake, t->number, code);
 }
 static inline void task_tell(Task *t) {
   if (!ASY_LIKELY(!t->loop->watched)) observers_woken(t);

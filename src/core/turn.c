@@ -8,6 +8,7 @@
 
 #include <limits.h>
 
+#include "base/probe.h"
 #include "core/argument.h"
 #include "core/error.h"
 #include "core/process.h"
@@ -37,6 +38,7 @@ static bool finished(const Loop *loop) {
 
 static void turn(lua_State *L, Loop *loop) {
   loop->counts.turns++;
+  ASY_PROBE1(turn, loop->id);
   if (loop->timers.n) timer_fire_due(&loop->timers, loop_now(loop));
   if (loop->ready.next->next == &loop->ready && list_empty(&loop->batch))
     run_list(L, loop, &loop->ready, 1);
