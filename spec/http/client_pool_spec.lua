@@ -355,6 +355,25 @@ function TestLimits:test_who_was_served_and_is_cancelled_hands_it_on()
   end, function() return raw.answer(("x"):rep(70000)) end)
 end
 
+function TestLimits:test_who_is_cancelled_and_served_in_the_same_turn_gives_it_back_once()
+  pooled({ max_connections = 1 }, function(client)
+    local answer = client:get "/1"
+    local second = asyncio.create_task(function() return client:get("/2"):read() end)
+    asyncio.sleep(0.1)
+    second:cancel()
+    answer:read() -- the second is in the line still
+    asyncio.wait { second }
+    t.assertEquals(state(client), "1 idle, 0 in use, 0 waiting")
+    local list = { client:get "/3" }
+    local fourth = asyncio.create_task(function() list[2] = client:get "/4" end)
+    asyncio.sleep(0.1)
+    t.assertEquals(state(client), "0 idle, 1 in use, 1 waiting")
+    list[1]:read()
+    asyncio.await(fourth)
+    t.assertEquals(#list[2]:read(), 70000)
+  end, function() return raw.answer(("x"):rep(70000)) end)
+end
+
 function TestLimits:test_one_that_fails_to_connect_frees_its_place()
   t.real(function()
     local url = ("http://127.0.0.1:%d/"):format(require "peers".reserve_port())

@@ -309,11 +309,11 @@ function start_to_watch(pool)
   if not pool.watch then pool.watch = pool.loop:call_later(LEASH, look, pool, pool.served) end
 end
 
---- What a waiter was given, and won't use.
+--- What a waiter was given, and won't use: once, though both who serves and who was cancelled see that.
 local function give_back(waiter)
-  if waiter.conn then waiter.pool:release(waiter.conn) elseif waiter.place then
-    waiter.pool:_free(waiter.host, waiter.epoch)
-  end
+  local conn, place = waiter.conn, waiter.place
+  waiter.conn, waiter.place = false, false
+  if conn then waiter.pool:release(conn) elseif place then waiter.pool:_free(waiter.host, waiter.epoch) end
 end
 
 --- A connection, or true: a place.
