@@ -719,6 +719,102 @@ function TestLimits:test_are_the_same_however_bytes_come()
   end
 end
 
+TestTogether = {}
+
+local function random_text(most)
+  local bytes = {}
+  for i = 1, math.random(0, most) do bytes[i] = string.char(math.random(0, 255)) end
+  return table.concat(bytes)
+end
+
+local function random_fields()
+  local list = {}
+  for i = 1, math.random(0, 5) do list[i] = { "X-" .. math.random(3), random_text(20):gsub("[%c%s\127]", "v") } end
+  return list
+end
+
+--- What a side says, its head first: a body that is a string, of a length, or of none, in pieces.
+local function said(c, body, begin)
+  local kind, out = math.random(3), {}
+  if kind == 1 then return table.concat { begin(body) } end
+  out[1] = begin(kind == 2 and #body or true)
+  for at = 1, #body, 500 do table.move({ c:data(body:sub(at, at + 499)) }, 1, 3, #out + 1, out) end
+  local _, last = pcall(c.last, c) -- where nothing was to come it is done
+  if c:states() ~= "done" or last == "0\r\n\r\n" then out[#out + 1] = last end
+  return table.concat(out)
+end
+
+--- The other side reads it in pieces: the head, and the body.
+local function heard(c, bytes)
+  local found, body, over, at = nil, {}, false, 1
+  while at <= #bytes do
+    local size = math.random(1, 900)
+    local event, value = c:feed(bytes:sub(at, at + size - 1))
+    while event and event ~= "paused" do
+      t.assertNotEquals(event, "error", value)
+      if event == "data" then body[#body + 1] = value
+      elseif event == "end" then over = true
+      else found, over = value, not value.body end
+      event, value = c:next()
+    end
+    at = at + size
+  end
+  t.assertTrue(over)
+  return found, table.concat(body)
+end
+
+local function same_fields(headers, list)
+  local n = 0
+  for name, value in pairs(headers) do
+    local field = list[n + 1]
+    if field and name == field[1] then
+      t.assertEquals(value, field[2])
+      n = n + 1
+    end
+  end
+  t.assertEquals(n, #list)
+end
+
+function TestTogether:test_what_one_side_says_the_other_hears()
+  local mine, theirs = parsers.http { role = "client" }, server()
+  for _ = 1, t.count(400) do
+    local list, body = random_fields(), random_text(2000)
+    local request, got = heard(theirs, said(mine, body, function(form)
+      return mine:request("PUT", "/tea", "h", list, form)
+    end))
+    t.assertEquals(got, body)
+    same_fields(request.headers, list)
+    list, body = random_fields(), random_text(2000)
+    local response
+    response, got = heard(mine, said(theirs, body, function(form) return theirs:response(200, list, form) end))
+    t.assertEquals(got, body)
+    same_fields(response.headers, list)
+    t.assertTrue(mine:next_cycle() and theirs:next_cycle())
+  end
+end
+
+function TestTogether:test_whatever_is_called_nothing_breaks()
+  local states = "idle send_response send_body done must_close closed error might_switch_protocol switched_protocol"
+  for _ = 1, t.count(300) do
+    local c = parsers.http { role = math.random(2) == 1 and "client" or "server",
+      max_header_size = math.random(10, 400) }
+    local methods = {}
+    for name in pairs(getmetatable(c).methods) do methods[#methods + 1] = name end
+    table.sort(methods)
+    local values = { head(GET, HOST), head(POST, HOST, "Content-Length: 3") .. "abc", "GET", "POST", "/", "h",
+      200, 100, 304, true,
+      false, {}, { A = "b" }, { Connection = "close" }, 5, 0, "", "x", head "HTTP/1.1 200 OK",
+      parsers.headers { A = 1 } }
+    for _ = 1, 40 do
+      local arguments = {}
+      for i = 1, 5 do arguments[i] = values[math.random(#values)] end
+      pcall(c[methods[math.random(#methods)]], c, table.unpack(arguments, 1, math.random(0, 5)))
+      local a, b = c:states()
+      t.assertTrue(states:find(a, 1, true) and states:find(b, 1, true) and c:pending() >= 0)
+    end
+  end
+end
+
 TestSmuggling = {}
 
 for _, case in ipairs(require "http.smuggling") do

@@ -23,29 +23,37 @@ static void drop_input(lua_State *L, Connection *c) {
   c->n = 0;
 }
 
-/* Adds bytes to those that are there; they stand in a block then. */
-static void append(lua_State *L, Connection *c, const char *bytes, size_t n) {
-  if (!c->block || c->size - (size_t)(c->bytes - c->block) - c->n < n) {
-    size_t size = 2 * (c->n + n);
-    if (size < FIRST_BLOCK) size = FIRST_BLOCK;
-    char *block = lua_newuserdatauv(L, size, 0);
-    memcpy(block, c->bytes, c->n);
-    lua_setiuservalue(L, 1, 1); /* the old one is behind us */
-    c->bytes = c->block = block;
-    c->size = size;
-  }
-  memcpy(c->block + (c->bytes - c->block) + c->n, bytes, n);
-  c->n += n;
+static bool has_room(const Connection *c, size_t n) {
+  return c->block && c->size - (size_t)(c->bytes - c->block) - c->n >= n;
 }
 
-/* Takes the string that is the second argument. */
+/* Puts what is there into a block, with room for n bytes more. */
+static void move_input(lua_State *L, Connection *c, size_t n) {
+  unsigned changes = c->changes;
+  size_t size = 2 * (c->n + n);
+  if (size < FIRST_BLOCK) size = FIRST_BLOCK;
+  char *block = lua_newuserdatauv(L, size, 0);
+  if (c->changes != changes) {
+    lua_pop(L, 1);
+    return;
+  }
+  memcpy(block, c->bytes, c->n);
+  lua_setiuservalue(L, 1, 1); /* the old one is behind us */
+  c->bytes = c->block = block;
+  c->size = size;
+}
+
+/* Takes the string that is the second argument: as it is, or behind those bytes that are there. */
 static void take(lua_State *L, Connection *c) {
   size_t n;
   const char *bytes = luaL_checklstring(L, 2, &n);
   luaL_argcheck(L, n, 2, "no bytes; the peer's end is feed_eof's");
   luaL_argcheck(L, !c->http.ended, 2, "the peer has ended");
+  while (c->n && !has_room(c, n)) move_input(L, c, n);
+  c->changes++;
   if (c->n) {
-    append(L, c, bytes, n);
+    memcpy(c->block + (c->bytes - c->block) + c->n, bytes, n);
+    c->n += n;
     return;
   }
   lua_pushvalue(L, 2);
@@ -58,6 +66,7 @@ static void take(lua_State *L, Connection *c) {
 /* The event has been made: so much was used, and this is the state. */
 static void commit(lua_State *L, Connection *c, const HttpConnection *h, size_t used) {
   c->http = *h;
+  c->changes++;
   if (used) c->bytes += used;
   c->n -= used;
   if (!c->n) drop_input(L, c);
@@ -97,23 +106,22 @@ static int push_trailers(lua_State *L, HttpConnection *h, const HttpFound *found
              : push_fault(L, h);
 }
 
-/* A string that was fed, when it is nothing but a piece of the body. */
-static int push_data(lua_State *L, const Connection *c, const HttpFound *found) {
+/* A string that was fed, when it is nothing but a piece of the body. stack: connection, bytes or nil, into, input */
+static int push_data(lua_State *L, const HttpFound *found) {
   size_t whole;
   lua_pushliteral(L, "data");
-  if (!c->block && lua_getiuservalue(L, 1, 1) == LUA_TSTRING) {
-    if (lua_tolstring(L, -1, &whole) == found->data && whole == found->n) return 2;
-    lua_pop(L, 1);
-  }
-  lua_pushlstring(L, found->data, found->n);
+  if (lua_type(L, 4) == LUA_TSTRING && lua_tolstring(L, 4, &whole) == found->data &&
+      whole == found->n)
+    lua_pushvalue(L, 4);
+  else
+    lua_pushlstring(L, found->data, found->n);
   return 2;
 }
 
-static int push_event(lua_State *L, Connection *c, HttpConnection *h, HttpEvent event,
-                      const HttpFound *found) {
+static int push_event(lua_State *L, HttpConnection *h, HttpEvent event, const HttpFound *found) {
   switch (event) {
   case HTTP_HEAD: return push_head(L, h, found);
-  case HTTP_DATA: return push_data(L, c, found);
+  case HTTP_DATA: return push_data(L, found);
   case HTTP_TRAILERS: return push_trailers(L, h, found);
   case HTTP_END: lua_pushliteral(L, "end"); return 1;
   case HTTP_PAUSED: lua_pushliteral(L, "paused"); return 1;
@@ -123,14 +131,21 @@ static int push_event(lua_State *L, Connection *c, HttpConnection *h, HttpEvent 
   }
 }
 
-/* All or nothing: when memory runs out the next call finds the same event. stack: connection, bytes or nil, into */
+/* All or nothing: when memory runs out, the next call finds the same event; and where a finaliser has used the connection
+** meanwhile, this is about what it has left. stack: connection, bytes or nil, into */
 static int next_event(lua_State *L, Connection *c) {
-  HttpFound found;
-  HttpConnection h = c->http;
-  HttpEvent event = http_read(&h, c->bytes ? c->bytes : "", c->n, &found);
-  int n = push_event(L, c, &h, event, &found);
-  commit(L, c, &h, found.used);
-  return n;
+  for (;;) {
+    HttpFound found;
+    HttpConnection h = c->http;
+    unsigned changes = c->changes;
+    lua_settop(L, 3);
+    lua_getiuservalue(L, 1, 1); /* what is read stays, whatever happens to the connection */
+    HttpEvent event = http_read(&h, c->bytes ? c->bytes : "", c->n, &found);
+    int n = push_event(L, &h, event, &found);
+    if (c->changes != changes) continue;
+    commit(L, c, &h, found.used);
+    return n;
+  }
 }
 
 static void check_into(lua_State *L, int arg) {
@@ -186,6 +201,7 @@ static int connection_feed_eof(lua_State *L) {
   Connection *c = asy_connection_check(L);
   check_into(L, 2);
   c->http.ended = true;
+  c->changes++;
   return connection_next(L);
 }
 
@@ -208,6 +224,7 @@ static int connection_states(lua_State *L) {
 static int connection_next_cycle(lua_State *L) {
   Connection *c = asy_connection_check(L);
   int next = http_next_cycle(&c->http);
+  c->changes++;
   if (next < 0)
     return luaL_error(L, "the exchange is not finished: ours is %s, theirs %s",
                       http_state_names[c->http.ours], http_state_names[c->http.theirs]);
@@ -220,8 +237,14 @@ static int connection_next_cycle(lua_State *L) {
 // @treturn string empty where there are none
 static int connection_rest(lua_State *L) {
   Connection *c = asy_connection_check(L);
-  lua_settop(L, 1);
-  lua_pushlstring(L, c->bytes ? c->bytes : "", c->n);
+  unsigned changes;
+  do {
+    changes = c->changes;
+    lua_settop(L, 1);
+    lua_getiuservalue(L, 1, 1);
+    lua_pushlstring(L, c->bytes ? c->bytes : "", c->n);
+  } while (c->changes != changes);
+  c->changes++;
   c->http.seen += c->n;
   drop_input(L, c);
   return 1;
@@ -238,7 +261,9 @@ static int connection_pending(lua_State *L) {
 /// This exchange is the last one; a head that is sent from now on says so.
 // @function HTTPConnection:must_close
 static int connection_must_close(lua_State *L) {
-  http_must_close(&asy_connection_check(L)->http);
+  Connection *c = asy_connection_check(L);
+  http_must_close(&c->http);
+  c->changes++;
   return 0;
 }
 

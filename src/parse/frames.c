@@ -11,18 +11,20 @@
 
 #define CLASS "asyncio.WebSocketConnection"
 
-#define FEW 2048        /* bytes that are unmasked on the C stack */
-#define AT_ONCE 65536   /* bytes that are looked at in one go: what a message's block is larger than needed by */
-#define KEPT 16384      /* a block of up to this size waits for the next message */
-#define TOGETHER 16384  /* a frame of up to this size is one string */
-#define MASKS 16        /* asked of the system in one go */
+#define FEW 2048 /* bytes that are unmasked on the C stack */
+#define AT_ONCE                                                                                    \
+  65536 /* bytes that are looked at in one go: what a message's block is larger than needed by */
+#define KEPT 16384     /* a block of up to this size waits for the next message */
+#define TOGETHER 16384 /* a frame of up to this size is one string */
+#define MASKS 16       /* asked of the system in one go */
 #define MOST_MESSAGE ((lua_Integer)1 << 40)
 
 enum { UV_INPUT = 1, UV_BLOCK };
 
 typedef struct Frames {
   FrameReader reader;
-  const char *bytes; /* these are still to be read: the user value UV_INPUT, a string that was fed */
+  const char
+      *bytes; /* these are still to be read: the user value UV_INPUT, a string that was fed */
   size_t n;
   char *block; /* the message under way: the user value UV_BLOCK, or NULL */
   size_t size, have;
@@ -45,7 +47,8 @@ static Frames *frames_check(lua_State *L) {
 /* What is fed, and the message under way. Whatever allocates may run a finaliser, which may use the same connection. */
 
 static void check_untouched(lua_State *L, const Frames *f, uint64_t steps) {
-  if (f->steps != steps) luaL_error(L, "a finaliser has used the WebSocketConnection while it was in use");
+  if (f->steps != steps)
+    luaL_error(L, "a finaliser has used the WebSocketConnection while it was in use");
 }
 
 static void set_input(lua_State *L, Frames *f) {
@@ -92,7 +95,10 @@ static void end_message(lua_State *L, Frames *f) {
 /* Events */
 
 static const char *kind_name(FrameKind kind) {
-  return kind == FRAME_TEXT ? "text" : kind == FRAME_BINARY ? "binary" : kind == FRAME_PING ? "ping" : "pong";
+  return kind == FRAME_TEXT     ? "text"
+         : kind == FRAME_BINARY ? "binary"
+         : kind == FRAME_PING   ? "ping"
+                                : "pong";
 }
 
 /* A message's last piece, at `to`. */
@@ -105,7 +111,8 @@ static int push_message(lua_State *L, const Frames *f, const char *to, const Fra
   return 2;
 }
 
-static int push_other(lua_State *L, const FrameReader *r, FrameEvent event, const FrameFound *found) {
+static int push_other(lua_State *L, const FrameReader *r, FrameEvent event,
+                      const FrameFound *found) {
   if (event == FRAME_CONTROL) {
     lua_pushstring(L, kind_name(found->kind));
     lua_pushlstring(L, r->control, found->length);
@@ -251,7 +258,8 @@ static int frames_frame(lua_State *L) {
   FrameKind kind = KINDS[luaL_checkoption(L, 2, NULL, NAMES)];
   size_t n;
   const char *data = luaL_checklstring(L, 3, &n);
-  luaL_argcheck(L, kind < FRAME_CLOSE || n <= FRAME_MOST_CONTROL, 3, "a Ping or a Pong carries up to 125 bytes");
+  luaL_argcheck(L, kind < FRAME_CLOSE || n <= FRAME_MOST_CONTROL, 3,
+                "a Ping or a Pong carries up to 125 bytes");
   if (kind == FRAME_TEXT && !utf8_is_text(data, n)) {
     lua_pushnil(L);
     return 1;
@@ -269,8 +277,9 @@ static int frames_close(lua_State *L) {
   lua_Integer code = luaL_optinteger(L, 2, 0);
   size_t n;
   const char *reason = luaL_optlstring(L, 3, "", &n);
-  luaL_argcheck(L, lua_isnoneornil(L, 2) || (code > 0 && code <= 4999 && frame_may_say((unsigned)code)), 2,
-                "a code to close with is one of 1000 to 1003, 1007 to 1014, 3000 to 4999");
+  luaL_argcheck(
+      L, lua_isnoneornil(L, 2) || (code > 0 && code <= 4999 && frame_may_say((unsigned)code)), 2,
+      "a code to close with is one of 1000 to 1003, 1007 to 1014, 3000 to 4999");
   luaL_argcheck(L, n <= FRAME_MOST_CONTROL - 2, 3, "a reason has up to 123 bytes");
   luaL_argcheck(L, utf8_is_text(reason, n), 3, "a reason must be UTF-8");
   luaL_argcheck(L, code || !n, 3, "a reason needs a code");
@@ -283,7 +292,9 @@ static int frames_close(lua_State *L) {
 static int frames__tostring(lua_State *L) {
   const Frames *f = frames_check(L);
   lua_pushfstring(L, "<WebSocketConnection %s%s>", f->server ? "server" : "client",
-                  f->reader.wrong ? " failed" : f->reader.closed ? " closed" : "");
+                  f->reader.wrong    ? " failed"
+                  : f->reader.closed ? " closed"
+                                     : "");
   return 1;
 }
 
@@ -353,13 +364,16 @@ static int frames_may_say(lua_State *L) {
 // print(server:feed(client:frame("text", "hello"))) --> text  hello
 // print(client:feed(server:close(1000, "bye"))) --> close  1000  bye
 
-static const luaL_Reg methods[] = {{"feed", frames_feed},       {"next", frames_next},   {"pending", frames_pending},
-                                   {"frame", frames_frame},     {"close", frames_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"feed", frames_feed},       {"next", frames_next},
+                                   {"pending", frames_pending}, {"frame", frames_frame},
+                                   {"close", frames_close},     {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", frames__tostring}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"websocket_key", frames_key}, {"websocket_accept", frames_accept}, {"websocket_may_say", frames_may_say}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"websocket_key", frames_key},
+                                     {"websocket_accept", frames_accept},
+                                     {"websocket_may_say", frames_may_say},
+                                     {NULL, NULL}};
 
 void asy_frames_open(lua_State *L) {
   luaL_newmetatable(L, CLASS);

@@ -25,6 +25,13 @@ static void check_plan(lua_State *L, const char *wrong) {
   if (wrong) luaL_error(L, "%s", wrong);
 }
 
+/* The bytes are there, and the state may move now: unless a finaliser has used the connection, while they were made. */
+static HttpConnection *to_move(lua_State *L, Connection *c, unsigned changes) {
+  if (c->changes != changes) luaL_error(L, "a finaliser has used the connection meanwhile");
+  c->changes++;
+  return &c->http;
+}
+
 /* Lines */
 
 static void add_number_line(Out *out, uint64_t n) {
@@ -164,10 +171,11 @@ static int send_response(lua_State *L) {
   add_status(L, &out, f.plan.status, 6);
   asy_fields_add(L, 3, &f);
   add_date(L, &f, 5);
+  unsigned changes = c->changes;
   check_plan(L, http_plan_response(&c->http, &f.plan));
   end_head(&out, &f.plan);
   int n = push_message(L, &out, &f.plan, body, 4);
-  http_sent_response(&c->http, &f.plan);
+  http_sent_response(to_move(L, c, changes), &f.plan);
   sent_body(&c->http, body);
   return n;
 }
@@ -216,12 +224,13 @@ static int send_upgrade(lua_State *L) {
   luaL_argcheck(L, !f.plan.by_hand && !f.plan.upgrade && !f.plan.close, 3,
                 "Content-Length, Upgrade and close can't stand here");
   add_date(L, &f, 4);
+  unsigned changes = c->changes;
   check_plan(L, http_may_upgrade(&c->http));
   out_text(&out, "Upgrade: ");
   out_add(&out, protocol, n);
   out_text(&out, "\r\nConnection: upgrade\r\n\r\n");
   out_push(&out);
-  http_switch(&c->http);
+  http_switch(to_move(L, c, changes));
   return 1;
 }
 
@@ -281,10 +290,11 @@ static int send_request(lua_State *L) {
   asy_fields_add(L, 5, &f);
   insert_host(L, &f, place, 4);
   const char *method = lua_tolstring(L, 2, &n);
+  unsigned changes = c->changes;
   check_plan(L, http_plan_request(&c->http, method, n, &f.plan));
   end_head(&out, &f.plan);
   int count = push_message(L, &out, &f.plan, body, 6);
-  http_sent_request(&c->http, method, n, &f.plan);
+  http_sent_request(to_move(L, c, changes), method, n, &f.plan);
   sent_body(&c->http, body);
   return count;
 }
@@ -299,10 +309,11 @@ static int send_data(lua_State *L) {
   size_t n, at = sizeof head;
   const char *piece = luaL_checklstring(L, 2, &n);
   lua_settop(L, 2);
+  unsigned changes = c->changes;
   check_plan(L, http_may_send(&c->http, n));
   if (!n) return 0;
   if (c->http.sending != FRAMING_CHUNKED) {
-    http_sent(&c->http, n);
+    http_sent(to_move(L, c, changes), n);
     return 1;
   }
   head[--at] = '\n';
@@ -312,6 +323,7 @@ static int send_data(lua_State *L) {
     lua_pushlstring(L, head + at, sizeof head - at);
     lua_insert(L, 2);
     lua_pushliteral(L, "\r\n");
+    to_move(L, c, changes);
     return 3;
   }
   char all[sizeof head + COPIED + 2], *to = all;
@@ -319,6 +331,7 @@ static int send_data(lua_State *L) {
   to += sizeof head - at;
   put(put(to, piece, n), CRLF, sizeof CRLF);
   lua_pushlstring(L, all, (size_t)(to - all) + n + 2);
+  to_move(L, c, changes);
   return 1;
 }
 
@@ -332,8 +345,9 @@ static int send_last(lua_State *L) {
   Fields f = {.out = &out, .what = FIELDS_TRAILERS};
   lua_settop(L, 2);
   asy_out_begin(L, &out);
-  if (c->http.sending == FRAMING_CHUNKED) out_text(&out, "0\r\n");
+  out_text(&out, "0\r\n");
   asy_fields_add(L, 2, &f);
+  unsigned changes = c->changes;
   check_plan(L, http_may_end(&c->http));
   if (c->http.sending == FRAMING_CHUNKED) {
     out_text(&out, "\r\n");
@@ -341,7 +355,7 @@ static int send_last(lua_State *L) {
   } else {
     lua_pushliteral(L, "");
   }
-  http_sent_end(&c->http);
+  http_sent_end(to_move(L, c, changes));
   return 1;
 }
 

@@ -17,8 +17,9 @@ typedef struct Connection {
   const char *
       bytes; /* these are still to be read; they are the user value's: a string that was fed, or the block */
   size_t n;
-  char *block; /* NULL: it is a string, or there is nothing */
-  size_t size; /* the block's */
+  char *block;      /* NULL: it is a string, or there is nothing */
+  size_t size;      /* the block's */
+  unsigned changes; /* counts them: a finaliser may call a method while another allocates */
 } Connection;
 
 /* For methods, which are closures over the class. */

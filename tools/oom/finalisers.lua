@@ -116,6 +116,20 @@ function actions.receive(o)
   end)
 end
 
+--- An HTTP connection's object, in which a method may be right now.
+function actions.parse(o)
+  local c = o.parser
+  if not c then return end
+  pcall(c.feed, c, "POST /of/a/finaliser HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nokGET")
+  for _ = 1, 3 do c:next() end
+  pcall(c.response, c, 200, nil, "of a finaliser")
+  pcall(c.next_cycle, c)
+end
+
+function actions.rest(o)
+  if o.parser then o.parser:rest() end
+end
+
 function actions.close_socket(o)
   if o.client then o.client:close() end
 end
@@ -1166,6 +1180,52 @@ simple("http", {}, {
       local reader, writer = request:upgrade "tea"
       writer:send(reader:readline())
     end, "GET / HTTP/1.1\nHost: h\nConnection: upgrade\nUpgrade: tea\n\nline\n")
+  end,
+})
+
+local function with_parser(o)
+  o.parser = asyncio.parsers.http { role = "server" }
+  o.fields = asyncio.parsers.headers { A = ("b"):rep(2000) }
+end
+
+local POST = "POST /%61?b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"
+
+simple("parser", { with_parser }, {
+  whole = function(o)
+    local event = o.parser:feed(POST)
+    for _ = 1, 5 do event = event and o.parser:next() end
+    pcall(o.parser.response, o.parser, 200, o.fields, ("x"):rep(3000))
+    pcall(o.parser.next_cycle, o.parser)
+    return o.parser:rest(), tostring(o.parser)
+  end,
+  pieces = function(o)
+    for i = 1, #POST do o.parser:feed(POST:sub(i, i)) end
+    return o.parser:pending()
+  end,
+  ahead = function(o)
+    for _ = 1, 3 do o.parser:feed(POST) end
+    return o.parser:states()
+  end,
+  sent = function(o)
+    o.parser:feed(POST)
+    pcall(function()
+      o.parser:response(200, { A = ("a"):rep(3000), B = { "c", "d" } }, true)
+      o.parser:data(("x"):rep(100))
+      o.parser:data(("x"):rep(5000))
+      o.parser:last { A = ("a"):rep(2000) }
+    end)
+  end,
+  headers = function(o)
+    local _, request = o.parser:feed(POST)
+    local headers = type(request) == "table" and request.headers or o.fields
+    for name in pairs(headers) do assert(headers:get(name) and headers:all(name)[1]) end
+  end,
+  words = function()
+    local parsers = asyncio.parsers
+    parsers.url "http://u:p@Host:1/%41?b#c"
+    parsers.join_url("http://h/a/b", "../" .. ("c"):rep(2000))
+    parsers.encode_form(parsers.decode_form("a=1&a=2&b=" .. ("%41"):rep(1000)))
+    parsers.parse_date(parsers.date(0))
   end,
 })
 

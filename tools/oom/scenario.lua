@@ -2381,6 +2381,41 @@ part("tls luasec", function()
   if not ok then error(err, 0) end
 end)
 
+bare("http parser", function()
+  local parsers = asyncio.parsers
+  local server, client = parsers.http { role = "server" }, parsers.http { role = "client" }
+  local fields = parsers.headers { { "A", ("b"):rep(1500) }, { "Set-Cookie", "c" }, { "Set-Cookie", "d" } }
+  for _ = 1, 2 do
+    local head = client:request("POST", "/%61?b=c", "Tea.example:80", fields, true)
+    local text, got = head .. client:data "hello" .. client:data(("x"):rep(100)) .. client:last { Sum = 7 }, {}
+    for i = 1, #text, 700 do
+      local event, value = server:feed(text:sub(i, i + 699))
+      while event and event ~= "paused" do
+        got[#got + 1] = event == "data" and #value or value
+        event, value = server:next()
+      end
+    end
+    assert(got[1].path == "/a" and got[1].headers.a and #got[1].headers:all "set-cookie" == 2)
+    assert(got[#got].sum == "7" and #tostring(server) > 10)
+    for name, value in pairs(got[1].headers) do assert(name and value) end
+    local answer, body = server:response(200, { X = "y", Z = { 1, 2 } }, ("z"):rep(20000), parsers.date(0))
+    assert(client:feed(answer) == "response" and client:feed(body) == "data" and client:next() == "end")
+    assert(server:next_cycle() and client:next_cycle())
+  end
+end)
+
+bare("http words", function()
+  local parsers = asyncio.parsers
+  local url = assert(parsers.url "http://u%41:p@Host:8080/a/../b?c=%20#d")
+  assert(url.user == "uA" and url.authority == "host:8080" and url.target == "/a/../b?c=%20")
+  assert(parsers.join_url("http://h/a/b", "../" .. ("c"):rep(1500)))
+  local form = assert(parsers.decode_form("a=1&a=2&a=3&b=" .. ("%41"):rep(500)))
+  assert(form.a[3] == "3" and parsers.encode_form(form):find("^a=1&a=2&a=3&b=AA"))
+  assert(parsers.encode_form { { "x", true }, { "y", { 1, "&" } } } == "x=true&y=1&y=%26")
+  assert(parsers.decode(parsers.encode "a b") == "a b" and parsers.parse_date(parsers.date(5)) == 5)
+  assert(not parsers.url "http:/" and parsers.parse_authority "[::1]:80" == "::1")
+end)
+
 bare("redis protocol", function()
   local grammar = require "asyncio.grammar"
   local parser, list = grammar.resp(), {}
