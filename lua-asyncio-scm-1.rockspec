@@ -186,6 +186,7 @@ build = {
         "src/dev/phrases.c",
         "src/dev/place.c",
         "src/dev/reel.c",
+        "src/dev/stuck.c",
         "src/dev/survey.c",
         "src/dev/testing.c",
         "src/dev/traceclass.c",

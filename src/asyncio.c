@@ -24,7 +24,7 @@ static Opener *const OPENERS[] = {
     asy_open_handler, asy_open_shutdown, asy_open_server,
     asy_open_poll, asy_open_signal, asy_open_testing,
     asy_open_executor, asy_open_inside, asy_open_channel, asy_open_remote, asy_open_watch,
-    asy_open_graph, asy_open_tracer, asy_open_monitor, asy_open_face,
+    asy_open_graph, asy_open_tracer, asy_open_monitor, asy_open_stuck, asy_open_face,
 };
 
 int luaopen_asyncio_core(lua_State *L) {

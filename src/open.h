@@ -79,6 +79,7 @@ void asy_open_poll(lua_State *L); /* os/descriptor.c */
 void asy_open_signal(lua_State *L); /* os/signal.c */
 
 void asy_open_testing(lua_State *L); /* dev/testing.c */
+void asy_open_stuck(lua_State *L); /* dev/stuck.c */
 
 void asy_open_executor(lua_State *L); /* thread/executor.c */
 void asy_open_inside(lua_State *L); /* thread/inside.c */

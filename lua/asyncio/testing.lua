@@ -24,6 +24,9 @@ local testing = {}
 
 local CLOSING_PAUSE = 0.005 -- seconds between two looks at what is being closed ...
 local CLOSING_LOOKS = 200   -- ... and how many of them
+-- Whether those who wait in vain are looked for wherever a test waits, not now and then only.
+local seek_always = os ~= nil and os.getenv "ASYNCIO_SEEK" == "always"
+
 local SLOW_STEPS = { "^a task held the loop", "^a callback took" } -- a busy machine's fault, not the test's
 
 local function slow_step(context)
@@ -90,6 +93,7 @@ local function run_body(self, loop, fn, timeout, ...)
     loop:stop()
   end)
   core.testing.note_sites(loop)
+  core.seek_stuck(loop, seek_always)
   local task = loop:create_task(fn, ...)
   task:set_name "test"
   local results = table.pack(pcall(self.run, self, task))

@@ -85,9 +85,10 @@ static Abort answer_abort(lua_State *L, Task *t) {
   return ASY_DETACHED;
 }
 
-static const WaitKind CALLBACK = {.name = "callback", .finish = answer_finish, .abort = answer_abort};
+static const WaitKind CALLBACK = {.name = "callback", .finish = answer_finish, .abort = answer_abort,
+                                  .woken_by = task_woken_by_on};
 static const WaitKind POOL = {.name = "pool's end", .finish = answer_finish, .abort = answer_abort,
-                              .may_come = task_waits_for_us};
+                              .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 static Answer *check_answer(lua_State *L) {
   return asy_check(L, ASY_RUNTIME(L), 1, ASY_ANSWER, "asyncio.Answer");

@@ -29,7 +29,8 @@ static Abort await_abort(lua_State *L, Task *t) {
 }
 
 static const WaitKind AWAIT = {.name = "await", .finish = await_finish, .abort = await_abort,
-                               .awaited = awaited_one, .forwards = true, .may_come = task_waits_for_us};
+                               .awaited = awaited_one, .forwards = true, .may_come = task_waits_for_us,
+                               .woken_by = task_woken_by_on};
 
 static int await_future(lua_State *L, Runtime *rt, Future *f);
 

@@ -101,11 +101,17 @@ static void next_giveback(lua_State *L, Task *t) {
   if (c && t->code == HANDED) c->owed--;
 }
 
+static const void *woken_by(const Task *t, int i) {
+  const Completion *c = t->on;
+  if (!c || c->timed || i >= c->n) return NULL;
+  return c->parts[i].future->state == FUTURE_PENDING ? (const void *)c->parts[i].future : c;
+}
+
 static const WaitKind NEXT = {.name = "as_completed",
                               .finish = next_finish,
                               .abort = asy_waitq_abort,
                               .giveback = next_giveback,
-                              .several = true, .may_come = task_waits_for_us};
+                              .several = true, .may_come = task_waits_for_us, .woken_by = woken_by};
 
 /* Whether all that are left could only be done after t. stack: box at 1 */
 static bool is_hopeless(lua_State *L, Completion *c, Task *t) {

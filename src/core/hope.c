@@ -64,8 +64,7 @@ static void push_error(lua_State *L, const Loop *loop) {
   lua_remove(L, -2);
 }
 
-/* What the run is for, if it is a task. */
-static Task *awaited_task(const Loop *loop) {
+Task *loop_main(const Loop *loop) {
   if (!loop->until) return NULL;
   Future *f = (Future *)(loop->until - offsetof(Future, state));
   return f->task ? (Task *)f : NULL;
@@ -86,7 +85,7 @@ void asy_deadlock(lua_State *L, Loop *loop) {
   if (goes_on(L, loop)) return;
   push_error(L, loop);
   if (!goes_on(L, loop)) {
-    Task *t = awaited_task(loop);
+    Task *t = loop_main(loop);
     if (t && t->phase == TASK_PARKED) asy_task_throw(L, t, lua_gettop(L));
     if (!loop_is_busy(loop)) lua_error(L);
   }

@@ -5,6 +5,7 @@
 #define ASY_HOPE_H
 
 #include "core/handle.h"
+#include "core/task.h"
 
 ASY_HIDDEN
 
@@ -13,6 +14,9 @@ static inline bool handle_may_come(const Handle *h) {
   if (!handle_counts(h)) return false;
   return h->may_come ? h->may_come(h) : !h->kept;
 }
+
+/* What its run is for, if that is a task; or NULL. */
+Task *loop_main(const Loop *loop);
 
 /* Nothing runs, no timer is set: whether anything can come all the same. C only, and quick where it can. */
 bool loop_has_hope(Loop *loop);

@@ -77,6 +77,15 @@ typedef struct Hunt {
   uint64_t at; /* when the next one is due */
 } Hunt;
 
+/* Whether a room that wants to is told when the loop idles, besides in debug mode. */
+typedef enum SeekHow { SEEK_NEVER, SEEK_NOW_AND_THEN, SEEK_ALWAYS /* whenever it would wait */ } SeekHow;
+
+typedef struct Seek {
+  SeekHow how;
+  uint64_t at;    /* when it may be told next */
+  uint64_t steps; /* that it had made when it was told last: nothing has changed since if there are no more */
+} Seek;
+
 /* What the loop keeps alive: a table of values by slot (hold.c). */
 typedef struct Held {
   uint32_t n;     /* slots made so far */
@@ -121,6 +130,7 @@ typedef struct Loop {
   Clock clock;
   Counts counts;
   Hunt hunt;
+  Seek seek;
   Held held;
   ListNode handles;  /* Handles that were made for it (handle.h) */
   uint64_t walks;    /* over these */

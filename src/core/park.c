@@ -82,6 +82,8 @@ int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx) 
   return park(L, t);
 }
 
+const void *task_woken_by_on(const Task *t, int i) { return i == 0 ? t->on : NULL; }
+
 bool task_waits_for_us(const Task *t) {
   (void)t;
   return false;

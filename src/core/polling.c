@@ -14,6 +14,7 @@
 #include "core/transit.h"
 
 #define HOPE_PAUSE 10000000 /* ns */
+#define IDLE_ENOUGH (NS_PER_S / 10)
 
 static void on_tick(uv_timer_t *tick) {
   Loop *loop = asy_container(tick, Loop, tick);
@@ -115,13 +116,42 @@ static void jump(Loop *loop) {
   if (next != TIMER_NEVER && next > loop->clock.virtual_now) loop->clock.virtual_now = next;
 }
 
+/* Those that want to be told when it idles. */
+static void tell_idle(lua_State *L, Loop *loop) {
+  const Runtime *rt = loop->rt;
+  loop->seek.steps = loop->counts.steps;
+  for (int i = 0; i < rt->nhooks; i++)
+    if (rt->hooks[i]->idles) loop->seek.at = uv_hrtime() + rt->hooks[i]->idles(L, loop);
+}
+
+static bool seeks(const Loop *loop) {
+  if (loop->seek.how == SEEK_NEVER && !(loop->watched & WATCHED_DEBUG)) return false;
+  return loop->seek.steps != loop->counts.steps && (loop->seek.how == SEEK_ALWAYS || uv_hrtime() >= loop->seek.at);
+}
+
+/* Waits in real time. If some time goes by without anything to do, it tells that before it waits on. */
+static void wait_until(lua_State *L, Loop *loop, uint64_t deadline) {
+  if (seeks(loop)) {
+    uint64_t enough = uv_hrtime() + (loop->seek.how == SEEK_ALWAYS ? 0 : IDLE_ENOUGH);
+    if (enough < deadline) {
+      do poll_until(loop, enough); /* in whole ms, and then the rest */
+      while (list_empty(&loop->ready) && uv_hrtime() < enough && next_moment(loop) > enough);
+      if (list_empty(&loop->ready) && uv_hrtime() >= enough) tell_idle(L, loop);
+      return;
+    }
+  }
+  poll_until(loop, deadline);
+}
+
 /* The virtual clock: when nothing can go on, it is as late as the next timer. What threads do takes
 ** real time, and what the kernel carries from one stream to another; what other processes do, too, but only when there
 ** is no timer. */
 static void poll_virtually(lua_State *L, Loop *loop) {
   uint64_t next = next_moment(loop);
   if (!loop->jobs && next != TIMER_NEVER && next > loop->clock.virtual_now) {
-    if (poll_settled(loop)) jump(loop);
+    if (!poll_settled(loop)) return;
+    if (seeks(loop)) tell_idle(L, loop);
+    if (!loop_is_busy(loop)) jump(loop);
     return;
   }
   loop_poll_now(loop);
@@ -142,7 +172,7 @@ static void poll_in_hope(lua_State *L, Loop *loop) {
     if (!asy_loop_has_hope(L, loop)) return asy_deadlock(L, loop);
     loop->hoped_at = now;
   }
-  poll_until(loop, TIMER_NEVER);
+  wait_until(L, loop, TIMER_NEVER);
 }
 
 /* Every task is blocked once a poll has found nothing either. */
@@ -186,7 +216,7 @@ static void poll_any(lua_State *L, Loop *loop) {
   else if (loop->until && !loop->timers.n && loop->limit == TIMER_NEVER)
     poll_in_hope(L, loop);
   else
-    poll_until(loop, next_moment(loop));
+    wait_until(L, loop, next_moment(loop));
   loop_polled(loop);
 }
 

@@ -61,6 +61,9 @@ typedef struct LoopHooks {
   /* The loop closes: never raises. held: the index of its held table */
   void (*leave)(lua_State *L, struct Loop *loop, int held);
   void (*report)(lua_State *L, struct Loop *loop); /* may raise; reports what was left, lost or open */
+  /* It has had nothing to do for a while (polling.c): looks around, and says after how many ns it wants to be told
+  ** again. Never raises. */
+  uint64_t (*idles)(lua_State *L, struct Loop *loop);
   /* Whether others can have something run in it. Never raises. */
   bool (*may_come)(lua_State *L, const struct Loop *loop);
   void (*part)(struct Loop *loop);        /* C only: what threads do for it is left to them, no message of theirs comes now */

@@ -60,6 +60,13 @@ Future *several_awaited(const Task *t, int i) {
   return i < s->n ? s->parts[i].future : NULL;
 }
 
+/* In the place of what has ended the record itself, which nobody else has. */
+const void *several_woken_by(const Task *t, int i) {
+  const Several *s = t->on;
+  if (s->timed || i >= s->n) return NULL;
+  return s->parts[i].future->state == FUTURE_PENDING ? (const void *)s->parts[i].future : s;
+}
+
 /* wait: some may do, or some time. */
 static Future *awaited_if_all(const Task *t, int i) {
   const Several *s = t->on;
@@ -163,7 +170,7 @@ static int gather_finish(lua_State *L, Task *t) {
 
 static const WaitKind GATHER = {.name = "gather", .finish = gather_finish, .abort = asy_several_abort,
                                 .giveback = asy_several_giveback, .awaited = several_awaited, .several = true,
-                                .forwards = true, .may_come = task_waits_for_us};
+                                .forwards = true, .may_come = task_waits_for_us, .woken_by = several_woken_by};
 
 /* gather(list, tolerant, as_list) → the results of a list of futures, once all have ended; raises the error of the
 ** first that fails, unless `tolerant`. Their errors count as looked at, those of the others, too. */
@@ -210,7 +217,7 @@ static int wait_finish(lua_State *L, Task *t) {
 
 static const WaitKind WAIT = {.name = "wait", .finish = wait_finish, .abort = asy_several_abort,
                               .giveback = asy_several_giveback, .awaited = awaited_if_all, .several = true,
-                              .may_come = task_waits_for_us};
+                              .may_come = task_waits_for_us, .woken_by = several_woken_by};
 
 /* Whether all of several could only be done after t, the one that waits for the first of them. */
 static bool is_hopeless(lua_State *L, const Several *s, Task *t) {

@@ -49,6 +49,7 @@ void several_detach(Task *t);
 Abort asy_several_abort(lua_State *L, Task *t);
 void asy_several_giveback(lua_State *L, Task *t);
 Future *several_awaited(const Task *t, int i);
+const void *several_woken_by(const Task *t, int i);
 
 ASY_HIDDEN_END
 

@@ -111,7 +111,7 @@ static int stop_finish(lua_State *L, Task *t) {
 
 static const WaitKind STOP = {.name = "stop", .finish = stop_finish, .abort = end_abort, .giveback = end_giveback,
                               .awaited = several_awaited, .several = true, .forwards = true,
-                              .may_come = task_waits_for_us};
+                              .may_come = task_waits_for_us, .woken_by = several_woken_by};
 
 static Task *check_task(lua_State *L) { return asy_check(L, ASY_RUNTIME(L), 1, ASY_TASK, "asyncio.Task"); }
 
@@ -219,16 +219,18 @@ static int contest_finish(lua_State *L, Task *t);
 
 static const WaitKind RACE = {.name = "race", .finish = contest_finish, .abort = asy_several_abort,
                               .giveback = asy_several_giveback, .awaited = several_awaited, .several = true,
-                              .forwards = true, .may_come = task_waits_for_us};
+                              .forwards = true, .may_come = task_waits_for_us, .woken_by = several_woken_by};
 static const WaitKind MAP = {.name = "map", .finish = contest_finish, .abort = asy_several_abort,
                              .giveback = asy_several_giveback, .awaited = several_awaited, .several = true,
-                             .forwards = true, .may_come = task_waits_for_us};
+                             .forwards = true, .may_come = task_waits_for_us, .woken_by = several_woken_by};
 static const WaitKind REST_OF_RACE = {.name = "race", .finish = rest_finish, .abort = end_abort,
                                       .giveback = end_giveback, .awaited = several_awaited, .several = true,
-                                      .forwards = true, .describe = describe_rest, .may_come = task_waits_for_us};
+                                      .forwards = true, .describe = describe_rest, .may_come = task_waits_for_us,
+                                      .woken_by = several_woken_by};
 static const WaitKind REST_OF_MAP = {.name = "map", .finish = rest_finish, .abort = end_abort,
                                      .giveback = end_giveback, .awaited = several_awaited, .several = true,
-                                     .forwards = true, .describe = describe_rest, .may_come = task_waits_for_us};
+                                     .forwards = true, .describe = describe_rest, .may_come = task_waits_for_us,
+                                     .woken_by = several_woken_by};
 
 /* args: future that hasn't ended */
 static int ask(lua_State *L) {

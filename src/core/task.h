@@ -50,6 +50,9 @@ typedef struct WaitKind {
   /* Whether what it waits for can still come when none of the loop's tasks goes on: from outside, from a thread. C only.
   ** NULL: it can, as far as this kind knows. */
   bool (*may_come)(const struct Task *t);
+  /* The i-th of what it can be woken by: a userdata's address, or that of the record in a box. Who can reach none of
+  ** them can't end the wait (dev/stuck.c). C only. NULL after the last, at once if others can. NULL: others can. */
+  const void *(*woken_by)(const struct Task *t, int i);
   /* On what, for people: "127.0.0.1:80"; text has room for ASY_WAIT_TEXT, and is empty. C only. Or NULL. */
   void (*describe)(const struct Task *t, char *text);
 } WaitKind;
@@ -113,6 +116,7 @@ typedef struct Task {
   bool told;             /* debug mode: which has been reported */
   bool broken;           /* its Lua code gets a KeyboardInterrupt until it has ended */
   bool asked;            /* one has been passed on from where it waits */
+  bool stuck;            /* it has been told that it can never be woken (dev/stuck.c) */
   bool leaving;          /* it waits, now and again, for the tasks in extras.leaving to end */
   ListNode todo;         /* in such a walk, to be asked; `walk`: the last one that came by (cancel.c) */
   uint64_t walk;
@@ -144,6 +148,9 @@ int asy_park(lua_State *L, Task *t, const WaitKind *kind, void *on);
 /* For asy_park with an object that has no finaliser to detach the task: idx is anchored in the
 ** task, since a stranger may close the coroutine whose stack holds it. */
 int asy_park_on(lua_State *L, Task *t, const WaitKind *kind, void *on, int idx);
+
+/* A WaitKind's woken_by where that is `on`, and nothing else. */
+const void *task_woken_by_on(const Task *t, int i);
 
 /* A WaitKind's may_come where only what the loop runs can end the wait: false. */
 bool task_waits_for_us(const Task *t);

@@ -35,7 +35,8 @@ static Abort leave(lua_State *L, Task *t) {
   return asy_waitq_abort(L, t);
 }
 
-static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leave, .may_come = task_waits_for_us};
+static const WaitKind WAIT = {.name = "barrier", .finish = passed, .abort = leave, .may_come = task_waits_for_us,
+                              .woken_by = task_woken_by_on};
 
 static const OptSpec SPECS[] = {
     {.key = "parties", .kind = OPT_INTEGER, .required = true, .least = 1, .most = INT32_MAX}};

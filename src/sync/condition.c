@@ -73,7 +73,7 @@ static Abort wait_abort(lua_State *L, Task *t) {
 }
 
 static const WaitKind WAIT = {.name = "condition", .finish = retaken, .abort = wait_abort,
-                              .may_come = task_waits_for_us};
+                              .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 /* stack: condition, ... */
 static int wait(lua_State *L, Condition *c, lua_CFunction again) {

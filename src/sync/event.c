@@ -24,7 +24,7 @@ static int waited(lua_State *L, Task *t) {
 }
 
 static const WaitKind WAIT = {.name = "event", .finish = waited, .abort = asy_waitq_abort,
-                              .may_come = task_waits_for_us};
+                              .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 static const Options OPTIONS = {.call = "Event", .arg = 1};
 

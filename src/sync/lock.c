@@ -78,7 +78,7 @@ static void giveback(lua_State *L, Task *t) {
 }
 
 static const WaitKind ACQUIRE = {.name = "lock", .finish = acquired, .abort = asy_waitq_abort,
-                                 .giveback = giveback, .may_come = task_waits_for_us};
+                                 .giveback = giveback, .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 uint64_t lock_waited_for(const Task *t) {
   return t->phase == TASK_PARKED && t->kind == &ACQUIRE ? ((const Lock *)t->on)->owner : 0;

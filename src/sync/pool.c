@@ -180,9 +180,9 @@ static void giveback(lua_State *L, Task *t) {
 }
 
 static const WaitKind ACQUIRE = {.name = "pool", .finish = acquire_finish, .abort = asy_waitq_abort,
-                                 .giveback = giveback, .may_come = task_waits_for_us};
+                                 .giveback = giveback, .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 static const WaitKind WAIT = {.name = "pool", .finish = waited, .abort = asy_waitq_abort, .giveback = giveback,
-                              .may_come = task_waits_for_us};
+                              .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 /// Waits for one: `local lease <close> = pool:acquire()`, and uses `lease.value`.
 // The newest that is idle, else a new one; where there are `max`, first come, first served. What `create` raises is

@@ -157,9 +157,9 @@ static void get_giveback(lua_State *L, Task *t) {
 }
 
 static const WaitKind GET = {.name = "queue get", .finish = got, .abort = asy_waitq_abort,
-                             .giveback = get_giveback, .may_come = task_waits_for_us};
+                             .giveback = get_giveback, .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 static const WaitKind NEXT = {.name = "queue iter", .finish = got_next, .abort = asy_waitq_abort,
-                              .giveback = get_giveback, .may_come = task_waits_for_us};
+                              .giveback = get_giveback, .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 /* An item on the top, if one is at hand. queue: where the queue is */
 static bool try_get(lua_State *L, Queue *q, int queue) {
@@ -237,7 +237,7 @@ static int put_done(lua_State *L, Task *t) {
 }
 
 static const WaitKind PUTTING = {.name = "queue put", .finish = put_done, .abort = asy_waitq_abort,
-                                 .may_come = task_waits_for_us};
+                                 .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 /* Puts the item at 2, if there is room. stack: queue, item */
 static bool try_put(lua_State *L, Queue *q) {
@@ -283,7 +283,7 @@ static int queue_put_nowait(lua_State *L) {
 /* Joining */
 
 static const WaitKind JOIN = {.name = "queue join", .finish = asy_waitq_finish, .abort = asy_waitq_abort,
-                              .may_come = task_waits_for_us};
+                              .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 /// Waits until `task_done` was called for every item that was put.
 // @function Queue:join

@@ -44,7 +44,7 @@ static void giveback(lua_State *L, Task *t) {
 }
 
 static const WaitKind ACQUIRE = {.name = "semaphore", .finish = acquired, .abort = asy_waitq_abort,
-                                 .giveback = giveback, .may_come = task_waits_for_us};
+                                 .giveback = giveback, .may_come = task_waits_for_us, .woken_by = task_woken_by_on};
 
 static const OptSpec SPECS[] = {{.key = "value", .kind = OPT_INTEGER, .least = 0, .most = LUA_MAXINTEGER}};
 static const Options OPTIONS = {"Semaphore", 1, OPT_CONSTRUCTOR, OPT_SPECS(SPECS)};

@@ -277,12 +277,17 @@ static bool may_come(const Task *t) {
   return decided || others > 0;
 }
 
+static const void *woken_by(const Task *t, int i) {
+  const Wait *w = t->on;
+  return w && i == 0 ? w->channel : NULL;
+}
+
 static const WaitKind GET = {.name = "channel get", .finish = get_finish, .abort = wait_abort,
-                             .giveback = wait_giveback, .may_come = may_come};
+                             .giveback = wait_giveback, .may_come = may_come, .woken_by = woken_by};
 static const WaitKind NEXT = {.name = "channel iter", .finish = next_finish, .abort = wait_abort,
-                              .giveback = wait_giveback, .may_come = may_come};
+                              .giveback = wait_giveback, .may_come = may_come, .woken_by = woken_by};
 static const WaitKind PUT = {.name = "channel put", .finish = put_finish, .abort = wait_abort,
-                             .giveback = wait_giveback, .may_come = may_come};
+                             .giveback = wait_giveback, .may_come = may_come, .woken_by = woken_by};
 
 /* Puts a task into a line; NULL without memory. Under the lock. */
 static Wait *line_up(Channel *c, ListNode *line, Task *t, Item *item) {

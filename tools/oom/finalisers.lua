@@ -1767,6 +1767,18 @@ outside("close with tasks", function(o) o.loop:close() end, function(o)
   o.getter = o.keep("getter", o.loop:create_task(o.queue.get, o.queue))
   o.loop:run_until_complete(sleep, 0)
 end)
+simple("stuck tasks", {}, {
+  stuck = function(o)
+    local core = require "asyncio.core"
+    local task = create_task(function() asyncio.Event():wait() end)
+    sleep(0)
+    local list = core.stuck_tasks(o.loop, 60)
+    core.seek_stuck(o.loop, true)
+    sleep(0)
+    task:cancel()
+    return list and #list
+  end,
+})
 outside("deadlock", function() -- on the virtual clock: what a finaliser has begun there may have a timer
   pcall(testing.async(function()
     pcall(await, create_task(function() asyncio.Event():wait() end))

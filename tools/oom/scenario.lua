@@ -190,6 +190,23 @@ part("deadlocks", function(loop)
   assert(not pcall(channel[1].get, channel[1]))
 end)
 
+part("stuck tasks", function(loop)
+  local core = require "asyncio.core"
+  local told = 0
+  loop:set_exception_handler(function() told = told + 1 end)
+  for _ = 1, 3 do create_task(function() asyncio.Event():wait() end) end
+  local _ <close> = create_task(function() asyncio.gather(function() asyncio.Event():wait() end) end)
+  sleep(0)
+  local list, why = core.stuck_tasks(loop, 60)
+  assert(list and #list >= 3 or why == "not enough memory" or why == "there are too many objects", why)
+  core.seek_stuck(loop, true) -- it idles
+  sleep(0.001)
+  for _, task in ipairs(asyncio.all_tasks()) do
+    if task ~= asyncio.current_task() then task:cancel() end
+  end
+  sleep(0)
+end)
+
 part("rings", function()
   local main, below = asyncio.current_task(), create_task(sleep, 5)
   local shared = below
