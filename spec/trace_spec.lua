@@ -1,5 +1,6 @@
 -- Traces: asyncio.trace, Runner{trace=}, ASYNCIO_TRACE. The page of a trace is page_spec.lua's.
 local t = require "helper"
+local forking = require "forking"
 local json = require "json"
 local program = require "program"
 local asyncio = t.asyncio
@@ -11,6 +12,7 @@ TestRing = {}
 TestPaths = {}
 TestEnds = {}
 TestProbes = {}
+TestZLast = {}
 
 local ROOT = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/.."
 local LEAST = 0.01 -- µs: times have three places
@@ -650,6 +652,41 @@ function TestEnds:test_a_command_says_what_is_wrong_with_the_path()
   t.assertStrContains(output, "asyncio: ASYNCIO_TRACE: [ENOTDIR]")
 end
 
+function TestEnds:test_not_in_a_forked_child()
+  local path, other = new_path(), new_path()
+  forking.assert_prints("child\nparent\n", ([[
+    local asyncio = require "asyncio"
+    local trace = asyncio.trace %q
+    asyncio.run(asyncio.sleep, 0)
+    local pid = forky.fork()
+    if pid == 0 then
+      trace:close()
+      asyncio.trace(%q):close() -- it may have its own
+      io.stdout:write "child\n"
+      io.stdout:flush()
+      forky._exit(0)
+    end
+    forky.wait(pid)
+    print "parent"
+    trace:close()]]):format(path, other))
+  local facts = read(content_of(path)).facts
+  t.assertTrue(facts.events > 0)
+  t.assertNotEquals(read(content_of(other)).facts.pid, facts.pid)
+end
+
+function TestEnds:test_a_worker_threads_state_has_its_own()
+  local path = new_path()
+  local n = t.real(function()
+    return asyncio.to_thread(function(name)
+      local aio = require "asyncio"
+      local _ <close> = aio.trace(name)
+      return aio.run(function() return aio.sleep(0.001, 5) end)
+    end, path)
+  end)
+  t.assertEquals(n, 5)
+  t.assertEquals(#find(read(content_of(path)), { cat = "wait", name = "sleep" }), 1)
+end
+
 -- Probes
 
 --- Arguments of each probe's places in the library, by the probe's name; nil where it was built without.
@@ -669,5 +706,7 @@ function TestProbes:test_are_in_the_library_if_any_is()
   for name, arguments in pairs(found) do counts[name] = select(2, arguments:gsub("@", "")) end
   t.assertEquals(counts, { step = 1, park = 2, wake = 2, turn = 1 })
 end
+
+function TestZLast:test_removes_the_module() forking.remove() end
 
 t.finish()

@@ -14,7 +14,7 @@ static uint8_t bit_of(int i) { return (uint8_t)(WATCHED_TRACED << i); }
 #define TELL(loop, tells, ...)                                                                     \
   do {                                                                                             \
     for (int i_ = 0; i_ < OBSERVERS; i_++) {                                                       \
-      Observer *o_ = (loop)->watched & bit_of(i_) ? (loop)->rt->observers[i_] : NULL;              \
+      Observer *o_ = ((loop)->watched & bit_of(i_)) ? (loop)->rt->observers[i_] : NULL;              \
       if (o_ && o_->tells) o_->tells(o_, __VA_ARGS__);                                             \
     }                                                                                              \
   } while (0)
