@@ -137,6 +137,7 @@ static int step(lua_State *L, Frames *f, bool *again) {
   size_t n = f->n < AT_ONCE ? f->n : AT_ONCE;
   bool small = !f->have && n <= FEW;
   char *to = small ? few : room(L, f, n);
+  *few = 0; /* cppcheck does not see that it is written to by way of `to` */
   FrameEvent event = frame_read(&r, f->bytes ? f->bytes : "", n, to, &found);
   int pushed = 0;
   if (event == FRAME_DATA && !found.final) {
