@@ -6,7 +6,7 @@ local asyncio = t.asyncio
 local proxy = {}
 
 --- Nothing that could be a reply: that would be a lie nobody can see.
-local GARBAGE = { "garbage\r\n", "*3\r\n:x\r\n", "$-2\r\n", "+OK", "\0\0\0\0", ">0\r\n", "_x\r\n", "$100\r\n" }
+local GARBAGE = { "garbage\r\n", "*3\r\n:x\r\n", "$-2\r\n", "+OK", "\0\0\0\0", ">0\r\n", "_x\r\n", "$1x\r\n" }
 
 --- What happens to a piece: what is passed on of it; false: the connection ends.
 local HARMS = {
@@ -15,7 +15,9 @@ local HARMS = {
     harm.deaf = true
     return "", true
   end,
-  garbage = function(_, piece, at) return piece:sub(1, at) .. GARBAGE[math.random(#GARBAGE)], true end,
+  garbage = function(_, piece, at) -- takes nothing away: what is missing may be whole replies, and nobody can see that
+    return piece:sub(1, at) .. GARBAGE[math.random(#GARBAGE)] .. piece:sub(at + 1), true
+  end,
   hold = function(_, piece, at)
     asyncio.sleep(math.random() / 50)
     return piece, at > 0
