@@ -53,6 +53,7 @@ local function service_of(handler, opts, n)
   local access_log, server_header = take(opts, "access_log"), take(opts, "server_header")
   local max_body = opts.max_body
   opts.max_body = nil
+  local most = opts.read_timeout or math.huge
   check_log(access_log, n)
   check_header(server_header, n)
   local service = {
@@ -61,9 +62,9 @@ local function service_of(handler, opts, n)
       role = "server", max_header_size = header_size, max_line = header_size, max_field_size = header_size,
     },
     max_body = max_body_of(max_body, n) or false,
-    header_timeout = take(opts, "header_timeout") or 10,
-    idle_timeout = take(opts, "idle_timeout") or 75,
-    body_timeout = take(opts, "body_timeout") or 30,
+    header_timeout = math.min(take(opts, "header_timeout") or 10, most),
+    idle_timeout = math.min(take(opts, "idle_timeout") or 75, most),
+    body_timeout = math.min(take(opts, "body_timeout") or 30, most),
     max_requests = take(opts, "max_requests"),
     read_timeout = opts.read_timeout,
     log = log.sink(access_log),
@@ -94,7 +95,8 @@ end
 -- @param host as `start_server`'s; or a table of `host` and `port`, `path` (of a unix socket) or `fd`, with
 -- the options
 -- @tparam integer port
--- @tparam[opt] table opts all of `start_server`'s, with `write_timeout` 30 s unless told; and
+-- @tparam[opt] table opts all of `start_server`'s, with `write_timeout` 30 s unless told
+-- (`read_timeout` bounds the three times below); and
 -- `max_header_size` (16384 bytes of the request's line and fields; more is answered 431, a line alone that is
 -- too long 414), `max_body` (1 MiB, false: no limit; a handler that reads more gets BodyTooLarge, 413),
 -- `header_timeout` (10 s from the first byte, or the connection's begin, to the head's end: 408, or silence
