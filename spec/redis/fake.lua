@@ -1,10 +1,9 @@
 -- fake.lua - for the specs of Redis: a server of ours in memory, so that the clock may be the virtual one, which says
 -- what a test wants.
-local t = require "helper"
+local asyncio = require "asyncio"
 local grammar = require "asyncio.grammar"
 local opening = require "asyncio.redis.opening"
 
-local asyncio = t.asyncio
 local fake = {}
 
 local Link = {}
@@ -43,37 +42,41 @@ function Link:serve(answers)
   end
 end
 
---- Calls fn(connect, links) while connections come to `handler(link, number)`, each in a task of its own. A handler
--- that is `false` refuses.
-function fake.with(handler, fn)
-  local former, n, tasks = opening.stream, 0, {}
-  local made = {}
+--- From now on connections come to `handler(link, number)`, each in a task of its own; or to those of a list, in turn,
+-- where `false` refuses. Returns the links, a function that says how many were wanted, and one that ends all.
+function fake.open(handler)
+  local former, n, tasks, links = opening.stream, 0, {}, {}
   opening.stream = function(_, read_timeout)
     n = n + 1
     local number = n
     local accepts = type(handler) == "function" and handler or handler[math.min(number, #handler)]
     if not accepts then error(asyncio.ConnectionRefusedError "connect: refused", 0) end
     local pair = table.pack(asyncio.stream_pair { read_timeout = read_timeout })
-    local reader, writer = pair[1], pair[2]
     local link = setmetatable({ reader = pair[3], writer = pair[4], parser = grammar.resp() }, Link)
-    made[number] = link
+    links[number] = link
     tasks[#tasks + 1] = asyncio.create_task(function()
       asyncio.pcall(accepts, link, number)
       link.writer:abort()
     end)
-    return reader, writer
+    return pair[1], pair[2]
   end
-  local _ <close> = asyncio.defer(function()
+  return links, function() return n end, function()
     opening.stream = former
     for _, task in ipairs(tasks) do task:stop() end
-    for _, link in ipairs(made) do link.writer:abort() end
-  end)
-  return fn(made, function() return n end)
+    for _, link in ipairs(links) do link.writer:abort() end
+  end
+end
+
+--- Calls fn(links, count) while connections come to the handler.
+function fake.with(handler, fn)
+  local links, count, close = fake.open(handler)
+  local _ <close> = asyncio.defer(close)
+  return fn(links, count)
 end
 
 --- The same as a test on the virtual clock, with a client.
 function fake.test(handler, fn, opts)
-  return t.run(function()
+  return require "helper".run(function()
     fake.with(handler, function(links, count)
       local client <close> = asyncio.redis.connect(opts)
       fn(client, links, count)

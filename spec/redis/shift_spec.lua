@@ -7,6 +7,8 @@ local asyncio = t.asyncio
 
 TestShift = {}
 
+local LIMIT = t.slow and 2 or 0.2 -- seconds of silence
+
 local seed = tonumber(os.getenv "SEED") or os.time()
 
 --- A call whose answer only it can have, of any kind; what is wrong with the answer, if anything.
@@ -102,7 +104,7 @@ local function through(harms, kinds)
     proxy.with(db, harms, function(path)
       local ok, client
       repeat -- its first words may be harmed, too
-        ok, client = asyncio.pcall(asyncio.redis.connect, { path = path, timeout = 0.2, connect_timeout = 5 })
+        ok, client = asyncio.pcall(asyncio.redis.connect, { path = path, timeout = LIMIT, connect_timeout = 5 })
       until ok
       local _ <close> = client
       local done, _, failed = storm(client, 20, t.count(60), true, kinds)
