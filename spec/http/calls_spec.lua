@@ -1,4 +1,4 @@
--- client_calls_spec.lua - a sample of spec/calls: requests that are cancelled at random moments.
+-- calls_spec.lua - a sample of spec/calls: requests that are cancelled at random moments.
 local t = require "helper"
 local engine = require "calls.engine"
 
