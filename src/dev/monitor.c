@@ -353,7 +353,7 @@ static bool read_trace(Desk *desk) {
 static void begin_tracing(Client *c) {
   c->state = CLIENT_TRACES;
   c->since = uv_hrtime();
-  c->until = c->since + c->argument * 1000000u;
+  c->until = c->since + c->argument * (uint64_t)1000000;
 }
 
 static void pass_answer(Desk *desk, Client *c) {

@@ -343,10 +343,7 @@ static void answer_in_lua(lua_State *L, Survey *s, const char *word) {
   asy_loop_push(L, s->loop);
   lua_pushstring(L, word);
   lua_pushstring(L, s->desk.path);
-  if (lua_pcall(L, 3, 2, 0) != LUA_OK)
-    put_error(L, s);
-  else if (!lua_isnil(L, -1))
-    put_error(L, s);
+  if (lua_pcall(L, 3, 2, 0) != LUA_OK || !lua_isnil(L, -1)) put_error(L, s);
   for (lua_Integer i = 1; lua_istable(L, top + 1) && lua_rawgeti(L, top + 1, i) != LUA_TNIL; i++) {
     Task *t = asy_test(L, s->loop->rt, -1, ASY_TASK);
     if (t && t->phase != TASK_ENDED) put_task(L, s, t, lua_gettop(L));
