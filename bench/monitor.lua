@@ -1,5 +1,5 @@
--- monitor.lua [TASKS [SECONDS]] - for how long those who look on keep a loop: its turns while `asyncio tree` or `top` ask
--- again and again, in processor time of the process.
+-- monitor.lua [TASKS [SECONDS]] - for how long those who look on keep a loop: its turns while `tree` or `top`
+-- ask again and again, in processor time of the process.
 local asyncio = require "asyncio"
 
 local TASKS, SECONDS = tonumber(arg[1]) or 10000, tonumber(arg[2]) or 4
@@ -12,9 +12,10 @@ local function client(path, question, seconds)
     local reader, writer <close> = asyncio.open_unix_connection(path)
     local n, slowest, stop = 0, 0, asyncio.time() + seconds
     while asyncio.time() < stop do
-      local began, line = asyncio.time(), nil
+      local began = asyncio.time()
       writer:send("asyncio-monitor/1 ", question, "\n")
-      repeat line = reader:readline() until not line:find "wait\n"
+      local line = reader:readline()
+      while line:find "wait\n" do line = reader:readline() end
       reader:readexactly(tonumber(line:match "ok (%d+)"))
       n, slowest = n + 1, math.max(slowest, asyncio.time() - began)
     end
@@ -23,7 +24,8 @@ local function client(path, question, seconds)
 end
 
 local function turns_while(question, path)
-  local looking = question and io.popen(("exec %s %s client %s '%s' %g"):format(LUA, HERE, path, question, SECONDS - 0.5))
+  local command = "exec %s %s client %s '%s' %g"
+  local looking = question and io.popen(command:format(LUA, HERE, path, question, SECONDS - 0.5))
   local turns, last, stop = {}, os.clock(), asyncio.time() + SECONDS
   while asyncio.time() < stop do
     asyncio.sleep(0)
@@ -52,8 +54,9 @@ asyncio.run(function()
   asyncio.sleep(0.1)
   collectgarbage() -- it is not what is measured
   collectgarbage "stop"
-  print(("A turn of a loop with %d tasks, in µs: of 100 turns, 1,000, 10,000 the longest but one.\n"):format(TASKS))
-  print "| looked at by | 99 % | 99.9 % | 99.99 % | answers | slowest, ms |\n|---|---:|---:|---:|---:|---:|"
+  print(("A turn of a loop with %d tasks, µs: so many of all are no longer.\n"):format(TASKS))
+  print "| looked at by | 99 % | 99.9 % | 99.99 % | answers | slowest, ms |"
+  print "|---|---:|---:|---:|---:|---:|"
   for _, row in ipairs { { "nobody" }, { "tree", "tree 1" }, { "top", "top 1 100" } } do
     print(("| %s | %s |"):format(row[1], turns_while(row[2], monitor:get_path())))
   end

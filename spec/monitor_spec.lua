@@ -55,6 +55,11 @@ local function ask(path, question)
   return answer(reader)
 end
 
+local function script(text)
+  local name = program.file_with(text)
+  return name, setmetatable({}, { __close = function() os.remove(name) end })
+end
+
 local function exists(path)
   local file = io.popen(("ls -d '%s' 2>/dev/null"):format(path))
   local found = file:read "a" ~= ""
@@ -280,11 +285,6 @@ end
 
 -- Where it is
 
-local function script(text)
-  local name = program.file_with(text)
-  return name, setmetatable({}, { __close = function() os.remove(name) end })
-end
-
 --- What a program prints that asks for a monitor in the usual place.
 local function usual(environment, prefix)
   local name, _ <close> = script [[
@@ -341,19 +341,18 @@ function TestMonitorPlace:test_another_user_is_refused_even_where_the_socket_is_
   if program.shell "id -u" ~= "0\n" then t.skip "only root can be another" end
   monitored(function(path)
     os.execute(("chmod 777 %s %s"):format(path, path:match "^(.*)/"))
-    local process <close> = asyncio.create_subprocess_exec("setpriv", "--reuid=65534", "--clear-groups",
-      program.plain_lua, "-e", ([[
-        package.path, package.cpath = %q, %q
-        local asyncio = require "asyncio"
-        asyncio.run(function()
-          local reader, writer = asyncio.open_unix_connection(%q)
-          print(asyncio.pcall(function()
-            writer:send "asyncio-monitor/1 tree 1\n"
-            return reader:read(-1)
-          end))
-        end)
-      ]]):format(package.path, package.cpath, path), { stdout = "pipe", stderr = "stdout" })
-    local said = process.stdout:read(-1)
+    local source, _ <close> = script(([[
+      local asyncio = require "asyncio"
+      asyncio.run(function()
+        local reader, writer = asyncio.open_unix_connection(%q)
+        print(asyncio.pcall(function()
+          writer:send "asyncio-monitor/1 tree 1\n"
+          return reader:read(-1)
+        end))
+      end)
+    ]]):format(path))
+    os.execute("chmod 644 " .. source)
+    local said = program.shell("setpriv --reuid=65534 --clear-groups %s %s 2>&1", program.lua, source)
     t.assertStrContains(said, "asyncio-monitor/1 error this process is another user's")
     t.assertEquals(ask(path, "loops"), "ok")
   end)
@@ -364,7 +363,7 @@ function TestMonitorPlace:test_a_socket_that_nobody_has_any_more_is_replaced_and
   local path = name .. "/socket"
   local source, _ <close> = script(([[local asyncio = require "asyncio" asyncio.run(function()
     asyncio.monitor { path = %q } print "ready" io.stdout:flush() asyncio.sleep(1000) end)]]):format(path))
-  local stale = program.start("%s %s", program.plain_lua, source)
+  local stale = program.start("%s %s", program.lua, source)
   stale:expect "ready"
   os.execute("kill -KILL " .. stale.pid)
   stale:expect "%[status %d+%]"
@@ -744,7 +743,7 @@ local function with_program(fn, more)
   local name, _ <close> = folder()
   local source, _ <close> = script(PROGRAM:format(more or ""))
   local environment = ("XDG_RUNTIME_DIR=%s"):format(name)
-  local running = program.start("env %s ASYNCIO_MONITOR=1 %s %s", environment, program.plain_lua, source)
+  local running = program.start("env %s ASYNCIO_MONITOR=1 %s %s", environment, program.lua, source)
   local function kill() os.execute(("kill -KILL %s 2>/dev/null"):format(running.pid)) end
   local _ <close> = setmetatable({}, { __close = kill })
   running:expect "ready"
@@ -796,6 +795,14 @@ function TestLooking:test_trace_brings_the_file()
   end)
 end
 
+function TestLooking:test_tree_tells_of_tasks_that_can_never_wake()
+  with_program(function(pid, run)
+    local output, errors, status = run("tree --leaks " .. pid)
+    t.assertEquals({ errors, status }, { "", 0 })
+    t.assertStrMatches(output, "1 task can never wake: [^\n]*\nTask 'lost' waits %(event%)\n  [^\n]*:%d+[^\n]*\n")
+  end, [[asyncio.create_task { function() asyncio.Event():wait() end, name = "lost" } asyncio.sleep(0)]])
+end
+
 function TestLooking:test_tree_marks_cycles()
   with_program(function(pid, run)
     t.assertStrContains(run("tree " .. pid), ": a cycle, it waits for itself")
@@ -842,8 +849,8 @@ end
 function TestLooking:test_what_cannot_be_looked_at_is_told()
   with_program(function(pid, run)
     for arguments, said in pairs {
-      ["tree"] = "a PID is missing; usage: asyncio tree PID [--all]",
-      ["tree 1 2"] = "one argument too many: '2'; usage: asyncio tree PID [--all]",
+      ["tree"] = "a PID is missing; usage: asyncio tree PID [--all|--leaks]",
+      ["tree 1 2"] = "one argument too many: '2'; usage: asyncio tree PID [--all|--leaks]",
       ["top --all 1"] = "unrecognized option '--all'; usage: asyncio top PID",
       ["tree x"] = "a process's PID, or the path of its socket, expected, got 'x'",
       ["trace 1 5"] = "PID, SECONDS and FILE are needed; usage: asyncio trace PID SECONDS FILE",

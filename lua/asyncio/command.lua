@@ -11,7 +11,7 @@ command.subcommands = {}
 
 local USAGE = [==[
 usage: asyncio [options] [script [args]]
-       asyncio ps [PID] | tree PID [--all] | top PID | trace PID SECONDS FILE
+       asyncio ps [PID] | tree PID [--all|--leaks] | top PID | trace PID SECONDS FILE
 Without a script: a REPL, whose inputs may await; or the script on standard input, when that is no terminal.
   script      runs the file as the main task of an event loop, with `arg` and `...` as lua sets them;
               SIGTERM stops it as Ctrl-C does (status 143, 130)
@@ -82,7 +82,8 @@ command.subcommands.trace = function(...)
 end
 
 command.subcommands.ps = looks("asyncio.looking.ps", "ps [PID]", 0)
-command.subcommands.tree = looks("asyncio.looking.tree", "tree PID [--all]", 1, { ["--all"] = "all" })
+command.subcommands.tree = looks("asyncio.looking.tree", "tree PID [--all|--leaks]", 1,
+  { ["--all"] = "all", ["--leaks"] = "leaks" })
 command.subcommands.top = looks("asyncio.looking.top", "top PID", 1)
 
 local function print_versions()

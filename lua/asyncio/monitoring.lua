@@ -12,6 +12,7 @@ local TRACED = 200000 -- events that a trace has which somebody asks for: a file
 local traces = setmetatable({}, { __mode = "k" }) -- by loop: made for somebody outside
 
 local ANSWERS = {
+  leaks = function(loop) return core.stuck_tasks(loop) end,
   trace = function(loop, path)
     traces[loop] = require "asyncio.tracing".trace { path = path, max_events = TRACED }
   end,

@@ -134,7 +134,7 @@ static bool has_prefix(const char **text, const char *prefix) {
 }
 
 static void list_loops(Client *c, const Monitor *m) {
-  Buffer out = {NULL};
+  Buffer out = {.data = NULL};
   char text[32];
   bool ok = true;
   pthread_mutex_lock(&lock);
@@ -594,7 +594,7 @@ void monitor_answer(Desk *desk, Buffer *answer, bool ok) {
     desk->state = DESK_ANSWERED;
     desk->answer = *answer;
     desk->failed = !ok;
-    *answer = (Buffer){NULL};
+    *answer = (Buffer){.data = NULL};
   }
   if (ours()) wake_thread(the_monitor);
   pthread_mutex_unlock(&lock);

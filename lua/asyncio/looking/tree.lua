@@ -96,18 +96,37 @@ local function tree_of(answer, all)
   return self.lines
 end
 
-local function main(name, options)
-  local process = client.find(name)
-  local connection <close> = client.connect(process)
-  local loops, status = connection:loops(), 0
-  for _, number in ipairs(loops) do
-    local answer = client.parse(connection:ask(("tree %d"):format(number)))
-    local n = #answer.tasks + (answer.numbers.more or 0)
-    if #loops > 1 then io.stdout:write(("loop %d: "):format(number)) end
-    io.stdout:write(("%d task%s\n"):format(n, n == 1 and "" or "s"))
-    for _, line in ipairs(tree_of(answer, options.all)) do io.stdout:write(line, "\n") end
+local function print_lines(lines)
+  for _, line in ipairs(lines) do io.stdout:write(line, "\n") end
+end
+
+--- The tasks that can never wake, where they stand.
+local function print_leaks(connection, number)
+  local tasks, by_number = client.parse(connection:ask(("leaks %d"):format(number))).tasks, {}
+  io.stdout:write(("%d task%s can never wake: nobody else can reach what they wait for\n"):format(#tasks,
+    #tasks == 1 and "" or "s"))
+  for _, task in ipairs(tasks) do
+    local self = { lines = {}, path = {}, told = {}, by_number = by_number }
+    task.below = {}
+    add_task(self, task, 0)
+    print_lines(self.lines)
   end
-  return status
+end
+
+local function print_tree(connection, number, all)
+  local answer = client.parse(connection:ask(("tree %d"):format(number)))
+  local n = #answer.tasks + (answer.numbers.more or 0)
+  io.stdout:write(("%d task%s\n"):format(n, n == 1 and "" or "s"))
+  print_lines(tree_of(answer, all))
+end
+
+local function main(name, options)
+  local connection <close> = client.connect(client.find(name))
+  local loops = connection:loops()
+  for _, number in ipairs(loops) do
+    if #loops > 1 then io.stdout:write(("loop %d: "):format(number)) end
+    if options.leaks then print_leaks(connection, number) else print_tree(connection, number, options.all) end
+  end
 end
 
 return function(name, options) return client.run(main, name, options) end
