@@ -56,7 +56,9 @@ end
 
 function TestTimes:test_between_two_requests_are_75_s_unless_told()
   t.run(function()
-    for seconds, opts in pairs { [75] = {}, [2] = { read_timeout = 2 }, [5] = { idle_timeout = 5 }, [200] = { idle_timeout = 200 } } do
+    for seconds, opts in pairs {
+      [75] = {}, [2] = { read_timeout = 2 }, [5] = { idle_timeout = 5 }, [200] = { idle_timeout = 200 },
+    } do
       local server <close> = site.serve("x", opts)
       local client <close> = site.client(server)
       client:ask(GET)
