@@ -130,7 +130,7 @@ static bool seeks(const Loop *loop) {
 }
 
 /* Waits in real time. If some time goes by without anything to do, it tells that before it waits on. */
-static void wait_until(lua_State *L, Loop *loop, uint64_t deadline) {
+ASY_COLD static void wait_until(lua_State *L, Loop *loop, uint64_t deadline) {
   if (seeks(loop)) {
     uint64_t enough = uv_hrtime() + (loop->seek.how == SEEK_ALWAYS ? 0 : IDLE_ENOUGH);
     if (enough < deadline) {
@@ -175,6 +175,18 @@ static void poll_in_hope(lua_State *L, Loop *loop) {
   wait_until(L, loop, TIMER_NEVER);
 }
 
+/* Several active handles are hope enough: some are our own (wakeup, tick, alarm). */
+static inline bool may_be_hopeless(const Loop *loop) {
+  return loop->until && !loop->timers.n && loop->uv.active_handles <= 3 && loop->limit == TIMER_NEVER;
+}
+
+ASY_COLD static void poll_seeking(lua_State *L, Loop *loop) {
+  if (may_be_hopeless(loop))
+    poll_in_hope(L, loop);
+  else
+    wait_until(L, loop, next_moment(loop));
+}
+
 /* Every task is blocked once a poll has found nothing either. */
 static void poll_idle(Loop *loop) {
   if (poll_settled(loop)) waiter_wake_all(&loop->idle, 0);
@@ -213,10 +225,12 @@ static void poll_any(lua_State *L, Loop *loop) {
     poll_virtually(L, loop);
   else if (loop->hunt.cycles && loop->hunt.at < next_moment(loop))
     poll_until(loop, loop->hunt.at);
-  else if (loop->until && !loop->timers.n && loop->limit == TIMER_NEVER)
+  else if (loop->watched || loop->seek.how != SEEK_NEVER)
+    poll_seeking(L, loop);
+  else if (may_be_hopeless(loop))
     poll_in_hope(L, loop);
   else
-    wait_until(L, loop, next_moment(loop));
+    poll_until(loop, next_moment(loop));
   loop_polled(loop);
 }
 
