@@ -1,4 +1,5 @@
--- ws_clients.lua PORT CONNECTIONS SIZE SECONDS - each sends a message and waits for it; prints how many came back.
+-- ws_clients.lua PORT CONNECTIONS SIZE SECONDS - each sends a message and waits for it; prints how many came
+-- back.
 local asyncio = require "asyncio"
 local http = require "asyncio.http"
 
