@@ -98,21 +98,29 @@ static void drop(Client *c) {
 }
 
 /* What it was told and has not taken yet goes; without memory it does. */
-static void tell(Client *c, const char *text, const char *more, const Buffer *bytes) {
-  char head[LINE * 2];
-  size_t n = bytes ? buffer_length(bytes) : 0;
-  int length = bytes ? snprintf(head, sizeof head, PROTOCOL "ok %zu\n", n)
-                     : snprintf(head, sizeof head, PROTOCOL "error %s%s\n", text, more);
+static bool tell(Client *c, const char *text, size_t n) {
   c->state = CLIENT_TAKES;
   c->since = uv_hrtime();
   buffer_free(&c->out);
-  if (!buffer_append(&c->out, head, (size_t)length) ||
-      (n && !buffer_append(&c->out, buffer_bytes(bytes), n)))
-    drop(c);
+  bool told = buffer_append(&c->out, text, n);
+  if (!told) drop(c);
+  return told;
+}
+
+static void tell_answer(Client *c, const Buffer *answer) {
+  char head[LINE];
+  size_t n = buffer_length(answer);
+  bool told = tell(c, head, (size_t)snprintf(head, sizeof head, PROTOCOL "ok %zu\n", n));
+  if (told && n && !buffer_append(&c->out, buffer_bytes(answer), n)) drop(c);
+}
+
+static void tell_error(Client *c, const char *text, const char *more) {
+  char head[LINE * 2];
+  tell(c, head, (size_t)snprintf(head, sizeof head, PROTOCOL "error %s%s\n", text, more));
 }
 
 static void refuse(Client *c, const char *text, const char *more) {
-  tell(c, text, more, NULL);
+  tell_error(c, text, more);
   c->last = true;
 }
 
@@ -144,9 +152,9 @@ static void list_loops(Client *c, const Monitor *m) {
   }
   pthread_mutex_unlock(&lock);
   if (ok)
-    tell(c, NULL, NULL, &out);
+    tell_answer(c, &out);
   else
-    tell(c, "no memory", "", NULL);
+    tell_error(c, "no memory", "");
   buffer_free(&out);
 }
 
@@ -308,11 +316,11 @@ static void remove_folder(Desk *desk) {
 
 static void pass_question(Desk *desk, Client *c) {
   if (is_trace(c->ask) && desk->traces) {
-    tell(c, "a trace is under way", "", NULL);
+    tell_error(c, "a trace is under way", "");
     return;
   }
   if (is_trace(c->ask) && !make_folder(desk, c->ask)) {
-    tell(c, "no folder in /tmp can be made for the trace", "", NULL);
+    tell_error(c, "no folder in /tmp can be made for the trace", "");
     return;
   }
   c->passed_on = post(desk, c->ask, c->argument, c->serial);
@@ -328,7 +336,7 @@ static void pass_on(const Monitor *m, Client *c) {
   char number[16];
   snprintf(number, sizeof number, "%d", c->number);
   if (!desk || (c->passed_on && desk->client != c->serial))
-    tell(c, "there is no loop ", number, NULL);
+    tell_error(c, "there is no loop ", number);
   else if (c->passed_on)
     console(c, desk, uv_hrtime());
   else if (desk->state == DESK_FREE && !desk->posted)
@@ -363,11 +371,11 @@ static void pass_answer(Desk *desk, Client *c) {
   if (desk->failed) {
     memcpy(words, buffer_bytes(&desk->answer), n);
     words[n] = 0;
-    tell(c, n ? words : "no memory", "", NULL);
+    tell_error(c, n ? words : "no memory", "");
   } else if (is_trace(desk->ask))
     begin_tracing(c);
   else
-    tell(c, NULL, NULL, &desk->answer);
+    tell_answer(c, &desk->answer);
 }
 
 static void pass_back(Monitor *m, Desk *desk) {

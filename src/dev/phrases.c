@@ -90,7 +90,7 @@ static uint32_t add(Phrases *p, Phrase made, uint64_t oldest) {
   return i;
 }
 
-static char *copy(const char *text, size_t n) {
+static char *copy_of(const char *text, size_t n) {
   char *made = mem_alloc(n + 1);
   if (!made) return NULL;
   memcpy(made, text, n);
@@ -107,7 +107,7 @@ uint32_t phrases_add(Phrases *p, const char *text, size_t n, uint64_t used, uint
     it->used = used;
     return i;
   }
-  return add(p, (Phrase){.text = copy(text, n), .n = (uint32_t)n, .hash = hash, .used = used},
+  return add(p, (Phrase){.text = copy_of(text, n), .n = (uint32_t)n, .hash = hash, .used = used},
              oldest);
 }
 
@@ -128,7 +128,7 @@ uint32_t phrases_add_place(Phrases *p, const void *key, const char *source, int 
   n = strlen(text);
   return add(
       p,
-      (Phrase){.text = copy(text, n), .n = (uint32_t)n, .hash = hash, .line = line, .used = used},
+      (Phrase){.text = copy_of(text, n), .n = (uint32_t)n, .hash = hash, .line = line, .used = used},
       oldest);
 }
 

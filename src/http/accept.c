@@ -50,7 +50,9 @@ static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 static void encode(char *to, const uint8_t *bytes, size_t n) {
   for (size_t i = 0; i < n; i += 3, to += 4) {
     size_t have = n - i < 3 ? n - i : 3;
-    uint32_t three = (uint32_t)bytes[i] << 16 | (have > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (have > 2 ? bytes[i + 2] : 0);
+    uint32_t three = (uint32_t)bytes[i] << 16;
+    if (have > 1) three |= (uint32_t)bytes[i + 1] << 8;
+    if (have > 2) three |= bytes[i + 2];
     for (size_t k = 0; k < 4; k++) to[k] = (char)(k <= have ? DIGITS[three >> (18 - 6 * k) & 63] : '=');
   }
 }
