@@ -36,6 +36,29 @@ function TestForkedChild:test_datagram_endpoints_are_the_parents()
   ]])
 end
 
+function TestForkedChild:test_a_monitor_is_the_parents_and_the_child_may_have_its_own()
+  assert_prints("nil\ntrue\n0\ntrue\nok\n", [[
+    local path = os.tmpname()
+    os.remove(path)
+    asyncio.run(function()
+      local monitor <close> = asyncio.monitor { path = path }
+      print(child(function()
+        print(require "asyncio.core".monitor_path())
+        local loop <close> = asyncio.new_event_loop()
+        loop:run_until_complete(function()
+          local own <close> = asyncio.monitor { path = path .. ".child" }
+          print(asyncio.fs.exists(own:get_path()))
+        end)
+        monitor:close()
+      end))
+      print(asyncio.fs.exists(path))
+      local reader, writer <close> = asyncio.open_unix_connection(path)
+      writer:send "asyncio-monitor/1 loops\n"
+      print(reader:readline():match "ok")
+    end)
+  ]])
+end
+
 function TestForkedChild:test_writes_nothing_that_a_file_of_the_parents_has_kept_back()
   for _, ending in ipairs { "os.exit(0, true)", "file = nil collectgarbage() collectgarbage()", "file:close()" } do
     assert_prints("0\nkept\n", [[
