@@ -792,6 +792,8 @@ function TestLooking:test_trace_brings_the_file()
     local _, said = run(("trace %s 0.1 %s.json"):format(pid, path))
     t.assertStrContains(said, "does not answer: computing or stopped")
     t.assertFalse(exists(path .. ".json"))
+    os.execute("kill -CONT " .. pid) -- it takes its folder away
+    run("ps " .. pid)
   end)
 end
 
