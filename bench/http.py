@@ -109,13 +109,9 @@ def memory(pid):
 
 
 @contextlib.contextmanager
-def serving(name, folder):
-    port = free_port()
-    line = command(name, port, folder)
-    if not line:
-        yield None
-        return
-    server = subprocess.Popen(["taskset", "-c", "0"] + line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def running(line, port, **more):
+    """A server, once it listens: its process and port."""
+    server = subprocess.Popen(["taskset", "-c", "0"] + line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
     try:
         for _ in range(200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
@@ -125,6 +121,12 @@ def serving(name, folder):
     finally:
         server.terminate()
         server.wait()
+
+
+def serving(name, folder):
+    port = free_port()
+    line = command(name, port, folder)
+    return running(line, port) if line else contextlib.nullcontext()
 
 
 def load(pid, port, point, folder):

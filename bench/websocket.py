@@ -3,15 +3,12 @@
 
 The server runs on one core, its clients (ours) on the other. ROUNDS (5), BENCH_SECONDS (2), POINTS and PEERS may be set.
 """
-import contextlib
 import importlib.util
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 spec = importlib.util.spec_from_file_location("http_bench", HERE + "/http.py")  # Python has an http of its own
@@ -27,21 +24,9 @@ PEERS = {
 }
 
 
-@contextlib.contextmanager
 def serving(name):
     port = http.free_port()
-    environment = {**os.environ, "NODE_PATH": "/usr/share/nodejs"}
-    server = subprocess.Popen(["taskset", "-c", "0"] + PEERS[name] + [str(port)], env=environment,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.05)
-        yield server.pid, port
-    finally:
-        server.kill()
-        server.wait()
+    return http.running(PEERS[name] + [str(port)], port, env={**os.environ, "NODE_PATH": "/usr/share/nodejs"})
 
 
 def measure(pid, port, connections, size, idle):
