@@ -1,7 +1,9 @@
 --- WebSocket: what a connection is after its opening handshake, on both sides.
 --
--- A task of its own reads: it answers pings, hears the peer's end, and keeps messages until somebody receives
--- them. Once `max_queue` are waiting it reads no more, so that the peer has to wait. Timers are callbacks.
+-- Who waits for a message reads, which takes no other task's turn. Where nobody does for a while, or several
+-- do, or the end has come, a task of its own reads from then on: it answers pings, hears the peer's end, and
+-- keeps messages until somebody receives them. Once `max_queue` are waiting it reads no more, so that the
+-- peer has to wait. Timers are callbacks.
 -- @module asyncio.http.websocket
 local check = require "asyncio.check"
 local core = require "asyncio.core"
@@ -11,6 +13,7 @@ local get_running_loop, isinstance = core.get_running_loop, core.isinstance
 
 local BLOCK = 65536    -- bytes that one read takes
 local UNSENT = 65536   -- bytes of pongs that may wait for the peer, before nothing more is read
+local AWAY = 0.25      -- seconds; nobody has waited for a message for two to three of these: a task reads
 local LINGER = 2       -- seconds for which one that has failed may still send
 local SLACK = 1e-6     -- seconds by which a timer may seem early, by rounding
 local REASON = 123     -- bytes of a reason
@@ -158,10 +161,11 @@ local function take_all(self, kind, a, b)
   return false
 end
 
---- Until the peer ends the connection, or it is ours to do so.
-local function read_all(self, bytes)
+--- Until the peer ends the connection, or it is ours to do so. kind, a, b: an event that is there already
+local function read_all(self, kind, a, b)
   local reader, frames = self._reader, self._frames
-  if bytes ~= "" and take_all(self, frames:feed(bytes)) then return end
+  if not kind then kind, a, b = frames:next() end
+  if take_all(self, kind, a, b) then return end
   for data in function() return reader:read(BLOCK) end do
     self._heard = self._loop:time()
     if not self._deaf and take_all(self, frames:feed(data)) then return end
@@ -169,9 +173,9 @@ local function read_all(self, bytes)
 end
 
 --- The task that reads. What breaks the connection is its end, and no error of the program's.
-local function run(self, bytes)
+local function run(self, ...)
   local _ <close> = setmetatable({}, { __close = function() finish(self) end })
-  local ok, err = core.pcall(read_all, self, bytes)
+  local ok, err = core.pcall(read_all, self, ...)
   if core.is_last_message(self._reader) then
     note_end(self, GOING, "")
     if not self._closing then begin_closing(self, GOING) end
@@ -179,6 +183,97 @@ local function run(self, bytes)
   self._writer:close()
   if not ok and not isinstance(err, core.OSError) then error(err, 0) end
   core.pcall(self._writer.wait_closed, self._writer)
+end
+
+--- A task reads from now on. kind, a, b: an event that is there already
+local function start_reader(self, kind, a, b)
+  if self._running then return end
+  self._running = true
+  core.create_task { run, self, kind, a, b, name = "reader of " .. tostring(self) }
+end
+
+--- Likewise, as soon as who reads now has got a message.
+local function want_reader(self)
+  if self._reading then self._wanted = true else start_reader(self) end
+end
+
+-- Who waits for a message reads
+
+local WEAK = { __mode = "k" }
+local watches = setmetatable({}, WEAK) -- loop → its WebSockets for whose messages nobody waits
+
+local function look_for_who_is_away(watch)
+  watch.timer, watch.tick = false, watch.tick + 1
+  for self, since in pairs(watch.away) do
+    if self._running or watch.tick - since > 2 then
+      watch.away[self] = nil
+      want_reader(self)
+    end
+  end
+  if next(watch.away) then watch.timer = watch.loop:call_later(AWAY, look_for_who_is_away, watch) end
+end
+
+local function watch_of(loop)
+  local watch = watches[loop]
+  if not watch then
+    watch = { loop = loop, away = {}, tick = 0, timer = false }
+    watches[loop] = watch
+  end
+  return watch
+end
+
+--- Nobody waits for a message of it now.
+local function note_away(self)
+  local watch = self._watch
+  watch.away[self] = watch.tick
+  if not watch.timer then watch.timer = self._loop:call_later(AWAY, look_for_who_is_away, watch) end
+end
+
+--- The next message; or an event that is the end's: "close", "error", or nil where nothing more comes.
+local function next_message(self)
+  local frames, reader = self._frames, self._reader
+  local kind, a, b
+  if self._more then kind, a, b = frames:next() end
+  while true do
+    if not kind then
+      self._more = false
+      local bytes = reader:read(BLOCK)
+      if not bytes or self._deaf then return nil end
+      self._heard, self._more = self._loop:time(), true
+      kind, a, b = frames:feed(bytes)
+    elseif kind == "ping" or kind == "pong" then
+      take(self, kind, a, b)
+      kind, a, b = frames:next()
+    elseif self._closing and (kind == "text" or kind == "binary") then
+      kind, a, b = frames:next()
+    else
+      return kind, a, b
+    end
+  end
+end
+
+--- What a reading task has kept.
+local function receive_kept(self)
+  local _, message = self._next()
+  if type(message) == "table" then return message[1], "binary" end
+  if message then return message, "text" end
+  return nil
+end
+
+local function receive_here(self)
+  self._reading, self._watch.away[self] = true, nil
+  local ok, kind, a, b = core.catch(next_message, self)
+  self._reading = false
+  if ok and (kind == "text" or kind == "binary") then
+    if self._wanted then start_reader(self) else note_away(self) end
+    return a, kind
+  end
+  if not ok and not isinstance(kind, core.OSError) then -- a cancellation
+    if self._wanted or self._closing then start_reader(self) else note_away(self) end
+    error(kind, 0)
+  end
+  if ok then start_reader(self, kind, a, b) else start_reader(self) end
+  return receive_kept(self)
 end
 
 -- Keeping it alive
@@ -211,7 +306,7 @@ end
 -- Methods
 
 local function check_open(self, name)
-  check.self(self, WebSocket, name)
+  if getmetatable(self) ~= WebSocket then check.self(self, WebSocket, name) end
   if self._closing then error(closed_error(self), 0) end
 end
 
@@ -237,11 +332,11 @@ function WebSocket:send_binary(data) send(self, "binary", "send_binary", data, "
 -- @treturn ?string the message; nil after any end, see `close_code`
 -- @treturn ?string `"text"` or `"binary"`
 function WebSocket:receive()
-  check.self(self, WebSocket, "receive")
-  local _, message = self._next()
-  if type(message) == "table" then return message[1], "binary" end
-  if message then return message, "text" end
-  return nil
+  if getmetatable(self) ~= WebSocket then check.self(self, WebSocket, "receive") end
+  if self._running or self._closing then return receive_kept(self) end
+  if not self._reading then return receive_here(self) end
+  self._wanted = true
+  return receive_kept(self)
 end
 
 --- Goes through the messages: `for data, kind in ws:iter() do`.
@@ -258,6 +353,7 @@ function WebSocket:ping()
   check_open(self, "ping")
   local ping = { pong = self._loop:create_future(), sent = self._loop:time() }
   self._pings[send_ping(self)] = ping
+  want_reader(self)
   return core.await(ping.pong)
 end
 
@@ -277,6 +373,7 @@ function WebSocket:close(code, reason)
     begin_closing(self, code or NORMAL, reason)
     while not self._messages:empty() do self._messages:get_nowait() end
   end
+  want_reader(self)
   self._ended:wait()
 end
 
@@ -284,6 +381,7 @@ function WebSocket:__close(err)
   if self._closing and not core.can_wait() then return abort(self) end
   if isinstance(err, core.CancelledError) or not core.can_wait() then
     if not self._closing then begin_closing(self, GOING) end
+    if core.can_wait() then want_reader(self) end
     return self._writer:close()
   end
   self:close(err ~= nil and FAILED or NORMAL)
@@ -302,14 +400,22 @@ local function new(server, reader, writer, opts, protocol, bytes)
   local self = setmetatable({
     protocol = protocol, close_code = nil, close_reason = nil,
     _server = server, _reader = reader, _writer = writer, _loop = loop, _messages = messages,
-    _frames = parsers.websocket { role = server and "server" or "client", max_message = opts.max_message },
+    _frames = parsers.websocket {
+      role = server and "server" or "client", max_message = opts.max_message,
+    },
     _next = messages:iter(), _ended = core.Event(), _pings = {}, _sent_pings = 0, _closing = false,
-    _deaf = false, _blocked = false, _heard = loop:time(), _pinged = false,
+    _deaf = false, _blocked = false, _watch = watch_of(loop),
+    _running = false, _reading = false, _wanted = false, _more = bytes ~= nil,
+    _heard = loop:time(), _pinged = false,
     _keeping = false, _patience = false, _close_timeout = opts.close_timeout or 10,
     _ping_interval = opts.ping_interval or 20, _ping_timeout = opts.ping_timeout or 20,
   }, WebSocket)
   if self._ping_interval < math.huge then set_timer(self, "_keeping", self._ping_interval, look) end
-  core.create_task { run, self, bytes or "", name = "reader of " .. tostring(self) }
+  if bytes and bytes ~= "" then
+    start_reader(self, self._frames:feed(bytes))
+  else
+    note_away(self)
+  end
   return self
 end
 
