@@ -6,10 +6,9 @@ local oom = require "oom"
 
 TestFinaliser = {}
 
---- Every allocation of the cases whose name has that, with all that a finaliser does in tools/oom/finalisers.lua; or
--- so many of each, chosen at random.
-local function each_allocation_of(pattern, samples)
-  return function() oom.run(("-P '%s' %s"):format(pattern, samples and "-s " .. samples or ""), "finalisers") end
+--- Every allocation of the cases whose name has that, with all that a finaliser does in tools/oom/finalisers.lua.
+local function each_allocation_of(pattern)
+  return function() oom.run(("-P '%s'"):format(pattern), "finalisers") end
 end
 
 TestFinaliser.test_a_task_that_is_cancelled_loses_no_request_and_no_error = each_allocation_of "task cancel +"
@@ -23,8 +22,6 @@ TestFinaliser.test_a_scope_that_is_entered_is_left = each_allocation_of "limit t
 TestFinaliser.test_a_timeout_that_is_rescheduled_twice_fires_once = each_allocation_of "limit rescheduled"
 TestFinaliser.test_a_group_that_is_cancelled_starts_no_more = each_allocation_of "several group_failing"
 TestFinaliser.test_a_context_that_is_set_loses_no_value = each_allocation_of "context +"
-TestFinaliser.test_a_loop_that_is_closed_meanwhile_is_not_used = each_allocation_of("+ close", 1)
-TestFinaliser.test_the_same_call_in_its_own_middle = each_allocation_of("+ same", 1)
 
 function TestFinaliser:test_objects_that_cancel_their_task_when_they_are_collected()
   local output, errors, code = t.lua(([[
