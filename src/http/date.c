@@ -44,8 +44,9 @@ static void put(char *to, int n, int64_t value) {
 
 bool http_write_date(int64_t seconds, char to[HTTP_DATE]) {
   Moment m;
-  int64_t days = seconds / 86400 - (seconds % 86400 < 0), rest = seconds - days * 86400;
+  int64_t days = seconds / 86400 - (seconds % 86400 < 0);
   if (days < days_of(0, 0, 1) || days > days_of(9999, 11, 31)) return false;
+  int64_t rest = seconds - days * 86400;
   date_of(days, &m);
   static const char shape[HTTP_DATE] = "Sun, 06 Nov 1994 08:49:37 GMT";
   for (int i = 0; i < HTTP_DATE; i++) to[i] = shape[i];
