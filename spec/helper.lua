@@ -121,10 +121,11 @@ function t.wait_until(condition)
 end
 
 --- What a program wrote to stderr, less the reports of slow steps: a busy machine is no failure; and less what
--- valgrind says of system calls that it doesn't know.
+-- valgrind says of system calls that it doesn't know, and LeakSanitizer of a thread that goes on.
 function t.unhurried(errors)
   return (errors:gsub("asyncio: a task held the loop for [^\n]*\n[^\n]*\n", "")
-    :gsub("asyncio: a callback took [^\n]*\n[^\n]*\n", ""):gsub("%-%-%d+%-%- [^\n]*\n", ""))
+    :gsub("asyncio: a callback took [^\n]*\n[^\n]*\n", ""):gsub("%-%-%d+%-%- [^\n]*\n", "")
+    :gsub("==%d+==Running thread %d+ was not suspended[^\n]*\n", ""))
 end
 
 --- Runs a Lua program in a process of its own: stdout, stderr, exit code or signal number, how it ended,
