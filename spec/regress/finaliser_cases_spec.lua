@@ -1,5 +1,5 @@
 -- slow: starts a program thousands of times
--- What a finaliser may do in the middle of any call: close the loop, or make the same call. One allocation of each case,
+-- What a finaliser may do in the middle of any call: close the loop, or make the same call. One allocation of each,
 -- chosen at random; `make finalisers` tries all.
 local t = require "helper"
 local oom = require "oom"
