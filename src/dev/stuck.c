@@ -197,11 +197,14 @@ static void wake_by(Search *s, const void *by) {
   for (size_t i = find_waker(s, by); i < s->nwakers && s->wakers[i].by == by; i++) revive(s, s->wakers[i].task);
 }
 
-/* The userdata on the top, or the record to which its first words point, may be what a task waits for. */
+/* The userdata on the top, or the record to which its first words point, may be what a task waits for. One without a class
+** is a block of bytes, which need not have been set. */
 static void wake_by_userdata(Search *s) {
   const void *const *words = lua_touserdata(s->L, -1);
   size_t n = lua_rawlen(s->L, -1) / sizeof *words;
   wake_by(s, words);
+  if (!lua_getmetatable(s->L, -1)) return;
+  lua_pop(s->L, 1);
   for (size_t i = 0; i < n && i < WORDS; i++)
     if (words[i]) wake_by(s, words[i]);
 }

@@ -11,7 +11,9 @@
 static const char meta_key = 0;
 
 Headers *asy_headers_new(lua_State *L, int n, size_t size) {
-  Headers *h = lua_newuserdatauv(L, sizeof *h + (size_t)n * sizeof *h->fields + size, 0);
+  size_t known = sizeof(Headers) + (size_t)n * sizeof(HttpField);
+  Headers *h = lua_newuserdatauv(L, known + size, 0);
+  memset(h, 0, known); /* its padding, too: who looks for what tasks wait for looks at all words (dev/stuck.c) */
   h->n = n;
   h->size = (uint32_t)size;
   h->plain = false;
