@@ -123,8 +123,16 @@ end
 --- What a program wrote to stderr, less the reports of slow steps: a busy machine is no failure; and less what
 -- valgrind says of system calls that it doesn't know, and LeakSanitizer of a thread that goes on.
 function t.unhurried(errors)
-  return (errors:gsub("asyncio: a task held the loop for [^\n]*\n[^\n]*\n", "")
-    :gsub("asyncio: a callback took [^\n]*\n[^\n]*\n", ""):gsub("%-%-%d+%-%- [^\n]*\n", "")
+  for _, report in ipairs { "asyncio: a task held the loop for ", "asyncio: a callback took " } do
+    local from, to = errors:find(report .. "[^\n]*\n[^\n]*\n")
+    while from do
+      local rest = errors:sub(to + 1):gsub("^stack traceback:\n", ""):gsub("^\t[^\n]*\n", "")
+      while rest:find "^\t" do rest = rest:gsub("^\t[^\n]*\n", "") end
+      errors = errors:sub(1, from - 1) .. rest
+      from, to = errors:find(report .. "[^\n]*\n[^\n]*\n")
+    end
+  end
+  return (errors:gsub("%-%-%d+%-%- [^\n]*\n", "")
     :gsub("==%d+==Running thread %d+ was not suspended[^\n]*\n", ""))
 end
 

@@ -348,6 +348,7 @@ t.leave_out(TestLess, ".") -- they run a core of their own, without the tool
 t.leave_out(TestStatus, "valgrind", "test_in_a_forked_child_is_the_parents") -- has no threads, and so "leaks" theirs
 -- It has no pidfds, so that nothing else tells a child from a stranger.
 t.leave_out(TestStatus, "valgrind", "test_of_a_leader_that_ended_at_once_does_not_save_its_group",
+  "test_of_a_leader_does_not_save_its_group_where_pidfds_mean_no_groups",
   "test_of_a_leader_that_was_taken_does_not_save_its_group",
   "test_of_a_leader_that_was_taken_leaves_a_strangers_group_alone",
   "test_of_a_leader_that_was_taken_leaves_its_group_where_pidfds_mean_no_groups",

@@ -334,6 +334,7 @@ static int resp_new(lua_State *L) {
     lua_replace(L, 1);
   }
   Resp *r = lua_newuserdatauv(L, sizeof *r, 3);
+  memset(r, 0, sizeof *r); /* its padding, too: see asy_headers_new */
   resp_init(&r->parser);
   r->bytes = "";
   r->n = r->size = 0;
