@@ -34,15 +34,7 @@ typedef struct Frames {
   uint8_t masks[MASKS][4];
 } Frames;
 
-/* For methods, which are closures over the class. */
-static Frames *frames_check(lua_State *L) {
-  if (lua_getmetatable(L, 1)) {
-    bool same = lua_rawequal(L, -1, lua_upvalueindex(1));
-    lua_pop(L, 1);
-    if (same) return lua_touserdata(L, 1);
-  }
-  asy_bad_self(L, CLASS);
-}
+static Frames *frames_check(lua_State *L) { return asy_self(L, CLASS); }
 
 /* What is fed, and the message under way. Whatever allocates may run a finaliser, which may use the same connection. */
 

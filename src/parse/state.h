@@ -22,15 +22,7 @@ typedef struct Connection {
   unsigned changes; /* counts them: a finaliser may call a method while another allocates */
 } Connection;
 
-/* For methods, which are closures over the class. */
-static inline Connection *asy_connection_check(lua_State *L) {
-  if (lua_getmetatable(L, 1)) {
-    bool same = lua_rawequal(L, -1, lua_upvalueindex(1));
-    lua_pop(L, 1);
-    if (same) return lua_touserdata(L, 1);
-  }
-  asy_bad_self(L, CONNECTION_CLASS);
-}
+static inline Connection *asy_connection_check(lua_State *L) { return asy_self(L, CONNECTION_CLASS); }
 
 ASY_HIDDEN_END
 
