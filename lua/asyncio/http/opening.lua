@@ -20,20 +20,20 @@ local BOTH = {
   { "protocols", "any" }, { "max_message", "integer", 1, 1 << 40 }, { "max_queue", "integer", 1 },
   { "ping_interval", "positive" }, { "ping_timeout", "positive" }, { "close_timeout", "positive" },
 }
+local GUESSES = "subprotocols protocol=protocols|max_size max_payload=max_message|heartbeat=ping_interval"
+  .. "|compression=messages are not compressed"
 local URL = { { "url", "string", required = true } }
 local CLIENT = {
   { "headers", "any" }, { "auth", "any" }, { "ssl", "any" }, { "unix", "string" }, { "timeout", "positive" },
   { "connect_timeout", "positive" },
-  guesses = "subprotocols protocol=protocols|max_size max_payload=max_message|heartbeat=ping_interval"
-    .. "|open_timeout handshake_timeout=timeout|compression=messages are not compressed"
+  guesses = GUESSES .. "|open_timeout handshake_timeout=timeout"
     .. "|origin=headers, whose field Origin it is|proxy=there is none for WebSockets",
 }
 local OPTIONS = sockets.options("websocket", 2, nil, BOTH, CLIENT)
 local BY_NAME = sockets.options("websocket", 1, "all", URL, BOTH, CLIENT)
 local ACCEPTED = sockets.options("websocket", 1, nil, BOTH, {
   { "origins", "any" },
-  guesses = "subprotocols protocol=protocols|max_size max_payload=max_message|heartbeat=ping_interval"
-    .. "|origin check_origin=origins|compression=messages are not compressed",
+  guesses = GUESSES .. "|origin check_origin=origins",
 })
 
 --- The subprotocols that an option lists, each of them once.
