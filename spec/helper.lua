@@ -126,7 +126,7 @@ function t.unhurried(errors)
   for _, report in ipairs { "asyncio: a task held the loop for ", "asyncio: a callback took " } do
     local from, to = errors:find(report .. "[^\n]*\n[^\n]*\n")
     while from do
-      local rest = errors:sub(to + 1):gsub("^stack traceback:\n", ""):gsub("^\t[^\n]*\n", "")
+      local rest = errors:sub(to + 1):gsub("^stack traceback:\n", "")
       while rest:find "^\t" do rest = rest:gsub("^\t[^\n]*\n", "") end
       errors = errors:sub(1, from - 1) .. rest
       from, to = errors:find(report .. "[^\n]*\n[^\n]*\n")
