@@ -98,13 +98,14 @@ end
 -- All is built at once when it is first used, by few processes: each costs its time on a busy machine.
 
 --- Starts a process in a namespace for each host, which waits for the end of the scene's input. A host would send a few
--- ICMP errors a second only, and the next not at all.
+-- ICMP errors a second only, and the next not at all; no kind is limited. (With a limit of 0 Linux forgets, when a tick
+-- has passed, what a router may send to that peer, and then sends none.)
 local function start_hosts(scene)
   local start = program.file_with(([[
     exec 3<&0
-    limits="/proc/sys/net/ipv4/icmp_ratelimit /proc/sys/net/ipv6/icmp/ratelimit"
+    unlimited="echo 0 >/proc/sys/net/ipv4/icmp_ratemask; echo >/proc/sys/net/ipv6/icmp/ratemask"
     for i in $(seq %d); do
-      unshare -n sh -c "for f in $limits; do echo 0 >\$f; done; echo host $i \$\$; exec cat" <&3 &
+      unshare -n sh -c "$unlimited; echo host $i \$\$; exec cat" <&3 &
     done
     exec cat]]):format(#scene))
   scene.holder = program.start("sh %s", start)
@@ -119,7 +120,6 @@ end
 local SYSTEM = [[
 cd /proc/sys/net/ipv6/conf 2>/dev/null &&
   for f in all default; do echo 0 >$f/accept_dad; echo 0 >$f/dad_transmits; done # addresses hold at once
-echo 0 >/proc/sys/net/ipv4/icmp_ratelimit # every error is sent
 ip -batch - <<'END'
 link set lo up
 ]]
