@@ -181,8 +181,8 @@ function t.skip(why)
   lu.skip(why)
 end
 
---- The names of every nth test of this file, another part each day: for files that start programs, or do much, where
--- each test takes seconds under a tool.
+--- The names of every nth test of this file, others for each CHECK_SEED, or each day: for files that start programs, or
+-- do much, where each test takes seconds under a tool.
 local function sample(n)
   local all, part = {}, {}
   for _, class in ipairs(lu.LuaUnit.collectTests()) do
@@ -191,7 +191,8 @@ local function sample(n)
     end
   end
   table.sort(all)
-  for i = 1 + os.date "*t".yday % n, #all, n do part[#part + 1] = all[i] end
+  local seed = math.tointeger(os.getenv "CHECK_SEED") or os.date "*t".yday
+  for i = 1 + seed % n, #all, n do part[#part + 1] = all[i] end
   return part
 end
 

@@ -1,5 +1,6 @@
 --- main.lua - random programs over the public API, each from a seed; `make random` calls it.
--- RANDOM_PROGRAMS (20000): how many; RANDOM_FROM: the first seed, else the clock says; RANDOM_JOBS (2): at a time.
+-- RANDOM_PROGRAMS (20000): how many; RANDOM_FROM: the first seed, else CHECK_SEED or the clock says;
+-- RANDOM_JOBS (2): at a time.
 -- SEED=n: that one program with all it does; COUNT=m: with the m - 1 that follow, in one process.
 -- ONLY=numbers: with these of its statements.
 -- MODE=virtual|real: programs of one kind only. RANDOM_SKIP=kinds, to leave out: files beside this one that have
@@ -11,7 +12,7 @@ local here = arg[0]:match "^(.*)/random/[^/]*$" or "spec"
 package.path = ("%s/?.lua;%s"):format(here, package.path)
 local find = require "random.find"
 
-local first = tonumber(os.getenv "RANDOM_FROM") or os.time() % 1000000 * 1000
+local first = tonumber(os.getenv "RANDOM_FROM") or tonumber(os.getenv "CHECK_SEED" or os.time()) % 1000000 * 1000
 local programs = tonumber(os.getenv "RANDOM_PROGRAMS" or 20000)
 local jobs = tonumber(os.getenv "RANDOM_JOBS" or 2)
 
