@@ -17,6 +17,7 @@
 CC      ?= cc
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes
+JOBS    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 LUA     ?= lua5.4
 PREFIX  ?= /usr/local
 BUILD   ?= build
@@ -61,9 +62,10 @@ setup-doc:
 setup-cross:
 	@sh tools/setup cross
 
-# A make of its own: setup may have installed what this one didn't find.
+# A make of its own: setup may have installed what this one didn't find. On all processors, if nobody said how many.
 build: setup
-	@$(MAKE) --no-print-directory -q modules || $(MAKE) --no-print-directory modules without
+	@$(MAKE) --no-print-directory -q modules || \
+	  $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) modules without
 
 modules: $(MODULES)
 
