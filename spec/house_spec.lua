@@ -1,9 +1,11 @@
--- What `make lint` sees of the house: tools/layers.lua, tools/callgraph.lua and tools/rockspec.lua on small trees.
+-- What `make lint` sees of the house: tools/layers.lua, tools/callgraph.lua and tools/rockspec.lua on small trees; and
+-- that tools/setup installs whom the specs meet.
 local t = require "helper"
 
 TestLayers = {}
 TestCallgraph = {}
 TestRockspec = {}
+TestSetup = {}
 
 local TOOLS = (arg[0]:match "^(.*)/spec/[^/]*$" or ".") .. "/tools"
 local LUA = os.getenv "LUA" or "lua5.4"
@@ -11,7 +13,7 @@ local LAYERS = "base :\ncore : base # and no more\nnet : core base\nasyncio.c : 
   .. "asyncio.core = asyncio.c base core net\nasyncio.apart = apart\n"
 
 if not package.searchpath("house", TOOLS .. "/?.lua") then -- the rock comes without
-  for _, class in ipairs { TestLayers, TestCallgraph, TestRockspec } do
+  for _, class in ipairs { TestLayers, TestCallgraph, TestRockspec, TestSetup } do
     function class:test_is_in_the_repository() t.skip "tools are not here" end
   end
   t.finish()
@@ -200,6 +202,31 @@ function TestRockspec:test_in_a_folder_has_that_folders_module_and_the_other_the
   t.assertEquals({ try("rockspec.lua", files) }, { "", 0, WRITTEN:sub(1, from - 1) .. WRITTEN:sub(to + 1) })
   files["a.rockspec"] = WRITTEN
   t.assertStrMatches(try("rockspec.lua --check", files), "a%.rockspec: the lists .*\n")
+end
+
+-- In which of Debian's packages a program is, where its name isn't the package's.
+local PACKAGES = { nc = "netcat-openbsd", node = "nodejs", ["redis-check-rdb"] = "redis-tools" }
+local ALWAYS_THERE = { setpriv = true, script = true } -- in what Debian calls essential
+
+--- What `tools/setup test` installs, as a set.
+local function installed_for_the_specs()
+  local file <close> = assert(io.open(TOOLS .. "/setup"))
+  local text, set = file:read "a", {}
+  local lists = text:match '\npeers="(.-)"' .. " " .. text:match "\ntest%) (.-) ;;"
+  for word in lists:gmatch "[%w.+-]+" do set[word] = true end
+  return set
+end
+
+function TestSetup:test_installs_each_program_that_a_spec_needs()
+  local set, names = installed_for_the_specs(), {}
+  for line in shell("grep -rhoE 'peers.(need|has) \"[^\"]+' %s/../spec", TOOLS):gmatch "[^\n]+" do
+    names[line:match '([^"/]*)$'] = true
+  end
+  t.assertEquals(names.curl, true)
+  for name in pairs(names) do
+    t.assertTrue(set[PACKAGES[name] or name] or ALWAYS_THERE[name] or name == "redis-server",
+      name .. ": a spec needs it, and tools/setup does not install it")
+  end
 end
 
 t.finish()
