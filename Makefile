@@ -34,7 +34,7 @@ SSL_LIB := $(if $(SSL),$(shell pkg-config --libs openssl 2>/dev/null || echo -ls
 SRC     := $(filter-out $(if $(SSL),,src/tls/% src/sec/%),$(wildcard src/*.c src/*/*.c))
 OBJ     := $(SRC:src/%.c=$(BUILD)/%.o)
 # Folders of src/ that are C modules of their own; all others are asyncio.core (doc/layers.txt).
-APART   := editor http resp parse $(if $(SSL),tls sec)
+APART   := editor http resp pack parse $(if $(SSL),tls sec)
 MODULES := $(BUILD)/asyncio/core.so $(BUILD)/asyncio/editor.so $(BUILD)/asyncio/grammar.so $(if $(SSL),$(BUILD)/asyncio/openssl.so)
 
 export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;
@@ -76,7 +76,7 @@ $(BUILD)/asyncio/core.so: LIBS = $(UV_LIB) -lpthread
 $(BUILD)/asyncio/core.so: $(filter-out $(APART:%=$(BUILD)/%/%),$(OBJ))
 $(BUILD)/asyncio/editor.so: LIBS = $(if $(filter Linux,$(shell uname -s)),-ldl)
 $(BUILD)/asyncio/editor.so: $(filter $(BUILD)/editor/%,$(OBJ))
-$(BUILD)/asyncio/grammar.so: $(filter $(BUILD)/http/% $(BUILD)/resp/% $(BUILD)/parse/%,$(OBJ))
+$(BUILD)/asyncio/grammar.so: $(filter $(BUILD)/http/% $(BUILD)/resp/% $(BUILD)/pack/% $(BUILD)/parse/%,$(OBJ))
 $(BUILD)/asyncio/openssl.so: LIBS = $(SSL_LIB)
 $(BUILD)/asyncio/openssl.so: $(filter $(BUILD)/tls/% $(BUILD)/sec/%,$(OBJ))
 $(MODULES):

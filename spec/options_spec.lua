@@ -72,6 +72,8 @@ local CALLS = {
   walk = function(opts) asyncio.fs.walk("/", opts) end,
   watch = function(opts) asyncio.fs.watch("/no/such/file", opts) end,
   http = asyncio.parsers.http, websocket = asyncio.parsers.websocket,
+  pack = function(opts) asyncio.parsers.pack({}, opts) end,
+  unpack = function(opts) asyncio.parsers.unpack("\x90", 1, opts) end,
   ["connect 1"] = function(opts) refused_by_redis(asyncio.redis.connect, opts) end,
   ["connect 2"] = function(opts) refused_by_redis(asyncio.redis.connect, "redis://127.0.0.1:1", opts) end,
   transaction = function(opts) on_redis(function(client) client:transaction(nothing, opts) end) end,

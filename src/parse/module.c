@@ -12,7 +12,7 @@
 ASY_EXPORT int luaopen_asyncio_grammar(lua_State *L);
 
 int luaopen_asyncio_grammar(lua_State *L) {
-  lua_createtable(L, 0, 20);
+  lua_createtable(L, 0, 22);
   asy_headers_open(L);
   asy_connection_open(L);
   asy_form_open(L);
@@ -20,6 +20,8 @@ int luaopen_asyncio_grammar(lua_State *L) {
   asy_words_open(L);
   asy_frames_open(L);
   asy_fields_open(L);
+  asy_pack_open(L);
+  asy_unpack_open(L);
   asy_open_resp(L);
   return 1;
 }

@@ -1,5 +1,5 @@
 /*
-** text.h - what else adds to the module: URLs, forms, dates, WebSocket's frames.
+** text.h - what else adds to the module: URLs, forms, dates, WebSocket's frames, MessagePack.
 */
 #ifndef ASY_PARSE_TEXT_H
 #define ASY_PARSE_TEXT_H
@@ -13,6 +13,8 @@ void asy_form_open(lua_State *L);
 void asy_url_open(lua_State *L);
 void asy_words_open(lua_State *L);
 void asy_frames_open(lua_State *L);
+void asy_pack_open(lua_State *L);
+void asy_unpack_open(lua_State *L);
 
 ASY_HIDDEN_END
 

@@ -6,11 +6,10 @@
 */
 #include "thread/message.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/saying.h"
 #include "core/error.h"
 #include "thread/names.h"
 
@@ -50,99 +49,32 @@ typedef struct Encoder {
   size_t nseen, seen_size;
   size_t last_record;     /* offset of its tag, or 0 */
   bool refused;           /* failed because of a value, not of memory */
-  size_t length;          /* of the text */
   Seen few[FEW];          /* the hash table at first, or the beginning of it */
-  char text[500];         /* why it was refused, and where */
+  Saying why;             /* it was refused, and where */
 } Encoder;
 
 static bool encode_value(Encoder *e, int idx, const Path *at);
 
-/* Adds to the text; what is too long for it ends with dots. */
-static void say(Encoder *e, const char *fmt, ...) {
-  va_list ap;
-  size_t room = sizeof e->text - e->length;
-  if (room == 1) return;
-  va_start(ap, fmt);
-  int n = vsnprintf(e->text + e->length, room, fmt, ap); // NOLINT(clang-analyzer-valist.Uninitialized)
-  va_end(ap);
-  if (n >= 0 && (size_t)n < room) {
-    e->length += (size_t)n;
-  } else {
-    e->length = sizeof e->text - 1;
-    memcpy(e->text + e->length - 3, "...", 4);
-  }
-}
-
-static bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static bool is_identifier(const char *s, size_t length) {
-  if (!length || !is_letter(s[0])) return false;
-  for (size_t i = 1; i < length; i++)
-    if (!is_letter(s[i]) && !(s[i] >= '0' && s[i] <= '9')) return false;
-  return true;
-}
-
-static void say_string_key(Encoder *e, const char *s, size_t length) {
-  if (is_identifier(s, length)) {
-    say(e, ".%s", s);
-    return;
-  }
-  say(e, "[\"");
-  for (size_t i = 0; i < length && i < 40; i++) {
-    unsigned char c = (unsigned char)s[i];
-    if (c == '"' || c == '\\')
-      say(e, "\\%c", c);
-    else if (c < 32 || c == 127)
-      say(e, "\\%03d", c);
-    else
-      say(e, "%c", c);
-  }
-  say(e, length > 40 ? "...\"]" : "\"]");
-}
-
-static void say_key(Encoder *e, int key) {
-  lua_State *L = e->L;
-  size_t length;
-  switch (lua_type(L, key)) {
-  case LUA_TSTRING: {
-    const char *s = lua_tolstring(L, key, &length);
-    say_string_key(e, s, length);
-    break;
-  }
-  case LUA_TNUMBER:
-    if (lua_isinteger(L, key))
-      say(e, "[" LUA_INTEGER_FMT "]", (LUAI_UACINT)lua_tointeger(L, key));
-    else
-      say(e, "[" LUA_NUMBER_FMT "]", (LUAI_UACNUMBER)lua_tonumber(L, key));
-    break;
-  case LUA_TBOOLEAN: say(e, "[%s]", lua_toboolean(L, key) ? "true" : "false"); break;
-  default: say(e, "[%s]", lua_typename(L, lua_type(L, key)));
-  }
-}
-
 static void say_path(Encoder *e, const Path *at) {
   if (at->up) say_path(e, at->up);
   switch (at->kind) {
-  case AT_TOP: say(e, "%s %d", at->name, at->index); break;
+  case AT_TOP: say(&e->why, "%s %d", at->name, at->index); break;
   case AT_FUNCTION: break; /* what is in it says enough */
-  case AT_FIELD: say_key(e, at->index); break;
-  case AT_KEY: say(e, " key"); break;
-  case AT_CLASS: say(e, " class"); break;
+  case AT_FIELD: asy_say_key(&e->why, e->L, at->index); break;
+  case AT_KEY: say(&e->why, " key"); break;
+  case AT_CLASS: say(&e->why, " class"); break;
   case AT_UPVALUE:
-    say(e, "%supvalue \"%s\"", e->text[e->length - 1] == ' ' ? "" : " ", at->name);
+    say(&e->why, "%supvalue \"%s\"", e->why.text[e->why.length - 1] == ' ' ? "" : " ", at->name);
     break;
   }
 }
 
 /* "cannot send a coroutine at argument 1.cb.x" */
 static bool refuse(Encoder *e, const Path *at, const char *noun) {
-  bool vowel = noun[0] && strchr("aeiouAEIOU", noun[0]);
   e->refused = true;
-  say(e, "cannot send %s %s at ", vowel ? "an" : "a", noun);
+  say(&e->why, "cannot send %s %s at ", say_article(noun), noun);
   say_path(e, at);
-  if (at->kind == AT_FUNCTION) say(e, "the call's function");
+  if (at->kind == AT_FUNCTION) say(&e->why, "the call's function");
   return false;
 }
 
@@ -227,7 +159,7 @@ static First meet(Encoder *e, const void *object, Tag again) {
 static bool descend(Encoder *e, const Path *at, const char *noun) {
   if (at->depth < MAX_DEPTH && lua_checkstack(e->L, 12)) return true;
   e->refused = true;
-  say(e, "cannot send a %s nested more than %d deep at ", noun, MAX_DEPTH);
+  say(&e->why, "cannot send a %s nested more than %d deep at ", noun, MAX_DEPTH);
   say_path(e, at);
   return false;
 }
@@ -521,7 +453,7 @@ static void begin(Encoder *e, lua_State *L, Buffer *out, int names, bool objects
   e->names = names;
   e->seen = e->few;
   e->seen_size = objects ? FEW : SMALL;
-  e->length = 0;
+  e->why.length = 0;
 }
 
 bool asy_codec_encode_plain(lua_State *L, int first, int n, Buffer *out) {
@@ -558,5 +490,5 @@ void asy_codec_encode(lua_State *L, int first, int n, CodecWhat what, Buffer *ou
     lua_settop(L, top);
     again = !again;
   } while (!ok && e.refused && again);
-  if (!ok) luaL_error(L, "%s", e.refused ? e.text : "not enough memory");
+  if (!ok) luaL_error(L, "%s", e.refused ? e.why.text : "not enough memory");
 }

@@ -1227,6 +1227,13 @@ simple("parser", { with_parser }, {
     parsers.encode_form(parsers.decode_form("a=1&a=2&b=" .. ("%41"):rep(1000)))
     parsers.parse_date(parsers.date(0))
   end,
+  packed = function(o)
+    local list = { ("x"):rep(5000), { name = "\xff", list = { 1, 2, 3 } } }
+    o.list = o.list or list -- a finaliser changes what another packs
+    o.list[#o.list + 1] = #o.list < 20 and list or nil
+    local ok, bytes = pcall(asyncio.parsers.pack, o.list)
+    if ok then asyncio.parsers.unpack(bytes) end
+  end,
 })
 
 simple("stream", { with_streams }, {

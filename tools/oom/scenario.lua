@@ -2433,6 +2433,18 @@ bare("http words", function()
   assert(not parsers.url "http:/" and parsers.parse_authority "[::1]:80" == "::1")
 end)
 
+bare("MessagePack", function()
+  local pack, unpack = asyncio.parsers.pack, asyncio.parsers.unpack
+  local value = { "a", 1.5, { name = ("x"):rep(5000), [2] = true, { {}, "\xff" } } }
+  local packed = pack(value)
+  local back, next = unpack(packed .. "\xc0", 1)
+  assert(next == #packed + 1 and back[3].name == value[3].name and back[3][1][2] == "\xff" and #pack(back) == #packed)
+  local list = unpack(pack({ nil, 2, n = 3 }, { list = true }), 1, { list = true })
+  assert(list.n == 3 and list[2] == 2)
+  assert(not pcall(pack, { list = { print } }) and not pcall(unpack, packed, 1, { max_size = 100 }))
+  assert(not pcall(unpack, "\x82\x01\x01\x01"))
+end)
+
 bare("redis protocol", function()
   local grammar = require "asyncio.grammar"
   local parser, list = grammar.resp(), {}

@@ -279,4 +279,23 @@ function parsers.websocket_accept(key) end
 ---@return boolean
 function parsers.websocket_may_say(code) end
 
+---@class asyncio.PackOptions
+---@field list? boolean (false) a list with a field n, as table.pack makes it
+---@field max_size? integer (16777216)
+---@field max_depth? integer (128)
+
+--- MessagePack of a value.
+---@param value any
+---@param opts? asyncio.PackOptions
+---@return string
+function parsers.pack(value, opts) end
+
+--- The value that begins at byte i, and where what is behind it does.
+---@param bytes string
+---@param i? integer (1)
+---@param opts? asyncio.PackOptions
+---@return any value
+---@return integer next
+function parsers.unpack(bytes, i, opts) end
+
 return parsers
