@@ -1,4 +1,5 @@
--- manual.lua FOLDER FILE... - what LDoc is to read: one file for each page, made of the comments in those sources.
+-- manual.lua FOLDER [FILE...] - the reference: one file for each page, with LDoc's tags, made of the comments in those
+-- sources, or in all of ours. tools/site makes the manual of it.
 -- It is run in the project's folder.
 -- Only what is public is taken, and under its public name: the module asyncio in the order of
 -- lua/asyncio/init.lua, each class on a page of its own.
@@ -10,7 +11,7 @@ local house = require "house"
 
 local INTERNAL = {
   check = true, command = true, completion = true, console = true, home = true, libssl = true, securing = true,
-  show = true, sockets = true, terminal = true,
+  show = true, sockets = true, terminal = true, ["looking/"] = true, ["page/"] = true,
   ["redis/commands"] = true, ["redis/connection"] = true, ["redis/errors"] = true, ["redis/opening"] = true,
   ["redis/settings"] = true, ["redis/sharing"] = true, ["redis/words"] = true,
   ["http/bodies"] = true, ["http/connections"] = true, ["http/exchange"] = true, ["http/plans"] = true,
@@ -23,12 +24,13 @@ local MODULES = { testing = true, ssl = true, fs = true, http = true, redis = tr
 -- Blocks: lists of lines without their comment marks
 
 local function blocks_of(name, mark)
-  local blocks, block = {}, nil
+  local blocks, block, n = {}, nil, 0
   local first, more = ("^%s%s (.*)"):format(mark, mark:sub(-2)), ("^%s ?(.*)"):format(mark)
   for line in io.lines(name) do
+    n = n + 1
     local begins = line:match(first)
     if begins then
-      block = { begins }
+      block = { begins, source = ("%s:%d"):format(name, n) }
       blocks[#blocks + 1] = block
     elseif block and line:match(more) then
       block[#block + 1] = line:match(more)
@@ -58,6 +60,13 @@ local function name_of(block, file)
   return MODULES[file] and file .. "." .. method or method
 end
 
+--- Whether a file, "…/redis/words.lua" say, is told not to have what is public: by its name, with its folder's, or all
+-- of that.
+local function is_internal(path)
+  local folder, file = path:match "([%w_]+/)([%w_]+)%.%w+$"
+  return INTERNAL[file] or INTERNAL[folder .. file] or INTERNAL[folder]
+end
+
 --- All public blocks by their names, and those that describe modules by theirs.
 local function read_sources(files)
   local known, modules = {}, {}
@@ -67,7 +76,7 @@ local function read_sources(files)
       local name, module = name_of(block, file), tag_of(block, "module")
       if module then
         modules[module] = block
-      elseif name and not (INTERNAL[file] or INTERNAL[path:match "([%w_]+/[%w_]+)%.%w+$"]) then
+      elseif name and not is_internal(path) then
         known[name] = known[name] or {}
         table.insert(known[name], block)
       end
@@ -102,6 +111,7 @@ local function add_block(page, block, tag)
     local replaced = line:find "^@module" or line:find "^@function" or line:find "^@type"
     if not replaced then page[#page + 1] = (i == 1 and "--- " or "-- ") .. line end
   end
+  page[#page + 1] = "-- @source " .. block.source
   page[#page + 1] = "-- " .. tag
   page[#page + 1] = ""
 end
@@ -185,8 +195,14 @@ local function homeless(known)
   return names
 end
 
-local folder = assert(arg[1], "usage: manual.lua FOLDER FILE...")
-local known, modules = read_sources { table.unpack(arg, 2) }
+--- All sources, in order: Lua's, then C's.
+local function all_sources()
+  local files = house.files("lua/asyncio", "*.lua")
+  return table.move(house.files("src", "*.c"), 1, 10000, #files + 1, files)
+end
+
+local folder = assert(arg[1], "usage: manual.lua FOLDER [FILE...]")
+local known, modules = read_sources(arg[2] and { table.unpack(arg, 2) } or all_sources())
 write_asyncio(folder, known, modules)
 write_modules(folder, known, modules)
 write_classes(folder, known)

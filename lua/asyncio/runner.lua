@@ -440,7 +440,8 @@ end
 -- sent, and the loop is closed. An error leaves as it is; to one that is a string the task's
 -- traceback is appended, and the `tostring` of an `Error` has it from then on. Ctrl-C is as for
 -- `Runner:run`; while the rest is waited for it ends the waiting (the first of all waits for shielded
--- blocks), and leaves as KeyboardInterrupt.
+-- blocks), and leaves as KeyboardInterrupt. When every task waits for another and nothing can come, it raises
+-- DeadlockError where main waits.
 -- In the main task of a script (`asyncio script.lua`) or of the REPL there is a loop already: main runs
 -- there, as if called, and nothing ends.
 -- @param main a function, or a coroutine that has not started

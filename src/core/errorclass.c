@@ -420,31 +420,42 @@ static int error_new_id(lua_State *L) {
 // `asyncio.Error { message = "...", field = 1 }`. All have `message`, and `traceback` where it is known; `tostring` is a
 // sentence for people.
 //
-// - `Error`: the root. Below it:
-// - `TimeoutError`: the time is up; `phase`, of a stream: `"lookup"`, `"connect"`, `"read"` or `"write"`
-// - `InvalidStateError`: a future has a result already, or none yet
-// - `QueueEmpty`, `QueueFull`, `QueueShutDown`
-// - `IncompleteReadError`: the stream ended before `readexactly` or `readuntil` had it all;
-//   `partial`, `expected`
-// - `LimitOverrunError`: no separator within the limit; `consumed`
-// - `BrokenBarrierError`, `BrokenExecutorError`
-// - `BusyError`: another task uses it; `ClosedError`: it is closed
-// - `ExceptionGroup`: several errors, from a task group
-// - `CalledProcessError`: a program that `run_process` ran failed; `returncode`, `stdout`, `stderr`, `args`
-// - `DeadlockError`: every task waits, and nothing can come that would wake one. Raised where the task waits that
-//   `run` was called for; it says what each waits for
-// - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`; `address`, or `path` and, where there are two,
-//   `path2`. Below it
-//   `ConnectionError`, `AddressInUseError`, `FileNotFoundError`, `FileExistsError`, `IsADirectoryError`,
-//   `NotADirectoryError`, `PermissionError`, `ProcessLookupError` (there is no such process), `ChildProcessError`
-//   (a child's status was taken by somebody else), `GaiError` (names that could not be resolved) and `SSLError`
-// - `ConnectionError`: an OSError; the peer is not there, or gone. Below it `ConnectionRefusedError`,
-//   `ConnectionResetError` and `BrokenPipeError`
-// - `SSLError`, below it `SSLCertVerificationError` and `SSLEOFError`: here for who catches them; what
-//   raises them is yet to come
-//
-// Two are no `Error`, so that who catches those lets them pass: `CancelledError` and
-// `KeyboardInterrupt`.
+// - `Error`: the root
+//   - `TimeoutError`: the time is up; `phase`, of a stream: `"lookup"`, `"connect"`, `"read"` or `"write"`, and what HTTP adds
+//   - `InvalidStateError`: a future has a result already, or none yet; what was called is not due
+//   - `QueueEmpty`: nothing to get, and it would not wait
+//   - `QueueFull`: no free place, and it would not wait
+//   - `QueueShutDown`: nothing more comes, or may be put
+//   - `IncompleteReadError`: the stream ended before all was there; `partial`, `expected`
+//   - `LimitOverrunError`: no separator within the limit; `consumed`
+//   - `BrokenBarrierError`: the barrier was broken, or reset, while a task waited there
+//   - `BrokenExecutorError`: a thread of the pool could not begin
+//   - `BusyError`: another task uses it
+//   - `ClosedError`: it is closed
+//   - `ExceptionGroup`: several errors, from a task group
+//   - `CalledProcessError`: a program that was run failed; `returncode`, `stdout`, `stderr`, `args`
+//   - `DeadlockError`: every task waits, and nothing can come that would wake one. Raised where the task waits that
+//     `run` was called for; it says what each waits for
+//   - `OSError`: `code` (such as "ECONNREFUSED"), `errno`, `syscall`; `address`, or `path` and, where there are two,
+//     `path2`
+//     - `ConnectionError`: the peer is not there, or gone
+//       - `ConnectionRefusedError`: nobody listens there
+//       - `ConnectionResetError`: the peer has cut it
+//       - `BrokenPipeError`: the peer reads no more
+//     - `AddressInUseError`: somebody listens there already
+//     - `FileNotFoundError`: no such file, folder or program
+//     - `FileExistsError`: there is one already
+//     - `IsADirectoryError`: a folder, where a file is wanted
+//     - `NotADirectoryError`: a file, where a folder is wanted
+//     - `PermissionError`: not allowed
+//     - `ProcessLookupError`: there is no such process
+//     - `ChildProcessError`: a child's status was taken by somebody else
+//     - `GaiError`: a name could not be resolved
+//     - `SSLError`: TLS failed; `reason`, `library`
+//       - `SSLCertVerificationError`: the peer's certificate is not accepted; `verify_code`, `verify_message`
+//       - `SSLEOFError`: the connection was cut without TLS' goodbye
+// - `CancelledError`: no `Error`, so that who catches those lets it pass: the task is to end
+// - `KeyboardInterrupt`: no `Error` either: Ctrl-C; `signal`, of one that does the same
 // @type Error
 // @usage
 // local NoTea = asyncio.Error:subclass "NoTea"

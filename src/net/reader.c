@@ -147,7 +147,8 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kin
 }
 
 /// Reads up to n bytes, as soon as there are any.
-// Raises BusyError when another task reads, OSError when the connection broke.
+// Raises BusyError when another task reads, OSError when the connection broke, SSLEOFError when TLS ended without its
+// goodbye.
 // @function StreamReader:read
 // @tparam[opt=-1] integer n negative: all until the end of the stream
 // @treturn ?string nil at the end; with a negative n what there was, `""` at least

@@ -1,13 +1,14 @@
 --- HTTP/1.1: a client and a server.
 --
--- The errors are classes below `asyncio.Error`, and fields of this module: `HTTPError`, below it
+-- The errors are classes below `asyncio.Error`, and fields of this module:
 --
--- - `ProtocolError`: the peer broke the rules of HTTP, or what it sent was cut; `partial`: what had come of a
---   body
--- - `BodyTooLarge`: a body has more than `limit` bytes
--- - `TooManyRedirects`: `response` is the last answer
--- - `HTTPStatusError`: `response:raise_for_status()` says so; `response`, `status`
--- - `WebSocketError`: the server refused; `response`
+-- - `HTTPError`: what a handler is left with by `http.abort`; `status`. Below it
+--   - `ProtocolError`: the peer broke the rules of HTTP, or what it sent was cut; `partial`: what had come
+--     of a body
+--   - `BodyTooLarge`: a body has more than `limit` bytes
+--   - `TooManyRedirects`: `response` is the last answer
+--   - `HTTPStatusError`: `response:raise_for_status()` says so; `response`, `status`
+--   - `WebSocketError`: the server refused; `response`
 --
 -- A TimeoutError of this module has a `phase`: `"pool"` (it waited for another request to end), `"connect"`,
 -- `"tls"`, `"send"`, `"headers"` or `"body"`.

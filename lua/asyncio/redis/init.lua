@@ -1,8 +1,11 @@
 --- A client for Redis: `asyncio.redis`. Tasks share one connection: what they send in a turn of the loop
 -- leaves together, and each gets its own reply. When the connection is lost it is made again, with growing
 -- pauses: what was not sent waits for that, `connect_timeout` at most; what was sent and not answered raises
--- ConnectionError, since nobody knows whether it was done, and is never sent twice. Error replies are raised
--- as RedisError, whose `code` is their first word ("WRONGTYPE", "ERR").
+-- ConnectionError, since nobody knows whether it was done, and is never sent twice. The errors are classes
+-- below `asyncio.Error`, and fields of this module:
+--
+-- - `RedisError`: the server's answer is an error; `code` is its first word ("WRONGTYPE", "ERR")
+--   - `WatchError`: what a transaction had watched was changed meanwhile
 --
 -- Commands that may block (BLPOP, XREAD with BLOCK, WAIT, ...) have a connection of their own from a pool.
 -- One that is cancelled closes it, and what the server had popped for it by then is lost: BLMOVE and streams
