@@ -2,6 +2,7 @@
 # make build  the modules       make asan valgrind tsan drd gc lint   the checks that CI runs too
 # make SSL= build               without TLS, though OpenSSL be there
 # make coverage                 which lines the specs run, by gcov
+# make bench-instructions       what each operation costs in instructions, and what has changed; WRITE=1 keeps it
 # make oom finalisers random    all that can fail; a stranger's code at every allocation; random programs
 # make fuzz soak                any input, ten minutes of traffic
 # make lua LUA_VERSION=5.5.0 LUA_SOURCE=lua-5.5.0.tar.gz     the specs under another Lua
@@ -41,8 +42,8 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
-.PHONY: modules without install uninstall dist setup-bench setup-doc coverage help lua cross setup-cross hooks rockspec pictures
+.PHONY: all build setup setup-test setup-check demo test bench bench-instructions asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
+.PHONY: modules without install uninstall dist setup-bench setup-instructions setup-doc coverage help lua cross setup-cross hooks rockspec pictures
 
 all: build
 
@@ -57,6 +58,8 @@ setup-check:
 	@sh tools/setup check
 setup-bench:
 	@sh tools/setup bench
+setup-instructions:
+	@sh tools/setup instructions
 setup-doc:
 	@sh tools/setup doc
 setup-cross:
@@ -105,6 +108,11 @@ test: setup-test build
 
 bench: setup-bench build
 	@bench/results
+bench-instructions: setup-instructions build $(BUILD)/bench/seed.so
+	@JOBS=$${JOBS:-$$(getconf _NPROCESSORS_ONLN || echo 1)} $(LUA) bench/instructions.lua
+$(BUILD)/bench/seed.so: bench/seed.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WARN) -fPIC -shared -o $@ $<
 
 asan: setup-check
 	@sh tools/check asan
