@@ -9,7 +9,7 @@
 # make cross ARCH=s390x         a dozen of them on another machine, under qemu (or aarch64)
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
 # make install uninstall        without LuaRocks, below PREFIX (and DESTDIR)
-# make pictures                 draws the timelines in doc/pictures anew
+# make pictures                 draws what is in doc/pictures anew
 # make hooks  lets git check each commit (tools/hooks)       make rockspec  writes its lists of files
 # make dist   what a release consists of, in dist/; tools/release X.Y.Z makes one
 # make help   this page. SPEC="spec/a_spec.lua ..." runs some of the specs only
@@ -151,6 +151,8 @@ rockspec: setup
 	@$(LUA) tools/rockspec.lua
 pictures: setup build
 	@$(LUA) tools/pictures.lua doc/pictures >/dev/null
+	@$(LUA) tools/diagrams.lua doc/pictures
+	@$(LUA) tools/charts.lua doc/pictures
 doc: setup-doc
 	@sh tools/doc doc/api
 env:

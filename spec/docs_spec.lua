@@ -468,6 +468,24 @@ function TestContract:test_lists_what_lua_uses_and_nothing_else()
   t.assertEquals(unused, {})
 end
 
+-- Charts
+
+TestCharts = {}
+
+function TestCharts:test_are_drawn_of_the_results()
+  local folder = os.tmpname()
+  os.remove(folder)
+  local lua = os.getenv "LUA" or "lua5.4"
+  local draw = "cd '%s' && test -f tools/charts.lua && mkdir '%s' && %s tools/charts.lua '%s'"
+  if not os.execute(draw:format(ROOT, folder, lua, folder)) then t.skip "tools are not here" end
+  for _, name in ipairs(list(("'%s'"):format(folder))) do
+    local file <close> = assert(io.open(folder .. "/" .. name))
+    local same = file:read "a" == read("doc/pictures/" .. name)
+    t.assertTrue(same, name .. " is older than bench/RESULTS.md: `make pictures`")
+  end
+  os.execute(("rm -rf '%s'"):format(folder))
+end
+
 -- Links
 
 TestLinks = {}

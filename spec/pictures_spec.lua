@@ -1,4 +1,5 @@
--- The timelines in doc/pictures: they are what tools/pictures.lua draws of the lecture's programs, and each is shown.
+-- The pictures in doc/pictures: they are what our tools draw, timelines of the lecture's programs among them, and each
+-- is shown. (Charts are docs_spec's.)
 local t = require "helper"
 
 TestPictures = {}
@@ -26,7 +27,8 @@ end
 function TestPictures:test_are_what_the_tool_draws()
   local folder = os.tmpname()
   os.remove(folder)
-  local said = lines_of("mkdir '%s' && cd '%s' && %s tools/pictures.lua '%s' virtual 2>&1", folder, ROOT, LUA, folder)
+  local draw = "exec 2>&1; mkdir '%s' && cd '%s' && %s tools/pictures.lua '%s' virtual && %s tools/diagrams.lua '%s'"
+  local said = lines_of(draw, folder, ROOT, LUA, folder, LUA, folder)
   t.assertEquals(said, {})
   local names = lines_of("ls '%s'", folder)
   t.assertTrue(#names >= 10, #names)
@@ -39,7 +41,7 @@ end
 
 function TestPictures:test_are_shown_somewhere()
   local shown = {}
-  for _, page in ipairs(lines_of("ls '%s'/doc/*.md '%s'/examples/*/*.md", ROOT, ROOT)) do
+  for _, page in ipairs(lines_of("ls '%s'/*.md '%s'/doc/*.md '%s'/examples/*/*.md", ROOT, ROOT, ROOT)) do
     for name in read(page):gmatch "/?pictures/([%w_]+%.svg)%)" do shown[name] = true end
   end
   local drawn = {}
@@ -48,7 +50,7 @@ function TestPictures:test_are_shown_somewhere()
 end
 
 function TestPictures:test_say_what_they_are_to_whoever_cannot_see_them()
-  for _, page in ipairs(lines_of("ls '%s'/doc/*.md '%s'/examples/*/*.md", ROOT, ROOT)) do
+  for _, page in ipairs(lines_of("ls '%s'/*.md '%s'/doc/*.md '%s'/examples/*/*.md", ROOT, ROOT, ROOT)) do
     for alt in read(page):gmatch "!%[([^%]]*)%]%([%w_./]*pictures/" do t.assertTrue(#alt > 20, page .. ": " .. alt) end
   end
 end

@@ -347,7 +347,7 @@ function TestPieces:test_markdown_in_blocks()
   t.assertEquals(rendered "# A `b`\n\ntext\nmore\n\n## C", '<h1 id="a-b">A <code>b</code></h1><p>textmore</p>'
     .. '<h2 id="c">C <a class=at href="#c" aria-label="link">#</a></h2>')
   t.assertEquals(rendered "> said\n> so", "<blockquote><p>saidso</p></blockquote>")
-  t.assertEquals(rendered "![a](b.svg)", '<figure><img src="b.svg" alt="a" loading=lazy></figure>')
+  t.assertEquals(rendered "![a](b.svg)", '<figure><a href="b.svg"><img src="b.svg" alt="a" loading=lazy></a></figure>')
 end
 
 function TestPieces:test_markdown_lists()

@@ -1,8 +1,10 @@
 -- pictures.lua FOLDER [virtual] - draws timelines of the lecture's programs, which doc/ and examples/lecture/ show: a
 -- row for each task, what it waits for, who woke it. They run on the virtual clock with a trace. So the pictures are
 -- the same each time, but for those with threads, which "virtual" leaves out.
+package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
 local asyncio = require "asyncio"
 local json = require "json"
+local svg = require "svg"
 local testing = require "asyncio.testing"
 
 local ROOT = arg[0]:match "^(.*)/[^/]*/[^/]*$" or "."
@@ -194,25 +196,20 @@ end
 
 -- The picture
 
-local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-local function escaped(text) return (text:gsub('[&<>"]', ENTITIES)) end
-
-local function number(x) return (("%.1f"):format(x):gsub("%.0$", "")) end
-
 local Picture = {}
 Picture.__index = Picture
 
 function Picture:add(format, ...)
   local values = table.pack(...)
   for i = 1, values.n do
-    if math.type(values[i]) == "float" then values[i] = number(values[i]) end
+    if math.type(values[i]) == "float" then values[i] = svg.number(values[i]) end
   end
   self[#self + 1] = format:format(table.unpack(values, 1, values.n))
 end
 
 function Picture:text(x, y, class, text, room)
   if room and #text * 6.2 > room then return end
-  self:add('<text x="%s" y="%s" class="%s">%s</text>', x, y, class, escaped(text))
+  self:add('<text x="%s" y="%s" class="%s">%s</text>', x, y, class, svg.escaped(text))
 end
 
 function Picture:bar(x0, x1, middle, family, height)
@@ -294,12 +291,6 @@ function Picture:legend(y)
   if self.arrowed then self:text(x, y + 4, "sign", "↷ wakes") end
 end
 
---- The page's colours, in the light and in the dark.
-local function colours()
-  local style = require "asyncio.page.style"
-  return style:match ":root (%b{})", style:match "%(prefers%-color%-scheme: dark%) {%s*:root (%b{})"
-end
-
 local STYLE = [[
 svg { font: 12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; background: var(--back); }
 text { fill: var(--text); } .name { font-weight: 600; } .source { font-size: 10px; fill: var(--dim); }
@@ -311,13 +302,12 @@ text { fill: var(--text); } .name { font-weight: 600; } .source { font-size: 10p
 ]]
 
 local function styles()
-  local light, dark = colours()
-  local rules = { ":root ", light, "\n@media (prefers-color-scheme: dark) { :root ", dark, " }\n", STYLE }
+  local rules = { STYLE }
   for _, family in ipairs(FAMILIES) do
     local opacity = (family[1] == "step" or family[1] == "job") and "" or " opacity: .62;"
     rules[#rules + 1] = (".%s { fill: var(--%s);%s }\n"):format(family[1], family[1], opacity)
   end
-  return (table.concat(rules):gsub("color%-scheme: light dark;%s*", ""))
+  return svg.styles(table.unpack(rules))
 end
 
 --- A trace's events as an SVG.
@@ -332,22 +322,13 @@ local function draw(name, events)
   picture:arrows(events, by_id)
   picture.arrowed = #picture > n
   picture:legend(height + 18)
-  return ([[
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img">
-<title>%s: when each task runs, and what it waits for</title>
-<style>
-%s</style>
-<rect width="%d" height="%d" class="back"/>
-%s
-</svg>
-]]):format(WIDTH, height + 34, WIDTH, height + 34, name, styles(), WIDTH, height + 34, table.concat(picture, "\n"))
+  return svg.picture(WIDTH, height + 34, name .. ": when each task runs, and what it waits for", styles(), picture)
 end
 
 local folder = assert(arg[1], "pictures.lua FOLDER [virtual]")
 for _, program in ipairs(PROGRAMS) do
   if not (program.threads and arg[2] == "virtual") then
     local picture = draw(program[1] .. ".lua", trace(program))
-    local file <close> = assert(io.open(("%s/%s.svg"):format(folder, program[1]), "w"))
-    file:write(picture)
+    svg.save(folder, program[1], picture)
   end
 end

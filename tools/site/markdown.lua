@@ -265,8 +265,9 @@ local function paragraph(page, lines, i, out)
     n = n + 1
   end
   local text = page:inline(table.concat(body, "\n"))
-  local figure = text:match "^<img [^>]*>$"
-  out[#out + 1] = figure and "<figure>" .. figure .. "</figure>\n" or "<p>" .. text .. "</p>\n"
+  local picture = text:match '^<img src="([^"]*)" [^>]*>$' -- on a phone one wants to see it by itself
+  out[#out + 1] = picture and ('<figure><a href="%s">%s</a></figure>\n'):format(picture, text)
+    or "<p>" .. text .. "</p>\n"
   return n
 end
 
