@@ -7,7 +7,7 @@
 -- SPEC_SAMPLE_ALL (N: of all others).
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
 local lua = os.getenv "SPEC_LUA" or os.getenv "LUA" or "lua5.4"
-local limit = os.getenv "SPEC_LIMIT" or "120"
+local limit = os.getenv "SPEC_LIMIT" or "300"
 local jobs = tonumber(os.getenv "SPEC_JOBS" or 1)
 local quick = os.getenv "SPEC_QUICK"
 
