@@ -184,8 +184,8 @@ end
 
 --- Sets the owner and the group of a file, or of what a link points to.
 -- @string path
--- @tparam ?int uid nil: as it is
--- @tparam ?int gid nil: as it is
+-- @tparam ?integer uid nil: as it is
+-- @tparam ?integer gid nil: as it is
 function fs.chown(path, uid, gid)
   check_path(1, "chown", path)
   call("chown", path, nil, check_id(2, "chown", uid), check_id(3, "chown", gid))

@@ -122,7 +122,7 @@ end
 -- the handshake, if that has succeeded. One that fails, or takes longer than `ssl_handshake_timeout`, closes
 -- its connection: it is counted (see `Server:stats`), reported in debug mode, and holds up nobody.
 -- @tparam function handler
--- @param host a name or number, a list of them, or nil: every address of this machine; or the table
+-- @param[opt] host a name or number, a list of them, or nil: every address of this machine; or the table
 -- @tparam integer port 0: any that is free, see `Server:sockets`
 -- @tparam[opt] table opts `limit` (65536), `family` ("any"; "inet", "inet6"), `backlog` (128),
 -- `reuse_address` (true), `reuse_port` (false), `nodelay` (true), `keepalive` (false), `start_serving`

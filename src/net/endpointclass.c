@@ -394,6 +394,7 @@ static bool push_name(lua_State *L, const Endpoint *e, bool peer) {
 // @function DatagramEndpoint:get_extra_info
 // @tparam string name
 // @param[opt] default returned when it isn't known
+// @return what is known, or default
 static int endpoint_get_extra_info(lua_State *L) {
   const Endpoint *e = asy_check_endpoint(L);
   if (!lua_isstring(L, 2)) asy_typeerror(L, 2, 2, "string", "");

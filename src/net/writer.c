@@ -331,6 +331,7 @@ static int writer_make_part(lua_State *L) {
 // @function StreamWriter:get_extra_info
 // @tparam string name
 // @param[opt] default returned when it isn't known
+// @return what is known, or default
 static int writer_get_extra_info(lua_State *L) {
   Stream *s = check_writer(L);
   if (!lua_isstring(L, 2)) asy_typeerror(L, 2, 2, "string", "");

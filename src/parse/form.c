@@ -37,7 +37,8 @@ static int no_escape(lua_State *L) {
 /// Undoes escapes: `%41` is `A`.
 // @function parsers.decode
 // @tparam string text
-// @treturn ?string nil and what is wrong, where an escape is none
+// @treturn ?string nil where an escape is none
+// @treturn ?string what is wrong then
 static int text_decode(lua_State *L) {
   size_t n;
   const char *text = luaL_checklstring(L, 1, &n);
@@ -91,7 +92,8 @@ static void add_pair(lua_State *L, int result) {
 // @function parsers.decode_form
 // @tparam string text
 // @tparam[opt=1000] integer most pairs
-// @treturn ?table name → value, or list of values where the name is there more than once; nil and what is wrong
+// @treturn ?table name → value, or list of values where the name is there more than once; nil where it is no form
+// @treturn ?string what is wrong then
 static int form_decode(lua_State *L) {
   size_t n;
   const char *at = luaL_checklstring(L, 1, &n), *end = at + n;

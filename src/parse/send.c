@@ -302,7 +302,9 @@ static int send_request(lua_State *L) {
 /// A piece of a body that a head has announced, framed as that said.
 // @function HTTPConnection:data
 // @tparam string piece
-// @treturn ?string to be sent; nothing for an empty piece, three strings for a long one
+// @treturn ?string to be sent; nothing for an empty piece
+// @treturn ?string of a long one, which isn't copied: the piece
+// @treturn ?string and what stands after it
 static int send_data(lua_State *L) {
   Connection *c = asy_connection_check(L);
   char head[20];

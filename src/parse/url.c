@@ -106,7 +106,8 @@ static void set_path(lua_State *L, const HttpUrl *u) {
 // is such an address, `odd_ipv4` where it is a number that some take for one: `127.1`, `0x7f000001`, `2130706433`.
 // @function parsers.url
 // @tparam string text
-// @treturn ?table nil and what is wrong, when it is none
+// @treturn ?table nil when it is none
+// @treturn ?string what is wrong then
 static int url_parse(lua_State *L) {
   HttpUrl u;
   const char *why;
@@ -191,7 +192,8 @@ static void resolve(Out *out, const HttpUrl *base, const Reference *r) {
 // @function parsers.join_url
 // @tparam string base an absolute URL
 // @tparam string reference relative, or absolute
-// @treturn ?string nil and what is wrong
+// @treturn ?string nil where either is no URL
+// @treturn ?string what is wrong then
 static int url_join(lua_State *L) {
   HttpUrl base, whole;
   HttpText text;

@@ -38,7 +38,7 @@ local http = {}
 ---| table<string, string | integer | string[]>
 ---| { [1]: string, [2]: string }[]
 ---| asyncio.Headers
----@alias asyncio.Fields
+---@alias asyncio.FormFields
 ---| table<string, string | number | boolean | string[]>
 ---| { [1]: string, [2]: string }[]
 
@@ -47,8 +47,8 @@ local http = {}
 ---@field method? string (`request` only) "GET"
 ---@field headers? asyncio.HeadersToSend
 ---@field body? string | string[] | (fun(): string?) | asyncio.StreamReader | asyncio.File | asyncio.Response
----@field query? asyncio.Fields encoded, and added to the URL
----@field form? asyncio.Fields encoded, as body
+---@field query? asyncio.FormFields encoded, and added to the URL
+---@field form? asyncio.FormFields encoded, as body
 ---@field auth? { [1]: string, [2]: string } user, password
 ---@field ssl? boolean | asyncio.SSLContext a client's context
 ---@field unix? string the path of a socket to connect to

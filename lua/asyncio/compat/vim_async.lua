@@ -86,8 +86,8 @@ end
 
 --- Makes a task. In another task it is that one's child, and starts at its next checkpoint; elsewhere, also
 -- in a callback that the loop calls, it is nobody's, and starts at once.
--- @tparam ?string name for `_inspect_tree`; may be left out
--- @tparam function fn
+-- @tparam string|function name for `_inspect_tree`; may be left out, so that fn stands here
+-- @tparam[opt] function fn
 -- @param ... its arguments
 -- @treturn VimTask
 -- @usage
