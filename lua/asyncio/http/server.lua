@@ -92,8 +92,8 @@ end
 -- `Server:shutdown` ends connections that wait for a request; those on which one has begun are answered, with
 -- `Connection: close`.
 -- @tparam function handler
--- @param[opt] host as `start_server`'s; or a table of `host` and `port`, `path` (of a unix socket) or `fd`, with
--- the options
+-- @param[opt] host as `start_server`'s; or a table of `host` and `port`, `path` (of a unix socket) or `fd`,
+-- with the options
 -- @tparam[opt] integer port
 -- @tparam[opt] table opts all of `start_server`'s, with `write_timeout` 30 s unless told
 -- (`read_timeout` bounds the three times below); and

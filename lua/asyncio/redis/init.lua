@@ -32,7 +32,8 @@ redis.WatchError = errors.WatchError
 --- Connects to a server, and returns once it has let us in; raises what goes wrong (OSError, RedisError,
 -- TimeoutError). URLs are `redis://user:password@host:port/db`, `rediss://` for TLS,
 -- `unix://user:password@/path?db=0`; what has a special meaning there is written as %XX.
--- @tparam[opt] string|table where a URL; or the options, `host` ("127.0.0.1"), `port` (6379) or `path` among them
+-- @tparam[opt] string|table where a URL; or the options, `host` ("127.0.0.1"), `port` (6379) or `path` among
+-- them
 -- @tparam[opt] table opts beside a URL: `username`, `password`, `db` (0), `client_name`, `ssl` (a client's
 -- context, or true), `server_hostname`, `connect_timeout` (10 s), `timeout` (30 s: no byte for so long while
 -- answers are owed, and the connection is dead), `max_connections` (100, for what blocks), `protocol` (3; 2
