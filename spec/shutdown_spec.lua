@@ -851,15 +851,16 @@ function TestStopGrace:test_of_a_unix_server()
   end)
 end
 
---- A server with stop_grace, a client of its own, and what a stop signal makes of it: so many times, 0.2 s apart.
-local function interrupted(times, signal)
+--- A server with stop_grace, which answers after these seconds, a client of its own, and what a stop signal makes of it:
+-- so many times, 0.2 s apart.
+local function interrupted(times, signal, seconds)
   return t.lua(([[
     local asyncio = require "asyncio"
     local runner = asyncio.Runner { stop_signals = { "SIGTERM" } }
     local ok, err = pcall(runner.run, runner, function()
       local server <close> = asyncio.start_server(function(reader, writer)
         for line in reader:lines() do
-          asyncio.sleep(1)
+          asyncio.sleep(%d)
           writer:send("done: ", line, "\n")
         end
       end, "127.0.0.1", 0, { stop_grace = 20 })
@@ -877,18 +878,18 @@ local function interrupted(times, signal)
     end)
     runner:close()
     print(asyncio.isinstance(err, asyncio.KeyboardInterrupt))
-  ]]):format(times, signal))
+  ]]):format(seconds, times, signal))
 end
 
 function TestStopGrace:test_is_what_ctrl_c_and_stop_signals_give()
   for _, signal in ipairs { "INT", "TERM" } do
-    local out, err, code = interrupted(1, signal)
+    local out, err, code = interrupted(1, signal, 1)
     t.assertEquals({ out, err, code }, { "true\tdone: one\n\ntrue\n", "", 0 })
   end
 end
 
 function TestStopGrace:test_is_broken_off_by_a_second_ctrl_c()
-  local out, _, code = interrupted(2, "INT")
+  local out, _, code = interrupted(2, "INT", 15)
   t.assertNotStrContains(out, "done: one")
   t.assertStrMatches(out, ".*true\n")
   t.assertEquals(code, 0)
