@@ -851,8 +851,8 @@ function TestStopGrace:test_of_a_unix_server()
   end)
 end
 
---- A server with stop_grace, which answers after these seconds, a client of its own, and what a stop signal makes of it:
--- so many times, 0.2 s apart.
+--- A server with stop_grace, which answers after these seconds, a client of its own, and what a stop signal makes of
+-- it: so many times, 0.2 s apart.
 local function interrupted(times, signal, seconds)
   return t.lua(([[
     local asyncio = require "asyncio"

@@ -76,7 +76,7 @@ static int loop_measure_tasks(lua_State *L) {
 // end)
 // asyncio.sleep(0.07)
 // local stats = task:stats()
-// print(stats.steps, stats.idle > stats.busy) --> 2  true
+// print(stats.steps, stats.idle > 0) --> 2  true
 // asyncio.await(task)
 static int task_stats(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
