@@ -142,6 +142,7 @@ build = {
         "src/core/errorclass.c",
         "src/core/extras.c",
         "src/core/future.c",
+        "src/core/group.c",
         "src/core/handle.c",
         "src/core/hold.c",
         "src/core/hope.c",

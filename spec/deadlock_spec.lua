@@ -98,7 +98,7 @@ function TestDeadlock:test_of_tasks_that_wait_for_each_other()
     group:create_task { function() fro:put(to:get()) end, name = "to" }
     group:create_task { function() to:put(fro:get()) end, name = "fro" }
   end)
-  t.assertStrMatches(err.message, ".*'fro' waits %(queue get%).*'to' waits %(queue get%).*")
+  t.assertStrMatches(err.message, ".*'to' waits %(queue get%).*'fro' waits %(queue get%).*")
 end
 
 function TestDeadlock:test_of_a_future_that_is_run_until_it_is_done()

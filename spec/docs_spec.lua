@@ -37,7 +37,7 @@ end
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
   "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
-  "Pool", "Lease", "Process", "File", "Watch", "Trace", "DatagramEndpoint",
+  "Pool", "Lease", "Process", "TaskGroup", "File", "Watch", "Trace", "DatagramEndpoint",
   "HTTPConnection", "Headers", "WebSocketConnection",
   HAS_OPENSSL and "SSLContext" or nil,
 }
@@ -51,9 +51,8 @@ local function public_methods()
     classes[name] = debug.getregistry()["asyncio." .. name].methods
   end
   asyncio.run(function()
-    local group <close> = asyncio.TaskGroup()
     local timeout <close> = asyncio.timeout()
-    classes.TaskGroup, classes.Timeout = getmetatable(group), getmetatable(timeout)
+    classes.Timeout = getmetatable(timeout)
   end)
   classes.Runner = getmetatable(asyncio.Runner())
   classes.ContextVar = getmetatable(asyncio.ContextVar "x")

@@ -177,6 +177,19 @@ local function hidden(hide)
   end)
 end
 
+function TestReachable:test_who_has_a_group_may_end_its_tasks()
+  is_reachable(function()
+    local group
+    start("group", function()
+      local g <close> = asyncio.TaskGroup()
+      group = g
+      g:create_task(function() asyncio.Event():wait() end)
+    end)
+    sleep(0)
+    return function() group:cancel() end
+  end)
+end
+
 function TestReachable:test_by_a_global_or_a_module()
   hidden(function(event)
     package.loaded["spec.stuck"] = { deep = { event } }

@@ -920,6 +920,79 @@ end
 
 local function a_function_that_fails(err) error(err) end
 
+function TestFailingTaskGroup:test_those_that_run_in_the_same_turn_have_begun_before_they_are_cancelled()
+  t.run(function()
+    local log = {}
+    group_error(function(group)
+      group:create_task(failing "bad")
+      group:create_task(sleeper(log, "begun"))
+    end)
+    t.assertEquals(log, { "begun" })
+  end)
+end
+
+function TestFailingTaskGroup:test_several_that_fail_in_one_turn_are_all_told_in_their_order()
+  t.run(function()
+    local err = group_error(function(group)
+      for i = 1, 5 do group:create_task(failing(i)) end
+    end)
+    t.assertEquals(err.errors, { 1, 2, 3, 4, 5 })
+  end)
+end
+
+function TestTaskGroup:test_another_that_leaves_its_block_while_the_owner_does_changes_nothing()
+  t.run(function()
+    local group, ended
+    local owner = asyncio.create_task(function()
+      local g <close> = asyncio.TaskGroup()
+      group = g
+      g:create_task(function()
+        asyncio.sleep(1)
+        ended = true
+      end)
+    end)
+    asyncio.sleep(0.5)
+    getmetatable(group).__close(group)
+    asyncio.await(owner)
+    t.assertTrue(ended)
+  end)
+end
+
+function TestTaskGroup:test_tasks_of_another_loop_are_refused()
+  local first <close> = asyncio.new_event_loop()
+  local second <close> = asyncio.new_event_loop()
+  local group
+  local owner = first:create_task(function()
+    group = asyncio.TaskGroup()
+    sleep_long()
+  end)
+  first:call_soon(function() first:stop() end)
+  first:run_forever()
+  local err = t.assert_raises(asyncio.Error, second.run_until_complete, second,
+    function() group:create_task(sleep_long) end)
+  t.assertStrContains(err.message, "the task group belongs to another event loop")
+  t.assertFalse(owner:done())
+end
+
+function TestTaskGroup:test_none_are_taken_once_its_loop_is_closed()
+  local loop = asyncio.new_event_loop()
+  local group
+  loop:create_task(function()
+    group = asyncio.TaskGroup()
+    group:create_task(sleep_long)
+    sleep_long()
+  end)
+  loop:call_soon(function() loop:stop() end)
+  loop:run_forever()
+  loop:close()
+  t.run(function()
+    t.assert_raises(asyncio.InvalidStateError, group.create_task, group, sleep_long)
+    group:cancel()
+    getmetatable(group).__close(group)
+    t.assertStrContains(tostring(group), "ended")
+  end)
+end
+
 function TestExceptionGroup:test_tostring_shows_where_error_objects_were_raised()
   t.run(function()
     local err = group_error(function(group)

@@ -15,7 +15,7 @@ static Opener *const OPENERS[] = {
     asy_open_codec, asy_open_loop, asy_open_hosted, asy_open_stats, asy_open_pcall, asy_open_report,
     asy_open_context, asy_open_callback, asy_open_future, asy_open_park, asy_open_task,
     asy_open_task_class, asy_open_shield_class, asy_open_coro, asy_open_await, asy_open_ring, asy_open_several,
-    asy_open_stop, asy_open_completed, asy_open_answer, asy_open_hope, asy_open_lock, asy_open_event,
+    asy_open_group, asy_open_stop, asy_open_completed, asy_open_answer, asy_open_hope, asy_open_lock, asy_open_event,
     asy_open_condition, asy_open_semaphore, asy_open_barrier, asy_open_queue, asy_open_pool, asy_open_address,
     asy_open_resolve, asy_open_stream, asy_open_peer, asy_open_socket, asy_open_reader, asy_open_writer,
     asy_open_talk, asy_open_copy, asy_open_detach, asy_open_connect, asy_open_feed, asy_open_pair, asy_open_shake,

@@ -34,6 +34,7 @@ void asy_open_coro(lua_State *L); /* core/coro.c */
 void asy_open_await(lua_State *L); /* core/await.c */
 void asy_open_ring(lua_State *L); /* core/ring.c */
 void asy_open_several(lua_State *L); /* core/several.c */
+void asy_open_group(lua_State *L); /* core/group.c */
 void asy_open_stop(lua_State *L); /* core/stop.c */
 void asy_open_completed(lua_State *L); /* core/completed.c */
 void asy_open_answer(lua_State *L); /* core/answer.c */

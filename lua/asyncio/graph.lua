@@ -8,25 +8,13 @@ local graph = {}
 local MAX_DEPTH = 40 -- levels of the tree; of what stands below them the innermost tasks are told
 local MAX_INNERMOST = 10
 
---- The futures in a list or a set.
-local function listed(parts)
-  local list = {}
-  if #parts > 0 then
-    for i, part in ipairs(parts) do list[i] = part end
-  else
-    for part in pairs(parts) do list[#list + 1] = part end
-    table.sort(list, function(a, b) return tostring(a) < tostring(b) end)
-  end
-  return list
-end
-
 --- What a task waits for: in words, and the futures and tasks that could wake it.
 local function inspect(task, by_number)
   local kind, awaited, owner = core.task_wait(task)
   if not kind then return nil, {} end
   if awaited then
     local several, pending = type(awaited) == "table", {}
-    for _, part in ipairs(several and listed(awaited) or { awaited }) do
+    for _, part in ipairs(several and awaited or { awaited }) do
       if not part:done() then pending[#pending + 1] = part end
     end
     return kind == "stop" and "stops" or several and "waits for several" or "awaits", pending

@@ -33,39 +33,37 @@ local function started_by(task, ok, ...)
 end
 
 --- `create_task` with a function put before its arguments.
-local function create_with(first, fn, ...)
-  if type(fn) ~= "table" or getmetatable(fn) then return (core.create_task(fn, first, ...)) end
+local function create_with(group, first, fn, ...)
+  if type(fn) ~= "table" or getmetatable(fn) then return (group:_create_quiet(fn, first, ...)) end
   local opts = { fn[1], first, n = (fn.n or #fn) + 1 }
   table.move(fn, 2, opts.n - 1, 3, opts)
   for key, value in pairs(fn) do
     if opts[key] == nil and math.type(key) ~= "integer" then opts[key] = value end
   end
-  return (core.create_task(opts))
+  return (group:_create_quiet(opts))
 end
 
--- parts: what it needs of the group
-return function(parts)
-  return function(group, fn, ...)
-    if not core.can_wait() then core.sleep(0) end -- raises
-    local ready, is_ready, task = core.get_running_loop():create_future(), false, nil
-    local function started(...)
-      if is_ready then error(core.InvalidStateError "the task has said already that it has started", 2) end
-      if task:done() then error(core.InvalidStateError "the task has ended", 2) end
-      if not ready:done() then settle(ready, true, ...) end
-      is_ready = true
-    end
-    local function ended()
-      if is_ready then return parts.on_done(group, task) end
-      parts.forget(group, task)
-      never_started(ready, task)
-    end
-    task = create_with(started, fn, ...)
-    local ok, err = pcall(function()
-      ready:_shields(task) -- for who looks whether tasks wait for each other
-      ready:_on_cancel(function() return pass_on(ready, task) end)
-      parts.adopt(group, task, ended)
-    end)
-    if not ok or group.aborting then parts.disown(task, ok, err) end
-    return started_by(task, core.await(ready))
+return function(group, fn, ...)
+  if not core.can_wait() then core.sleep(0) end -- raises
+  local ready, is_ready, task = core.get_running_loop():create_future(), false, nil
+  local function started(...)
+    if is_ready then error(core.InvalidStateError "the task has said already that it has started", 2) end
+    if task:done() then error(core.InvalidStateError "the task has ended", 2) end
+    if not ready:done() then settle(ready, true, ...) end
+    is_ready = true
+    group:_begun(task)
   end
+  task = create_with(group, started, fn, ...)
+  local ok, err = pcall(function()
+    ready:_shields(task) -- for who looks whether tasks wait for each other
+    ready:_on_cancel(function() return pass_on(ready, task) end)
+    task:_on_done(function()
+      if not is_ready then never_started(ready, task) end
+    end)
+  end)
+  if not ok then
+    task:cancel()
+    error(err, 0)
+  end
+  return started_by(task, core.await(ready))
 end

@@ -67,7 +67,7 @@ void asy_debug_note(lua_State *L, int idx, const char *key, int level) {
 }
 
 void task_default_name(const Task *t, char *text) {
-  if (t->role)
+  if (t->role && t->role->name)
     t->role->name(t, text);
   else
     snprintf(text, ASY_TASK_TEXT, "Task-%llu", (unsigned long long)t->number);

@@ -6,6 +6,7 @@
 #include "core/ring.h"
 
 #include "core/error.h"
+#include "core/group.h"
 #include "open.h"
 
 typedef struct Search {
@@ -33,11 +34,8 @@ static void find_future(lua_State *L, Search *s) {
 }
 
 /* Those that a task waits for while it leaves a group. */
-static void find_group(lua_State *L, Search *s, Task *t) {
-  asy_task_push(L, t);
-  if (asy_future_extra(L, -1, "leaving") == LUA_TTABLE)
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) find_task(s, lua_touserdata(L, -2));
-  lua_pop(L, 2);
+static void find_members(Search *s, const Group *g) {
+  list_each(node, &g->members) find_task(s, &asy_container(node, Member, link)->task);
 }
 
 static bool search(lua_State *L, Search *s) {
@@ -46,7 +44,7 @@ static bool search(lua_State *L, Search *s) {
     s->next = t->found;
     if (t == s->of) return true;
     if (t->phase == TASK_ENDED) continue;
-    if (t->leaving) find_group(L, s, t);
+    if (t->leaving) find_members(s, t->leaving);
     if (t->phase != TASK_PARKED || !t->kind->awaited) continue;
     for (int i = 0; (f = t->kind->awaited(t, i)); i++) {
       if (f->state != FUTURE_PENDING) continue;
@@ -62,7 +60,9 @@ static bool search(lua_State *L, Search *s) {
 }
 
 /* Nearly always nobody waits for the task; then there can be no ring. */
-static bool is_awaited(const Task *t) { return !list_empty(&t->future.waiters) || t->future.callbacks; }
+static bool is_awaited(const Task *t) {
+  return !list_empty(&t->future.waiters) || t->future.callbacks || (t->owner && t->role->awaited);
+}
 
 bool asy_ring_closes(lua_State *L, Task *t, int idx) {
   if (lua_touserdata(L, idx) == t) return true;
@@ -78,6 +78,16 @@ bool asy_ring_closes_by(lua_State *L, Task *t, Task *other) {
   Search s = {.number = ++t->loop->rt->last_walk, .of = t};
   luaL_checkstack(L, 10, NULL);
   find_task(&s, other);
+  return search(L, &s);
+}
+
+bool asy_ring_leave(lua_State *L, Group *g) {
+  Task *t = g->owner;
+  t->leaving = g;
+  if (!is_awaited(t)) return false;
+  Search s = {.number = ++t->loop->rt->last_walk, .of = t};
+  luaL_checkstack(L, 10, NULL);
+  find_members(&s, g);
   return search(L, &s);
 }
 
@@ -105,30 +115,7 @@ static int closes_ring(lua_State *L) {
   return 1;
 }
 
-/* Task:_leaving(set of tasks | nil): those that it waits for from now on → the former ones; whether one of these
-** waits for it */
-static int task_leaving(lua_State *L) {
-  Task *t = asy_check(L, ASY_RUNTIME(L), 1, ASY_TASK, "asyncio.Task");
-  Search s = {.of = t};
-  lua_settop(L, 2);
-  asy_future_extras(L, 1, true);
-  lua_getfield(L, 3, "leaving");
-  lua_pushvalue(L, 2);
-  lua_setfield(L, 3, "leaving");
-  t->leaving = lua_istable(L, 2);
-  if (t->leaving && t->phase != TASK_ENDED && is_awaited(t)) {
-    s.number = ++t->loop->rt->last_walk;
-    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) find_task(&s, lua_touserdata(L, -2));
-  }
-  lua_pushboolean(L, search(L, &s));
-  return 2;
-}
-
 static const luaL_Reg functions[] = {{"closes_ring", closes_ring}, {NULL, NULL}};
-static const luaL_Reg methods[] = {{"_leaving", task_leaving}, {NULL, NULL}};
 
 /* stack: module */
-void asy_open_ring(lua_State *L) {
-  asy_setfuncs(L, functions);
-  asy_newclass(L, ASY_TASK, "asyncio.Task", methods, NULL);
-}
+void asy_open_ring(lua_State *L) { asy_setfuncs(L, functions); }

@@ -14,6 +14,9 @@ bool asy_ring_closes(lua_State *L, Task *t, int idx);
 /* The same for a task. */
 bool asy_ring_closes_by(lua_State *L, Task *t, Task *other);
 
+/* A group's owner waits for its members from now on; whether one of these waits for it. */
+bool asy_ring_leave(lua_State *L, struct Group *g);
+
 /* Pushes the future that a parked task's kind gives as the i-th. */
 void asy_awaited_push(lua_State *L, Task *t, int i);
 

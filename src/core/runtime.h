@@ -37,6 +37,7 @@ typedef enum Kind {
   ASY_CHANNEL,
   ASY_REMOTE,
   ASY_COMPLETION,
+  ASY_GROUP,
   ASY_ANSWER,
   ASY_POOL,
   ASY_ITEM,

@@ -63,7 +63,9 @@ typedef struct WaitKind {
 typedef struct TaskRole {
   void (*ended)(lua_State *L, struct Task *t); /* told when it has ended. stack: task */
   void (*abandoned)(struct Task *t); /* or NULL; told when its loop closes before it has */
-  void (*name)(const struct Task *t, char *text); /* its name, unless somebody gave it one; room for ASY_TASK_TEXT. C only */
+  /* Or NULL; its name, unless somebody gave it one; room for ASY_TASK_TEXT. C only */
+  void (*name)(const struct Task *t, char *text);
+  bool awaited; /* somebody may wait for its end without awaiting it, as long as it has an owner */
   bool (*dismisses)(lua_State *L, const struct Task *t); /* or NULL; nobody will be told of the error at index 1 */
 } TaskRole;
 
@@ -93,6 +95,7 @@ typedef struct Task {
   ListNode guards;       /* Guards that it holds */
   const TaskRole *role;  /* or NULL */
   void *owner;           /* for its role, until it has ended */
+  struct Group *leaving; /* whose members it waits for, now and again, to end; or NULL (group.h) */
   int code;              /* what it was woken with */
   uint32_t slot;         /* where the loop holds it */
   uint64_t number;       /* no other task of the state has it: a lock knows its owner by it; for its default name */
@@ -117,7 +120,6 @@ typedef struct Task {
   bool broken;           /* its Lua code gets a KeyboardInterrupt until it has ended */
   bool asked;            /* one has been passed on from where it waits */
   bool stuck;            /* it has been told that it can never be woken (dev/stuck.c) */
-  bool leaving;          /* it waits, now and again, for the tasks in extras.leaving to end */
   ListNode todo;         /* in such a walk, to be asked; `walk`: the last one that came by (cancel.c) */
   uint64_t walk;
   uint64_t seen;         /* the last search for a ring that came by (ring.c) ... */
@@ -219,6 +221,10 @@ Task *asy_task_new(lua_State *L, Loop *loop, int n);
 
 /* The same with so many bytes behind the Task, which are its role's. */
 Task *asy_task_new_with(lua_State *L, Loop *loop, int n, size_t more);
+
+/* What `create_task` does: makes one of the function or coroutine at `from` and its arguments behind it, or of a table of
+** options. `more` as above; `made` is told of it before anything can fail. stack: [from] ... → [from] task */
+Task *asy_task_create(lua_State *L, Loop *loop, int from, size_t more, void (*made)(Task *t, void *with), void *with);
 
 /* Pushes the live task with that number; nil when there is none. */
 void asy_task_find(lua_State *L, Loop *loop, uint64_t number);

@@ -39,21 +39,29 @@ static void set_name(lua_State *L, int task, int name) {
   lua_pop(L, 1);
 }
 
-/* stack: [from] function, arguments... or one options table → [from] task */
-static void create_task(lua_State *L, Loop *loop, int from) {
+/* stack: ..., fn, n arguments → ..., task */
+static Task *new_task(lua_State *L, Loop *loop, int n, size_t more, void (*made)(Task *t, void *with), void *with) {
+  Task *t = asy_task_new_with(L, loop, n, more);
+  if (made) made(t, with);
+  return t;
+}
+
+Task *asy_task_create(lua_State *L, Loop *loop, int from, size_t more, void (*made)(Task *t, void *with), void *with) {
+  Task *t;
   if (lua_isnone(L, from)) asy_body_check(L, from, from);
   if (lua_istable(L, from) && !lua_getmetatable(L, from)) {
     lua_settop(L, from);
     spread_options(L, from); /* name, function, arguments */
     if (!lua_isfunction(L, from + 1)) asy_body_check(L, from, from + 1);
-    asy_task_new(L, loop, lua_gettop(L) - from - 1);
+    t = new_task(L, loop, lua_gettop(L) - from - 1, more, made, with);
     if (!lua_isnil(L, from)) set_name(L, from + 1, from);
     lua_remove(L, from);
   } else {
     if (lua_istable(L, from)) lua_pop(L, 1); /* its metatable */
-    asy_task_new(L, loop, lua_gettop(L) - from);
+    t = new_task(L, loop, lua_gettop(L) - from, more, made, with);
   }
   if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
+  return t;
 }
 
 /// Starts a task: it takes its first step at the next turn of the loop.
@@ -73,7 +81,7 @@ static void create_task(lua_State *L, Loop *loop, int from) {
 // print(asyncio.await(quick), slow:done(), slow:get_name()) --> 3  false  slow
 // print(asyncio.await(slow)) --> 3
 static int task_create(lua_State *L) {
-  create_task(L, asy_running(L, ASY_RUNTIME(L)), 1);
+  asy_task_create(L, asy_running(L, ASY_RUNTIME(L)), 1, 0, NULL, NULL);
   return 1;
 }
 
@@ -84,7 +92,7 @@ static int task_create(lua_State *L) {
 // @treturn Task
 static int loop_create_task(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
-  create_task(L, loop, 2);
+  asy_task_create(L, loop, 2, 0, NULL, NULL);
   return 1;
 }
 

@@ -3,12 +3,13 @@
 */
 #include "dev/graph.h"
 
+#include "core/group.h"
 #include "open.h"
 #include "sync/lock.h"
 
 void asy_graph_awaited(lua_State *L, const Runtime *rt, Task *t, int idx) {
   if (t->leaving) {
-    asy_future_extra(L, idx, "leaving");
+    asy_group_push_members(L, t->leaving);
     return;
   }
   if (!t->anchored || lua_getiuservalue(L, idx, FUTURE_UV_VALUE) == LUA_TNIL) {
@@ -24,7 +25,7 @@ void asy_graph_awaited(lua_State *L, const Runtime *rt, Task *t, int idx) {
   if (!f) lua_pushnil(L);
 }
 
-/* task_wait(task) → what it waits for: its kind in words, the future it awaits or a list or a set of futures, the
+/* task_wait(task) → what it waits for: its kind in words, the future it awaits or a list of futures, the
 ** number of the task that holds the lock; its own number */
 static int task_wait(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);

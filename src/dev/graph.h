@@ -8,7 +8,7 @@
 
 ASY_HIDDEN
 
-/* Pushes what the parked task at idx waits for: a future, or a list or a set of them; nil when it is something else.
+/* Pushes what the parked task at idx waits for: a future, or a list of them; nil when it is something else.
 ** May leave more below it. */
 void asy_graph_awaited(lua_State *L, const Runtime *rt, Task *t, int idx);
 

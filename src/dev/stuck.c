@@ -17,6 +17,7 @@
 ** objects and so long a time, and says that it has given up.
 */
 #include "base/alloc.h"
+#include "core/group.h"
 #include "core/hope.h"
 #include "core/report.h"
 #include "open.h"
@@ -248,9 +249,20 @@ static bool is_end_of_all(const Search *s) {
   return asy_test(s->L, rt, -1, ASY_INTERRUPT) || asy_test(s->L, rt, -1, ASY_CANCEL);
 }
 
+/* Who has a group can cancel its members; they end its owner's wait. */
+static void look_at_group(Search *s) {
+  const Runtime *rt = s->loop->rt;
+  const Group *g = asy_test(s->L, rt, -1, ASY_GROUP);
+  const Task *t = asy_test(s->L, rt, -1, ASY_TASK);
+  if (g && g->owner->loop == s->loop)
+    list_each(node, &g->members) revive(s, &asy_container(node, Member, link)->task);
+  if (t && t->owner && t->role->awaited) wake_by(s, t->owner);
+}
+
 static void look_at_userdata(Search *s) {
   if (is_end_of_all(s)) return;
   wake_by_userdata(s);
+  look_at_group(s);
   look_at_metatable(s);
   for (int i = 1; lua_getiuservalue(s->L, -1, i) != LUA_TNONE; i++) reach(s);
   lua_pop(s->L, 1);
@@ -325,13 +337,13 @@ static void reach_types(Search *s) {
   }
 }
 
-/* What the loop holds, but for tasks that may be stuck. */
+/* What the loop holds, but for tasks that may be stuck, and groups, which their owners have. */
 static void reach_held(Search *s) {
   for (uint32_t i = ASY_SLOT_FIRST; i <= s->loop->held.n; i++) {
     Task *t = task_in(s, i);
     if (t && may_be_stuck(t)) continue;
     lua_rawgeti(s->L, s->held, i);
-    reach(s);
+    if (asy_test(s->L, s->loop->rt, -1, ASY_GROUP)) lua_pop(s->L, 1); else reach(s);
     if (t) t->seen = s->number;
   }
 }

@@ -54,7 +54,8 @@ typedef struct Survey {
   bool failed;
 } Survey;
 
-static const char key_key = 0; /* registry: where the list of awaited tasks goes on */
+static const char list_key = 0; /* registry: the list of a group's tasks that is being told; nil */
+static const char key_key = 0;  /* registry: where the list of awaited tasks goes on */
 
 /* Writing */
 
@@ -195,21 +196,32 @@ static void put_awaited(lua_State *L, Survey *s, int idx) {
   if (t && t->phase != TASK_ENDED) put_number(s, "\t", t->number);
 }
 
-/* Some of a list, or of the keys of a set, from a key on. The next key, nil after the last, takes the place of both.
-** stack: ..., list, key → ..., key */
+/* Some of a list, from a key on. The next key, nil after the last, takes the place of both. stack: ..., list, key → ...,
+** key */
 static void put_some(lua_State *L, Survey *s) {
-  bool is_list = lua_rawlen(L, -2) > 0;
   put_text(s, "for");
   for (int i = 0; i < AWAITED_AT_ONCE; i++) {
     if (!lua_next(L, -2)) {
       lua_pushnil(L);
       break;
     }
-    put_awaited(L, s, is_list ? -1 : -2);
+    put_awaited(L, s, -1);
     lua_pop(L, 1);
   }
   put_text(s, "\n");
   lua_remove(L, -2);
+}
+
+/* As asy_graph_awaited; but a group's list is made once for all its parts. */
+static void push_awaited(lua_State *L, const Survey *s, Task *t, int idx, bool begins) {
+  if (t->leaving && !begins) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &list_key) == LUA_TTABLE) return;
+    lua_pop(L, 1);
+  }
+  asy_graph_awaited(L, s->loop->rt, t, idx);
+  if (!t->leaving) return;
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &list_key);
 }
 
 /* Goes on with the tasks that the one at idx awaits. False: there are more. */
@@ -218,7 +230,7 @@ static bool list_awaited(lua_State *L, Survey *s, Task *t, int idx) {
   s->awaiter = 0;
   if (t->phase != TASK_PARKED) return true;
   int top = lua_gettop(L);
-  asy_graph_awaited(L, s->loop->rt, t, idx);
+  push_awaited(L, s, t, idx, begins);
   if (!lua_istable(L, -1)) {
     if (!lua_isnil(L, -1)) {
       put_text(s, "for");
@@ -237,6 +249,10 @@ static bool list_awaited(lua_State *L, Survey *s, Task *t, int idx) {
   s->goes_on = false;
   bool more = !lua_isnil(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &key_key);
+  if (!more && t->leaving) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &list_key);
+  }
   lua_settop(L, top);
   if (more) s->awaiter = t->number;
   return !more;

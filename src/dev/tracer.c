@@ -79,7 +79,7 @@ size_t asy_tracer_name(lua_State *L, const Tracer *t, const Task *task, int idx,
   if (name) {
     if (n > PHRASE_MOST) n = PHRASE_MOST;
     memcpy(text, name, n);
-  } else if (task->role) {
+  } else if (task->role && task->role->name) {
     task_default_name(task, text);
     n = strlen(text);
   }
