@@ -45,11 +45,56 @@ local function start_server(handler)
   return server
 end
 
--- The programs, and what is drawn of them.
+--- One end of a connection in memory, as LuaSocket's sockets are used.
+local function socket_of(reader, writer)
+  return {
+    receive = function() return (reader:readline() or ""):match "^(.*)\n" end,
+    send = function(_, text) return writer:send(text) end,
+    close = function() writer:close() end,
+  }
+end
+
+--- The module `socket` for a program that is drawn, and a function that connects to its server.
+local function sockets_in_memory()
+  local waiting = asyncio.Queue()
+  local function yes() return 1 end
+  local listening = { setoption = yes, bind = yes, listen = yes, accept = function() return waiting:get() end }
+  function listening.getsockname() return "memory", 0 end
+  local function connect()
+    local reader, writer, its_reader, its_writer = asyncio.stream_pair()
+    waiting:put_nowait(socket_of(its_reader, its_writer))
+    return socket_of(reader, writer)
+  end
+  return { tcp4 = function() return listening end }, connect
+end
+
+--- A program with LuaSocket as a task, called by two clients, each as if it were alone.
+local function old_way(chunk, give_socket)
+  local socket, connect = sockets_in_memory()
+  give_socket(socket)
+  asyncio.create_task(chunk):set_name "server"
+  local clients = {}
+  for i = 1, 2 do
+    clients[i] = asyncio.create_task(function()
+      local sock = connect()
+      for _, line in ipairs { "hello\n", "again\n" } do
+        asyncio.sleep(1)
+        sock:send(line)
+        sock:receive()
+      end
+      sock:close()
+    end)
+    clients[i]:set_name("client " .. i)
+  end
+  asyncio.gather(clients)
+end
+
+-- The programs, and what is drawn of them. `names`: what waits are called there.
 local PROGRAMS = {
   { "13_double_sleep" }, { "21_one_after_the_other" }, { "22_create_task" }, { "33_future" },
   { "41_executor", threads = true }, { "51_queue" }, { "61_event" }, { "71_without_lock" }, { "72_lock" },
-  { "73_semaphore" }, { "01_async_tcp_server", with = { start_server = start_server } },
+  { "73_semaphore" }, { "83_one_at_a_time", sockets = true, names = { ["queue get"] = "accept" } },
+  { "01_async_tcp_server", with = { start_server = start_server } },
 }
 
 -- Families of waits, as the page of a trace has them: the colours are its own.
@@ -60,7 +105,7 @@ local FAMILIES = {
 }
 local FAMILY = {
   sleep = "time", await = "task", gather = "task", wait = "task", event = "sync", lock = "sync", semaphore = "sync",
-  ["queue get"] = "items", ["queue put"] = "items", read = "net", readline = "net", drain = "net",
+  ["queue get"] = "items", ["queue put"] = "items", accept = "net", read = "net", readline = "net", drain = "net",
 }
 
 -- A program and its trace
@@ -78,10 +123,14 @@ local function load_with(program, run)
   local module = setmetatable({ run = run }, { __index = function(_, key)
     return program.with and program.with[key] or asyncio[key]
   end })
-  return assert(loadfile(path, "t", setmetatable({
-    arg = {}, print = function() end,
-    require = function(what) return what == "asyncio" and module or require(what) end,
+  local modules = { asyncio = module }
+  local chunk = assert(loadfile(path, "t", setmetatable({
+    arg = {}, print = function() end, require = function(what) return modules[what] or require(what) end,
   }, { __index = _G })))
+  if not program.sockets then return chunk end
+  return function()
+    run(function() old_way(chunk, function(socket) modules.socket = socket end) end)
+  end
 end
 
 --- Runs a program with a trace of its main function; the events.
@@ -102,7 +151,10 @@ local function trace(program)
   load_with(program, run)()
   local file <close> = assert(io.open(path .. ".json"))
   local events = json.decode(file:read "a").traceEvents
-  for _, event in ipairs(events) do event.ts, event.dur = nanoseconds(event.ts), nanoseconds(event.dur) end
+  for _, event in ipairs(events) do
+    event.ts, event.dur = nanoseconds(event.ts), nanoseconds(event.dur)
+    event.name = program.names and program.names[event.name] or event.name
+  end
   os.remove(path)
   os.remove(path .. ".json")
   return events
