@@ -183,7 +183,7 @@ function TestSite:test_every_guide_is_a_page()
       :inline(read(ROOT .. "/" .. path):match "^# ([^\n]*)")
     local shown = false
     for _, text in pairs(PAGES) do shown = shown or text:find(">" .. heading .. "</h1>", 1, true) ~= nil end
-    t.assertTrue(shown, path)
+    t.assertEquals(shown, path ~= "doc/design.md", path)
   end
 end
 
@@ -358,6 +358,9 @@ end
 function TestPieces:test_markdown_tables_may_have_bars_in_code()
   t.assertEquals(rendered "| a | b |\n|---|---|\n| `x | y` | c |", "<div class=wide><table><thead><tr><th>a</th>"
     .. "<th>b</th></tr></thead><tr><td><code>x | y</code></td><td>c</td></tr></table></div>")
+  t.assertEquals(rendered "| | `b` | c |\n|---|---|---|\n| 1 | 2 | 3 |", "<div class=wide><table><thead><tr><th></th>"
+    .. "<th><code>b</code></th><th>c</th></tr></thead><tr><td>1</td>" .. '<td data-h="b">2</td><td data-h="c">3</td>'
+    .. "</tr></table></div>")
   t.assertEquals(rendered "| | |\n|---|---|\n| a | b |",
     "<div class=wide><table><tr><td>a</td><td>b</td></tr></table></div>")
 end

@@ -310,7 +310,7 @@ local function collect_guides()
   end
   site.ways_in, site.more = listed(plan.ways_in), listed(plan.more)
   for _, path in ipairs(house.lines "ls doc/*.md") do
-    if not site.guides[path] then
+    if not site.guides[path] and not plan.left_out[path] then
       site.guides[path] = href_of_guide(path)
       table.insert(site.more, { house.read(path):match "^# ([^\n]*)" or path, site.guides[path], path })
     end

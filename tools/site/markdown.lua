@@ -170,21 +170,34 @@ local function cells_of(line)
   return cells
 end
 
-local function table_row(page, line, tag)
+--- `heads`: what stands above each cell, where that has to be said again on a phone, which has no columns.
+local function table_row(page, line, tag, heads)
   local row = {}
-  for _, cell in ipairs(cells_of(line)) do
-    row[#row + 1] = ("<%s>%s</%s>"):format(tag, page:inline(cell:match "^%s*(.-)%s*$"), tag)
+  for i, cell in ipairs(cells_of(line)) do
+    local head = heads and heads[i]
+    row[i] = ("<%s%s>%s</%s>"):format(tag, head and (' data-h="%s"'):format(html.escape(head)) or "",
+      page:inline(cell:match "^%s*(.-)%s*$"), tag)
   end
   return "<tr>" .. table.concat(row) .. "</tr>\n"
+end
+
+--- The heads of a table's columns as plain texts, but the first; nil where there are no more than two.
+local function heads_of(page, line)
+  local heads = cells_of(line)
+  if #heads < 3 then return nil end
+  for i, cell in ipairs(heads) do
+    heads[i] = i > 1 and cell:find "%S" and html.plain(page:inline(cell:match "^%s*(.-)%s*$"))
+  end
+  return heads
 end
 
 local function grid(page, lines, i, out)
   if not (lines[i]:find "^|" and (lines[i + 1] or ""):find "^|[%s:|-]+$") then return nil end
   out[#out + 1] = "<div class=wide><table>\n"
   if lines[i]:find "[^%s|]" then out[#out + 1] = "<thead>" .. table_row(page, lines[i], "th") .. "</thead>\n" end
-  local n = i + 2
+  local n, heads = i + 2, heads_of(page, lines[i])
   while lines[n] and lines[n]:find "^|" do
-    out[#out + 1] = table_row(page, lines[n], "td")
+    out[#out + 1] = table_row(page, lines[n], "td", heads)
     n = n + 1
   end
   out[#out + 1] = "</table></div>\n"

@@ -58,8 +58,11 @@ plan.ways_in = {
 plan.more = {
   { "LuaSocket's programs", "doc/luasocket.md" }, { "Embedding", "doc/embedding.md" },
   { "What it costs", "bench/RESULTS.md" }, { "Changes", "CHANGELOG.md" }, { "Working on it", "CONTRIBUTING.md" },
-  { "Security", "SECURITY.md" }, { "Design", "doc/design.md" },
+  { "Security", "SECURITY.md" },
 }
+
+-- For those who read the sources, and stands beside these.
+plan.left_out = { ["doc/design.md"] = true }
 
 -- Values of the module asyncio that are no functions, no modules and no errors: where they are told of.
 plan.values = {
