@@ -248,6 +248,7 @@ build = {
         "src/net/life.c",
         "src/net/limit.c",
         "src/net/listener.c",
+        "src/net/messages.c",
         "src/net/out.c",
         "src/net/output.c",
         "src/net/packets.c",

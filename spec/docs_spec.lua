@@ -425,6 +425,9 @@ local function listed()
   return names
 end
 
+-- Classes of other C modules.
+local OTHERS = { ["asyncio.SSLContext"] = true, ["asyncio.WebSocketConnection"] = true }
+
 --- What the core has that isn't public.
 local function private()
   local names, public = {}, {}
@@ -435,7 +438,7 @@ local function private()
     if not public[value] then names[name] = true end
   end
   for class, meta in pairs(debug.getregistry()) do
-    local is_core = type(class) == "string" and class:find "^asyncio%." and class ~= "asyncio.SSLContext"
+    local is_core = type(class) == "string" and class:find "^asyncio%." and not OTHERS[class]
     local methods = is_core and type(meta) == "table" and meta.methods
     for name in pairs(methods or {}) do
       if type(name) == "string" and name:find "^_" then names[class:sub(9) .. ":" .. name] = true end

@@ -32,7 +32,7 @@ local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamRe
   "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection", "WebSocket",
   "Client", "Response", "Monitor" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
-  "Lost", "Message", "Signal", "X509Name" }
+  "Lost", "Message", "Messages", "Signal", "X509Name" }
 
 TestType = {}
 

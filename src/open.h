@@ -56,6 +56,7 @@ void asy_open_socket(lua_State *L); /* net/socket.c */
 void asy_open_reader(lua_State *L); /* net/reader.c */
 void asy_open_writer(lua_State *L); /* net/writer.c */
 void asy_open_talk(lua_State *L); /* net/talk.c */
+void asy_open_messages(lua_State *L); /* net/messages.c */
 void asy_open_copy(lua_State *L); /* net/copy.c */
 void asy_open_detach(lua_State *L); /* net/detach.c */
 void asy_open_connect(lua_State *L); /* net/connect.c */

@@ -96,4 +96,22 @@ function TestTls:test_is_spoken_to_curl()
   end)
 end
 
+function TestTls:test_carries_websockets()
+  t.real(function()
+    local server <close> = serve(function(request)
+      local ws = request:websocket()
+      for data in ws:iter() do ws:send_binary(data) end
+    end)
+    local url = ("wss://localhost:%d/"):format(site.port(server))
+    local ws <close> = asyncio.http.websocket(url, { ssl = secure.client_context() })
+    for _, n in ipairs { 0, 64, 3000, 16384, 200000, 5 } do
+      local data = ("tea "):rep(n // 4) .. ("x"):rep(n % 4)
+      for _ = 1, 3 do ws:send(data) end
+      for _ = 1, 3 do t.assertTrue(ws:receive() == data, n) end
+    end
+    ws:close()
+    t.assertEquals(ws.close_code, 1000)
+  end)
+end
+
 t.finish()

@@ -270,7 +270,7 @@ function TestMessages:test_of_both_kinds_and_all_sizes_go_both_ways()
   t.run(function()
     local server <close> = serve(echo)
     local ws <close> = http.websocket(url_of(server))
-    for _, n in ipairs { 0, 1, 125, 126, 65535, 65536, 300000 } do
+    for _, n in ipairs { 0, 1, 125, 126, 2048, 2049, 16384, 16385, 65535, 65536, 300000 } do
       local text = ("tea "):rep(n // 4) .. ("x"):rep(n % 4)
       ws:send(text)
       t.assertEquals({ ws:receive() }, { text, "text" })
@@ -365,6 +365,184 @@ function TestMessages:test_that_nobody_receives_stop_the_reading()
     t.assertEquals(ws._messages:qsize(), 4)
     for i = 1, 10 do t.assertEquals(ws:receive(), tostring(i)) end
   end)
+end
+
+function TestMessages:test_wait_for_a_peer_that_does_not_read_though_they_are_short()
+  t.run(function()
+    local over = asyncio.Event()
+    local server <close> = by_hand(function() over:wait() end)
+    local ws = http.websocket(url_of(server), { ping_interval = math.huge })
+    local in_time = asyncio.move_on_after(10, function()
+      while true do ws:send(("x"):rep(1000)) end
+    end)
+    t.assertFalse(in_time)
+    local pending, _, high = ws._writer:_buffer()
+    t.assertTrue(pending <= high + 1014, pending)
+    over:set()
+    ws:close()
+  end)
+end
+
+function TestMessages:test_in_a_flood_let_others_run()
+  t.run(function()
+    local server <close> = by_hand(function(peer)
+      peer.writer:send((peer.frames:frame("binary", "x"):rep(2000)))
+      peer.reader:read()
+    end)
+    local ws <close> = http.websocket(url_of(server))
+    asyncio.sleep(0.1)
+    local turns, got = 0, 0
+    local other <close> = asyncio.create_task(function()
+      while got < 2000 do
+        turns = turns + 1
+        asyncio.sleep(0)
+      end
+    end)
+    for _ = 1, 2000 do got = got + #ws:receive() end
+    asyncio.await(other)
+    t.assertTrue(turns > 10, turns)
+  end)
+end
+
+function TestMessages:test_of_wrong_objects_and_values_say_so()
+  t.run(function()
+    local server <close> = serve(echo)
+    local ws <close> = http.websocket(url_of(server))
+    local function words(fn, ...)
+      local _, err = pcall(fn, ...)
+      return tostring(err)
+    end
+    t.assertStrContains(words(ws.receive), "asyncio.WebSocket expected, got no value")
+    t.assertStrContains(words(ws.iter, {}), "asyncio.WebSocket expected, got table")
+    t.assertStrContains(words(function() ws.send "text" end), "use a colon: object:send(...)")
+    t.assertStrMatches(words(function() ws:send(5) end),
+      ".*websocket_spec.lua:%d+: bad argument #1 to 'send' %(text %(a string%) expected, got number%)")
+    t.assertStrContains(words(function() ws:send_binary() end), "#1 to 'send_binary' (string expected, got nil)")
+  end)
+end
+
+--- Runs fn with a WebSocket whose peer sends what is put into a queue.
+local function fed(fn)
+  t.run(function()
+    local queue = asyncio.Queue()
+    local server <close> = by_hand(function(peer)
+      for _, text in queue:iter() do peer:frame("text", text) end
+    end)
+    local ws <close> = http.websocket(url_of(server))
+    fn(ws, queue)
+    queue:shutdown()
+  end)
+end
+
+-- Who receives
+TestReceivers = {}
+
+local MOMENTS = { 0, 0.1, 3 } -- seconds: at once; while it waits in C alone; when it has waited for long
+
+function TestReceivers:test_get_messages_however_long_they_wait()
+  fed(function(ws, queue)
+    for _, seconds in ipairs { 0, 0.1, 3, 0, 3, 0.1 } do
+      asyncio.get_running_loop():call_later(seconds, function() queue:put_nowait(tostring(seconds)) end)
+      t.assertEquals({ ws:receive() }, { tostring(seconds), "text" })
+    end
+    t.assertFalse(ws._running)
+  end)
+end
+
+function TestReceivers:test_that_came_first_are_served_first()
+  for _, seconds in ipairs(MOMENTS) do
+    fed(function(ws, queue)
+      local first = asyncio.create_task(function() return ws:receive() end)
+      asyncio.sleep(seconds)
+      local second = asyncio.create_task(function() return ws:receive() end)
+      asyncio.sleep(seconds)
+      queue:put "1"
+      queue:put "2"
+      t.assertEquals({ asyncio.await(first) }, { "1", "text" })
+      t.assertEquals({ asyncio.await(second) }, { "2", "text" })
+    end)
+  end
+end
+
+function TestReceivers:test_that_are_cancelled_leave_pings_to_be_answered()
+  for _, seconds in ipairs(MOMENTS) do
+    t.run(function()
+      local server <close>, sockets = handing_out()
+      local client <close> = raw(server)
+      local ws = sockets:get()
+      asyncio.move_on_after(seconds, function() ws:receive() end)
+      client:frame("ping", "still there")
+      local in_time, _, data = asyncio.move_on_after(1, function() return client:event() end)
+      t.assertTrue(in_time)
+      t.assertEquals(data, "still there")
+    end)
+  end
+end
+
+function TestReceivers:test_go_on_while_another_task_pings()
+  for _, seconds in ipairs(MOMENTS) do
+    t.run(function()
+      local server <close> = serve(echo)
+      local ws <close> = http.websocket(url_of(server))
+      local receiver = asyncio.create_task(function() return ws:receive() end)
+      asyncio.sleep(seconds)
+      t.assertTrue(ws:ping() < 0.1)
+      ws:send "tea"
+      t.assertEquals({ asyncio.await(receiver) }, { "tea", "text" })
+    end)
+  end
+end
+
+function TestReceivers:test_see_the_end_when_another_task_closes()
+  for _, seconds in ipairs(MOMENTS) do
+    t.run(function()
+      local server <close> = serve(echo)
+      local ws <close> = http.websocket(url_of(server))
+      local receiver = asyncio.create_task(function() return ws:receive() end)
+      asyncio.sleep(seconds)
+      ws:close(4000, "enough")
+      t.assertNil(asyncio.await(receiver))
+      t.assertEquals(ws.close_code, 4000)
+    end)
+  end
+end
+
+function TestReceivers:test_go_on_behind_pings_and_pieces()
+  t.run(function()
+    local server <close> = serve(echo)
+    local client <close> = raw(server)
+    for _, seconds in ipairs(MOMENTS) do
+      local frames = client.frames
+      local bytes = frames:frame("ping", "a") .. frames:frame("text", "tea") .. frames:frame("pong", "b")
+      for c in bytes:gmatch "." do
+        client:send(c)
+        asyncio.sleep(seconds)
+      end
+      t.assertEquals({ client:event() }, { "pong", "a" })
+      t.assertEquals({ client:event() }, { "text", "tea" })
+    end
+  end)
+end
+
+function TestReceivers:test_raise_after_a_read_timeout()
+  for _, seconds in ipairs { 0.1, 3 } do
+    t.run(function()
+      local server <close> = serve(function(request)
+        local ws = request:websocket()
+        for _ = 1, 2 do
+          local start = asyncio.time()
+          local _, err = asyncio.pcall(ws.receive, ws)
+          t.assertTrue(asyncio.isinstance(err, asyncio.TimeoutError), err)
+          t.assertAlmostEquals(asyncio.time() - start, seconds, 0.01)
+        end
+        ws:send(ws:receive())
+      end, { read_timeout = seconds })
+      local client <close> = raw(server)
+      asyncio.sleep(2.2 * seconds)
+      client:frame("text", "late")
+      t.assertEquals({ client:event() }, { "text", "late" })
+    end)
+  end
 end
 
 TestPings = {}

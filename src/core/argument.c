@@ -268,6 +268,8 @@ ASY_NORETURN static void bad_self(lua_State *L, const char *cls, const char *nam
   asy_argerror_of(L, name, 1, lua_pushfstring(L, "%s expected, got %s%s", cls, kind, hint));
 }
 
+void asy_badself_of(lua_State *L, const char *cls, const char *name) { bad_self(L, cls, name, 0); }
+
 /* check_self(value, metatable, name): called by the method */
 static int argument_check_self(lua_State *L) {
   if (lua_getmetatable(L, 1) && lua_rawequal(L, -1, 2)) return 0;

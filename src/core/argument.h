@@ -41,6 +41,9 @@ void asy_argerror_of(lua_State *L, const char *name, int arg, const char *text) 
 /* A method's object is of another kind: most likely a `.` stands in place of a `:`. */
 void asy_badself(lua_State *L, const char *cls) ASY_NORETURN;
 
+/* The same for a class of the Lua layer, and what its method is called there. */
+void asy_badself_of(lua_State *L, const char *cls, const char *name) ASY_NORETURN;
+
 /* A function, say, is expected at idx: most likely one was called where it should have been passed. right, wrong: the
 ** arguments to write, and those not to. */
 void asy_notfunction(lua_State *L, int arg, int idx, const char *expected, const char *right,

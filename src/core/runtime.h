@@ -47,6 +47,7 @@ typedef enum Kind {
   ASY_FOLDER,
   ASY_WATCH,
   ASY_TRACE,
+  ASY_MESSAGES,
   ASY_NKINDS
 } Kind;
 

@@ -151,7 +151,32 @@ static FrameEvent read_control(FrameReader *r, const char *bytes, size_t n, Fram
   return FRAME_CONTROL;
 }
 
+static bool is_between(const FrameReader *r) { return !r->have && !r->in_payload && !r->kind && !r->wrong && !r->closed; }
+
+bool frame_read_whole(const FrameReader *r, const char *bytes, size_t n, char *to, size_t room, FrameFound *found) {
+  const uint8_t *head = (const uint8_t *)bytes;
+  if (n < 2 || !is_between(r) || !!(head[1] & MASK) != r->masked) return false;
+  unsigned kind = head[0] ^ FIN, at = 2;
+  size_t length = head[1] & LENGTH;
+  if ((kind != FRAME_TEXT && kind != FRAME_BINARY) || length == LENGTH_64) return false;
+  if (length == LENGTH_16) {
+    if (n < 4 || (length = (size_t)head[2] << 8 | head[3]) < LENGTH_16) return false;
+    at = 4;
+  }
+  const uint8_t *mask = head + at;
+  if (r->masked) at += 4;
+  if (length > room || length > r->most || n < at + length) return false;
+  if (r->masked)
+    frame_mask(to, bytes + at, length, mask, 0);
+  else if (length)
+    memcpy(to, bytes + at, length);
+  if (kind == FRAME_TEXT && !utf8_is_text(to, length)) return false; /* frame_read says what is wrong */
+  *found = (FrameFound){.used = at + length, .kind = kind, .length = length, .final = true};
+  return true;
+}
+
 FrameEvent frame_read(FrameReader *r, const char *bytes, size_t n, char *to, FrameFound *found) {
+  if (frame_read_whole(r, bytes, n, to, n, found)) return FRAME_DATA;
   *found = (FrameFound){0};
   while (!r->wrong) {
     if (r->closed) {

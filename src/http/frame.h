@@ -75,6 +75,10 @@ void frame_reader_init(FrameReader *r, bool masked, uint64_t most);
 /* What comes next in `bytes`. A piece of data is written to `to`, which has room for n bytes. */
 FrameEvent frame_read(FrameReader *r, const char *bytes, size_t n, char *to, FrameFound *found);
 
+/* The same for the busiest case, and then true: the bytes begin with a message in one frame, of `room` bytes at most, and
+** all of it is there; nothing of another is under way. The reader need not know of it. */
+bool frame_read_whole(const FrameReader *r, const char *bytes, size_t n, char *to, size_t room, FrameFound *found);
+
 /* Writes the head of a whole message or control frame; returns its length. mask: four bytes, NULL for a server. */
 size_t frame_write_head(uint8_t to[FRAME_MOST_HEAD], FrameKind kind, uint64_t length, const uint8_t *mask);
 

@@ -319,15 +319,19 @@ void input_end(Stream *s) {
 
 /* Taking */
 
-int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
-  size_t length = buffer_length(&s->in.buffer);
-  lua_pushlstring(L, buffer_bytes(&s->in.buffer), n - less);
-  if (buffer_length(&s->in.buffer) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
+void input_took(Stream *s, size_t n) {
   buffer_consume(&s->in.buffer, n);
   input_free_if_empty(s);
   s->in.searched = 0;
   bool waits = !s->in.reading || s->carrier; /* else it would find that there is nothing to do */
   if (waits && buffer_length(&s->in.buffer) <= s->in.limit && !s->in.on_demand) input_resume(s);
+}
+
+int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less) {
+  size_t length = buffer_length(&s->in.buffer);
+  lua_pushlstring(L, buffer_bytes(&s->in.buffer), n - less);
+  if (buffer_length(&s->in.buffer) != length) return luaL_error(L, "a finaliser used the stream meanwhile");
+  input_took(s, n);
   return 1;
 }
 

@@ -64,6 +64,9 @@ static inline bool input_can_be_direct(const Stream *s) {
 /* Reads what libuv has only said is there, in the reader's step. */
 void input_fill(Stream *s);
 
+/* The first n bytes have been taken: they go, and reading goes on. */
+void input_took(Stream *s, size_t n);
+
 /* Takes n bytes off the front, and pushes them but for the last `less`. What there is no memory for stays. */
 int asy_input_take_less(lua_State *L, Stream *s, size_t n, size_t less);
 static inline int asy_input_take(lua_State *L, Stream *s, size_t n) { return asy_input_take_less(L, s, n, 0); }

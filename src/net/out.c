@@ -65,6 +65,11 @@ static void out_add_small(lua_State *L, Loop *loop, Out *out, const char *bytes,
   out->bytes += n;
 }
 
+char *out_room(Loop *loop, Out *out, size_t n) {
+  if (!out->small.data && !buffer_take_block(&out->small, &loop->blocks, buffer_block_for(n))) return NULL;
+  return buffer_reserve(&out->small, n);
+}
+
 void asy_out_add(lua_State *L, Loop *loop, Out *out, int idx) {
   size_t n;
   const char *bytes = lua_tolstring(L, idx, &n);

@@ -11,6 +11,13 @@ ASY_HIDDEN
 /* Adds the string at idx, or raises. */
 void asy_out_add(lua_State *L, Loop *loop, Out *out, int idx);
 
+/* Room for n bytes at the end, or NULL; the first n of it are output now. */
+char *out_room(Loop *loop, Out *out, size_t n);
+static inline void out_added(Out *out, size_t n) {
+  buffer_added(&out->small, n);
+  out->bytes += n;
+}
+
 /* Adds the first n bytes of a buffer, which loses them: the whole of it becomes ours where it can. False when there is
 ** no memory, and nothing has changed. */
 bool out_take(Loop *loop, Out *out, Buffer *from, size_t n);

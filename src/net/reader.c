@@ -35,7 +35,7 @@ Stream *asy_reader_check(lua_State *L) { return stream_of(L, check_box(L)); }
 
 /* Waiting */
 
-static Abort read_abort(lua_State *L, Task *t) {
+Abort asy_reader_abort(lua_State *L, Task *t) {
   Stream *s = t->on;
   (void)L;
   if (s) {
@@ -46,14 +46,13 @@ static Abort read_abort(lua_State *L, Task *t) {
   return ASY_DETACHED;
 }
 
-static void read_giveback(lua_State *L, Task *t) { read_abort(L, t); }
+void asy_reader_giveback(lua_State *L, Task *t) { asy_reader_abort(L, t); }
 
 #define READING(as, looks_again) \
-  {.name = (as), .finish = (looks_again), .abort = read_abort, .giveback = read_giveback, \
+  {.name = (as), .finish = (looks_again), .abort = asy_reader_abort, .giveback = asy_reader_giveback, \
    .describe = peer_describe, .may_come = peer_may_come}
 
-/* What the task that is woken was reading. */
-static Stream *resumed(Task *t) {
+Stream *reader_resumed(Task *t) {
   Stream *s = t->on;
   s->in.reader = NULL;
   return s;
@@ -68,9 +67,7 @@ void asy_reader_claim(lua_State *L, Stream *s) {
   }
 }
 
-/* The call starts: nobody else may be reading. The task that should give way first, or NULL: the budget counts
-** only what is at hand. */
-static Task *begin(lua_State *L, Stream *s) {
+Task *asy_reader_begin(lua_State *L, Stream *s) {
   asy_reader_claim(L, s);
   s->in.searched = 0;
   s->in.direct = false; /* of a read that could not wait, or no longer */
@@ -79,8 +76,7 @@ static Task *begin(lua_State *L, Stream *s) {
   return t && task_spent(t) ? t : NULL;
 }
 
-/* Parks until `want` bytes lie there or `byte` has come. */
-static int wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
+int asy_reader_wait(lua_State *L, Stream *s, const WaitKind *kind, size_t want, int byte) {
   Task *t = asy_stream_waiting_task(L, s);
   input_free_if_empty(s);
   if (s->out.waiting.bytes >= EARLY) asy_stream_flush(L, s);
@@ -107,7 +103,7 @@ int asy_reader_raise(lua_State *L, Stream *s) {
 static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kind);
 
 static int read_resumed(lua_State *L, Task *t) {
-  Stream *s = resumed(t);
+  Stream *s = reader_resumed(t);
   if (s->in.direct) input_fill(s);
   return read_some(L, s, lua_tointeger(L, 2), t->kind);
 }
@@ -115,8 +111,7 @@ static int read_resumed(lua_State *L, Task *t) {
 static const WaitKind READ = READING("read", read_resumed);
 static const WaitKind BLOCKS = READING("blocks", read_resumed);
 
-/* The connection has ended, but its peer never said so: what has come goes along. */
-static int raise_with_partial(lua_State *L, Stream *s) {
+int asy_reader_raise_with_partial(lua_State *L, Stream *s) {
   if (!filtered_truncated(s)) return asy_reader_raise(L, s);
   asy_filtered_push_error(L, s->filtered, "read");
   lua_pushliteral(L, "");
@@ -134,7 +129,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kin
     lua_pushliteral(L, "");
     return 1;
   }
-  if (s->in.error) return raise_with_partial(L, s);
+  if (s->in.error) return asy_reader_raise_with_partial(L, s);
   if (s->in.eof) {
     if (n < 0) return asy_input_take(L, s, length);
     lua_pushnil(L);
@@ -143,7 +138,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kin
   lua_settop(L, 1);
   lua_pushinteger(L, n); /* for read_resumed */
   s->in.direct = n > 0 && input_can_be_direct(s);
-  return wait(L, s, kind, n < 0 ? SIZE_MAX : 1, -1);
+  return asy_reader_wait(L, s, kind, n < 0 ? SIZE_MAX : 1, -1);
 }
 
 /// Reads up to n bytes, as soon as there are any.
@@ -155,7 +150,7 @@ static int read_some(lua_State *L, Stream *s, lua_Integer n, const WaitKind *kin
 int asy_reader_read(lua_State *L) {
   Stream *s = asy_reader_check(L);
   lua_Integer n = lua_isnoneornil(L, 2) ? -1 : asy_checkinteger(L, 2);
-  Task *t = begin(L, s);
+  Task *t = asy_reader_begin(L, s);
   if (t) return asy_give_way(L, t, asy_reader_read);
   return read_some(L, s, n, &READ);
 }
@@ -163,7 +158,7 @@ int asy_reader_read(lua_State *L) {
 /* The iterator, which holds the reader. upvalues: reader, n */
 static int next_block(lua_State *L) {
   Stream *s = stream_of(L, lua_touserdata(L, lua_upvalueindex(2)));
-  Task *t = begin(L, s);
+  Task *t = asy_reader_begin(L, s);
   if (t) return asy_give_way(L, t, next_block);
   return read_some(L, s, lua_tointeger(L, lua_upvalueindex(3)), &BLOCKS);
 }
@@ -199,7 +194,7 @@ static int reader_blocks(lua_State *L) {
 
 static int peek(lua_State *L, Stream *s);
 
-static int peek_resumed(lua_State *L, Task *t) { return peek(L, resumed(t)); }
+static int peek_resumed(lua_State *L, Task *t) { return peek(L, reader_resumed(t)); }
 
 static const WaitKind PEEK = READING("peek", peek_resumed);
 
@@ -209,7 +204,7 @@ static int peek(lua_State *L, Stream *s) {
   size_t length = buffer_length(&s->in.buffer);
   bool enough = length >= least && length;
   if (!enough && s->in.error) return asy_reader_raise(L, s);
-  if (!enough && !s->in.eof && least) return wait(L, s, &PEEK, least, -1);
+  if (!enough && !s->in.eof && least) return asy_reader_wait(L, s, &PEEK, least, -1);
   if (!length && s->in.eof)
     lua_pushnil(L);
   else
@@ -238,7 +233,7 @@ static int reader_peek(lua_State *L) {
   lua_Integer n = check_positive(L, 2, 1);
   lua_Integer least = lua_isnoneornil(L, 3) ? 1 : asy_checkinteger(L, 3);
   asy_argcheck(L, least >= 0 && least <= n, 3, "a count from 0 to n expected");
-  Task *t = begin(L, s);
+  Task *t = asy_reader_begin(L, s);
   lua_settop(L, 1);
   lua_pushinteger(L, n);
   lua_pushinteger(L, least);
@@ -275,7 +270,7 @@ static int at_end(lua_State *L, Stream *s, lua_Integer expected) {
 
 static int read_exactly(lua_State *L, Stream *s);
 
-static int exactly_resumed(lua_State *L, Task *t) { return read_exactly(L, resumed(t)); }
+static int exactly_resumed(lua_State *L, Task *t) { return read_exactly(L, reader_resumed(t)); }
 
 static const WaitKind EXACTLY = READING("readexactly", exactly_resumed);
 
@@ -283,9 +278,9 @@ static const WaitKind EXACTLY = READING("readexactly", exactly_resumed);
 static int read_exactly(lua_State *L, Stream *s) {
   lua_Integer n = lua_tointeger(L, 2);
   if (buffer_length(&s->in.buffer) >= (size_t)n) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return raise_with_partial(L, s);
+  if (s->in.error) return asy_reader_raise_with_partial(L, s);
   if (s->in.eof) return at_end(L, s, n);
-  return wait(L, s, &EXACTLY, (size_t)n, -1);
+  return asy_reader_wait(L, s, &EXACTLY, (size_t)n, -1);
 }
 
 /// Reads exactly n bytes.
@@ -297,7 +292,7 @@ static int reader_readexactly(lua_State *L) {
   Stream *s = asy_reader_check(L);
   lua_Integer n = asy_checkinteger(L, 2);
   asy_argcheck(L, n >= 0, 2, "a count that isn't negative expected");
-  Task *t = begin(L, s);
+  Task *t = asy_reader_begin(L, s);
   lua_settop(L, 2);
   if (t) return asy_give_way(L, t, reader_readexactly);
   return read_exactly(L, s);
@@ -351,19 +346,19 @@ static int wait_for_separator(lua_State *L, Stream *s, const WaitKind *kind) {
   size_t n = 0;
   int byte = last_byte(L, 2, &n);
   size_t want = byte < 0 ? buffer_length(&s->in.buffer) + 1 : s->in.limit + n;
-  return wait(L, s, kind, want, byte);
+  return asy_reader_wait(L, s, kind, want, byte);
 }
 
 static int read_until(lua_State *L, Stream *s);
 
-static int until_resumed(lua_State *L, Task *t) { return read_until(L, resumed(t)); }
+static int until_resumed(lua_State *L, Task *t) { return read_until(L, reader_resumed(t)); }
 
 static const WaitKind UNTIL = READING("readuntil", until_resumed);
 
 static int read_until(lua_State *L, Stream *s) {
   ptrdiff_t n = next_piece(L, s);
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return raise_with_partial(L, s);
+  if (s->in.error) return asy_reader_raise_with_partial(L, s);
   if (s->in.eof) return at_end(L, s, 0);
   return wait_for_separator(L, s, &UNTIL);
 }
@@ -393,7 +388,7 @@ static void check_separators(lua_State *L) {
 static int reader_readuntil(lua_State *L) {
   Stream *s = asy_reader_check(L);
   check_separators(L);
-  Task *t = begin(L, s);
+  Task *t = asy_reader_begin(L, s);
   lua_settop(L, 2);
   if (lua_isnil(L, 2)) {
     lua_pushliteral(L, "\n");
@@ -406,14 +401,14 @@ static int reader_readuntil(lua_State *L) {
 
 static int read_line(lua_State *L, Stream *s);
 
-static int line_resumed(lua_State *L, Task *t) { return read_line(L, resumed(t)); }
+static int line_resumed(lua_State *L, Task *t) { return read_line(L, reader_resumed(t)); }
 
 static const WaitKind LINE = READING("readline", line_resumed);
 
 /* Pushes a line of n bytes; -1: none is complete, and there is an error or the end. */
 static int finish_line(lua_State *L, Stream *s, ptrdiff_t n) {
   if (n >= 0) return asy_input_take(L, s, (size_t)n);
-  if (s->in.error) return raise_with_partial(L, s);
+  if (s->in.error) return asy_reader_raise_with_partial(L, s);
   if (s->in.cut) return at_end(L, s, 0); /* what is left may be half a line */
   if (buffer_length(&s->in.buffer)) return asy_input_take(L, s, buffer_length(&s->in.buffer));
   lua_pushnil(L);
@@ -434,7 +429,7 @@ static int read_line(lua_State *L, Stream *s) {
 // @treturn ?string nil at the end
 static int reader_readline(lua_State *L) {
   Stream *s = asy_reader_check(L);
-  Task *t = begin(L, s);
+  Task *t = asy_reader_begin(L, s);
   lua_settop(L, 1);
   lua_pushliteral(L, "\n");
   if (t) return asy_give_way(L, t, reader_readline);
@@ -445,7 +440,7 @@ static int reader_readline(lua_State *L) {
 
 static int stripped_line(lua_State *L, Stream *s);
 
-static int lines_resumed(lua_State *L, Task *t) { return stripped_line(L, resumed(t)); }
+static int lines_resumed(lua_State *L, Task *t) { return stripped_line(L, reader_resumed(t)); }
 
 static const WaitKind LINES = READING("lines", lines_resumed);
 
@@ -458,7 +453,7 @@ static int stripped_line(lua_State *L, Stream *s) {
 /* The iterator, which holds the reader. upvalues: reader, separator */
 static int next_line(lua_State *L) {
   Stream *s = stream_of(L, lua_touserdata(L, lua_upvalueindex(2)));
-  Task *t = begin(L, s);
+  Task *t = asy_reader_begin(L, s);
   lua_settop(L, 1);
   lua_pushvalue(L, lua_upvalueindex(3));
   if (t) return asy_give_way(L, t, next_line);

@@ -114,7 +114,7 @@ static bool full(const Stream *s) {
 /// Waits while more is pending than the high-water mark, until it is below the low one.
 // Raises the error that a write met. Output to a file is written.
 // @function StreamWriter:drain
-static int writer_drain(lua_State *L) {
+int asy_writer_drain(lua_State *L) {
   Stream *s = check_writer(L);
   lua_settop(L, 1);
   if (output_error(s)) return asy_writer_raise(L, s, output_error(s));
@@ -125,7 +125,7 @@ static int writer_drain(lua_State *L) {
       return wait_for_room(L, s);
   }
   Task *t = asy_stream_task_or_null(L, s);
-  if (t && task_spent(t)) return asy_give_way(L, t, writer_drain);
+  if (t && task_spent(t)) return asy_give_way(L, t, asy_writer_drain);
   return 0;
 }
 
@@ -142,7 +142,7 @@ static int writer_pending(lua_State *L) {
 // @tparam string ...
 static int writer_send(lua_State *L) {
   writer_write(L);
-  return writer_drain(L);
+  return asy_writer_drain(L);
 }
 
 /* A terminal has no end that could be sent. */
@@ -380,7 +380,7 @@ static int writer__tostring(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"write", writer_write},
                                    {"writelines", writer_writelines},
-                                   {"drain", writer_drain},
+                                   {"drain", asy_writer_drain},
                                    {"send", writer_send},
                                    {"pending", writer_pending},
                                    {"write_eof", writer_write_eof},

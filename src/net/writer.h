@@ -11,6 +11,9 @@ ASY_HIDDEN
 /* Raises unless something can be written. */
 void asy_writer_claim(lua_State *L, Stream *s);
 
+/* StreamWriter:drain. stack: writer */
+int asy_writer_drain(lua_State *L);
+
 /* Raises the error that a write has met. */
 int asy_writer_raise(lua_State *L, Stream *s, int status) ASY_NORETURN;
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "http/frame.h"
+#include "net/grammar.h"
 #include "parse/self.h"
 #include "parse/text.h"
 
@@ -22,6 +23,7 @@
 enum { UV_INPUT = 1, UV_BLOCK };
 
 typedef struct Frames {
+  Grammar grammar; /* first: that is how a stream knows it */
   FrameReader reader;
   const char
       *bytes; /* these are still to be read: the user value UV_INPUT, a string that was fed */
@@ -38,8 +40,8 @@ static Frames *frames_check(lua_State *L) { return asy_self(L, CLASS); }
 
 /* What is fed, and the message under way. Whatever allocates may run a finaliser, which may use the same connection. */
 
-static void check_untouched(lua_State *L, const Frames *f, uint64_t steps) {
-  if (f->steps != steps)
+static void check_untouched(lua_State *L, const Frames *f, uint64_t steps, const GrammarInput *in) {
+  if (f->steps != steps || (in->untouched && !in->untouched(in)))
     luaL_error(L, "a finaliser has used the WebSocketConnection while it was in use");
 }
 
@@ -49,6 +51,7 @@ static void set_input(lua_State *L, Frames *f) {
   lua_setiuservalue(L, 1, UV_INPUT);
 }
 
+/* stack: connection */
 static void use(lua_State *L, Frames *f, size_t used) {
   f->n -= used;
   if (f->n) {
@@ -60,53 +63,39 @@ static void use(lua_State *L, Frames *f, size_t used) {
   }
 }
 
-/* Room for n bytes behind those of the message. */
-static char *room(lua_State *L, Frames *f, size_t n) {
+/* Room for n bytes behind those of the message. idx: the connection, as in all that follows */
+static char *room(lua_State *L, Frames *f, int idx, size_t n, const GrammarInput *in) {
   if (f->size - f->have < n) {
     size_t size = f->have + n < f->size * 2 ? f->size * 2 : f->have + n;
     uint64_t steps = f->steps;
     char *block = lua_newuserdatauv(L, size, 0);
-    check_untouched(L, f, steps);
+    check_untouched(L, f, steps, in);
     if (f->have) memcpy(block, f->block, f->have);
-    lua_setiuservalue(L, 1, UV_BLOCK);
+    lua_setiuservalue(L, idx, UV_BLOCK);
     f->block = block;
     f->size = size;
   }
   return f->block + f->have;
 }
 
-static void end_message(lua_State *L, Frames *f) {
+static void end_message(lua_State *L, Frames *f, int idx) {
   f->have = 0;
   if (f->size <= KEPT) return;
   lua_pushnil(L);
-  lua_setiuservalue(L, 1, UV_BLOCK);
+  lua_setiuservalue(L, idx, UV_BLOCK);
   f->block = NULL;
   f->size = 0;
 }
 
 /* Events */
 
-static const char *kind_name(FrameKind kind) {
-  return kind == FRAME_TEXT     ? "text"
-         : kind == FRAME_BINARY ? "binary"
-         : kind == FRAME_PING   ? "ping"
-                                : "pong";
-}
+static GrammarEvent event_of(FrameKind kind) { return kind == FRAME_TEXT ? GRAMMAR_TEXT : GRAMMAR_BINARY; }
 
-/* A message's last piece, at `to`. */
-static int push_message(lua_State *L, const Frames *f, const char *to, const FrameFound *found) {
-  lua_pushstring(L, kind_name(found->kind));
-  if (f->have)
-    lua_pushlstring(L, f->block, f->have + found->length);
-  else
-    lua_pushlstring(L, to, found->length);
-  return 2;
-}
-
+/* What is neither: pushes its name and what belongs to it. */
 static int push_other(lua_State *L, const FrameReader *r, FrameEvent event,
                       const FrameFound *found) {
   if (event == FRAME_CONTROL) {
-    lua_pushstring(L, kind_name(found->kind));
+    lua_pushstring(L, found->kind == FRAME_PING ? "ping" : "pong");
     lua_pushlstring(L, r->control, found->length);
     return 2;
   }
@@ -119,45 +108,84 @@ static int push_other(lua_State *L, const FrameReader *r, FrameEvent event,
   return 3;
 }
 
-/* One step. All or nothing: when memory runs out, the next call finds the same bytes. Returns how many values were pushed.
-** `again`: there may be more in what was fed. */
-static int step(lua_State *L, Frames *f, bool *again) {
+/* A piece of a message; the last one ends it, and pushes it. `small`: it is not in the block yet. */
+static GrammarEvent read_piece(lua_State *L, Frames *f, int idx, const char *piece, bool small,
+                               const FrameFound *found, const GrammarInput *in) {
+  uint64_t steps = f->steps;
+  if (!found->final) {
+    if (small) memcpy(room(L, f, idx, found->length, in), piece, found->length);
+    f->have += found->length;
+    return GRAMMAR_WANTS;
+  }
+  if (f->have)
+    lua_pushlstring(L, f->block, f->have + found->length);
+  else
+    lua_pushlstring(L, piece, found->length);
+  check_untouched(L, f, steps, in);
+  end_message(L, f, idx);
+  return event_of(found->kind);
+}
+
+/* The message under way, or what else the bytes say. All or nothing: when memory runs out, the next call finds the same
+** bytes. */
+static GrammarEvent read_step(lua_State *L, Frames *f, int idx, GrammarInput *in) {
   char few[FEW];
   FrameFound found;
   FrameReader r = f->reader;
+  GrammarEvent result = GRAMMAR_WANTS;
   uint64_t steps = f->steps;
-  size_t n = f->n < AT_ONCE ? f->n : AT_ONCE;
+  size_t n = in->n < AT_ONCE ? in->n : AT_ONCE;
   bool small = !f->have && n <= FEW;
-  char *to = small ? few : room(L, f, n);
+  char *to = small ? few : room(L, f, idx, n, in);
   *few = 0; /* cppcheck does not see that it is written to by way of `to` */
-  FrameEvent event = frame_read(&r, f->bytes ? f->bytes : "", n, to, &found);
-  int pushed = 0;
-  if (event == FRAME_DATA && !found.final) {
-    if (small) memcpy(room(L, f, found.length), few, found.length);
-    f->have += found.length;
-  } else if (event == FRAME_DATA) {
-    pushed = push_message(L, f, to, &found);
-    check_untouched(L, f, steps);
-    end_message(L, f);
+  FrameEvent event = frame_read(&r, in->bytes, n, to, &found);
+  if (event == FRAME_DATA) {
+    result = read_piece(L, f, idx, to, small, &found, in);
+    in->pushed = result != GRAMMAR_WANTS;
   } else if (event != FRAME_WANTS) {
-    pushed = push_other(L, &r, event, &found);
-    check_untouched(L, f, steps);
+    in->pushed = push_other(L, &r, event, &found);
+    check_untouched(L, f, steps, in);
+    result = GRAMMAR_OTHER;
   }
   f->reader = r;
   f->steps++;
-  use(L, f, found.used);
-  *again = !pushed && f->n > 0;
-  return pushed;
+  in->used = found.used;
+  return result;
+}
+
+/* One step: the next event, or none yet. Most messages are short, and there at once. */
+static GrammarEvent read_event(lua_State *L, Grammar *g, int idx, GrammarInput *in) {
+  Frames *f = (Frames *)g;
+  char few[FEW];
+  FrameFound found;
+  uint64_t steps = f->steps;
+  *few = 0;
+  if (!frame_read_whole(&f->reader, in->bytes, in->n, few, sizeof few, &found)) return read_step(L, f, idx, in);
+  lua_pushlstring(L, few, found.length);
+  check_untouched(L, f, steps, in);
+  f->steps++;
+  in->used = found.used;
+  in->pushed = 1;
+  return event_of(found.kind);
 }
 
 /* stack: connection */
 static int next_event(lua_State *L, Frames *f) {
-  bool again;
-  int pushed;
-  do pushed = step(L, f, &again);
-  while (again);
-  if (!pushed) lua_pushnil(L);
-  return pushed ? pushed : 1;
+  GrammarInput in;
+  GrammarEvent event;
+  do {
+    in = (GrammarInput){.bytes = f->bytes ? f->bytes : "", .n = f->n};
+    event = read_event(L, &f->grammar, 1, &in);
+    use(L, f, in.used);
+  } while (event == GRAMMAR_WANTS && f->n);
+  if (event == GRAMMAR_OTHER) return in.pushed;
+  if (event == GRAMMAR_WANTS) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_pushstring(L, event == GRAMMAR_TEXT ? "text" : "binary");
+  lua_insert(L, -2);
+  return 2;
 }
 
 /// Gives bytes that have come from the peer, and returns what `next` would.
@@ -173,7 +201,7 @@ static int frames_feed(lua_State *L) {
     lua_pushlstring(L, f->bytes, f->n);
     lua_insert(L, 2);
     lua_concat(L, 2);
-    check_untouched(L, f, steps);
+    check_untouched(L, f, steps, &(GrammarInput){0});
   }
   set_input(L, f);
   return next_event(L, f);
@@ -213,6 +241,28 @@ static const uint8_t *next_mask(lua_State *L, Frames *f) {
     f->left = MASKS;
   }
   return f->masks[--f->left];
+}
+
+/* Writes a message's frame to `to`; 0: it is no text. */
+static size_t write_message(lua_State *L, Grammar *g, GrammarEvent event, const char *data, size_t n, char *to) {
+  Frames *f = (Frames *)g;
+  if (event == GRAMMAR_TEXT && !utf8_is_text(data, n)) return 0;
+  const uint8_t *mask = f->server ? NULL : next_mask(L, f);
+  FrameKind kind = event == GRAMMAR_TEXT ? FRAME_TEXT : FRAME_BINARY;
+  size_t first = frame_write_head((uint8_t *)to, kind, n, mask);
+  if (mask)
+    frame_mask(to + first, data, n, mask, 0);
+  else
+    memcpy(to + first, data, n);
+  return first + n;
+}
+
+static const GrammarOps OPS = {GRAMMAR_ABI, FRAME_MOST_HEAD, read_event, write_message};
+
+/* _grammar() → what a stream knows of it (net/grammar.h) */
+static int frames_grammar(lua_State *L) {
+  lua_pushlightuserdata(L, &frames_check(L)->grammar);
+  return 1;
 }
 
 /* The frame's payload stands at that place of the stack. */
@@ -302,6 +352,7 @@ static int frames_new(lua_State *L) {
   memset(f, 0, sizeof *f);
   frame_reader_init(&f->reader, server, (uint64_t)most);
   f->server = server;
+  f->grammar.ops = &OPS;
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_setmetatable(L, -2);
   return 1;
@@ -359,7 +410,8 @@ static int frames_may_say(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"feed", frames_feed},       {"next", frames_next},
                                    {"pending", frames_pending}, {"frame", frames_frame},
-                                   {"close", frames_close},     {NULL, NULL}};
+                                   {"close", frames_close},     {"_grammar", frames_grammar},
+                                   {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__tostring", frames__tostring}, {NULL, NULL}};
 

@@ -88,6 +88,17 @@ done:
   free(to);
 }
 
+/* The short way reads it, too, into just as much room, and nothing that isn't whole, nor has it. */
+static void read_at_once(const FrameReader *r, const char *frame, size_t length, const char *bytes, size_t n) {
+  char *to = malloc(n ? n : 1);
+  FrameFound found;
+  bool whole = frame_read_whole(r, frame, length, to, n, &found);
+  check(whole && found.used == length && found.length == n && found.final && (!n || !memcmp(to, bytes, n)));
+  check(!frame_read_whole(r, frame, length - 1, to, n, &found));
+  check(!n || !frame_read_whole(r, frame, length, to, n - 1, &found));
+  free(to);
+}
+
 static void reread(const char *bytes, size_t n, FrameKind kind, const uint8_t *mask) {
   uint8_t *frame = malloc(FRAME_MOST_HEAD + n);
   char *to = malloc(FRAME_MOST_HEAD + n);
@@ -105,6 +116,7 @@ static void reread(const char *bytes, size_t n, FrameKind kind, const uint8_t *m
     check(event == FRAME_DATA && found.final && !memcmp(to, bytes, n));
   else
     check(event == FRAME_CONTROL && !memcmp(r.control, bytes, n));
+  if (kind == FRAME_BINARY) read_at_once(&r, (char *)frame, head + n, bytes, n);
   free(frame);
   free(to);
 }

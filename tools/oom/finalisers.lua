@@ -130,6 +130,15 @@ function actions.rest(o)
   if o.parser then o.parser:rest() end
 end
 
+--- A WebSocket, at whose messages its owner may be right now.
+function actions.frames(o)
+  local ws = o.ws
+  if not ws then return end
+  pcall(ws.send, ws, "of a finaliser")
+  pcall(ws._frames.feed, ws._frames, "\x81\1x")
+  pcall(ws._reader.read, ws._reader, 1)
+end
+
 function actions.close_socket(o)
   if o.client then o.client:close() end
 end
@@ -1180,6 +1189,39 @@ simple("http", {}, {
       local reader, writer = request:upgrade "tea"
       writer:send(reader:readline())
     end, "GET / HTTP/1.1\nHost: h\nConnection: upgrade\nUpgrade: tea\n\nline\n")
+  end,
+})
+
+--- A WebSocket of each side.
+local function with_websocket(o)
+  local server = asyncio.http.serve(function(request)
+    local ws = request:websocket { close_timeout = 0.05 }
+    for data, kind in ws:iter() do
+      if kind == "text" then ws:send(data) else ws:send_binary(data) end
+    end
+  end, "127.0.0.1", 0, { close_timeout = 0.05 })
+  o.keep("server2", server)
+  o.ws = asyncio.http.websocket(("ws://127.0.0.1:%d/"):format(server:sockets()[1].port), {
+    close_timeout = 0.05, ping_interval = math.huge,
+  })
+  o.keep("socket_reader", o.ws._reader)
+  o.keep("socket_writer", o.ws._writer)
+  return o
+end
+
+simple("websocket", { with_websocket }, {
+  echo = function(o)
+    for _, data in ipairs { "tea", ("x"):rep(3000), ("y"):rep(20000) } do
+      pcall(o.ws.send, o.ws, data)
+      pcall(o.ws.send_binary, o.ws, data)
+    end
+    pcall(asyncio.wait_for, function() for _ in o.ws:iter() do end end, 0.05)
+  end,
+  ping = function(o) pcall(asyncio.wait_for, function() o.ws:ping() end, 0.05) end,
+  close = function(o)
+    pcall(o.ws.send, o.ws, "tea")
+    pcall(o.ws.close, o.ws, 4000, "enough")
+    assert(o.ws.close_code)
   end,
 })
 

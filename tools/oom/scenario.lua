@@ -1948,6 +1948,10 @@ part("websocket", function()
   ws:send_binary(("x"):rep(20000))
   asyncio.wait_for(function() return ws:receive() end, 0.3)
   asyncio.wait_for(function() return ws:receive() end, 0.3)
+  ws:send "text"
+  for data in ws:iter() do
+    if data == "text" then ws:send_binary "binary" else break end
+  end
   asyncio.wait_for(function() return ws:ping() end, 0.3)
   ws:close(4000, "enough")
   server:shutdown(0.2)

@@ -1,9 +1,9 @@
 --- WebSocket: what a connection is after its opening handshake, on both sides.
 --
--- Who waits for a message reads, which takes no other task's turn. Where nobody does for a while, or several
--- do, or the end has come, a task of its own reads from then on: it answers pings, hears the peer's end, and
--- keeps messages until somebody receives them. Once `max_queue` are waiting it reads no more, so that the
--- peer has to wait. Timers are callbacks.
+-- Who waits for a message reads, which takes no other task's turn, and is C's (core.messages) until something
+-- else comes. Where nobody waits for a while, or several do, or the end has come, a task of its
+-- own reads from then on: it answers pings, hears the peer's end, and keeps messages until somebody receives
+-- them. Once `max_queue` are waiting it reads no more, so that the peer has to wait. Timers are callbacks.
 -- @module asyncio.http.websocket
 local check = require "asyncio.check"
 local core = require "asyncio.core"
@@ -63,14 +63,21 @@ end
 
 local function abort(self) self._writer:abort() end
 
+local function shut(self)
+  self._closing = true
+  self._talk:close()
+end
+
 --- From now on nothing is sent but a Close frame, which is the last, and what comes is read and dropped.
 local function begin_closing(self, code, reason)
-  self._closing = true
+  set_timer(self, "_patience", self._close_timeout, abort) -- first: what follows may fail
+  shut(self)
   self._messages:shutdown()
   set_timer(self, "_keeping")
-  set_timer(self, "_patience", self._close_timeout, abort)
   core.pcall(self._writer.write, self._writer, self._frames:close(code, reason)) -- the reader hears of errors
 end
+
+local start_reader
 
 --- The peer has done what it must not, or is silent: it is told, and the end is ours. What it still sends is
 -- read and dropped for a while, since to close at once might take our Close frame from it.
@@ -81,12 +88,13 @@ local function fail(self, code, reason)
   self._deaf = true
   set_timer(self, "_patience", math.min(LINGER, self._close_timeout), abort)
   if self._writer:can_write_eof() then core.pcall(self._writer.write_eof, self._writer) end
+  start_reader(self)
 end
 
 --- There is nothing more to come.
 local function finish(self)
   note_end(self, CUT, "")
-  self._closing = true
+  shut(self)
   set_timer(self, "_keeping")
   set_timer(self, "_patience")
   self._messages:shutdown()
@@ -105,7 +113,8 @@ local function keep(self, message)
   if not messages:full() then return messages:put_nowait(message) end
   self._blocked = true
   local ok, err = core.pcall(messages.put, messages, message)
-  self._blocked, self._heard = false, self._loop:time()
+  self._blocked = false
+  self._talk:hear()
   if not ok and not isinstance(err, core.QueueShutDown) then error(err, 0) end
 end
 
@@ -152,24 +161,15 @@ local function take(self, kind, a, b)
   return false
 end
 
---- All messages in what has come.
-local function take_all(self, kind, a, b)
-  while kind and not self._deaf do
-    if take(self, kind, a, b) then return true end
-    kind, a, b = self._frames:next()
-  end
-  return false
-end
-
 --- Until the peer ends the connection, or it is ours to do so. kind, a, b: an event that is there already
 local function read_all(self, kind, a, b)
-  local reader, frames = self._reader, self._frames
-  if not kind then kind, a, b = frames:next() end
-  if take_all(self, kind, a, b) then return end
-  for data in function() return reader:read(BLOCK) end do
-    self._heard = self._loop:time()
-    if not self._deaf and take_all(self, frames:feed(data)) then return end
+  local talk, reader = self._talk, self._reader
+  if kind and take(self, kind, a, b) then return end
+  while not self._deaf do
+    kind, a, b = talk:next()
+    if not kind or not self._deaf and take(self, kind, a, b) then return end
   end
+  while reader:read(BLOCK) do end
 end
 
 --- The task that reads. What breaks the connection is its end, and no error of the program's.
@@ -185,32 +185,41 @@ local function run(self, ...)
   core.pcall(self._writer.wait_closed, self._writer)
 end
 
---- A task reads from now on. kind, a, b: an event that is there already
-local function start_reader(self, kind, a, b)
+--- A task reads from now on, and nobody else. kind, a, b: an event that is there already
+function start_reader(self, kind, a, b)
   if self._running then return end
+  self._talk:stop() -- first: who reads has let go before the task begins
+  local task = core.create_task { run, self, kind, a, b, name = "reader of " .. tostring(self) }
   self._running = true
-  core.create_task { run, self, kind, a, b, name = "reader of " .. tostring(self) }
-end
-
---- Likewise, as soon as who reads now has got a message.
-local function want_reader(self)
-  if self._reading then self._wanted = true else start_reader(self) end
+  task:add_done_callback(function() -- there may be no memory to begin with
+    finish(self)
+    self._writer:close()
+  end)
 end
 
 -- Who waits for a message reads
 
 local WEAK = { __mode = "k" }
-local watches = setmetatable({}, WEAK) -- loop → its WebSockets for whose messages nobody waits
+-- loop → its WebSockets for whose messages nobody waits, or not for long
+local watches = setmetatable({}, WEAK)
 
 local function look_for_who_is_away(watch)
   watch.timer, watch.tick = false, watch.tick + 1
+  watch.timer = watch.loop:call_later(AWAY, look_for_who_is_away, watch) -- first: what follows may fail
   for self, since in pairs(watch.away) do
-    if self._running or watch.tick - since > 2 then
+    if self._running then
       watch.away[self] = nil
-      want_reader(self)
+    elseif self._talk:look() then
+      watch.away[self] = watch.tick
+    elseif watch.tick - since > 1 then
+      start_reader(self)
+      watch.away[self] = nil
     end
   end
-  if next(watch.away) then watch.timer = watch.loop:call_later(AWAY, look_for_who_is_away, watch) end
+  if not next(watch.away) then
+    watch.timer:cancel()
+    watch.timer = false
+  end
 end
 
 local function watch_of(loop)
@@ -229,29 +238,6 @@ local function note_away(self)
   if not watch.timer then watch.timer = self._loop:call_later(AWAY, look_for_who_is_away, watch) end
 end
 
---- The next message; or an event that is the end's: "close", "error", or nil where nothing more comes.
-local function next_message(self)
-  local frames, reader = self._frames, self._reader
-  local kind, a, b
-  if self._more then kind, a, b = frames:next() end
-  while true do
-    if not kind then
-      self._more = false
-      local bytes = reader:read(BLOCK)
-      if not bytes or self._deaf then return nil end
-      self._heard, self._more = self._loop:time(), true
-      kind, a, b = frames:feed(bytes)
-    elseif kind == "ping" or kind == "pong" then
-      take(self, kind, a, b)
-      kind, a, b = frames:next()
-    elseif self._closing and (kind == "text" or kind == "binary") then
-      kind, a, b = frames:next()
-    else
-      return kind, a, b
-    end
-  end
-end
-
 --- What a reading task has kept.
 local function receive_kept(self)
   local _, message = self._next()
@@ -260,19 +246,43 @@ local function receive_kept(self)
   return nil
 end
 
-local function receive_here(self)
-  self._reading, self._watch.away[self] = true, nil
-  local ok, kind, a, b = core.catch(next_message, self)
-  self._reading = false
-  if ok and (kind == "text" or kind == "binary") then
-    if self._wanted then start_reader(self) else note_away(self) end
-    return a, kind
+--- The next message, or an event that is the end's; nil: nothing more comes, or not here.
+-- kind, a, b: an event that is there already
+local function next_message(self, kind, a, b)
+  while kind == nil or kind == "ping" or kind == "pong" do
+    if kind then take(self, kind, a, b) end
+    kind, a, b = self._talk:take()
+    if not kind then return nil end
   end
-  if not ok and not isinstance(kind, core.OSError) then -- a cancellation
-    if self._wanted or self._closing then start_reader(self) else note_away(self) end
-    error(kind, 0)
+  return kind, a, b
+end
+
+--- Likewise for who waits for long, so that it counts among those that are away no more.
+local function receive_here(self, kind, a, b)
+  self._watch.away[self] = nil
+  local ok, what, data, more = core.catch(next_message, self, kind, a, b)
+  if ok and (what == "text" or what == "binary") then
+    note_away(self)
+    return data, what
   end
-  if ok then start_reader(self, kind, a, b) else start_reader(self) end
+  if not ok and not isinstance(what, core.OSError) then -- a cancellation
+    if not self._running then note_away(self) end
+    error(what, 0)
+  end
+  if ok then start_reader(self, what, data, more) else start_reader(self) end
+  return receive_kept(self)
+end
+
+--- What `receive` does besides: somebody waits for long, or several do; what has come is no message; a task
+-- reads; the end. kind, a, b: an event that is there already
+local function receive_otherwise(self, kind, a, b)
+  if self._closing then
+    start_reader(self)
+  elseif not self._running then
+    if not self._talk:is_read() then return receive_here(self, kind, a, b) end
+    start_reader(self)
+    core.sleep(0) -- who was here before goes first
+  end
   return receive_kept(self)
 end
 
@@ -287,11 +297,11 @@ end
 
 --- Anything that comes shows that the peer is there: a large message may take longer than a ping.
 local function look(self)
-  local now = self._loop:time()
-  local since, wait = now - self._heard, self._ping_interval
+  local now, heard = self._loop:time(), self._talk:heard()
+  local since, wait = now - heard, self._ping_interval
   if self._blocked then -- it is we who don't read
     self._pinged = false
-  elseif self._pinged and self._heard < self._pinged then
+  elseif self._pinged and heard < self._pinged then
     wait = self._pinged + self._ping_timeout - now
     if wait <= SLACK then return fail(self, FAILED, "a ping was not answered") end
   elseif since < self._ping_interval - SLACK then
@@ -306,45 +316,24 @@ end
 -- Methods
 
 local function check_open(self, name)
-  if getmetatable(self) ~= WebSocket then check.self(self, WebSocket, name) end
+  check.self(self, WebSocket, name)
   if self._closing then error(closed_error(self), 0) end
 end
 
-local function send(self, kind, name, data, expected)
-  check_open(self, name)
-  if type(data) ~= "string" then check.fail(1, name, expected, data) end
-  local first, more = self._frames:frame(kind, data)
-  if not first then check.error(1, name, "a text must be UTF-8; send_binary takes any bytes") end
-  if more then self._writer:send(first, more) else self._writer:send(first) end
+--- What C doesn't send: messages that are long, or wrong; and what is sent after the end.
+local function sender(kind, name, expected)
+  return function(self, data)
+    check_open(self, name)
+    if type(data) ~= "string" then check.fail(1, name, expected, data) end
+    local first, more = self._frames:frame(kind, data)
+    if not first then check.error(1, name, "a text must be UTF-8; send_binary takes any bytes") end
+    if more then self._writer:send(first, more) else self._writer:send(first) end
+  end
 end
 
---- Sends a message of text, and waits while too much is on its way to the peer, as `writer:send` does.
--- @string text UTF-8
--- @raise ClosedError after any end; an OSError when the connection breaks
-function WebSocket:send(text) send(self, "text", "send", text, "text (a string)") end
-
---- Sends a message of bytes, likewise.
--- @string data
--- @raise ClosedError after any end; an OSError when the connection breaks
-function WebSocket:send_binary(data) send(self, "binary", "send_binary", data, "string") end
-
---- Waits for the next message.
--- @treturn ?string the message; nil after any end, see `close_code`
--- @treturn ?string `"text"` or `"binary"`
-function WebSocket:receive()
-  if getmetatable(self) ~= WebSocket then check.self(self, WebSocket, "receive") end
-  if self._running or self._closing then return receive_kept(self) end
-  if not self._reading then return receive_here(self) end
-  self._wanted = true
-  return receive_kept(self)
-end
-
---- Goes through the messages: `for data, kind in ws:iter() do`.
--- @treturn function an iterator, which ends after any end
-function WebSocket:iter()
-  check.self(self, WebSocket, "iter")
-  return function() return self:receive() end
-end
+WebSocket.receive, WebSocket.iter, WebSocket.send, WebSocket.send_binary = core.message_methods(
+  WebSocket.__name, "_talk", receive_otherwise,
+  sender("text", "send", "text (a string)"), sender("binary", "send_binary", "string"))
 
 --- Asks the peer for a sign of life.
 -- @treturn number seconds that the answer took
@@ -353,7 +342,7 @@ function WebSocket:ping()
   check_open(self, "ping")
   local ping = { pong = self._loop:create_future(), sent = self._loop:time() }
   self._pings[send_ping(self)] = ping
-  want_reader(self)
+  start_reader(self)
   return core.await(ping.pong)
 end
 
@@ -373,7 +362,7 @@ function WebSocket:close(code, reason)
     begin_closing(self, code or NORMAL, reason)
     while not self._messages:empty() do self._messages:get_nowait() end
   end
-  want_reader(self)
+  start_reader(self)
   self._ended:wait()
 end
 
@@ -381,7 +370,7 @@ function WebSocket:__close(err)
   if self._closing and not core.can_wait() then return abort(self) end
   if isinstance(err, core.CancelledError) or not core.can_wait() then
     if not self._closing then begin_closing(self, GOING) end
-    if core.can_wait() then want_reader(self) end
+    if core.can_wait() then start_reader(self) end
     return self._writer:close()
   end
   self:close(err ~= nil and FAILED or NORMAL)
@@ -397,25 +386,19 @@ end
 local function new(server, reader, writer, opts, protocol, bytes)
   local loop = get_running_loop()
   local messages = core.Queue(opts.max_queue or 16)
+  local frames = parsers.websocket { role = server and "server" or "client", max_message = opts.max_message }
   local self = setmetatable({
     protocol = protocol, close_code = nil, close_reason = nil,
     _server = server, _reader = reader, _writer = writer, _loop = loop, _messages = messages,
-    _frames = parsers.websocket {
-      role = server and "server" or "client", max_message = opts.max_message,
-    },
+    _frames = frames, _talk = core.messages(writer, frames),
     _next = messages:iter(), _ended = core.Event(), _pings = {}, _sent_pings = 0, _closing = false,
-    _deaf = false, _blocked = false, _watch = watch_of(loop),
-    _running = false, _reading = false, _wanted = false, _more = bytes ~= nil,
-    _heard = loop:time(), _pinged = false,
+    _deaf = false, _blocked = false, _watch = watch_of(loop), _running = false, _pinged = false,
     _keeping = false, _patience = false, _close_timeout = opts.close_timeout or 10,
     _ping_interval = opts.ping_interval or 20, _ping_timeout = opts.ping_timeout or 20,
   }, WebSocket)
+  if bytes and bytes ~= "" then core.leave_talk(reader, bytes, 0) end
   if self._ping_interval < math.huge then set_timer(self, "_keeping", self._ping_interval, look) end
-  if bytes and bytes ~= "" then
-    start_reader(self, self._frames:feed(bytes))
-  else
-    note_away(self)
-  end
+  note_away(self)
   return self
 end
 
