@@ -13,7 +13,7 @@ local engine = {}
 -- Subjects whose sample is a spec file of their room's own, so that no file runs long: subject → folder.
 local ROOMS = {
   compat = "compat", copas = "compat", datagram = "datagram", file = "files", fs = "files", socket = "compat",
-  redis = "redis", sec = "compat", tls = "tls", watch = "files", http_client = "http",
+  redis = "redis", sec = "compat", tls = "tls", watch = "files", http_client = "http", websocket = "http",
 }
 
 local LIMIT = 60 -- seconds of real time for a round: only for what hangs
