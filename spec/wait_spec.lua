@@ -249,6 +249,29 @@ function TestAsCompleted:test_gives_those_that_are_done_already()
   end)
 end
 
+function TestAsCompleted:test_gives_each_once_however_often_it_is_in_the_list()
+  t.run(function()
+    local done, first, second = after(0, "done"), after(1, "first"), after(2, "second")
+    asyncio.await(done)
+    local order = {}
+    for task in asyncio.as_completed { second, done, first, second, done, first, first } do
+      order[#order + 1] = task:result()
+    end
+    t.assertEquals(order, { "done", "first", "second" })
+  end)
+end
+
+function TestAsCompleted:test_counts_each_once_when_the_time_is_up()
+  t.run(function()
+    local first, second = after(1), after(3)
+    local err = t.assert_raises(asyncio.TimeoutError, function()
+      for _ in asyncio.as_completed({ first, second, first, second }, { timeout = 2 }) do end
+    end)
+    t.assertStrContains(err.message, "1 of 2 did not end")
+    asyncio.await(second)
+  end)
+end
+
 function TestAsCompleted:test_starts_functions_as_tasks()
   t.run(function()
     local sum = 0

@@ -4,7 +4,8 @@ local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local await, create_task, isfuture = core.await, core.create_task, core.isfuture
-local get_running_loop = core.get_running_loop
+local get_running_loop, start_each, start_list = core.get_running_loop, core.start_each, core.start_list
+local core_gather, core_wait, core_completed = core.gather, core.wait, core.completed
 
 local tasks = {
   FIRST_COMPLETED = "FIRST_COMPLETED",
@@ -85,18 +86,6 @@ local ensure_futures = tasks.ensure_futures
 
 local function plain_table(x) return type(x) == "table" and getmetatable(x) == nil end
 
---- Each of them once.
-local function distinct(futures)
-  local known, list = {}, {}
-  for _, future in ipairs(futures) do
-    if not known[future] then
-      known[future] = true
-      list[#list + 1] = future
-    end
-  end
-  return list
-end
-
 --- Runs several at once and waits for all.
 -- `gather(a, b, …)` returns one value each, in order. `gather{a, b, …, return_exceptions=true}`
 -- returns a list with `n`, where an error stands in place of a result. The first error is raised at
@@ -114,14 +103,18 @@ end
 -- local list = asyncio.gather { double, function() return "fine" end, return_exceptions = true }
 -- print(type(list[1]), list[2]) --> string  fine
 function tasks.gather(...)
-  local list, n, as_list, return_exceptions = { ... }, select("#", ...), false, false
-  if n == 1 and plain_table((...)) then
-    local opts = GATHER_OPTIONS(...)
-    list, as_list, return_exceptions = ..., true, opts.return_exceptions
-    n = opts.n or #list
+  local futures = start_each(...)
+  if futures then return core_gather(futures) end
+  local n = select("#", ...)
+  if n ~= 1 or not plain_table((...)) then
+    return core_gather(ensure_futures({ ... }, n, "gather", true, true))
   end
-  local futures = ensure_futures(list, n, "gather", not as_list, true)
-  return core.gather(futures, return_exceptions, as_list)
+  local list = ...
+  futures = start_list(list, true)
+  if futures then return core_gather(futures, false, true) end
+  local opts = GATHER_OPTIONS(list)
+  futures = ensure_futures(list, opts.n or #list, "gather", false, true)
+  return core_gather(futures, opts.return_exceptions, true)
 end
 
 --- A list has no named options: they come after it.
@@ -148,13 +141,15 @@ end
 -- pending[1]:cancel()
 -- asyncio.wait(pending)
 function tasks.wait(list, opts)
+  local started = opts == nil and start_list(list, true)
+  if started then return core_wait(started) end
   check_list(list, "wait", WAIT_LIST)
   opts = WAIT_OPTIONS(opts)
   local when, timeout = opts.return_when or tasks.ALL_COMPLETED, opts.timeout
   local all = when == tasks.ALL_COMPLETED and not timeout
   local futures = ensure_futures(list, #list, "wait", false, all)
   if #futures == 0 then check.error(1, "wait", "the list is empty") end
-  return core.wait(futures, when, timeout)
+  return core_wait(futures, when, timeout)
 end
 
 --- Iterates over several in the order in which they end: `for task in asyncio.as_completed(list) do`.
@@ -168,9 +163,11 @@ end
 -- for task in asyncio.as_completed(tasks) do order[#order + 1] = task:result() end
 -- print(table.concat(order, " ")) --> 3 2 1
 function tasks.as_completed(list, opts)
+  local started = opts == nil and start_list(list)
+  if started then return core_completed(started) end
   check_list(list, "as_completed", AS_COMPLETED_LIST)
   opts = AS_COMPLETED_OPTIONS(opts)
-  return core.completed(distinct(ensure_futures(list, #list, "as_completed")), opts.timeout)
+  return core_completed(ensure_futures(list, #list, "as_completed"), opts.timeout)
 end
 
 --- Protects something from the cancellation of who waits for it.

@@ -30,7 +30,8 @@ typedef struct Completion {
   uint64_t loop_id;
   bool timed, timed_out;
   lua_Number seconds;
-  int n, left;     /* futures; those not given yet */
+  int n;           /* parts */
+  int total, left; /* different futures; those not given yet */
   int ready, owed; /* in `ended`; of these, for tasks that have been woken and haven't run */
   int pending;     /* the first of those that may not have ended */
   Part parts[];
@@ -78,7 +79,7 @@ static int time_is_up(lua_State *L, const Completion *c) {
   char limit[40];
   snprintf(limit, sizeof limit, "%g", (double)c->seconds);
   lua_getiuservalue(L, 1, BOX_PLACE);
-  return asy_error(L, ASY_TIMEOUT, "%d of %d did not end within %s s%s", c->left, c->n, limit,
+  return asy_error(L, ASY_TIMEOUT, "%d of %d did not end within %s s%s", c->left, c->total, limit,
                    lua_tostring(L, -1));
 }
 
@@ -171,20 +172,29 @@ static int completion__gc(lua_State *L) {
   return 0;
 }
 
+/* Each future is waited for once: whether it has a Waiter of the record's already, the last of its line. */
+static bool is_known(const Completion *c, const Future *f) {
+  ListNode *last = f->waiters.prev;
+  return last != &f->waiters && asy_container(last, Waiter, link)->wake == part_wake &&
+         asy_container(last, Part, waiter.link)->all == c;
+}
+
 /* stack: list of futures; those that are done have ended, in its order */
 static void count_parts(lua_State *L, Completion *c) {
-  const Runtime *rt = ASY_RUNTIME(L);
   for (int i = 0; i < c->n; i++) {
     Part *p = &c->parts[i];
     lua_rawgeti(L, 1, i + 1);
-    p->future = asy_tofuture(L, rt, -1);
+    *p = (Part){.waiter = {.wake = part_wake, .blind = true}, .all = c, .future = lua_touserdata(L, -1)};
     lua_pop(L, 1);
-    p->all = c;
-    p->waiter = (Waiter){.wake = part_wake, .blind = true};
     list_init(&p->waiter.link);
+    if (is_known(c, p->future)) continue;
     list_append(&p->future->waiters, &p->waiter.link);
-    if (p->future->state != FUTURE_PENDING) part_wake(&p->waiter, 0);
+    c->left++;
   }
+  c->total = c->left;
+  for (int i = 0; i < c->n; i++)
+    if (list_linked(&c->parts[i].waiter.link) && c->parts[i].future->state != FUTURE_PENDING)
+      part_wake(&c->parts[i].waiter, 0);
 }
 
 /* Pushes " (as_completed at file:line)", or "" when there is no limit, or no place known. */
@@ -203,7 +213,7 @@ static void push_place(lua_State *L, bool timed) {
   lua_pop(L, 1);
 }
 
-/* completed(list, timeout) → an iterator over a list of different futures, and what else `for` wants */
+/* completed(list, timeout) → an iterator over the different futures of a list, and what else `for` wants */
 static int completed(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Loop *loop = asy_running(L, rt);
@@ -230,7 +240,7 @@ static int completed(lua_State *L) {
   c->timed = !lua_isnil(L, 2);
   c->seconds = lua_tonumber(L, 2);
   c->loop_id = loop->id;
-  c->n = c->left = n;
+  c->n = n;
   waitq_init(&c->line);
   list_init(&c->ended);
   if (n && c->timed &&

@@ -73,18 +73,32 @@ static Future *awaited_if_all(const Task *t, int i) {
   return s->until == UNTIL_ALL && !s->timed ? several_awaited(t, i) : NULL;
 }
 
-/* Leaves out those that are done, and all but the first of several places of one. */
-void asy_several_begin(lua_State *L, Several *s, int list, bool blind) {
-  const Runtime *rt = ASY_RUNTIME(L);
-  for (int i = 0; i < s->n; i++) {
+Several *asy_several_new(lua_State *L, Until until, int list, size_t more) {
+  int n = (int)lua_rawlen(L, list);
+  Several *s = lua_newuserdatauv(L, sizeof *s + (size_t)n * sizeof *s->parts + more, 1);
+  *s = (Several){.until = until, .n = n, .first = -1};
+  lua_pushvalue(L, list);
+  lua_setiuservalue(L, -2, 1);
+  for (int i = 0; i < n; i++) {
     Part *p = &s->parts[i];
     lua_rawgeti(L, list, i + 1);
-    p->future = asy_tofuture(L, rt, -1);
+    *p = (Part){.waiter.wake = part_wake, .all = s, .future = lua_touserdata(L, -1)};
     lua_pop(L, 1);
-    p->all = s;
-    p->waiter = (Waiter){.wake = part_wake, .blind = blind};
     list_init(&p->waiter.link);
-    if (p->future->state != FUTURE_PENDING && s->first < 0 && is_decisive(s, p->future)) s->first = i;
+    if (p->future->state == FUTURE_PENDING)
+      s->left++;
+    else if (s->first < 0 && is_decisive(s, p->future))
+      s->first = i;
+  }
+  return s;
+}
+
+/* Leaves out those that are done, and all but the first of several places of one. */
+void several_begin(Several *s, bool blind) {
+  s->left = 0;
+  for (int i = 0; i < s->n; i++) {
+    Part *p = &s->parts[i];
+    p->waiter.blind = blind;
     if (p->future->state != FUTURE_PENDING) continue;
     ListNode *last = p->future->waiters.prev;
     bool twice = last != &p->future->waiters && asy_container(last, Waiter, link)->wake == part_wake &&
@@ -95,29 +109,13 @@ void asy_several_begin(lua_State *L, Several *s, int list, bool blind) {
   }
 }
 
-Several *asy_several_new(lua_State *L, Until until, int list, size_t more) {
-  int n = (int)lua_rawlen(L, list);
-  Several *s = lua_newuserdatauv(L, sizeof *s + (size_t)n * sizeof *s->parts + more, 1);
-  *s = (Several){.until = until, .n = n, .first = -1};
-  lua_pushvalue(L, list);
-  lua_setiuservalue(L, -2, 1);
-  return s;
-}
+/* Whether nobody need wait for those of one that hasn't begun. */
+static bool is_over(const Several *s) { return !s->left || s->first >= 0; }
 
-/* Whether nobody need wait for the futures in that list. */
-static bool is_done(lua_State *L, int list, Until until) {
-  const Runtime *rt = ASY_RUNTIME(L);
-  Several which = {.until = until};
-  bool done = true;
-  int n = (int)lua_rawlen(L, list);
-  for (int i = 1; i <= n; i++) {
-    lua_rawgeti(L, list, i);
-    const Future *f = asy_tofuture(L, rt, -1);
-    lua_pop(L, 1);
-    if (f->state != FUTURE_PENDING && is_decisive(&which, f)) return true;
-    done = done && f->state != FUTURE_PENDING;
-  }
-  return done;
+/* The call is made again, with its three arguments. */
+static int give_way(lua_State *L, Task *t, lua_CFunction again) {
+  lua_settop(L, 3);
+  return asy_give_way(L, t, again);
 }
 
 /* gather */
@@ -132,7 +130,6 @@ static void push_outcome(lua_State *L, const Future *f, int idx) {
 
 /* stack: list of futures, tolerant, as list, ... → their results; raises the error of the one that failed */
 static int gathered(lua_State *L, const Several *s) {
-  const Runtime *rt = ASY_RUNTIME(L);
   int n = s->n;
   bool as_list = lua_toboolean(L, 3);
   if (s->first >= 0) {
@@ -141,24 +138,24 @@ static int gathered(lua_State *L, const Several *s) {
     asy_trace_pass(L, f, lua_gettop(L));
     return asy_future_results(L, f, -1); /* raises */
   }
-  lua_settop(L, 3);
+  if (!as_list) luaL_checkstack(L, n + 4, "too many results");
   if (as_list) {
     lua_createtable(L, n, 1);
     lua_pushinteger(L, n);
-    lua_setfield(L, 4, "n");
-  } else
-    luaL_checkstack(L, n + 4, "too many results");
-  for (int i = 1; i <= n; i++) {
-    lua_rawgeti(L, 1, i);
-    push_outcome(L, asy_tofuture(L, rt, -1), -1);
+    lua_setfield(L, -2, "n");
+  }
+  int to = lua_gettop(L);
+  for (int i = 0; i < n; i++) {
+    lua_rawgeti(L, 1, i + 1);
+    push_outcome(L, s->parts[i].future, -1);
     lua_replace(L, -2);
-    if (as_list) lua_rawseti(L, 4, i);
+    if (as_list) lua_rawseti(L, to, i + 1);
   }
   return as_list ? 1 : n;
 }
 
 static int gather_finish(lua_State *L, Task *t) {
-  Several *s = t->on;
+  const Several *s = t->on;
   several_detach(t);
   if (t->asked && asy_cancel_due(L, t)) return asy_task_raise(L, t);
   if (t->asked) { /* its request was taken back */
@@ -175,44 +172,39 @@ static const WaitKind GATHER = {.name = "gather", .finish = gather_finish, .abor
 /* gather(list, tolerant, as_list) → the results of a list of futures, once all have ended; raises the error of the
 ** first that fails, unless `tolerant`. Their errors count as looked at, those of the others, too. */
 static int gather(lua_State *L) {
-  Until until = lua_toboolean(L, 2) ? UNTIL_ALL : UNTIL_UNFORTUNATE;
   Task *t = asy_current_or_null(L);
   lua_settop(L, 3);
-  if (is_done(L, 1, until)) {
-    if (t && task_spent(t)) return asy_give_way(L, t, gather);
-  } else if (!t)
-    t = asy_current(L); /* raises */
-  Several *s = asy_several_new(L, until, 1, 0);
-  s->task = t;
-  asy_several_begin(L, s, 1, false);
+  Several *s = asy_several_new(L, lua_toboolean(L, 2) ? UNTIL_ALL : UNTIL_UNFORTUNATE, 1, 0);
+  bool over = is_over(s);
+  if (over && t && task_spent(t)) return give_way(L, t, gather);
+  if (!over && !t) t = asy_current(L); /* raises */
   for (int i = 0; i < s->n; i++) s->parts[i].future->looked = true;
-  if (s->left && s->first < 0) return asy_park_on(L, t, &GATHER, s, 4);
-  for (int i = 0; i < s->n; i++) list_remove(&s->parts[i].waiter.link);
-  return gathered(L, s);
+  if (over) return gathered(L, s);
+  s->task = t;
+  several_begin(s, false);
+  return asy_park_on(L, t, &GATHER, s, 4);
 }
 
 /* wait */
 
 /* stack: list of futures, ... → those that are done, the others */
-static int waited(lua_State *L) {
-  const Runtime *rt = ASY_RUNTIME(L);
-  int n = (int)lua_rawlen(L, 1), ended = 0;
-  lua_settop(L, 1);
-  lua_createtable(L, n, 0);
+static int waited(lua_State *L, const Several *s) {
+  int ended = 0;
+  lua_createtable(L, s->n, 0);
   lua_newtable(L);
-  for (int i = 1; i <= n; i++) {
-    lua_rawgeti(L, 1, i);
-    if (asy_tofuture(L, rt, -1)->state == FUTURE_PENDING)
-      lua_rawseti(L, 3, i - ended);
+  for (int i = 0; i < s->n; i++) {
+    lua_rawgeti(L, 1, i + 1);
+    if (s->parts[i].future->state == FUTURE_PENDING)
+      lua_rawseti(L, -2, i + 1 - ended);
     else
-      lua_rawseti(L, 2, ++ended);
+      lua_rawseti(L, -3, ++ended);
   }
   return 2;
 }
 
 static int wait_finish(lua_State *L, Task *t) {
   several_detach(t);
-  return waited(L);
+  return waited(L, t->on);
 }
 
 static const WaitKind WAIT = {.name = "wait", .finish = wait_finish, .abort = asy_several_abort,
@@ -233,32 +225,26 @@ static bool is_hopeless(lua_State *L, const Several *s, Task *t) {
 ** the time is up. That is no look at their errors. */
 static int wait(lua_State *L) {
   static const char *const names[] = {"ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", NULL};
-  Until until = (Until)luaL_checkoption(L, 2, NULL, names);
+  Until until = (Until)luaL_checkoption(L, 2, "ALL_COMPLETED", names);
   Task *t = asy_current_or_null(L);
   lua_settop(L, 3);
-  if (is_done(L, 1, until)) {
-    if (t && task_spent(t)) return asy_give_way(L, t, wait);
-    return waited(L);
-  }
-  if (!t) t = asy_current(L); /* raises */
   Several *s = asy_several_new(L, until, 1, 0);
-  bool timed = !lua_isnil(L, 3);
+  s->timed = !lua_isnil(L, 3);
+  if (is_over(s)) return t && task_spent(t) ? give_way(L, t, wait) : waited(L, s);
+  if (!t) t = asy_current(L); /* raises */
   s->task = t;
-  if (!timed && until != UNTIL_ALL && is_hopeless(L, s, t)) asy_ring_error(L);
-  if (timed && !timer_set(&t->loop->timers, &t->timer, loop_deadline(t->loop, lua_tonumber(L, 3))))
+  if (!s->timed && until != UNTIL_ALL && is_hopeless(L, s, t)) asy_ring_error(L);
+  if (s->timed && !timer_set(&t->loop->timers, &t->timer, loop_deadline(t->loop, lua_tonumber(L, 3))))
     return asy_nomemory(L);
-  s->timed = timed;
-  asy_several_begin(L, s, 1, true);
-  t->on = s;
-  return s->left && s->first < 0 ? asy_park_on(L, t, &WAIT, s, 4) : wait_finish(L, t);
+  several_begin(s, true);
+  return asy_park_on(L, t, &WAIT, s, 4);
 }
 
 /* Tasks for them */
 
-/* Whether a task can be made of the value at idx, or it can be waited for, without a word said. */
+/* Whether the value at idx can be waited for, without a word said. */
 static bool is_plain(lua_State *L, const Loop *loop, int idx, bool all) {
   const Runtime *rt = ASY_RUNTIME(L);
-  if (lua_isfunction(L, idx)) return true;
   const Future *f = asy_tofuture(L, rt, idx);
   if (!f || f->state != FUTURE_PENDING) return f != NULL;
   Task *t = rt->current;
@@ -287,35 +273,74 @@ static int unmake_tasks(lua_State *L) {
   return 0;
 }
 
-/* start_all(list, n, all) → the futures and tasks in the list, and tasks for its functions; nothing when there is
-** anything else in it, or one that can't be waited for (with `all`: if all of them must end) */
-static int start_all(lua_State *L) {
-  Runtime *rt = ASY_RUNTIME(L);
-  Loop *loop = asy_running(L, rt);
-  lua_Integer n = luaL_checkinteger(L, 2), made = 0;
-  lua_settop(L, 3);
-  if (!lua_istable(L, 1) || lua_getmetatable(L, 1)) return 0;
-  lua_createtable(L, (int)n, 0);
-  for (int i = 1; i <= n; i++) {
-    made += lua_rawgeti(L, 1, i) == LUA_TFUNCTION;
-    if (!is_plain(L, loop, 5, lua_toboolean(L, 3))) return 0;
-    lua_rawseti(L, 4, i);
-  }
+/* stack: ..., list of n functions, tasks and futures → the same, with tasks in place of its functions, `made` in all */
+static int start(lua_State *L, Loop *loop, lua_Integer n, bool made) {
   if (!made) return 1;
-  lua_Integer before = (lua_Integer)rt->last_task;
+  int list = lua_gettop(L);
+  lua_Integer before = (lua_Integer)loop->rt->last_task;
   lua_pushcfunction(L, make_tasks);
   lua_pushlightuserdata(L, loop);
-  lua_pushvalue(L, 4);
+  lua_pushvalue(L, list);
   lua_pushinteger(L, n);
   if (lua_pcall(L, 3, 0, 0) == LUA_OK) return 1;
   lua_pushcfunction(L, unmake_tasks);
-  lua_pushvalue(L, 4);
+  lua_pushvalue(L, list);
   lua_pushinteger(L, before);
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1);
   return lua_error(L);
 }
 
-static const luaL_Reg functions[] = {{"gather", gather}, {"wait", wait}, {"start_all", start_all}, {NULL, NULL}};
+/* start_all(list, n, all) → the futures and tasks in the list, and tasks for its functions; nothing when there is
+** anything else in it, or one that can't be waited for (with `all`: if all of them must end) */
+static int start_all(lua_State *L) {
+  Loop *loop = asy_running(L, ASY_RUNTIME(L));
+  lua_Integer n = luaL_checkinteger(L, 2);
+  bool all = lua_toboolean(L, 3), made = false;
+  lua_settop(L, 3);
+  if (!lua_istable(L, 1) || lua_getmetatable(L, 1)) return 0;
+  lua_createtable(L, (int)n, 0);
+  for (int i = 1; i <= n; i++) {
+    if (lua_rawgeti(L, 1, i) == LUA_TFUNCTION)
+      made = true;
+    else if (!is_plain(L, loop, 5, all))
+      return 0;
+    lua_rawseti(L, 4, i);
+  }
+  return start(L, loop, n, made);
+}
+
+/* start_list(list, all) → the same of a list that is not empty and has nothing but its values, or nothing */
+static int start_list(lua_State *L) {
+  lua_Integer n = lua_istable(L, 1) ? (lua_Integer)lua_rawlen(L, 1) : 0, keys = 0;
+  lua_settop(L, 2);
+  if (!n) return 0;
+  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) keys++;
+  if (keys != n) return 0;
+  lua_pushinteger(L, n);
+  lua_insert(L, 2);
+  return start_all(L);
+}
+
+/* start_each(...) → the same of its arguments, all of which must end */
+static int start_each(lua_State *L) {
+  Loop *loop = asy_running(L, ASY_RUNTIME(L));
+  int n = lua_gettop(L);
+  bool made = false;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_createtable(L, n, 0);
+  for (int i = 1; i <= n; i++) {
+    if (lua_isfunction(L, i))
+      made = true;
+    else if (!is_plain(L, loop, i, true))
+      return 0;
+    lua_pushvalue(L, i);
+    lua_rawseti(L, n + 1, i);
+  }
+  return start(L, loop, n, made);
+}
+
+static const luaL_Reg functions[] = {{"gather", gather}, {"wait", wait}, {"start_all", start_all},
+                                     {"start_list", start_list}, {"start_each", start_each}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_several(lua_State *L) { asy_setfuncs(L, functions); }

@@ -36,11 +36,12 @@ typedef struct Several {
   Part parts[];
 } Several; /* user value 1: the list of futures */
 
-/* Pushes a new one for the list of futures at `list`, with `more` bytes behind its parts. It waits for nothing yet. */
+/* Pushes a new one for the list of futures at `list`, with `more` bytes behind its parts. It waits for nothing yet, but
+** knows how many are pending, and which of them would end it at once. */
 Several *asy_several_new(lua_State *L, Until until, int list, size_t more);
 
 /* Its Waiters go into the lines of those that are pending. blind: they don't look at errors */
-void asy_several_begin(lua_State *L, Several *s, int list, bool blind);
+void several_begin(Several *s, bool blind);
 
 /* Takes them out again. */
 void several_detach(Task *t);

@@ -84,7 +84,7 @@ static int park(lua_State *L, Task *t, const WaitKind *kind, int list) {
   *o = (Overdue){.timer.fire = on_overdue, .ready.run = report_overdue, .task = t};
   list_init(&o->ready.link);
   s->task = t;
-  asy_several_begin(L, s, list, true);
+  several_begin(s, true);
   t->on = s;
   t->asked = false;
   if (!s->left) return kind->finish(L, t);
@@ -297,7 +297,7 @@ static int contest(lua_State *L) {
   lua_settop(L, 2);
   Several *s = asy_several_new(L, race ? UNTIL_RESULT : UNTIL_UNFORTUNATE, 1, 0);
   s->task = t;
-  asy_several_begin(L, s, 1, false);
+  several_begin(s, false);
   for (int i = 0; i < s->n; i++) s->parts[i].future->looked = true;
   if (s->left && s->first < 0) return asy_park_on(L, t, race ? &RACE : &MAP, s, 3);
   t->on = s;
