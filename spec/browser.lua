@@ -61,7 +61,7 @@ function Tab:note(method, params)
   if problem then self.problems[#self.problems + 1] = problem end
 end
 
---- Opens a file, and waits until it has drawn itself. opts: width, height, dark, touch.
+--- Opens a file, and waits until it has drawn itself. opts: width, height, dark, touch; undrawn: that isn't waited for.
 function Tab:open(path, opts)
   opts = opts or {}
   self:call("Emulation.setDeviceMetricsOverride", { width = opts.width or 1280, height = opts.height or 800,
@@ -72,7 +72,7 @@ function Tab:open(path, opts)
   self.loaded, self.problems = false, {}
   self:call("Page.navigate", { url = "file://" .. path })
   while not self.loaded do self:receive() end
-  self:rest()
+  if not opts.undrawn then self:rest() end
 end
 
 --- The value of an expression, waited for if it is a promise.
