@@ -168,6 +168,7 @@ end
 function TestSite:test_links_to_the_sources()
   local href, title = PAGES["Queue.html"]:match '<a class=src href="([^"]*)" title="([^"]*)">'
   t.assertStrContains(href, "src/sync/queue.c")
+  t.assertStrMatches(PAGES["Queue.html"], ".*>queue%.c:%d+</a>.*")
   local path, line = title:match "^(.*):(%d+)$"
   local n = 0
   for text in io.lines(ROOT .. "/" .. path) do
@@ -373,6 +374,14 @@ function TestPieces:test_markdown_in_a_text()
     ["<https://a.org>"] = '<a href="https://a.org">https://a.org</a>',
     ["an ` alone"] = "an ` alone", ["*[a](b)*"] = '<em><a href="b">a</a></em>',
   } do t.assertEquals(rendered(text), "<p>" .. expected .. "</p>") end
+end
+
+function TestPieces:test_names_are_linked_where_they_are_meant()
+  local page = markdown.page { link = function(target) return target end,
+    name = function(name) return (name == "ClosedError" or name == "OSError" or name == "a.b") and name .. ".html" end }
+  t.assertEquals(page:render "raises ClosedError, OSError (or XError); [ClosedError](x) `a.b` `c`",
+    '<p>raises <a href="ClosedError.html">ClosedError</a>, <a href="OSError.html">OSError</a> (or XError); '
+    .. '<a href="x">ClosedError</a> <a href="a.b.html"><code>a.b</code></a> <code>c</code></p>\n')
 end
 
 function TestPieces:test_code_says_what_it_said()

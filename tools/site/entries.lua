@@ -73,8 +73,8 @@ end
 
 --- An entry, with its anchor and the place of its source.
 function entries.render(entry, page)
-  local source = entry.file and ('<a class=src href="%s" title="%s:%s">source</a>'):format(page.root .. entry.file,
-    entry.file, entry.line) or ""
+  local source = entry.file and ('<a class=src href="%s" title="%s:%s">%s:%s</a>'):format(page.root .. entry.file,
+    entry.file, entry.line, entry.file:match "[^/]*$", entry.line) or ""
   local signature = html.escape(entries.signature(entry)):gsub("^([%w_.]*[.:])", "<small>%1</small>", 1)
   local head = ('<section id="%s">\n<h3><a class=at href="#%s" aria-label="link">#</a><code>%s</code>%s</h3>\n')
     :format(entry.name, entry.name, signature, source)

@@ -94,13 +94,21 @@ inline["_"] = function(page, text, at)
   end
 end
 
+--- What has nothing special in it; names such as ClosedError and StreamReader are linked, which nothing else is called.
+function Page:plain(text)
+  text = html.escape(text)
+  if self.linked then return text end
+  return (text:gsub("%f[%w_]%u%w*%l%u%w+%f[^%w_]", function(name) return html.link(self.name(name), name) end)
+    :gsub("%f[%w]%u+Error%f[^%w_]", function(name) return html.link(self.name(name), name) end))
+end
+
 --- A text as HTML.
 function Page:inline(text)
   local pieces, at = {}, 1
   while at <= #text do
     local plain = text:match("^[^\\`%[!<*_]+", at)
     if plain then
-      pieces[#pieces + 1] = html.escape(plain)
+      pieces[#pieces + 1] = self:plain(plain)
       at = at + #plain
     else
       local char = text:sub(at, at)
@@ -138,7 +146,9 @@ end
 local function heading(page, lines, i, out)
   local marks, text = lines[i]:match "^(#+) +(.-)%s*#*$"
   if not marks then return nil end
+  page.linked = true
   local entry = { level = #marks, html = page:inline(text), text = html.plain(page:inline(text)) }
+  page.linked = false
   entry.id = page:anchor(text)
   table.insert(page.headings, entry)
   if #marks == 1 then

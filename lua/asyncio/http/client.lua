@@ -142,7 +142,8 @@ nobody.plain = plans.plain_headers(nobody)
 -- whose `phase` says what took too long.
 --
 -- Redirects are followed as browsers do it: 301 and 302 make of POST a GET, 303 of all but HEAD; 307 and 308
--- repeat the request. At another origin (scheme, host, port) Authorization, Cookie and the like are left out.
+-- repeat the request; more than `max_redirects` raise TooManyRedirects. At another origin (scheme, host,
+-- port) Authorization, Cookie and the like are left out.
 -- What cannot be followed is returned: a body that cannot be sent again, from https to http, an address that
 -- isn't one.
 --
