@@ -143,6 +143,28 @@ function TestSite:test_errors_stand_below_each_other_as_they_do()
   end
 end
 
+function TestSite:test_errors_of_modules_stand_below_those_of_all()
+  local page = PAGES["errors.html"]
+  for _, module in ipairs { asyncio.http, asyncio.redis } do
+    for name, class in pairs(module) do
+      local super = type(class) == "table" and rawget(class, "super")
+      if super then
+        local below = page:match(('<section id="%s">.-</h3>'):format(name)):match ">below <a [^>]*>(%w+)<"
+        t.assertEquals(asyncio[below] or module[below], super, name)
+      end
+    end
+  end
+end
+
+function TestSite:test_leaves_no_markdown()
+  for name, text in pairs(PAGES) do
+    text = text:gsub("<head>.-</head>", ""):gsub("<pre>.-</pre>", ""):gsub("<code>.-</code>", ""):gsub("<[^>]*>", "")
+    for _, mark in ipairs { "%*%*", "%]%(", "`", "\n *|", "\n *#+ [^\nb]" } do
+      t.assertNil(text:match("[^\n]*" .. mark .. "[^\n]*"), name)
+    end
+  end
+end
+
 function TestSite:test_errors_say_who_raises_them()
   local function raised_by(name) return PAGES["errors.html"]:match(('<section id="%s">.-</section>'):format(name)) end
   t.assertStrContains(raised_by "QueueFull", '<a href="Queue.html#Queue:put_nowait">')

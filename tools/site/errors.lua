@@ -81,9 +81,15 @@ end
 
 --- All classes, in the order of their lists; each with `name`, `public`, `text`, `super`, `raised_by`.
 function errors.read(pages, order)
-  local list = {}
-  for _, name in ipairs { "Error", "asyncio.http", "asyncio.redis" } do
-    for _, class in ipairs(listed(pages[name].text, LISTS[name])) do list[#list + 1] = class end
+  local list, place = listed(pages.Error.text, LISTS.Error), 2
+  local root = list[1]
+  while list[place].depth > 0 do place = place + 1 end -- what comes then is not below it
+  for _, name in ipairs { "asyncio.http", "asyncio.redis" } do
+    for _, class in ipairs(listed(pages[name].text, LISTS[name])) do
+      class.depth, class.super = class.depth + 1, class.super or root
+      table.insert(list, place, class)
+      place = place + 1
+    end
   end
   find_raisers(list, pages, order)
   return list

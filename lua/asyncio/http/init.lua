@@ -2,7 +2,7 @@
 --
 -- The errors are classes below `asyncio.Error`, and fields of this module:
 --
--- - `HTTPError`: what a handler is left with by `http.abort`; `status`. Below it
+-- - `HTTPError`: a handler ends with it, as `http.abort` does; `status`
 --   - `ProtocolError`: the peer broke the rules of HTTP, or what it sent was cut; `partial`: what had come
 --     of a body
 --   - `BodyTooLarge`: a body has more than `limit` bytes
