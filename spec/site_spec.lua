@@ -372,6 +372,10 @@ function TestPieces:test_markdown_in_blocks()
   t.assertEquals(rendered "![a](b.svg)", '<figure><a href="b.svg"><img src="b.svg" alt="a" loading=lazy></a></figure>')
 end
 
+function TestPieces:test_markdown_code_without_a_fence()
+  t.assertEquals(rendered "a\n\n    b  c\n\n      d\n\ne\n    f", "<p>a</p><pre><code>b  c  d</code></pre><p>ef</p>")
+end
+
 function TestPieces:test_markdown_lists()
   t.assertEquals(rendered "* a\n  b\n* c\n  - d\n\nend", "<ul><li>ab</li><li>c<ul><li>d</li></ul></li></ul><p>end</p>")
   t.assertEquals(rendered "1. a\n\n   b\n2. c", "<ol><li><p>a</p><p>b</p></li><li>c</li></ol>")

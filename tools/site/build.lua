@@ -294,6 +294,23 @@ local function href_of_guide(path)
   return (path:match "([^/]*)/README" or path:match "([^/]*)%.md$"):lower() .. ".html"
 end
 
+--- Whether there is a guide, or anything in the reference, of a capability.
+local function is_there(capability)
+  if exists(capability.guide) or capability.sections then return true end
+  for _, list in ipairs { capability.modules or {}, capability.classes or {} } do
+    for _, name in ipairs(list) do
+      if site.reference[name] then return true end
+    end
+  end
+  return false
+end
+
+local function leave_out_what_is_not_there()
+  for i = #plan.capabilities, 1, -1 do
+    if not is_there(plan.capabilities[i]) then table.remove(plan.capabilities, i) end
+  end
+end
+
 --- All guides, and where they are: those of capabilities, the ways in, the rest.
 local function collect_guides()
   site.guides = {}
@@ -335,6 +352,7 @@ local function main()
   for value, name in pairs(plan.values) do
     site.names:add("asyncio." .. value, "asyncio.html#" .. name, "value", "see asyncio." .. name)
   end
+  leave_out_what_is_not_there()
   collect_guides()
   for _, capability in ipairs(plan.capabilities) do write_capability(capability) end
   for _, list in ipairs { site.ways_in, site.more } do

@@ -3,9 +3,6 @@ local html = require "html"
 
 local errors = {}
 
--- Whose comments list classes, and what their names begin with.
-local LISTS = { Error = "asyncio.", ["asyncio.http"] = "asyncio.http.", ["asyncio.redis"] = "asyncio.redis." }
-
 --- The classes in a list of "- `Name`: text", those below another one indented further.
 local function listed(text, prefix)
   local list, above, current = {}, {}, nil
@@ -79,13 +76,15 @@ local function find_raisers(list, pages, order)
   end
 end
 
---- All classes, in the order of their lists; each with `name`, `public`, `text`, `super`, `raised_by`.
+--- All classes, in the order of their lists: a module that has some says "The errors are classes …" before its own.
+-- Each with `name`, `public`, `text`, `super`, `raised_by`.
 function errors.read(pages, order)
-  local list, place = listed(pages.Error.text, LISTS.Error), 2
+  local list, place = listed(pages.Error.text, "asyncio."), 2
   local root = list[1]
   while list[place].depth > 0 do place = place + 1 end -- what comes then is not below it
-  for _, name in ipairs { "asyncio.http", "asyncio.redis" } do
-    for _, class in ipairs(listed(pages[name].text, LISTS[name])) do
+  for _, name in ipairs(order) do
+    local has_list = pages[name].text:find "The%s+errors%s+are%s+classes"
+    for _, class in ipairs(has_list and listed(pages[name].text, name .. ".") or {}) do
       class.depth, class.super = class.depth + 1, class.super or root
       table.insert(list, place, class)
       place = place + 1

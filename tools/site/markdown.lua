@@ -1,5 +1,5 @@
 --- markdown.lua - Markdown as HTML: what our guides and comments use of it.
--- Headings, paragraphs, lists, tables, quotes, fenced code; code, emphasis, links and pictures in the text.
+-- Headings, paragraphs, lists, tables, quotes, blocks of code; code, emphasis, links and pictures in the text.
 local colour = require "colour"
 local html = require "html"
 
@@ -141,6 +141,18 @@ local function fence(page, lines, i, out)
   local text = table.concat(body, "\n")
   out[#out + 1] = colour.block(text, info:match "^%s*(%w*)", function(name) return page.name(name) end)
   return n + 1
+end
+
+--- Code without a fence: what is indented by four after an empty line.
+local function indented(_, lines, i, out)
+  if not lines[i]:find "^    " or i > 1 and lines[i - 1]:find "%S" then return nil end
+  local body, n = {}, i
+  while lines[n] and (lines[n]:find "^    " or lines[n]:find "^%s*$" and (lines[n + 1] or ""):find "^    ") do
+    body[#body + 1] = lines[n]:sub(5)
+    n = n + 1
+  end
+  out[#out + 1] = colour.block(table.concat(body, "\n"), "")
+  return n
 end
 
 local function heading(page, lines, i, out)
@@ -294,7 +306,7 @@ local function paragraph(page, lines, i, out)
   return n
 end
 
-local BLOCKS = { fence, heading, grid, quote, rule, list, paragraph }
+local BLOCKS = { fence, indented, heading, grid, quote, rule, list, paragraph }
 
 --- Lines as HTML.
 function Page:blocks(lines)

@@ -3,7 +3,8 @@
 -- the reference, a guide below "More guides".
 local plan = {}
 
--- `sections`: of the module asyncio, all its functions but those that another capability has by name (`functions`).
+-- One of which nothing is there is left out. `sections`: of the module asyncio, all its functions but those that
+-- another capability has by name (`functions`).
 plan.capabilities = {
   { id = "tasks", title = "Tasks", guide = "doc/tasks.md", words = "run, start, await, group, race",
     sections = { "Running", "Awaiting", "Tasks" }, modules = { "asyncio.coroutine" },
@@ -27,6 +28,8 @@ plan.capabilities = {
     functions = { "http.websocket" }, classes = { "WebSocket" } },
   { id = "redis", title = "Redis", guide = "doc/redis.md", words = "pipelines, transactions, subscriptions",
     modules = { "asyncio.redis" }, classes = { "RedisClient", "RedisPipeline", "RedisSubscription" } },
+  { id = "distributed", title = "Beyond one machine", guide = "doc/distributed.md", words = "jobs for many machines",
+    modules = { "asyncio.distributed" }, classes = { "DistributedExecutor", "Job" } },
   { id = "parsers", title = "Parsers", guide = "doc/parsers.md", words = "grammars without input and output",
     modules = { "asyncio.parsers" }, classes = { "HTTPConnection", "WebSocketConnection" } },
   { id = "processes", title = "Processes", guide = "doc/processes.md", words = "start, talk, pipe, end",
