@@ -174,6 +174,7 @@ build = {
         "src/core/step.c",
         "src/core/stop.c",
         "src/core/taskclass.c",
+        "src/core/timeout.c",
         "src/core/trace.c",
         "src/core/transit.c",
         "src/core/turn.c",

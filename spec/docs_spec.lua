@@ -36,7 +36,7 @@ end
 
 local CORE_CLASSES = {
   "Loop", "Handle", "Future", "Task", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue",
-  "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
+  "Timeout", "StreamReader", "StreamWriter", "Server", "ThreadPoolExecutor", "Channel", "Remote",
   "Pool", "Lease", "Process", "TaskGroup", "File", "Watch", "Trace", "DatagramEndpoint",
   "HTTPConnection", "Headers", "WebSocketConnection",
   HAS_OPENSSL and "SSLContext" or nil,
@@ -50,10 +50,6 @@ local function public_methods()
   for _, name in ipairs(CORE_CLASSES) do
     classes[name] = debug.getregistry()["asyncio." .. name].methods
   end
-  asyncio.run(function()
-    local timeout <close> = asyncio.timeout()
-    classes.Timeout = getmetatable(timeout)
-  end)
   classes.Runner = getmetatable(asyncio.Runner())
   classes.ContextVar = getmetatable(asyncio.ContextVar "x")
   classes.Monitor = require "asyncio.monitoring".methods

@@ -199,8 +199,7 @@ static int loop_call_later_vital(lua_State *L) { return call_at(L, later(L), tru
 
 static uint64_t moment(lua_State *L) {
   asy_checkloop(L, 1);
-  lua_Number when = asy_checkseconds(L, 2);
-  return when <= 0 ? 0 : when < 9e9 ? (uint64_t)(when * NS_PER_S) : TIMER_NEVER;
+  return loop_moment(asy_checkseconds(L, 2));
 }
 
 /// Calls a function at a moment of the loop's clock.

@@ -89,6 +89,8 @@ uint64_t loop_deadline(const Loop *loop, lua_Number seconds) {
   return ns < 9e18 ? now + (uint64_t)ceil(ns) : TIMER_NEVER;
 }
 
+uint64_t loop_moment(lua_Number when) { return when <= 0 ? 0 : when < 9e9 ? (uint64_t)(when * NS_PER_S) : TIMER_NEVER; }
+
 lua_Number asy_checkseconds(lua_State *L, int idx) {
   lua_Number s = lua_tonumber(L, idx);
   if (lua_type(L, idx) != LUA_TNUMBER || s != s) asy_typeerror(L, idx, idx, "number of seconds", "");

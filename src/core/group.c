@@ -15,6 +15,7 @@
 #include "core/options.h"
 #include "core/report.h"
 #include "core/ring.h"
+#include "core/scopes.h"
 #include "open.h"
 
 enum { GROUP_OWNER = 1, GROUP_STATE, GROUP_FAILED, GROUP_VALUES = GROUP_FAILED };
@@ -270,13 +271,9 @@ static int forget(lua_State *L) {
 /* stack: ..., task, which never closed it */
 static void forgotten(lua_State *L, Loop *loop, Guard *guard, bool quiet) {
   Group *g = asy_container(guard, Group, guard);
-  char place[LUA_IDSIZE + 32];
-  snprintf(place, sizeof place, "made at %s:%d", g->source, g->line);
   g->closed = true;
+  if (!quiet && !g->quiet) asy_scope_report(L, loop, NAME, g->source, g->line);
   asy_held_push(L, loop, g->slot);
-  if (!quiet && !g->quiet)
-    asy_report(L, loop, (Report){.message = "a scope was never closed (local _ <close> = ...): asyncio.TaskGroup",
-                                 .key = "task", .object = -2, .source = g->line ? place : NULL});
   lua_pushcfunction(L, forget);
   lua_pushvalue(L, -2);
   if (lua_pcall(L, 1, 0, 0) != LUA_OK) {

@@ -227,6 +227,8 @@ void asy_held_table(lua_State *L, const Loop *loop);
 uint64_t loop_now(const Loop *loop);
 /* A deadline `seconds` from now; what is too far is TIMER_NEVER, what is past is now. */
 uint64_t loop_deadline(const Loop *loop, lua_Number seconds);
+/* A deadline at that moment of the loop's clock, in seconds. */
+uint64_t loop_moment(lua_Number when);
 /* The argument as seconds; refuses NaN. */
 lua_Number asy_checkseconds(lua_State *L, int idx);
 

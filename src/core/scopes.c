@@ -3,7 +3,24 @@
 */
 #include "core/scopes.h"
 
+#include <stdio.h>
+
 #include "core/report.h"
+#include "core/shielded.h"
+
+void asy_scope_report(lua_State *L, Loop *loop, const char *name, const char *source, int line) {
+  char message[120], place[LUA_IDSIZE + 32];
+  snprintf(message, sizeof message, "a scope was never closed (local _ <close> = ...): %s", name);
+  snprintf(place, sizeof place, "made at %s:%d", source, line);
+  asy_report(L, loop, (Report){.message = message, .key = "task", .object = -1, .source = line ? place : NULL});
+}
+
+bool asy_scope_withdraw(lua_State *L, Task *t, int task, int request) {
+  bool undelivered = asy_task_withdraw(L, t, request);
+  if (t->shields) asy_shield_unmark(L, task, request);
+  if (t->cancelling) t->cancelling--;
+  return undelivered;
+}
 
 /* args: loop (light), scope, its place, task, whether to be quiet; what a forgotten `<close>` leaves behind */
 static int forget_scope(lua_State *L) {

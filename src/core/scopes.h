@@ -11,6 +11,14 @@ ASY_HIDDEN
 /* The task has ended: what it should have closed is reported and let go. stack: ..., task */
 void asy_scopes_forget(lua_State *L, Loop *loop, Task *t);
 
+/* For Guards: reports what its task should have closed and never did. name: its class; line: where it was made, 0: that
+** isn't known. stack: ..., task */
+void asy_scope_report(lua_State *L, Loop *loop, const char *name, const char *source, int line);
+
+/* A scope of a live task takes the request at `request` back, and off the count; whether the task had not got it yet.
+** task: its index */
+bool asy_scope_withdraw(lua_State *L, Task *t, int task, int request);
+
 ASY_HIDDEN_END
 
 #endif

@@ -244,6 +244,12 @@ void asy_task_push_state(lua_State *L, Task *t, int idx);
 /* Pushes how a parked task waits: "sleep", "readline, 127.0.0.1:80". */
 void asy_task_push_wait(lua_State *L, const Task *t);
 
+/* Pushes where a task stands that hasn't ended, and has begun. */
+void asy_task_push_traceback(lua_State *L, const Task *t);
+
+/* Where the innermost function of a parked task was called that has the value at `what` in a local variable. */
+bool asy_task_find_site(lua_State *L, const Task *t, int what, lua_Debug *ar);
+
 /* Raises the first undelivered request of a running task. */
 int asy_task_raise(lua_State *L, Task *t);
 

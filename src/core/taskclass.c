@@ -8,7 +8,7 @@
 #include "core/body.h"
 #include "core/options.h"
 #include "core/ring.h"
-#include "core/shielded.h"
+#include "core/scopes.h"
 #include "core/trace.h"
 #include "open.h"
 
@@ -198,10 +198,7 @@ static int task_request(lua_State *L) {
 ** whether that it was caught has been reported, and where that was, if it was in this step */
 static int task_withdraw(lua_State *L) {
   Task *t = check_task(L);
-  bool found = t->phase != TASK_ENDED && asy_task_withdraw(L, t, 2);
-  if (t->shields) asy_shield_unmark(L, 1, 2);
-  if (t->cancelling) t->cancelling--;
-  lua_pushboolean(L, found);
+  lua_pushboolean(L, t->phase != TASK_ENDED && asy_scope_withdraw(L, t, 1, 2));
   lua_pushboolean(L, t->told);
   if (!t->caught) return 2;
   asy_future_extra(L, 1, "caught_at");
@@ -284,7 +281,7 @@ static lua_State *inner_of(lua_State *co) {
   return inner;
 }
 
-static void push_traceback(lua_State *L, Task *t) {
+void asy_task_push_traceback(lua_State *L, const Task *t) {
   if (t->phase == TASK_RUNNING || !t->parked) {
     asy_traceback(L, t->co, t->phase == TASK_RUNNING && t->co == L ? 1 : 0);
     return;
@@ -304,14 +301,9 @@ static int task_be_traced(lua_State *L) {
   return 0;
 }
 
-/* Whether the function at `fn` of L runs at this level of co, with the value at `what` in a local variable. */
-static bool holds(lua_State *L, lua_State *co, lua_Debug *ar, int what, int fn) {
-  lua_getinfo(co, "f", ar);
-  lua_xmove(co, L, 1);
-  bool found = lua_rawequal(L, -1, fn);
-  lua_pop(L, 1);
-  if (!found) return false;
-  found = false;
+/* Whether a local variable at this level of co has the value at `what` of L. */
+static bool holds(lua_State *L, lua_State *co, const lua_Debug *ar, int what) {
+  bool found = false;
   for (int i = 1; !found && lua_getlocal(co, ar, i); i++) {
     lua_xmove(co, L, 1);
     found = lua_rawequal(L, -1, what);
@@ -320,30 +312,24 @@ static bool holds(lua_State *L, lua_State *co, lua_Debug *ar, int what, int fn) 
   return found;
 }
 
-/* Pushes "file:line" of the Lua function that called the one at this level of co. */
-static bool push_caller(lua_State *L, lua_State *co, int level) {
-  lua_Debug ar;
-  while (lua_getstack(co, ++level, &ar)) {
-    lua_getinfo(co, "Sl", &ar);
-    if (ar.currentline <= 0) continue;
-    lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
-    return true;
+/* The Lua function that called the one at this level of co. */
+static bool find_caller(lua_State *co, int level, lua_Debug *ar) {
+  while (lua_getstack(co, ++level, ar)) {
+    lua_getinfo(co, "Sl", ar);
+    if (ar->currentline > 0) return true;
   }
   return false;
 }
 
 enum { SITE_DEPTH = 100 }; /* so far down it is looked for */
 
-/* _site(task, value, fn) → where a task that waits called fn, which has the value in a local variable; or nil */
-static int task_site(lua_State *L) {
-  Task *t = check_task(L);
-  lua_Debug ar;
-  lua_settop(L, 3);
-  if (!t->parked) return 0;
+bool asy_task_find_site(lua_State *L, const Task *t, int what, lua_Debug *ar) {
+  what = lua_absindex(L, what);
+  if (!t->parked) return false;
   for (lua_State *co = t->co; co; co = co == t->parked ? NULL : inner_of(co))
-    for (int level = 0; level < SITE_DEPTH && lua_checkstack(co, 2) && lua_getstack(co, level, &ar); level++)
-      if (holds(L, co, &ar, 2, 3)) return push_caller(L, co, level);
-  return 0;
+    for (int level = 0; level < SITE_DEPTH && lua_checkstack(co, 2) && lua_getstack(co, level, ar); level++)
+      if (holds(L, co, ar, what)) return find_caller(co, level, ar);
+  return false;
 }
 
 /// Where it stands, or where its error was raised.
@@ -355,7 +341,7 @@ static int task_traceback(lua_State *L) {
     asy_trace_push(L, 1, false);
     return 1;
   }
-  push_traceback(L, t);
+  asy_task_push_traceback(L, t);
   return 1;
 }
 
@@ -459,7 +445,6 @@ static const luaL_Reg methods[] = {{"cancel", task_cancel},
                                    {"_requeue", task_requeue},
                                    {"_enter", task_enter},
                                    {"_leave", task_leave},
-                                   {"_site", task_site},
                                    {"_be_traced", task_be_traced},
                                    {NULL, NULL}};
 

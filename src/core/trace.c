@@ -466,10 +466,15 @@ static int note_traceback(lua_State *L) {
   return 1;
 }
 
-/* replace_error(err, by): the one that is raised in the other's place comes from where that came. */
+void asy_trace_replace(lua_State *L, int err, int by) {
+  luaL_checkstack(L, 12, NULL);
+  if (push_noted(L, asy_runtime(L), err)) asy_trace_note(L, by, false); else lua_pop(L, 1);
+}
+
+/* replace_error(err, by) */
 static int replace_error(lua_State *L) {
   lua_settop(L, 2);
-  if (push_noted(L, asy_runtime(L), 1)) asy_trace_note(L, 2, false);
+  asy_trace_replace(L, 1, 2);
   return 0;
 }
 

@@ -38,6 +38,9 @@ const char *asy_trace_push(lua_State *L, int idx, bool named);
 /* The failed future at idx is what the loop was run for: should its error be an Error, its tostring tells the way. */
 void asy_trace_leave(lua_State *L, int idx);
 
+/* The error at `by`, which is raised in the other's place, comes from where that came. */
+void asy_trace_replace(lua_State *L, int err, int by);
+
 /* Gives the Error at `err` its traceback, unless it has one. stack: ..., record → ... */
 void asy_trace_fill(lua_State *L, int err);
 
