@@ -40,25 +40,13 @@ static int task_is_shielded(lua_State *L) {
   return 1;
 }
 
-/* → the task that runs, and the mark of a scope that it makes; nothing outside of one */
-static int scope_owner(lua_State *L) {
-  Task *t = ASY_RUNTIME(L)->current;
-  if (!t) return 0;
-  asy_task_push(L, t);
-  lua_pushinteger(L, (lua_Integer)t->shields);
-  return 2;
-}
-
 static const luaL_Reg methods[] = {{"_shield", task_shield},
                                    {"_unshield", task_unshield},
                                    {"_is_shielded", task_is_shielded},
                                    {"_undelivered", task_undelivered},
                                    {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"scope_owner", scope_owner}, {NULL, NULL}};
-
 /* stack: module */
 void asy_open_shield_class(lua_State *L) {
-  asy_setfuncs(L, functions);
   asy_newclass(L, ASY_TASK, "asyncio.Task", methods, NULL);
 }
