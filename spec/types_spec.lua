@@ -40,14 +40,16 @@ local function read_block(block)
   return annotation
 end
 
---- "Queue:get" → its annotations; and alias → what it stands for.
+--- "Queue:get" → its annotations; alias → what it stands for; class → the one that it is below.
 local function annotations()
-  local list, aliases = {}, {}
+  local list, aliases, supers = {}, {}, {}
   for _, path in ipairs(house.files(ROOT .. "/types", "*.lua")) do
     local block, last = {}, nil
     for line in io.lines(path) do
       local name = line:match "^function ([%w_.:]+)%("
       if name then list[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = read_block(block) end
+      local class, super = line:match "^%-%-%-@class asyncio%.([%w_.]+) : asyncio%.([%w_.]+)"
+      if class then supers[class] = super end
       local alias, meaning = line:match "^%-%-%-@alias ([%w_.]+)(.*)$"
       if alias then
         last = alias
@@ -59,11 +61,11 @@ local function annotations()
       if line:find "^%-%-%-" then block[#block + 1] = line:sub(4) else block = {} end
     end
   end
-  return list, aliases
+  return list, aliases, supers
 end
 
 local ENTRIES = entries()
-local ANNOTATIONS, ALIASES = annotations()
+local ANNOTATIONS, ALIASES, SUPERS = annotations()
 
 -- Kinds: what type() says, or a class
 
@@ -101,6 +103,10 @@ local function add_kind(kinds, word)
   else
     kinds[PLAIN[word] and word or word:match "[^.]*$"] = true
     if not PLAIN[word] then kinds.table = kinds.table or "a class" end
+    local super = SUPERS[word:match "[^.]*$"]
+    while super do
+      kinds[super], super = true, SUPERS[super]
+    end
   end
 end
 
@@ -222,6 +228,7 @@ function TestKinds:test_are_read_from_annotations()
     ["string | integer the name"] = "integer string", ["fun(a: string): integer?, any what it does"] = "function",
     ['"a" | "b"?'] = "nil string", ["asyncio.Task[]"] = "table", ["(string | { x: integer })[] | nil"] = "nil table",
     ["table<string, string|string[]> fields"] = "table", ["asyncio.Queue? nil at the end"] = "Queue nil table",
+    ["asyncio.Task"] = "Future Task table",
     ["async fun(...): any ... | boolean"] = "function",
     ["fun() | boolean"] = "boolean function", ["any ... its results"] = "any",
   } do

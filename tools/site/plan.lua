@@ -1,6 +1,6 @@
 --- plan.lua - what stands where in the manual: capabilities, each a guide beside its part of the reference; guides.
 -- What no capability names has a place all the same: a function of asyncio where its section is, a module or class in
--- the reference, a guide below "More guides".
+-- the reference, a guide below "More".
 local plan = {}
 
 -- One of which nothing is there is left out. `sections`: of the module asyncio, all its functions but those that
