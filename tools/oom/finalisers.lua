@@ -210,6 +210,7 @@ function actions.use(o)
   each(o, WRITER, function(writer) writer:write("finaliser ", ("x"):rep(2000)) end)
   if o.channel then pcall(o.channel.put_nowait, o.channel, 1) end
   if o.to_server then pcall(o.client.send_nowait, o.client, "a finaliser's") end
+  if o.group then pcall(o.group.create_task, o.group, nothing) end
 end
 
 function actions.take(o)
@@ -234,6 +235,7 @@ function actions.close(o)
   each(o, ENDPOINT, function(endpoint) endpoint:close() end)
   pcall(o.queue.shutdown, o.queue)
   pcall(o.barrier.abort, o.barrier)
+  if o.group then pcall(getmetatable(o.group).__close, o.group) end
   if o.executor then pcall(o.executor.shutdown, o.executor, { wait = false }) end
   if o.channel then pcall(o.channel.close, o.channel) end
   pcall(o.loop.close, o.loop)
@@ -244,6 +246,7 @@ function actions.abort(o)
   each(o, SERVER, function(server) server:abort_clients() end)
   pcall(o.queue.shutdown, o.queue, true)
   if o.executor then pcall(o.executor.shutdown, o.executor, { wait = false, cancel_futures = true }) end
+  if o.group then pcall(o.group.cancel, o.group) end
 end
 
 --- Slots, coroutines and numbers that the call may have in mind.
@@ -415,6 +418,24 @@ simple("several", {}, {
     local group <close> = asyncio.TaskGroup()
     group:create_task(sleep, 0)
     group:create_task(sleep, 0)
+  end,
+  group_known = function(o)
+    pcall(function()
+      local group <close> = asyncio.TaskGroup()
+      o.group = group
+      group:create_task(sleep, 0)
+      group:create_task { sleep, 0, name = "named" }
+      pcall(group.start, group, function(started) sleep(0) started() end)
+    end)
+  end,
+  group_known_failing = function(o)
+    pcall(function()
+      local group <close> = asyncio.TaskGroup()
+      o.group = group
+      group:create_task(error, {})
+      group:create_task(forever)
+      forever()
+    end)
   end,
   group_failing = function()
     pcall(function()
