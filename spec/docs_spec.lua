@@ -57,6 +57,8 @@ local function public_methods()
   classes.RedisClient = require "asyncio.redis.client".methods
   classes.RedisPipeline = require "asyncio.redis.pipeline".methods
   classes.RedisSubscription = require "asyncio.redis.subscription".methods
+  classes.DistributedExecutor = require "asyncio.distributed.executor".methods
+  classes.Job = require "asyncio.distributed.job".class
   classes.VimTask = getmetatable(asyncio.compat.vim_async.run(function() end))
   classes.VimSemaphore = getmetatable(asyncio.compat.vim_async.semaphore())
   classes.Request = require "asyncio.http.request".methods
@@ -91,6 +93,9 @@ local function public_functions()
   end
   for name, value in pairs(asyncio.redis) do
     if type(value) == "function" then functions["redis." .. name] = value end
+  end
+  for name, value in pairs(asyncio.distributed) do
+    if type(value) == "function" then functions["distributed." .. name] = value end
   end
   for name, value in pairs(asyncio.parsers) do functions["parsers." .. name] = value end
   for name, value in pairs(asyncio.compat) do
@@ -154,6 +159,7 @@ local function annotated_functions()
   local text = read "types/asyncio.lua" .. read "types/asyncio/testing.lua" .. read "types/asyncio/ssl.lua"
     .. read "types/asyncio/fs.lua" .. read "types/asyncio/compat.lua" .. read "types/asyncio/http.lua"
     .. read "types/asyncio/parsers.lua" .. read "types/asyncio/redis.lua"
+    .. read "types/asyncio/distributed.lua"
   for name, parameters in text:gmatch "\nfunction ([%w_.:]+)(%b())" do
     functions[name:gsub("^asyncio%.", ""):gsub("^inner%.", "coroutine.")] = parameters:sub(2, -2)
   end

@@ -78,6 +78,15 @@ local CALLS = {
   ["connect 2"] = function(opts) refused_by_redis(asyncio.redis.connect, "redis://127.0.0.1:1", opts) end,
   transaction = function(opts) on_redis(function(client) client:transaction(nothing, opts) end) end,
   subscribe = function(opts) on_redis(function(client) client:subscribe(opts) end) end,
+  DistributedExecutor = asyncio.distributed.DistributedExecutor,
+  submit = function(opts)
+    local executor <close> = asyncio.distributed.DistributedExecutor {
+      url = "unix:///no/redis", connect_timeout = 0.01,
+    }
+    opts[1] = "a.b"
+    local ok, err = asyncio.pcall(executor.submit, executor, opts)
+    if not ok and not asyncio.isinstance(err, asyncio.ConnectionError) then error(err, 0) end
+  end,
   mkdtemp = asyncio.fs.mkdtemp, mkstemp = asyncio.fs.mkstemp,
   start_tls = function(opts) on_writer(function(w) w:start_tls(true, opts) end) end,
   stream_pair = asyncio.stream_pair, StreamReader = asyncio.StreamReader,
@@ -317,7 +326,8 @@ end
 
 local function sources()
   local list = {}
-  local command = "cd '%s..' && ls src/*/*.c lua/asyncio/*.lua lua/asyncio/http/*.lua lua/asyncio/redis/*.lua"
+  local command = "cd '%s..' && ls src/*/*.c lua/asyncio/*.lua lua/asyncio/http/*.lua lua/asyncio/redis/*.lua "
+    .. "lua/asyncio/distributed/*.lua"
   for name in io.popen(command:format(program.examples)):lines() do
     list[#list + 1] = read(name)
   end
@@ -371,6 +381,7 @@ function TestDocuments:test_the_types_tell_of_each_key()
   local types = read "types/asyncio.lua" .. "\n" .. read "types/asyncio/testing.lua" .. "\n" ..
     read "types/asyncio/ssl.lua" .. "\n" .. read "types/asyncio/fs.lua" .. "\n" .. read "types/asyncio/http.lua"
     .. "\n" .. read "types/asyncio/parsers.lua" .. "\n" .. read "types/asyncio/redis.lua"
+    .. "\n" .. read "types/asyncio/distributed.lua"
   local comments = comments_in(types)
   each_told(function(name, key)
     local block = comments[name] or ""

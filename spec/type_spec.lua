@@ -30,7 +30,7 @@ local MADE = { "Error", "Loop", "Task", "Future", "Timeout", "Server", "StreamRe
   "Remote", "Address", "ContextToken", "ExceptionGroup", "Lease", "Process", "File", "Watch", "Trace", "SSLContext",
   "VimTask", "VimSemaphore", "RedisClient", "RedisPipeline", "RedisSubscription", "DatagramEndpoint",
   "HTTPConnection", "Headers", "Request", "BodyWriter", "WebSocketConnection", "WebSocket",
-  "Client", "Response", "Monitor" }
+  "Client", "Response", "Monitor", "DistributedExecutor", "Job" }
 local INTERNAL = { "Answer", "AsCompleted", "Cancel", "Folder", "Item", "Interrupt",
   "Lost", "Message", "Messages", "Signal", "X509Name" }
 

@@ -16,10 +16,16 @@ local INTERNAL = {
   ["redis/settings"] = true, ["redis/sharing"] = true, ["redis/words"] = true,
   ["http/bodies"] = true, ["http/connections"] = true, ["http/exchange"] = true, ["http/plans"] = true,
   ["http/targets"] = true, ["http/unpacking"] = true,
+  ["distributed/command"] = true, ["distributed/crossing"] = true, ["distributed/errors"] = true,
+  ["distributed/keeper"] = true, ["distributed/keys"] = true, ["distributed/link"] = true,
+  ["distributed/scripts"] = true, ["distributed/worker"] = true,
 }
 
 -- Whose functions are not also asyncio's
-local MODULES = { testing = true, ssl = true, fs = true, http = true, redis = true, parsers = true, vim_async = true }
+local MODULES = {
+  testing = true, ssl = true, fs = true, http = true, redis = true, distributed = true, parsers = true,
+  vim_async = true,
+}
 
 -- Blocks: lists of lines without their comment marks
 
@@ -157,8 +163,8 @@ end
 
 --- The modules beside it: the last part of whose names begins the names of functions.
 local function write_modules(folder, known, modules)
-  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "http", "redis", "parsers", "compat",
-    "compat.vim_async", "compat.copas" } do
+  for _, module in ipairs { "coroutine", "testing", "repl", "ssl", "fs", "http", "redis", "distributed", "parsers",
+    "compat", "compat.vim_async", "compat.copas" } do
     local page = {}
     add_block(page, modules["asyncio." .. module], "@module asyncio." .. module)
     for _, name in ipairs(house.sorted_keys(known)) do

@@ -13,6 +13,7 @@
 ---@field fs asyncio.fs
 ---@field parsers asyncio.parsers
 ---@field redis asyncio.redis
+---@field distributed asyncio.distributed
 ---@field compat asyncio.compat
 ---@field socket asyncio.socket
 ---@field Error asyncio.Error

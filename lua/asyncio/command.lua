@@ -12,6 +12,8 @@ command.subcommands = {}
 local USAGE = [==[
 usage: asyncio [options] [script [args]]
        asyncio ps [PID] | tree PID [--all|--leaks] | top PID | trace PID SECONDS FILE
+       asyncio worker --url URL [--queue Q]... [--concurrency N] [--threads] [--grace S] MODULE...
+       asyncio jobs --url URL [--queue Q] [list|show ID|retry ID|cancel ID|dead|purge [dead]]
 Without a script: a REPL, whose inputs may await; or the script on standard input, when that is no terminal.
   script      runs the file as the main task of an event loop, with `arg` and `...` as lua sets them;
               SIGTERM stops it as Ctrl-C does (status 143, 130)
@@ -26,6 +28,8 @@ Without a script: a REPL, whose inputs may await; or the script on standard inpu
   ps, tree, top, trace  look at programs that have called asyncio.monitor() or run with ASYNCIO_MONITOR=1: a
               list of them; who waits for whom, and where; the busiest tasks (keys: q, p pause, l next loop,
               space); what happens within some seconds, as asyncio.trace writes it: FILE.html or FILE.json
+  worker, jobs  runs jobs that DistributedExecutors have stored in a Redis, functions of these modules, until
+              SIGTERM or SIGINT (then they have --grace 30 seconds to end); looks at its jobs
 Environment: ASYNCIO_DEBUG=1 switches debug mode on; ASYNCIO_TRACE=out.html (or .json) writes what the tasks
 did; ASYNCIO_MONITOR=1 lets ps, tree and top look at the program; ASYNCIO_HISTORY names the REPL's history
 file (~/.asyncio_history), "" for none.
@@ -85,6 +89,11 @@ command.subcommands.ps = looks("asyncio.looking.ps", "ps [PID]", 0)
 command.subcommands.tree = looks("asyncio.looking.tree", "tree PID [--all|--leaks]", 1,
   { ["--all"] = "all", ["--leaks"] = "leaks" })
 command.subcommands.top = looks("asyncio.looking.top", "top PID", 1)
+
+-- Beyond one machine
+
+function command.subcommands.worker(...) return require "asyncio.distributed.command".worker(...) end
+function command.subcommands.jobs(...) return require "asyncio.distributed.command".jobs(...) end
 
 local function print_versions()
   print(("%s, %s, libuv %s"):format(asyncio._VERSION, _VERSION, core.libuv_version()))

@@ -1,8 +1,8 @@
 --- asyncio for Lua: an event loop, tasks on coroutines, futures, cancellation, TCP streams.
 -- The classes, and the functions that make them (`asyncio.Queue`, ...), have pages of their own; so have
--- `asyncio.ssl`, `asyncio.redis`, `asyncio.fs`, `asyncio.http`, `asyncio.parsers` and `asyncio.compat`.
--- `_VERSION` says which release this is. Times are seconds. Unless a script of its own is shown,
--- examples stand in a task.
+-- `asyncio.ssl`, `asyncio.redis`, `asyncio.distributed`, `asyncio.fs`, `asyncio.http`, `asyncio.parsers` and
+-- `asyncio.compat`. `_VERSION` says which release this is. Times are seconds. Unless a script of its own is
+-- shown, examples stand in a task.
 -- @module asyncio
 -- @usage
 -- local asyncio = require "asyncio"
@@ -167,6 +167,9 @@ local LATER = {
 
   -- databases
   redis = "asyncio.redis",
+
+  -- beyond one machine
+  distributed = "asyncio.distributed",
 
   -- other libraries
   compat = "asyncio.compat",

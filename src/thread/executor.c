@@ -103,9 +103,21 @@ static void push_default(lua_State *L, Loop *loop) {
     lua_replace(L, -2);
 }
 
+static int submitted(lua_State *L, int status, lua_KContext ctx) {
+  (void)status;
+  return lua_gettop(L) - (int)ctx;
+}
+
+/* Another's executor, made in Lua, has a metamethod for it. stack: loop, executor, ... */
+static bool is_foreign(lua_State *L) {
+  if (!lua_istable(L, 2) || luaL_getmetafield(L, 2, "__submit") == LUA_TNIL) return false;
+  lua_insert(L, 2);
+  return true;
+}
+
 /// Has a worker thread call a function; it has begun when this returns, unless all are busy.
 // @function Loop:run_in_executor
-// @tparam ?ThreadPoolExecutor pool nil: the loop's default one
+// @tparam ?ThreadPoolExecutor|DistributedExecutor pool nil: the loop's default one
 // @tparam function fn
 // @param ... its arguments
 // @treturn Future its results, or its error
@@ -114,6 +126,10 @@ static int loop_run_in_executor(lua_State *L) {
   if (lua_isfunction(L, 2))
     asy_typeerror(L, 2, 2, "asyncio.ThreadPoolExecutor or nil",
                   "; the executor or nil comes first: run_in_executor(nil, f, x)");
+  if (is_foreign(L)) {
+    lua_callk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, submitted);
+    return submitted(L, LUA_OK, 1);
+  }
   if (lua_isnoneornil(L, 2)) {
     if (lua_isnone(L, 2)) lua_settop(L, 2);
     push_default(L, loop);

@@ -1,0 +1,674 @@
+--- DistributedExecutor: what submits jobs, and hears what has become of them.
+-- @module asyncio.distributed.executor
+local check = require "asyncio.check"
+local core = require "asyncio.core"
+local crossing = require "asyncio.distributed.crossing"
+local errors = require "asyncio.distributed.errors"
+local keys = require "asyncio.distributed.keys"
+local link = require "asyncio.distributed.link"
+local scopes = require "asyncio.scopes"
+local tasks = require "asyncio.tasks"
+local timeouts = require "asyncio.timeouts"
+
+local LEASE, MAX_ATTEMPTS, RESULT_TTL = 30, 3, 3600
+local CONNECT_TIMEOUT = 10
+local RETRY_DELAY, MAX_RETRY_DELAY = 1, 60
+local MAX_SIZE = 512 * 1024 -- bytes of a call
+local BATCH = 100           -- jobs that are stored at once
+local BATCH_BYTES = 1 << 20 -- ... and their bytes, about
+local PROBE = 4             -- seconds between two questions after the jobs
+local YOUNG = 0.5           -- seconds for which a job is not asked after
+local CLOSE_LOOK = 50       -- jobs of each that are looked at closely
+local PROBED = 5000         -- jobs that one question is about
+local KEEP = 600            -- seconds for which answers are kept without a sign of life
+local ROOM = 5              -- seconds after which one looks for room that was not announced
+local BLOCK = 5000          -- ms for which Redis keeps us waiting for answers
+
+local WORST = math.maxinteger // 1000000
+
+local OPTIONS = check.options {
+  "DistributedExecutor", 1, { "url", "string", required = true }, { "queue", "string" },
+  { "lease", "positive" }, { "max_attempts", "integer", 1, 1000 }, { "result_ttl", "positive" },
+  { "max_queue", "integer", 1 }, { "connect_timeout", "positive" }, { "retries", "integer", 0, 1000000 },
+  { "retry_delay", "seconds" }, { "max_retry_delay", "seconds" }, { "timeout", "positive" },
+  guesses = "broker backend host=url|name queue_name=queue|visibility_timeout lock_duration=lease|"
+    .. "max_tries attempts=max_attempts|max_retries=retries|ttl result_expires=result_ttl|"
+    .. "maxsize max_size=max_queue|backoff=retry_delay",
+}
+
+local SUBMIT = check.options {
+  "submit", 1, form = "list", { "n", "integer", 1 }, { "key", "string" }, { "delay", "seconds" },
+  { "timeout", "positive" }, { "retries", "integer", 0, 1000000 },
+  { "priority", "choice", "high|normal|low" },
+  guesses = "id job_id task_id=key|countdown eta=delay|max_retries=retries|time_limit=timeout",
+}
+
+local SHUTDOWN = check.options {
+  "shutdown", 1, { "wait", "boolean" }, { "cancel_futures", "boolean" },
+}
+
+--- Has functions of modules called by workers, on however many machines: what ThreadPoolExecutor is, beyond
+-- one machine. `asyncio.distributed.DistributedExecutor` makes it.
+-- @type DistributedExecutor
+-- @usage
+-- local function count_all(url)
+--   local executor <close> = asyncio.distributed.DistributedExecutor { url = url, retries = 3 }
+--   local first = executor:submit { "primes.count", 1000, priority = "high" }
+--   print(first.job_id, asyncio.await(first))
+--   return executor:map("primes.count", { 2000, 3000 })
+-- end
+local DistributedExecutor = {}
+local meta = { __index = DistributedExecutor, __name = "asyncio.DistributedExecutor" }
+
+-- What an executor is stands in a table of its own, executor[1]:
+-- jobs: by id, { futures, since }; pending: what is to be stored; open: how many jobs there are
+
+local function ms(seconds) return math.min(WORST, math.ceil(seconds * 1000)) end
+
+-- Futures that know their job
+
+local ids = setmetatable({}, { __mode = "k" })
+
+--- `future.job_id`: from the first job on futures are looked at by a function, so that others stay as quick.
+local function know_ids(future)
+  local class = debug.getmetatable(future)
+  local methods = class.__index
+  if type(methods) == "function" then return end
+  class.__index = function(self, key)
+    if key == "job_id" then return ids[self] end
+    return methods[key]
+  end
+end
+
+--- It has been cancelled: nobody wants the job, unless another does.
+local function forget(state, id, future)
+  local job = state.jobs[id]
+  if not job then return end
+  job.futures[future] = nil
+  if next(job.futures) then return end
+  state.jobs[id], state.open = nil, state.open - 1
+  state:cancel(id)
+  state:look_for_end()
+end
+
+local function new_future(state, id)
+  local future = core.get_running_loop():create_future()
+  know_ids(future)
+  ids[future] = id
+  local job = state.jobs[id]
+  if not job then
+    job = { futures = {}, since = state.loop:time() }
+    state.jobs[id], state.open = job, state.open + 1
+  end
+  job.futures[future] = true
+  future:add_done_callback(function()
+    if future:cancelled() then forget(state, id, future) end
+  end)
+  return future
+end
+
+local ENDS = {
+  d = function(future, bytes)
+    local results = crossing.read_results(bytes)
+    future:set_result(table.unpack(results, 1, results.n))
+  end,
+  f = function(future, bytes) future:set_exception(crossing.read_error(bytes)) end,
+  c = function(future) future:cancel() end,
+  l = function(future, _, id)
+    local text = "Redis has lost the job %s: nobody knows whether it was done"
+    future:set_exception(errors.JobLost(text:format(id)))
+  end,
+  e = function(future, _, id)
+    local text = "there is no job %s: its result has expired, or it never was"
+    future:set_exception(errors.ResultExpired(text:format(id)))
+  end,
+}
+ENDS.x = ENDS.f
+
+local function settle_future(future, what, id)
+  local fill = ENDS[what:sub(1, 1)]
+  local ok, err = pcall(fill, future, what:sub(2), id)
+  if not ok and not future:done() then future:set_exception(err) end
+end
+
+--- A job has ended. what: a letter that says how, and its bytes
+local function settle(state, id, what)
+  if id == "" then
+    if what == "room" then state.room:set() end
+    return
+  end
+  local job = state.jobs[id]
+  if not job then -- its end may be here before the answer to what asked for it, which comes another way
+    if state.asking > 0 then state.early[id] = what end
+    return
+  end
+  state.jobs[id], state.open = nil, state.open - 1
+  for future in pairs(job.futures) do
+    if not future:done() then settle_future(future, what, id) end
+  end
+  state:look_for_end()
+end
+
+local function end_asking(state)
+  state.asking = state.asking - 1
+  if state.asking == 0 then state.early = {} end
+end
+
+--- For the block in which one asks for jobs' ends: those are noted that nobody waits for yet.
+local function while_asking(state)
+  state.asking = state.asking + 1
+  return scopes.defer(end_asking, state)
+end
+
+--- What is known already of a job that somebody waits for now.
+local function settle_early(state, id)
+  local what = state.early[id]
+  if what then settle(state, id, what) end
+end
+
+-- State: methods of executor[1]
+
+local State = {}
+State.__index = State
+
+function State:run(seconds, name, ...)
+  return self.link:run(seconds, name, self.base, ...)
+end
+
+-- In a task of its own. errand: it ends by itself, and the executor's end waits for it
+function State:begin(name, errand, fn, a, b)
+  local task = core.create_task { fn, self, a, b, name = name }
+  self.tasks[task] = errand
+  task:add_done_callback(function(ended)
+    self.tasks[ended] = nil
+    if not ended:cancelled() and ended:exception() ~= nil then
+      self.loop:call_exception_handler {
+        message = "an executor's task has failed", exception = ended:exception(),
+        traceback = ended:traceback(),
+      }
+    end
+  end)
+  return task
+end
+
+local function send_cancel(self, id, mildly)
+  local ok, err = core.pcall(self.run, self, self.patience, "cancel", id, self.name, mildly)
+  if not ok and not link.is_passing(err) then error(err, 0) end
+end
+
+function State:cancel(id)
+  if self.loop:is_closed() or self.stopped then return end
+  self:begin("cancel " .. id, true, send_cancel, id, "")
+end
+
+-- Answers
+
+local function read_answers(self)
+  local client = self.link:get()
+  local key = self.base .. "answers:" .. self.name
+  local reply = client:call("XREAD", "COUNT", 1000, "BLOCK", BLOCK, "STREAMS", key, self.last)
+  for _, entry in ipairs(reply and reply[1][2] or {}) do
+    self.last = entry[1]
+    local fields = entry[2]
+    for i = 1, #fields, 2 do settle(self, fields[i], fields[i + 1]) end
+  end
+end
+
+local function hear(self)
+  local function read()
+    local ok, err = core.pcall(read_answers, self)
+    if ok then return end
+    self.doubt:set() -- Redis may have forgotten what we wait for
+    error(err, 0)
+  end
+  while not self.stopped do self.link:patiently(math.huge, read) end
+end
+
+--- The jobs that are asked after now: those that were not for the longest time first.
+local function to_probe(self)
+  local list, at = {}, self.loop:time()
+  for id, job in pairs(self.jobs) do
+    if at - job.since > YOUNG then list[#list + 1] = id end
+  end
+  table.sort(list, function(a, b)
+    local x, y = self.jobs[a].since, self.jobs[b].since
+    return x < y or x == y and a < b
+  end)
+  return list
+end
+
+--- Says that we live, and asks what has become of jobs: answers may have been lost, with all or with Redis'
+-- memory.
+local function probe(self, list, close)
+  local reply = self:run(math.huge, "probe", self.name, ms(KEEP), self.last, close, table.unpack(list))
+  local from, ends, at = reply[1], reply[2], self.loop:time()
+  if from ~= "" then
+    self.last = from
+    local away = at - self.heard
+    for i = 2, #ends, 2 do
+      if ends[i] == "l" and away > self.facts.ttl / 1000 then ends[i] = "e" end
+    end
+  end
+  self.heard = at
+  for i = 1, #ends, 2 do settle(self, ends[i], ends[i + 1]) end
+end
+
+local function cancel_doubtful(self)
+  while self.doubtful[1] do
+    send_cancel(self, self.doubtful[1], "")
+    table.remove(self.doubtful, 1)
+  end
+end
+
+local function ask_after(self)
+  while not self.stopped do
+    self.doubt:clear()
+    timeouts.move_on_after(PROBE, self.doubt.wait, self.doubt)
+    local list = to_probe(self)
+    local first = true
+    for i = 1, math.max(1, #list), PROBED do
+      local part = table.move(list, i, math.min(#list, i + PROBED - 1), 1, {})
+      probe(self, part, first and math.min(#part, CLOSE_LOOK) or 0)
+      first = false
+    end
+    for i = 1, math.min(#list, CLOSE_LOOK) do -- they were looked at: others are next
+      local job = self.jobs[list[i]]
+      if job then job.since = self.loop:time() - YOUNG end
+    end
+    cancel_doubtful(self)
+  end
+end
+
+--- Before the first job: where answers come must be there.
+local function start(self)
+  if self.started then return end
+  local _ <close> = self.starting:acquire()
+  if self.started then return end
+  self.last = ""
+  local reply = self:run(self.patience, "probe", self.name, ms(KEEP), "", 0)
+  self.last, self.heard = reply[1] ~= "" and reply[1] or "0", self.loop:time()
+  self.started = true
+  self:begin("answers of " .. self.queue, false, hear)
+  self:begin("jobs of " .. self.queue, false, ask_after)
+end
+
+-- Storing
+
+--- Of what is to be stored the first ones.
+local function next_batch(self)
+  local batch, bytes = {}, 0
+  while self.pending[1] and #batch < BATCH and bytes < BATCH_BYTES do
+    local item = table.remove(self.pending, 1)
+    if not item.dropped then
+      batch[#batch + 1] = item
+      bytes = bytes + #item.job
+      item.sent = true
+    end
+  end
+  return batch
+end
+
+local function tell_stored(self, item, reply)
+  if reply:sub(1, 1) == "=" then item.id = reply:sub(2) end
+  if item.dropped then return self:cancel(item.id) end
+  item.future = new_future(self, item.id)
+  settle_early(self, item.id)
+  item.stored:set_result()
+end
+
+--- What had no room waits for it, in its order.
+local function wait_for_room(self, left)
+  table.move(self.pending, 1, #self.pending, #left + 1)
+  table.move(left, 1, #left, 1, self.pending)
+  timeouts.move_on_after(ROOM, self.room.wait, self.room)
+end
+
+local function store_batch(self, batch)
+  local words = { self.name, self.max_queue or 0 }
+  for i, item in ipairs(batch) do
+    table.move({ item.id, item.job, item.p, item.lease, item.delay, item.key }, 1, 6, 3 + (i - 1) * 6, words)
+  end
+  self.room:clear()
+  start(self)
+  local _ <close> = while_asking(self)
+  local replies = self:run(self.patience, "submit", table.unpack(words))
+  local left = {}
+  for i, item in ipairs(batch) do
+    if replies[i] == "-" then left[#left + 1] = item else tell_stored(self, item, replies[i]) end
+  end
+  return left
+end
+
+local function fail_batch(self, batch, err)
+  for _, item in ipairs(batch) do
+    if not item.stored:done() then
+      self.doubtful[#self.doubtful + 1] = item.id
+      if not item.dropped then item.stored:set_exception(err) end
+    end
+  end
+end
+
+local function flush(self)
+  while self.pending[1] do
+    local batch = next_batch(self)
+    if batch[1] then
+      local ok, err = core.catch(function()
+        local left = store_batch(self, batch)
+        if left[1] then wait_for_room(self, left) end
+      end)
+      if not ok then
+        fail_batch(self, batch, err)
+        if core.isinstance(err, core.CancelledError) then error(err, 0) end
+      end
+    end
+  end
+end
+
+--- It will be stored; `item.stored` says when.
+local function enqueue(self, item)
+  item.stored = self.loop:create_future()
+  self.pending[#self.pending + 1] = item
+  if not self.flushing or self.flushing:done() then self.flushing = self:begin("submits", true, flush) end
+end
+
+local function wait_for_item(self, item)
+  local ok, err = core.catch(core.await, item.stored)
+  if ok then return item.future end
+  item.dropped = true
+  if item.future and not item.future:done() then item.future:cancel() end
+  if item.future == nil and not item.sent then
+    for i, other in ipairs(self.pending) do
+      if other == item then
+        table.remove(self.pending, i)
+        break
+      end
+    end
+  end
+  error(err, 0)
+end
+
+-- The end
+
+function State:look_for_end()
+  if not self.shut or self.open > 0 then return end
+  if self.ended and not self.ended:done() then self.ended:set_result() end
+  if self.unwatched then self:stop() end
+end
+
+-- Nothing goes on any more; in a task returns once that is so.
+function State:stop()
+  if self.stopped then return end
+  self.stopped, self.shut = true, true
+  if self.loop:is_closed() then return end
+  local list = {}
+  for task in pairs(self.tasks) do
+    if task ~= core.current_task() then
+      task:cancel()
+      list[#list + 1] = task
+    end
+  end
+  for _, job in pairs(self.jobs) do
+    for future in pairs(job.futures) do
+      if not future:done() then
+        future:set_exception(core.ClosedError "the executor was closed before its job had ended")
+        future:exception()
+      end
+    end
+  end
+  self.jobs, self.open = {}, 0
+  if core.can_wait() and list[1] then tasks.wait(list) end
+  self.link:close()
+end
+
+--- Sends what was cancelled before all ends.
+local function finish_errands(self)
+  repeat
+    local list = {}
+    for task, errand in pairs(self.tasks) do
+      if errand then list[#list + 1] = task end
+    end
+    if list[1] then tasks.wait(list) end
+  until not list[1]
+end
+
+local function wait_for_jobs(self)
+  while self.open > 0 or self.pending[1] do
+    self.ended = self.loop:create_future()
+    if self.open > 0 then core.await(self.ended) else core.sleep(0.01) end
+  end
+  finish_errands(self)
+end
+
+-- What users call
+
+local function state_of(executor, method)
+  check.self(executor, meta, method)
+  local state = executor[1]
+  if state.shut then error(core.ClosedError "the executor has been shut down", 0) end
+  if not state.loop or state.loop:is_closed() then
+    state.loop = core.get_running_loop()
+    state.room, state.doubt, state.starting = core.Event(), core.Event(), core.Lock()
+    state.link = link.open(state.place)
+    state.asking, state.early = 0, {}
+    state.tasks, state.jobs, state.open, state.pending, state.started = {}, {}, 0, {}, false
+  elseif state.loop ~= core.get_running_loop() then
+    check.raise "the executor is of another event loop: make one for each"
+  end
+  return state
+end
+
+--- The function's name, for Redis.
+local function name_of(fn, n, method)
+  if type(fn) == "string" then
+    if not fn:find "^[^%s]+%.[^%s.]+$" or not utf8.len(fn) then
+      check.error(n, method, ('"module.function" expected, got "%s"'):format(fn))
+    end
+    return fn
+  end
+  if type(fn) ~= "function" then
+    check.fail_called(n, method, 'function of a module, or its name, "module.function"', fn,
+      method .. "(f, x)", method .. "(f(x))")
+  end
+  local name = keys.name_of(fn)
+  if not name then
+    check.error(n, method, "a function that stands in a module that was required expected, so that workers "
+      .. "find it by its name; got another (a local function, or a closure)")
+  end
+  return name
+end
+
+local function check_key(key)
+  if key and not utf8.len(key) then check.error(1, "submit", "'key': valid UTF-8 expected") end
+  if key == "" then check.error(1, "submit", "'key': it is empty") end
+end
+
+--- What is to be stored of a call.
+local function make_item(state, opts, name, ...)
+  check_key(opts.key)
+  local call = crossing.call(name, ...)
+  if #call > MAX_SIZE then
+    check.raise(("the call of %s takes %d bytes, more than the %d that a job may have: leave the data where "
+      .. "workers find it, and send its name"):format(name, #call, MAX_SIZE))
+  end
+  state.made = state.made + 1
+  local id = ("%s-%d"):format(state.name, state.made)
+  local facts, given, delay = {}, state.facts, ms(opts.delay or 0)
+  for key, value in pairs(given) do facts[key] = value end
+  facts.id, facts.name, facts.key, facts.to = id, name, opts.key, { state.name }
+  facts.p, facts.state = opts.priority or "normal", delay > 0 and "delayed" or "queued"
+  facts.retries, facts.timeout = opts.retries or facts.retries, opts.timeout or facts.timeout
+  return {
+    id = id, job = crossing.job(facts, call), p = facts.p, lease = facts.lease, delay = delay,
+    key = opts.key or "", dropped = false, sent = false,
+  }
+end
+
+--- Has a worker call a function, and returns as soon as Redis has the job; waits for room where there is
+-- none. Also `submit{fn, ..., key=, delay=, timeout=, retries=, priority=}`. `key`: while a job with this key
+-- waits, runs or is kept, its future is returned in place of another job's; `delay`: seconds before it may
+-- begin; `timeout`: of each attempt; `retries` (0): how often it is tried again after an error or a timeout;
+-- `priority`: "high", "normal" or "low". Raises ConnectionError when Redis is not there for
+-- `connect_timeout`. Cancelling the future cancels the job.
+-- @tparam function|string fn one that stands in a module that the workers have, too, or its name, "module.fn"
+-- @param ... its arguments: nil, booleans, numbers, strings, and tables of them
+-- @treturn Future its results, or its error; the field `job_id` is what `attach` takes
+function DistributedExecutor:submit(fn, ...)
+  local state = state_of(self, "submit")
+  local item
+  if type(fn) == "table" and getmetatable(fn) == nil then
+    local opts = SUBMIT(fn)
+    local n = opts.n or #fn
+    item = make_item(state, opts, name_of(fn[1], 1, "submit"), table.unpack(fn, 2, n))
+  else
+    item = make_item(state, {}, name_of(fn, 1, "submit"), ...)
+  end
+  if not core.can_wait() then core.sleep(0) end -- which says so
+  enqueue(state, item)
+  return wait_for_item(state, item)
+end
+
+--- Cancels the futures that aren't done, and drops the errors of those that failed: the first was raised.
+local function cancel_all(items)
+  for _, item in ipairs(items) do
+    local future = item.future
+    item.dropped = true
+    if future and not future:cancel() and future:_failed() then future:exception() end
+  end
+end
+
+--- Calls a function with each value of a list, and waits for all. The first error is raised; the other jobs
+-- are cancelled then.
+-- @tparam function|string fn
+-- @tparam table list `n`, if it is there, is its length
+-- @treturn table the first result of each call, in order, and `n`
+function DistributedExecutor:map(fn, list)
+  local state = state_of(self, "map")
+  local name = name_of(fn, 1, "map")
+  check.table(list, 2, "map", "list")
+  local items <close> = setmetatable({}, { __close = cancel_all })
+  local results = { n = list.n or #list }
+  if not core.can_wait() then core.sleep(0) end
+  for i = 1, results.n do items[i] = make_item(state, {}, name, list[i]) end
+  for i = 1, results.n do enqueue(state, items[i]) end
+  for i = 1, results.n do wait_for_item(state, items[i]) end
+  for i = 1, results.n do results[i] = (core.await(items[i].future)) end
+  return results
+end
+
+--- A future of a job that was submitted elsewhere, or in a former life of this program.
+-- @string id its `job_id`
+-- @treturn Future has the error ResultExpired when there is no such job any more
+function DistributedExecutor:attach(id)
+  local state = state_of(self, "attach")
+  if type(id) ~= "string" then check.fail(1, "attach", "id of a job (a string)", id) end
+  start(state)
+  local future = new_future(state, id)
+  local ok, reply = core.catch(state.run, state, state.patience, "attach", id, state.name)
+  if not ok then
+    future:cancel()
+    error(reply, 0)
+  end
+  if reply == 0 then settle(state, id, "e") end
+  return future
+end
+
+--- How many jobs of the queue are where, and workers: `queued`, `delayed`, `running`, `dead`; `done` and
+-- `failed` so far; `workers` that were heard of.
+-- @treturn table
+function DistributedExecutor:stats()
+  local state = state_of(self, "stats")
+  local r = state:run(state.patience, "stats")
+  return {
+    queued = r[1], delayed = r[2], running = r[3], dead = r[4], done = r[5], failed = r[6], workers = r[7],
+    cancelled = r[8],
+  }
+end
+
+local function cancel_waiting(state)
+  for _, item in ipairs(state.pending) do item.dropped = true end
+  local list = {}
+  for id in pairs(state.jobs) do list[#list + 1] = id end
+  for _, id in ipairs(list) do state:begin("cancel " .. id, true, send_cancel, id, "mildly") end
+end
+
+--- Takes no job any more, and waits for those of this executor, not for the queue.
+-- @tparam[opt] table opts `wait` (true): until its futures are done; `cancel_futures` (false): cancel what
+-- has not begun
+function DistributedExecutor:shutdown(opts)
+  check.self(self, meta, "shutdown")
+  opts = SHUTDOWN(opts)
+  local state = self[1]
+  if state.stopped then return end
+  state.shut = true
+  if not state.loop or state.loop:is_closed() then
+    state.stopped = true
+    return
+  end
+  if opts.cancel_futures then cancel_waiting(state) end
+  if opts.wait == false or not core.can_wait() then
+    state.unwatched = true
+    return state:look_for_end()
+  end
+  local ok, err = core.catch(wait_for_jobs, state)
+  state:stop()
+  if not ok then error(err, 0) end
+end
+
+--- Leaving the block waits for its jobs.
+function meta:__close()
+  if core.can_wait() then return self:shutdown() end
+  self[1]:stop()
+end
+
+function meta:__tostring()
+  local state = self[1]
+  return ("asyncio.DistributedExecutor: queue '%s' at %s, %d job%s%s"):format(state.queue, state.place.to,
+    state.open, state.open == 1 and "" or "s", state.shut and ", shut down" or "")
+end
+
+--- For `Loop:run_in_executor`.
+function meta:__submit(fn, ...) return DistributedExecutor.submit(self, fn, ...) end
+
+local function check_url(opts)
+  local place, why = link.read(opts.url, opts.connect_timeout or CONNECT_TIMEOUT)
+  return place or check.error(1, "DistributedExecutor", "'url': " .. why)
+end
+
+local function check_queue(queue)
+  if queue == "" or queue:find "[%c{}%s]" or not utf8.len(queue) then
+    local text = "'queue': a name without spaces and braces expected, got %q"
+    check.error(1, "DistributedExecutor", text:format(queue))
+  end
+end
+
+--- Makes one; it connects with its first job.
+-- @tparam table opts `url`: of a Redis from 6.2 on, as `asyncio.redis.connect` takes it; `queue` ("default");
+-- `lease` (30): seconds without a sign of life after which a worker is taken for dead, and another runs its
+-- job; `max_attempts` (3): how many workers may die, or stall, over a job; `result_ttl` (3600): seconds for
+-- which results are kept; `max_queue` (none): how many jobs the queue may have, running ones included, before
+-- `submit` waits; `connect_timeout` (10): seconds for which `submit` waits for Redis; `retries` (0),
+-- `timeout` (none): of jobs that don't say; `retry_delay` (1), `max_retry_delay` (60): seconds, at most,
+-- before the first retry, doubled for each further one, and the most. These settings travel with each job.
+-- @treturn DistributedExecutor
+-- @function distributed.DistributedExecutor
+local function new(opts)
+  check.table(opts, 1, "DistributedExecutor", "table of options")
+  opts = OPTIONS(opts)
+  local place, queue = check_url(opts), opts.queue or "default"
+  check_queue(queue)
+  local state = setmetatable({
+    place = place, queue = queue, base = keys.base(queue), name = keys.random(),
+    patience = place.connect_timeout, max_queue = opts.max_queue, made = 0,
+    doubtful = {}, tasks = {}, jobs = {}, open = 0, pending = {},
+    loop = false, started = false, shut = false, stopped = false, unwatched = false, last = "", heard = 0,
+    facts = {
+      lease = ms(opts.lease or LEASE), most = opts.max_attempts or MAX_ATTEMPTS,
+      ttl = ms(opts.result_ttl or RESULT_TTL), retries = opts.retries or 0, timeout = opts.timeout,
+      pause = ms(opts.retry_delay or RETRY_DELAY),
+      cap = ms(opts.max_retry_delay or MAX_RETRY_DELAY),
+    },
+  }, State)
+  return setmetatable({ state }, meta)
+end
+
+return { DistributedExecutor = new, methods = DistributedExecutor, class = meta }
