@@ -52,6 +52,15 @@ end
 
 -- Ways to forget a wake-up
 
+function TestForgotten:test_a_limit_of_time_that_is_none()
+  is_stuck("guest", function()
+    start("guest", function()
+      local _ <close> = asyncio.timeout(nil)
+      asyncio.Event():wait()
+    end)
+  end)
+end
+
 function TestForgotten:test_an_event_that_nobody_sets()
   is_stuck("guest", function() start("guest", function() asyncio.Event():wait() end) end)
 end

@@ -403,6 +403,78 @@ function TestReschedule:test_after_it_expired_or_ended_raises_InvalidStateError(
   end)
 end
 
+function TestReschedule:test_in_the_turn_in_which_it_is_due_still_counts()
+  t.run(function()
+    local when, scope = soon(), nil
+    asyncio.get_running_loop():call_at(when, function() scope:reschedule(when + 10) end)
+    within(when - now(), function(s)
+      scope = s
+      asyncio.sleep(5)
+      t.assertFalse(s:expired())
+    end)
+    assert_undisturbed()
+  end)
+end
+
+function TestReschedule:test_once_its_loop_is_closed_raises_ClosedError()
+  local loop, scope = asyncio.new_event_loop(), nil
+  loop:create_task(function()
+    scope = asyncio.timeout(1000)
+    sleep_long()
+  end)
+  loop:run_until_complete(asyncio.sleep, 0)
+  loop:close()
+  t.assert_raises(asyncio.ClosedError, scope.reschedule, scope, 5)
+  t.assert_raises(asyncio.ClosedError, scope.extend, scope, 5)
+  t.assertEquals(tostring(scope), "asyncio.Timeout: ended")
+end
+
+-- A block that goes on for long when its time is up
+
+TestOverdue = {}
+
+--- Cleans up for ten seconds when it is cancelled.
+local function sleep_and_tidy()
+  local _ <close> = on_close(function() asyncio.sleep(10) end)
+  sleep_long()
+end
+
+function TestOverdue:test_still_ends_with_TimeoutError()
+  t.run(function(reports)
+    for _, call in ipairs { asyncio.wait_for, function(fn, seconds) within(seconds, fn) end } do
+      t.assert_raises(asyncio.TimeoutError, call, sleep_and_tidy, 1)
+      t.take_report(reports, "a block goes on, 5 s after its time was up: it catches cancellations, or cleans up")
+      assert_undisturbed()
+    end
+    t.assertEquals({ asyncio.move_on_after(1, sleep_and_tidy) }, { false })
+    t.take_report(reports, "a block goes on")
+    assert_undisturbed()
+  end)
+end
+
+function TestOverdue:test_one_that_nobody_will_ever_leave_is_kept_by_nobody()
+  t.run(function(reports)
+    local kept = setmetatable({}, { __mode = "k" })
+    local task = started(function()
+      asyncio.coroutine.wrap(function()
+        asyncio.wait_for(function()
+          local mine = {}
+          kept[mine] = true
+          asyncio.coroutine.yield()
+          return mine
+        end, 1)
+      end)() -- and never again
+      pcall(sleep_long)
+      sleep_long()
+    end)
+    asyncio.sleep(10)
+    t.take_report(reports, "a block goes on")
+    t.collect()
+    t.assertNil(next(kept))
+    task:stop()
+  end)
+end
+
 -- nested
 
 function TestNestedTimeouts:test_the_inner_one_first()
