@@ -296,6 +296,20 @@ function TestBrowser:test_search_is_typed_and_followed_by_keys()
   end)
 end
 
+function TestBrowser:test_search_opens_what_was_found()
+  browser.drive(function(tab)
+    tab:open(folder .. "/index.html")
+    tab:key "/"
+    tab:type "put_nowait"
+    tab:ask "find_names('').then(() => 1)"
+    tab:rest()
+    tab.loaded = false
+    tab:ask "document.querySelector('.search').requestSubmit(), 1"
+    while not tab.loaded do tab:receive() end
+    t.assertStrContains(tab:ask "location.href", "Queue.html#Queue:put_nowait")
+  end)
+end
+
 function TestBrowser:test_search_says_when_there_is_nothing()
   browser.drive(function(tab)
     tab:open(folder .. "/index.html")
