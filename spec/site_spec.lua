@@ -147,7 +147,7 @@ end
 
 function TestSite:test_errors_of_modules_stand_below_those_of_all()
   local page = PAGES["errors.html"]
-  for _, module in ipairs { asyncio.http, asyncio.redis } do
+  for _, module in ipairs { asyncio.http, asyncio.redis, asyncio.distributed } do
     for name, class in pairs(module) do
       local super = type(class) == "table" and rawget(class, "super")
       if super then

@@ -817,7 +817,7 @@ function Loop:get_debug() end
 ---@param ... any
 function Loop:add_reader(fd, fn, ...) end
 
----@param pool? asyncio.ThreadPoolExecutor nil: the default one
+---@param pool? asyncio.ThreadPoolExecutor | asyncio.DistributedExecutor nil: the default one
 ---@param fn fun(...): ...
 ---@param ... any
 ---@return asyncio.Future
