@@ -27,7 +27,8 @@ function Cluster:worker(opts)
   opts = opts or {}
   local log, ready = {}, asyncio.Event()
   local made = worker.new {
-    url = opts.url or self.url, queues = opts.queues, modules = { "distributed.chores" }, grace = opts.grace or 10,
+    url = opts.url or self.url, queues = opts.queues, grace = opts.grace or 10,
+    modules = opts.modules or { "distributed.chores" },
     concurrency = opts.concurrency, threads = opts.threads, log = function(line) log[#log + 1] = line end,
     on_ready = function() ready:set() end,
   }

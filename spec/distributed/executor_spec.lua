@@ -458,4 +458,4 @@ function TestArguments:test_of_a_redis_that_is_away_are_an_error_in_time()
   end)
 end
 
-t.finish()
+t.finish { sampled = true }

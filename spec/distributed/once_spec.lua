@@ -32,7 +32,7 @@ end
 function TestOnce:test_says_that_an_attempt_died_in_it()
   cluster.test(function(c)
     local first <close> = c:process()
-    local executor <close> = c:executor { lease = 0.5 }
+    local executor <close> = c:executor { lease = t.slow and 5 or 1 }
     local file <close> = cluster.file()
     local future = executor:submit(chores.die_in_once, file.path)
     first:wait()
