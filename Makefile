@@ -4,7 +4,7 @@
 # make coverage                 which lines the specs run, by gcov
 # make bench-instructions       what each operation costs in instructions, and what has changed; WRITE=1 keeps it
 # make oom finalisers random    all that can fail; a stranger's code at every allocation; random programs
-# make fuzz soak                any input, ten minutes of traffic
+# make fuzz soak chaos          any input, ten minutes of traffic, of jobs whose workers die
 # make lua LUA_VERSION=5.5.0 LUA_SOURCE=lua-5.5.0.tar.gz     the specs under another Lua
 # make cross ARCH=s390x         a dozen of them on another machine, under qemu (or aarch64)
 # make doc    the manual        eval "$(make env)"           lets lua5.4 find the module from here
@@ -42,7 +42,7 @@ export LUA_PATH  := $(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/
 export LUA_CPATH := $(CURDIR)/$(BUILD)/?.so;;
 export LUA
 
-.PHONY: all build setup setup-test setup-check demo test bench bench-instructions asan valgrind tsan drd gc lint oom finalisers random fuzz soak doc env clean
+.PHONY: all build setup setup-test setup-check demo test bench bench-instructions asan valgrind tsan drd gc lint oom finalisers random fuzz soak chaos doc env clean
 .PHONY: modules without install uninstall dist setup-bench setup-instructions setup-doc coverage help lua cross setup-cross hooks rockspec pictures
 
 all: build
@@ -136,6 +136,8 @@ fuzz: setup-check
 	@sh tools/check fuzz
 soak: setup build
 	@sh tools/check soak
+chaos: setup-test build
+	@sh tools/check chaos
 random: setup build
 	@sh tools/check random
 

@@ -605,10 +605,14 @@ end
 
 function C.XCLAIM(self, key, name, consumer, least, ...)
   local group, stream = group_of(self, key, name)
-  local words, some, only_ids = { ... }, { n = 0 }, false
+  local words, some, only_ids, idle_from_now = { ... }, { n = 0 }, false, 0
   if words[#words]:upper() == "JUSTID" then
     only_ids = true
     words[#words] = nil
+  end
+  if #words > 2 and words[#words - 1]:upper() == "IDLE" then
+    idle_from_now = integer(words[#words])
+    words[#words], words[#words - 1] = nil, nil
   end
   group.consumers[consumer] = true
   for _, text in ipairs(words) do
@@ -619,7 +623,7 @@ function C.XCLAIM(self, key, name, consumer, least, ...)
       group.pending[id_text(id)] = nil
     elseif nack and (integer(least) == 0 or idle >= integer(least)) then
       if nack.consumer ~= consumer then self.on_claim(stream.entries[at], nack, consumer, idle) end
-      nack.consumer, nack.since = consumer, self.now()
+      nack.consumer, nack.since = consumer, self.now() - idle_from_now
       if not only_ids then nack.count = nack.count + 1 end
       some.n = some.n + 1
       some[some.n] = only_ids and id_text(id) or entry_reply(stream.entries[at])

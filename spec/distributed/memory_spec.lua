@@ -87,6 +87,7 @@ local STREAMS = {
   function() return "XPENDING", stream(), group(), "IDLE", any { "0", "1000000" }, "-", "+", "10", consumer() end,
   function() return "XCLAIM", stream(), group(), consumer(), any { "0", "1000000" }, some(id) end,
   function() return "XCLAIM", stream(), group(), consumer(), "0", id(), "JUSTID" end,
+  function() return "XCLAIM", stream(), group(), consumer(), "0", id(), "IDLE", "2000000", "JUSTID" end,
 }
 
 --- A reply in words. pending: the third of four is a time, which goes by.
