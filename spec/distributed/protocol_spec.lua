@@ -88,4 +88,19 @@ function TestProtocol:test_a_job_that_is_given_up_while_it_begins_does_not_begin
   end)
 end
 
+function TestProtocol:test_a_job_that_was_lost_twice_still_runs_alone_when_it_was_given_back()
+  test(function(world, _, executor)
+    local future = executor:submit(schedules.MODULE .. ".plain", 1)
+    lose(world, 2)
+    local p, entry, delivery, id, _, kind = table.unpack(run(world, "claim", "a", "1", "5", "1", "0")[1])
+    t.assertEquals(kind, "alone")
+    delivery = run(world, "begin", "a", p, entry, delivery, id)
+    t.assertEquals(run(world, "turn", "a", "0", "1", p, entry, delivery, id, "back", "", "0")[1][1], 1)
+    t.assertEquals(run(world, "turn", "b", "5", "0")[2].n, 0) -- it runs others
+    local found = run(world, "claim", "c", "1", "5", "1", "0")[1]
+    t.assertEquals({ found[4], found[6] }, { id, "alone" })
+    future:cancel()
+  end)
+end
+
 t.finish()

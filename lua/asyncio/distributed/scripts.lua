@@ -303,6 +303,14 @@ local function read_group(p)
   return got and got[1] and got[1][2] or {}
 end
 
+-- Was lost twice, and given back since: `claim` finds it, and whoever can run it alone gets it. This delivery
+-- is no attempt.
+local function reserve(p, entry, job)
+  job[2].reserved, job[2].base = true, (job[2].base or 0) - 1
+  store(job)
+  call('XCLAIM', base .. p, 'workers', me, 0, entry, 'IDLE', job[2].lease, 'JUSTID')
+end
+
 local function hand_out(p, entry, id, raw)
   local job = raw and parse(raw)
   if not raw or job and (job[2].state ~= 'queued' or job[1] ~= entry) then return remove(p, entry) end
@@ -310,6 +318,7 @@ local function hand_out(p, entry, id, raw)
     remove(p, entry)
     return finish(job, 'cancelled', '')
   end
+  if job and (job[2].lost or 0) >= 2 then return reserve(p, entry, job) end
   local n = #taken
   taken[n + 1], taken[n + 2], taken[n + 3], taken[n + 4], taken[n + 5] = p, entry, 1, id, raw
   room = room - 1
