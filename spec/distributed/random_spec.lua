@@ -8,6 +8,7 @@ TestSchedules = {}
 
 --- Runs so many with these settings; what was violated is told with the story of the job.
 local function run(n, opts)
+  if t.count(100) < 100 then t.skip "schedules take minutes where everything is slow" end
   for _ = 1, t.count(n) do
     local seed = tonumber(os.getenv "SPEC_SEED") or os.time() + math.random(1 << 24)
     math.randomseed(seed)

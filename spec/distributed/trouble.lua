@@ -196,7 +196,7 @@ local function watch(self, n, call, future, check, given_up)
     self.open, self.unfinished[id] = self.open - 1, nil
     local ok, value = outcome(future)
     if not check(ok, value) then fault(self, "job", n, call[1], id, tostring(ok), tostring(value)) end
-    if call[1]:find "once$" and ok then self.results[n] = value end
+    if call[1]:find "once$" and ok then self.results[id] = value end
     self.room:set()
   end)
 end
@@ -226,25 +226,25 @@ end
 local function check_deeds(self)
   local done, first, kept = {}, {}, {}
   for line in io.lines(self.file) do
-    local n, again = line:match "^deed (%d+) %d+ (%a+)$"
-    if n then
+    local id, again = line:match "^deed (%S+) %d+ (%a+)$"
+    if id then
       self.deeds = self.deeds + 1
-      if first[n] and again == "false" then fault(self, "deed", n, "was done twice, and not told so") end
-      first[n] = first[n] or again == "false"
-      if done[n] then self.again = self.again + 1 end
-      done[n] = true
+      if first[id] and again == "false" then fault(self, "the deed of", id, "was done twice, and not told so") end
+      first[id] = first[id] or again == "false"
+      if done[id] then self.again = self.again + 1 end
+      done[id] = true
     else
-      local text = line:match "^kept (.*)$"
-      n = text and text:match "^%d+"
-      if not n then fault(self, "a line that is none:", line) elseif kept[n] and kept[n] ~= text then
-        fault(self, "two results were kept:", text, "and", kept[n])
+      local text
+      id, text = line:match "^kept (%S+) (.*)$"
+      if not id then fault(self, "a line that is none:", line) elseif kept[id] and kept[id] ~= text then
+        fault(self, "two results were kept:", text, "and", kept[id])
       else
-        kept[n] = text
+        kept[id] = text
       end
     end
   end
-  for n, value in pairs(self.results) do
-    if kept[tostring(n)] ~= value then fault(self, "job", n, "has another result than was kept:", value) end
+  for id, value in pairs(self.results) do
+    if kept[id] ~= value then fault(self, "job", id, "has another result than was kept:", value) end
   end
 end
 

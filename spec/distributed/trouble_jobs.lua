@@ -48,11 +48,11 @@ function trouble_jobs.poison() os.exit(9) end
 function trouble_jobs.once(n, path, seconds)
   local mine = job()
   local kept = mine:once("deed", function(again)
-    note(path, "deed", n, mine.attempt, tostring(again))
+    note(path, "deed", mine.id, mine.attempt, tostring(again))
     asyncio.sleep(seconds)
     return ("%d by attempt %d"):format(n, mine.attempt)
   end)
-  note(path, "kept", kept)
+  note(path, "kept", mine.id, kept)
   asyncio.sleep(seconds)
   if math.random(5) == 1 then error("after the deed", 0) end
   return kept
