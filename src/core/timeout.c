@@ -175,7 +175,7 @@ static bool check_seconds(lua_State *L, int idx, const char *name, int arg, lua_
   return true;
 }
 
-static lua_Number now(const Loop *loop) { return ns_seconds(loop_now(loop)); }
+static lua_Number seconds_now(const Loop *loop) { return ns_seconds(loop_now(loop)); }
 
 static void note_place(lua_State *L, Timeout *s) {
   lua_Debug ar;
@@ -241,7 +241,7 @@ static int timeout_new(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   lua_Number delay = 0;
   bool limited = check_seconds(L, 1, "timeout", 1, &delay);
-  lua_Number began = now(asy_running(L, rt));
+  lua_Number began = seconds_now(asy_running(L, rt));
   return open_scope(L, rt, OF_USER, limited, began, began + delay);
 }
 
@@ -253,14 +253,14 @@ static int timeout_at(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   lua_Number when = 0;
   bool limited = check_seconds(L, 1, "timeout_at", 1, &when);
-  return open_scope(L, rt, OF_USER, limited, now(asy_running(L, rt)), when);
+  return open_scope(L, rt, OF_USER, limited, seconds_now(asy_running(L, rt)), when);
 }
 
 /* limit(seconds, wait_for) → for the Lua layer, which closes it: a scope, or nil where there is no limit; the second: it
 ** is wait_for's */
 static int timeout_limit(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
-  lua_Number began = now(asy_running(L, rt));
+  lua_Number began = seconds_now(asy_running(L, rt));
   if (lua_isnoneornil(L, 1)) {
     check_owner(L, rt);
     return 0;
@@ -418,7 +418,7 @@ static int timeout__close(lua_State *L) {
 static int timeout__tostring(lua_State *L) {
   const Timeout *s = self(L, 1);
   char left[64];
-  if (s->limited && is_open(s)) snprintf(left, sizeof left, "%.3f s left", s->deadline - now(s->loop));
+  if (s->limited && is_open(s)) snprintf(left, sizeof left, "%.3f s left", s->deadline - seconds_now(s->loop));
   lua_pushfstring(L, "asyncio.Timeout: %s",
                   s->expired ? "expired" : !is_open(s) ? "ended" : s->limited ? left : "no limit");
   return 1;
