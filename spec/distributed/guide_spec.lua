@@ -32,8 +32,12 @@ end
 
 function TestExample:test_counts_primes_with_three_workers()
   cluster.test(function(c)
+    local script = '#!/bin/sh\nexec %s %s../bin/asyncio "$@"\n'
+    local command = program.file_with(script:format(program.lua, program.examples))
+    local _ <close> = asyncio.defer(os.remove, command)
+    os.execute("chmod +x " .. command)
     local result = asyncio.run_process({ program.lua, program.examples .. "distributed/cluster.lua", c.url }, {
-      capture = true, extra_env = { ASYNCIO = program.examples .. "../bin/asyncio" },
+      capture = true, extra_env = { ASYNCIO = command },
     })
     t.assertEquals(result.stdout, "20 jobs found 2262 primes up to 20000\n")
   end)
