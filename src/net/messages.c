@@ -433,14 +433,22 @@ static int message_methods(lua_State *L) {
   return 4;
 }
 
+static int messages__tostring(lua_State *L) {
+  const Messages *m = check(L);
+  lua_pushfstring(L, "asyncio.Messages: of a stream that is %s", m->writer->stream ? "open" : "closed");
+  return 1;
+}
+
 static const luaL_Reg methods[] = {{"take", messages_take},   {"next", messages_next},   {"stop", messages_stop},
                                    {"close", messages_close}, {"look", messages_look},   {"heard", messages_heard},
                                    {"hear", messages_hear},   {"is_read", messages_is_read}, {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__tostring", messages__tostring}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"messages", new_messages}, {"message_methods", message_methods}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_messages(lua_State *L) {
-  asy_newclass(L, ASY_MESSAGES, "asyncio.Messages", methods, NULL);
+  asy_newclass(L, ASY_MESSAGES, "asyncio.Messages", methods, metamethods);
   asy_setfuncs(L, functions);
 }
