@@ -59,8 +59,9 @@ end
 
 -- Workers
 
---- Where Debian's libfaketime is; nil: it is not installed.
+--- Where Debian's libfaketime is; nil: it is not installed, or a tool has that place.
 function trouble.faketime()
+  if os.getenv "LD_PRELOAD" then return nil end
   local path = program.shell "ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null"
   return path:match "%S+"
 end
@@ -75,7 +76,7 @@ local function odd_clock(self)
 end
 
 local function environment(self, number)
-  local env = { PATH = os.getenv "PATH", LUA_PATH = package.path, LUA_CPATH = package.cpath }
+  local env = { LUA_PATH = package.path, LUA_CPATH = package.cpath }
   if number == 1 then
     for name, value in pairs(odd_clock(self) or {}) do env[name] = value end
   end
@@ -85,7 +86,7 @@ end
 local function start_worker(self, number)
   return asyncio.create_subprocess_exec(program.lua, here .. "/../../bin/asyncio", "worker", "--url", self.url,
     "--queue", "chaos", "--concurrency", "4", "--grace", "1", MODULE,
-    { stdin = "null", stdout = "null", stderr = self.log, env = environment(self, number) })
+    { stdin = "null", stdout = "null", stderr = self.log, extra_env = environment(self, number) })
 end
 
 --- Has a worker in that place, always.
