@@ -187,10 +187,24 @@ local function start(self, job)
   job.task:add_done_callback(function(task) on_end(self, job, task) end)
 end
 
+--- A Redis that went back to what it had saved may give what runs here once more. As the same delivery it is
+-- this worker's all the same, and goes on; else what runs is nobody's any more.
+local function has_already(self, place, count)
+  local job = self.running[place]
+  if not job then return false end
+  if job.count == count and not (job.lost or job.cancelled or job.given_up) then return true end
+  job.lost, job.said_lost = true, true
+  if job.task then job.task:cancel() end
+  free(self, job)
+  return false
+end
+
 --- A job that was taken: it has a place, and its lease is kept.
 local function admit(self, queue, p, entry, count, id, bytes, since)
+  local place = queue.number .. p .. entry
+  if has_already(self, place, count) then return nil end
   local job = {
-    queue = queue, p = p, entry = entry, count = count, id = id, place = queue.number .. p .. entry,
+    queue = queue, p = p, entry = entry, count = count, id = id, place = place,
     lost = false, cancelled = false, given_up = false, hopeless = false, future = false, has_begun = false,
     has_left = false, onces = 0,
   }
