@@ -869,7 +869,8 @@ local function interrupted(times, signal, seconds)
         writer:send "one\n"
         asyncio.sleep(0.2)
         for _ = 1, %d do
-          asyncio.run_process { "sh", "-c", "kill -%s $PPID" } -- os.execute would be deaf to it
+          -- os.execute would be deaf to it; and it comes when all wait, not while this is still starting it
+          asyncio.run_process { "sh", "-c", "sleep 0.3; kill -%s $PPID" }
           asyncio.sleep(0.2)
         end
         print(pcall(reader.readline, reader))
