@@ -21,6 +21,14 @@ local function failure(future)
   return err
 end
 
+--- Has so many workers begin, one after the other, whose job is the death of each.
+local function let_die(c, n)
+  for _ = 1, n do
+    local worker <close> = c:process()
+    worker:wait()
+  end
+end
+
 function TestDeath:test_of_a_worker_makes_another_run_its_jobs()
   cluster.test(function(c)
     local file <close> = cluster.file()
@@ -54,10 +62,7 @@ function TestDeath:test_again_and_again_fails_the_job()
   cluster.test(function(c)
     local executor <close> = c:executor { lease = LEASE, max_attempts = 2 }
     local future = executor:submit(chores.deadly, 9)
-    for _ = 1, 2 do
-      local worker <close> = c:process()
-      worker:wait()
-    end
+    let_die(c, 2)
     local _ <close> = c:worker()
     local err = failure(future)
     t.assert_isinstance(err, distributed.JobFailed)
@@ -72,13 +77,9 @@ function TestDeath:test_twice_makes_the_job_run_alone()
   cluster.test(function(c)
     local executor <close> = c:executor { lease = LEASE, max_attempts = 4 }
     local deadly = executor:submit(chores.deadly, 3)
-    for _ = 1, 2 do
-      local worker <close> = c:process()
-      worker:wait()
-    end
+    let_die(c, 2)
     local innocent = executor:submit(chores.slow, 1, 1)
-    local third <close> = c:process()
-    third:wait()
+    let_die(c, 1)
     local _ <close> = c:worker()
     t.assertEquals(asyncio.await(deadly), 4)
     t.assertEquals(asyncio.await(innocent), 1)
