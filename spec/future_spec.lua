@@ -33,6 +33,20 @@ function TestFuture:test_result_gives_any_values()
   end)
 end
 
+function TestFuture:test_may_have_fields_beside_its_methods()
+  t.run(function()
+    local future, other = new_future(), new_future()
+    future:_fields { kind = "strange", done = "hidden" }
+    t.assertEquals({ future.kind, type(future.done), future.unknown }, { "strange", "function" })
+    t.assertTrue(rawequal(future.done, other.done))
+    t.assertNil(other.kind)
+    t.assertStrMatches(tostring(future), "asyncio.Future: pending %(0x%x+%)")
+    future:set_result(1, 2)
+    t.assertEquals({ await(future) }, { 1, 2 })
+    t.assertStrContains(t.error_of(getmetatable(future).__index, 1, "kind"), "asyncio.Future expected")
+  end)
+end
+
 function TestFuture:test_any_value_is_an_error_and_told_from_none()
   t.run(function()
     for _, value in ipairs { "text", 42, false, {}, print } do

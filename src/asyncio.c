@@ -13,7 +13,7 @@ typedef void Opener(lua_State *L); /* stack: module */
 static Opener *const OPENERS[] = {
     asy_open_error, asy_open_argument, asy_open_options, asy_open_trace, asy_open_words, asy_open_kind,
     asy_open_codec, asy_open_loop, asy_open_hosted, asy_open_stats, asy_open_pcall, asy_open_report,
-    asy_open_context, asy_open_callback, asy_open_future, asy_open_park, asy_open_task,
+    asy_open_context, asy_open_callback, asy_open_future, asy_open_extras, asy_open_park, asy_open_task,
     asy_open_task_class, asy_open_shield_class, asy_open_timeout, asy_open_coro, asy_open_await, asy_open_ring,
     asy_open_several, asy_open_group, asy_open_stop, asy_open_completed, asy_open_answer, asy_open_hope,
     asy_open_lock, asy_open_event,

@@ -26,6 +26,7 @@ void asy_open_report(lua_State *L); /* core/report.c */
 void asy_open_context(lua_State *L); /* core/context.c */
 void asy_open_callback(lua_State *L); /* core/callback.c */
 void asy_open_future(lua_State *L); /* core/future.c */
+void asy_open_extras(lua_State *L); /* core/extras.c */
 void asy_open_park(lua_State *L); /* core/park.c */
 void asy_open_task(lua_State *L); /* core/spawn.c */
 void asy_open_task_class(lua_State *L); /* core/taskclass.c */

@@ -101,8 +101,23 @@ function TestSubmit:test_gives_each_job_an_id_that_the_job_knows()
     t.assertTrue(future.job_id ~= other.job_id)
     t.assertEquals(asyncio.await(future), future.job_id)
     t.assertEquals(asyncio.await(other), other.job_id)
-    t.assertNil(asyncio.get_running_loop():create_future().job_id)
     t.assertNil(distributed.job())
+  end)
+end
+
+--- Methods of other futures are found in a table, without a call.
+function TestSubmit:test_leaves_the_class_of_other_futures_as_it_is()
+  with_worker(function(executor)
+    local other = asyncio.get_running_loop():create_future()
+    local class, methods = getmetatable(other), getmetatable(other).__index
+    t.assertEquals(type(methods), "table")
+    local future = executor:submit(chores.id)
+    t.assertTrue(rawequal(getmetatable(other), class) and rawequal(class.__index, methods))
+    t.assertNil(methods.job_id)
+    t.assertNil(other.job_id)
+    t.assertTrue(asyncio.isfuture(future))
+    t.assertEquals(asyncio.type(future), "Future")
+    t.assertEquals(asyncio.await(future), future.job_id)
   end)
 end
 

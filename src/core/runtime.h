@@ -18,6 +18,7 @@ typedef enum Kind {
   ASY_LOOP,
   ASY_CALLBACK,
   ASY_FUTURE,
+  ASY_FIELDED, /* futures with fields (extras.c); the class is made with the first one */
   ASY_TASK,
   ASY_READER,
   ASY_WRITER,

@@ -65,20 +65,7 @@ local meta = { __index = DistributedExecutor, __name = "asyncio.DistributedExecu
 
 local function ms(seconds) return math.min(WORST, math.ceil(seconds * 1000)) end
 
--- Futures that know their job
-
-local ids = setmetatable({}, { __mode = "k" })
-
---- `future.job_id`: from the first job on futures are looked at by a function, so that others stay as quick.
-local function know_ids(future)
-  local class = debug.getmetatable(future)
-  local methods = class.__index
-  if type(methods) == "function" then return end
-  class.__index = function(self, key)
-    if key == "job_id" then return ids[self] end
-    return methods[key]
-  end
-end
+-- Futures of jobs
 
 --- It has been cancelled: nobody wants the job, unless another does.
 local function forget(state, id, future)
@@ -93,8 +80,7 @@ end
 
 local function new_future(state, id)
   local future = core.get_running_loop():create_future()
-  know_ids(future)
-  ids[future] = id
+  future:_fields { job_id = id }
   local job = state.jobs[id]
   if not job then
     job = { futures = {}, since = state.loop:time() }
