@@ -156,7 +156,7 @@ pictures: setup build
 	@$(LUA) tools/diagrams.lua doc/pictures
 	@$(LUA) tools/charts.lua doc/pictures
 doc: setup-doc
-	@sh tools/doc doc/api
+	@sh tools/doc doc/api && echo "open doc/api/index.html in a browser"
 env:
 	@echo "export LUA_PATH='$(LUA_PATH)' LUA_CPATH='$(LUA_CPATH)'"
 
@@ -167,7 +167,7 @@ LIB   := $(DESTDIR)$(PREFIX)/lib/lua/5.4
 install: build
 	install -d $(SHARE)/asyncio $(LIB)/asyncio $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lua-asyncio
 	install -m 644 lua/asyncio/*.lua $(SHARE)/asyncio
-	for d in compat http page redis; do \
+	for d in $(patsubst lua/asyncio/%/,%,$(wildcard lua/asyncio/*/)); do \
 	  install -d $(SHARE)/asyncio/$$d && install -m 644 lua/asyncio/$$d/*.lua $(SHARE)/asyncio/$$d || exit; done
 	install $(MODULES) $(LIB)/asyncio
 	sed 's|^local INSTALLED = nil.*|local INSTALLED = "$(abspath $(PREFIX))"|' bin/asyncio >$(BUILD)/command
