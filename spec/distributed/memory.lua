@@ -238,7 +238,17 @@ function C.LREM(self, key, _, value)
   return n
 end
 
--- Sets
+-- Sets, whose members are keys of a table
+
+local function remove(self, kind, key, ...)
+  local set, n = get(self, key, kind) or {}, 0
+  for _, member in ipairs { ... } do
+    if set[member] then n = n + 1 end
+    set[member] = nil
+  end
+  if n > 0 then drop_if_empty(self, key, set) end
+  return n
+end
 
 function C.SADD(self, key, ...)
   local set, n = get_or_make(self, key, "set", {}), 0
@@ -249,15 +259,7 @@ function C.SADD(self, key, ...)
   return n
 end
 
-function C.SREM(self, key, ...)
-  local set, n = get(self, key, "set") or {}, 0
-  for _, member in ipairs { ... } do
-    if set[member] then n = n + 1 end
-    set[member] = nil
-  end
-  if n > 0 then drop_if_empty(self, key, set) end
-  return n
-end
+function C.SREM(self, ...) return remove(self, "set", ...) end
 
 function C.SPOP(self, key, most)
   local set, all = get(self, key, "set") or {}, { n = 0 }
@@ -301,15 +303,7 @@ function C.ZADD(self, key, ...)
   return n
 end
 
-function C.ZREM(self, key, ...)
-  local set, n = get(self, key, "zset") or {}, 0
-  for _, member in ipairs { ... } do
-    if set[member] then n = n + 1 end
-    set[member] = nil
-  end
-  if n > 0 then drop_if_empty(self, key, set) end
-  return n
-end
+function C.ZREM(self, ...) return remove(self, "zset", ...) end
 
 function C.ZCARD(self, key) return size(get(self, key, "zset") or {}) end
 

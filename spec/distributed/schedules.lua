@@ -1,6 +1,7 @@
 -- schedules.lua - random programs for asyncio.distributed: executors and workers as they are, on the virtual clock,
 -- over a Redis in memory; machines die and stand still, the network delays, loses and cuts. Whatever happens: each job
 -- has one end, what was given up is on the dead list, nothing is left over, and nobody took what another held.
+local calls = require "distributed.calls"
 local simulated = require "distributed.simulated"
 
 local asyncio = require "asyncio"
@@ -10,7 +11,8 @@ local worker = require "asyncio.distributed.worker"
 
 local schedules = {}
 
-local random = math.random
+local any, fails_with, has, outcome = calls.any, calls.fails_with, calls.has, calls.outcome
+local random, submit_until_stored = math.random, calls.submit_until_stored
 local LEASE = 3 -- seconds
 
 -- What workers run
@@ -123,13 +125,7 @@ function jobs.once(n)
   return kept
 end
 
--- What its future must have: a function of its outcome: ok, value
-
-local function has(n) return function(ok, value) return ok and value == n end end
-
-local function fails_with(pattern)
-  return function(ok, value) return not ok and tostring(value):find(pattern) ~= nil end
-end
+-- What runs, and what its future must have: a function of its outcome
 
 local KINDS = {
   plain = function(n) return { MODULE .. ".plain", n, retries = 0 }, has(n) end,
@@ -146,21 +142,13 @@ local PRIORITIES = { "high", "normal", "low" }
 
 -- Workers
 
-local function upvalue(fn, name)
-  for i = 1, 255 do
-    local found, value = debug.getupvalue(fn, i)
-    if found == name then return value end
-    assert(found, "there is no upvalue " .. name)
-  end
-end
-
 --- The keeper of leases runs in the same loop here.
 local function in_this_loop()
   local task
   return {
     submit = function(_, fn, ...)
       assert(fn == keeper.main)
-      task = asyncio.create_task(upvalue(fn, "keep"), ...)
+      task = asyncio.create_task(keeper.keep, ...)
       return task
     end,
     shutdown = function() task:cancel() end,
@@ -217,8 +205,6 @@ local function keep_machines(world, log, number)
 end
 
 -- What happens
-
-local function any(list) return list[random(#list)] end
 
 local MISFORTUNES = {
   function(world, log) world:kill(any(log.machines).name) end,
@@ -286,14 +272,6 @@ local function observe(world, log)
   function db.on_drop(key, n)
     if n > 0 then world:violated(("%d pending entries of %s went with their consumer"):format(n, key)) end
   end
-end
-
-local function outcome(future)
-  if not future:done() then return "nothing" end
-  if future:cancelled() then return "cancelled" end
-  local err = future:exception()
-  if err ~= nil then return false, err end
-  return true, (future:result())
 end
 
 --- Who was told first that it is the first may be the last to do it.
@@ -377,15 +355,6 @@ local function without_repetitions(violations)
 end
 
 -- All of it
-
---- Redis may be away for longer than one waits.
-local function submit_until_stored(executor, call)
-  while true do
-    local ok, future = asyncio.pcall(executor.submit, executor, call)
-    if ok then return future end
-    if not asyncio.isinstance(future, asyncio.ConnectionError) then error(future, 0) end
-  end
-end
 
 local function submit(executor, log, n)
   local kind = any(NAMES)

@@ -3,21 +3,21 @@
 -- each deed was done once or was told that it was done before, nothing is pending, and what was given up is on the
 -- dead list.
 local t = require "helper"
+local calls = require "distributed.calls"
 local program = require "program"
 local server = require "redis.server"
 
 local asyncio = t.asyncio
 local trouble = {}
 
-local random = math.random
+local any, fails_with, has, outcome = calls.any, calls.fails_with, calls.has, calls.outcome
+local random, submit_until_stored = math.random, calls.submit_until_stored
 local LEASE = 2 -- seconds
 local MODULE = "distributed.trouble_jobs"
 
 local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 
 -- The network: a proxy between all and Redis
-
-local function any(list) return list[random(#list)] end
 
 local HARMS = {
   function() return "" end, -- swallowed: from now on nothing comes
@@ -147,12 +147,6 @@ end
 
 -- Jobs, and what is to become of them
 
-local function has(n) return function(ok, value) return ok and value == n end end
-
-local function fails_with(pattern)
-  return function(ok, value) return not ok and tostring(value):find(pattern) ~= nil end
-end
-
 local KINDS = {
   function(_, n) return { MODULE .. ".plain", n }, has(n) end,
   function(_, n) return { MODULE .. ".long", n, random() * 2 * LEASE }, has(n) end,
@@ -161,7 +155,7 @@ local KINDS = {
   function(_, n) return { MODULE .. ".fails", n, retries = 1 }, fails_with("fails " .. n), true end,
   function(self, n)
     return { MODULE .. ".once", n, self.file, random() / 5, retries = 1000 },
-      function(ok, value) return ok and value:find("^" .. n .. " by") ~= nil end
+      function(ok, value) return ok == true and value:find("^" .. n .. " by") ~= nil end
   end,
 }
 
@@ -170,23 +164,8 @@ local function pick(self, n)
   return KINDS[random(3) > 1 and any { 1, 1, 6 } or random(#KINDS)](self, n)
 end
 
-local function submit_until_stored(executor, call)
-  while true do
-    local ok, future = asyncio.pcall(executor.submit, executor, call)
-    if ok then return future end
-    if not asyncio.isinstance(future, asyncio.ConnectionError) then error(future, 0) end
-  end
-end
-
 local function fault(self, ...)
   if #self.faults < 20 then self.faults[#self.faults + 1] = table.concat({ ... }, " ") end
-end
-
-local function outcome(future)
-  if future:cancelled() then return nil, "cancelled" end
-  local err = future:exception()
-  if err ~= nil then return false, err end
-  return true, (future:result())
 end
 
 local function watch(self, n, call, future, check, given_up)
@@ -197,7 +176,7 @@ local function watch(self, n, call, future, check, given_up)
     self.open, self.unfinished[id] = self.open - 1, nil
     local ok, value = outcome(future)
     if not check(ok, value) then fault(self, "job", n, call[1], id, tostring(ok), tostring(value)) end
-    if call[1]:find "once$" and ok then self.results[id] = value end
+    if call[1]:find "once$" and ok == true then self.results[id] = value end
     self.room:set()
   end)
 end

@@ -155,7 +155,8 @@ local function keep_all(state, orders)
   for _, task in ipairs(others) do task:cancel() end
 end
 
-local function keep(url, name, bases, orders, news)
+--- In a task, until `orders` is closed.
+function keeper.keep(url, name, bases, orders, news)
   local state = {
     name = name, news = news, link = link.open(assert(link.read(url, PATIENCE))), queues = {},
     changed = core.Event(), wakes = 0, stopped = false,
@@ -166,10 +167,10 @@ local function keep(url, name, bases, orders, news)
   if not ok then error(err, 0) end
 end
 
---- In a thread, until `orders` is closed.
+--- The same in a thread.
 function keeper.main(...)
   require "asyncio" -- a thread's state has nothing yet
-  local ok, err = core.catch(require "asyncio.runner".run, keep, ...)
+  local ok, err = core.catch(require "asyncio.runner".run, keeper.keep, ...)
   if ok then return end
   error(core.isinstance(err, core.ExceptionGroup) and err.errors[1] or err, 0) -- which was the first
 end
