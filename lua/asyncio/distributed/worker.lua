@@ -505,11 +505,24 @@ local function wind_up(self, serving)
   ask_to_end(self)
   if wait_until_idle(STUBBORN, serving) then return end
   give_back_all(self)
-  if not wait_until_idle(FAREWELL, serving) then serving:cancel() end
+  if wait_until_idle(FAREWELL, serving) then return end
+  serving:cancel()
+  local unsaid = 0
+  for _, queue in ipairs(self.queues) do unsaid = unsaid + #queue.ends end
+  log(self, "redis at %s does not hear how %d job%s ended: others run what is not done", self.place.to,
+    unsaid, unsaid == 1 and "" or "s")
 end
 
-local function say_goodbye(self)
+local function leave_all(self)
   for _, queue in ipairs(self.queues) do self.link:run(FAREWELL, "leave", queue.base, self.name) end
+end
+
+--- What cannot be said is no failure: others see that it is not heard of.
+local function say_goodbye(self)
+  local ok, what = core.pcall(timeouts.move_on_after, FAREWELL, leave_all, self)
+  if ok and what then return end
+  if not ok and not link.is_passing(what) then error(what, 0) end
+  log(self, "redis at %s is away: it leaves without a farewell", self.place.to)
 end
 
 local function check_server(self)
