@@ -83,6 +83,33 @@ function TestSubmit:test_maps_a_list()
   end)
 end
 
+function TestSubmit:test_maps_a_long_list_while_others_have_their_turns()
+  cluster.test(function(c)
+    local _ <close> = c:worker()
+    local executor <close> = c:executor()
+    local list, turns = {}, 0
+    for i = 1, 1600 do list[i] = i end
+    local mapping = asyncio.create_task(executor.map, executor, chores.echo, list)
+    while not executor[1].pending[1] do
+      turns = turns + 1
+      asyncio.sleep(0)
+    end
+    t.assertTrue(turns > 3, turns)
+    t.assertEquals(asyncio.await(mapping), { n = 1600, table.unpack(list) })
+  end)
+end
+
+function TestSubmit:test_of_a_list_is_refused_when_the_executor_is_shut_down_meanwhile()
+  cluster.test(function(c)
+    local executor = c:executor()
+    local mapping = asyncio.create_task(executor.map, executor, chores.echo, { n = 1600 })
+    asyncio.sleep(0)
+    executor:shutdown()
+    asyncio.wait { mapping }
+    t.assert_isinstance(mapping:exception(), asyncio.ClosedError)
+  end)
+end
+
 function TestSubmit:test_needs_no_worker()
   cluster.test(function(c)
     local future

@@ -16,6 +16,7 @@ local RETRY_DELAY, MAX_RETRY_DELAY = 1, 60
 local MAX_SIZE = 512 * 1024 -- bytes of a call
 local BATCH = 100           -- jobs that are stored at once
 local BATCH_BYTES = 1 << 20 -- ... and their bytes, about
+local TURN = 500            -- jobs that are made before others have a turn
 local PROBE = 4             -- seconds between two questions after the jobs
 local YOUNG = 0.5           -- seconds for which a job is not asked after
 local CLOSE_LOOK = 50       -- jobs of each that are looked at closely
@@ -282,15 +283,17 @@ end
 
 --- Of what is to be stored the first ones.
 local function next_batch(self)
-  local batch, bytes = {}, 0
-  while self.pending[1] and #batch < BATCH and bytes < BATCH_BYTES do
-    local item = table.remove(self.pending, 1)
+  local pending, batch, bytes, seen = self.pending, {}, 0, 0
+  while seen < #pending and #batch < BATCH and bytes < BATCH_BYTES do
+    seen = seen + 1
+    local item = pending[seen]
     if not item.dropped then
       batch[#batch + 1] = item
       bytes = bytes + #item.job
       item.sent = true
     end
   end
+  table.move(pending, seen + 1, #pending + seen, 1) -- the others move once for all of it
   return batch
 end
 
@@ -534,7 +537,11 @@ function DistributedExecutor:map(fn, list)
   local items <close> = setmetatable({}, { __close = cancel_all })
   local results = { n = list.n or #list }
   if not core.can_wait() then core.sleep(0) end
-  for i = 1, results.n do items[i] = make_item(state, {}, name, list[i]) end
+  for i = 1, results.n do
+    if i % TURN == 0 then core.sleep(0) end
+    items[i] = make_item(state, {}, name, list[i])
+  end
+  state_of(self, "map") -- raises what shutting it down meanwhile has made of it
   for i = 1, results.n do enqueue(state, items[i]) end
   for i = 1, results.n do wait_for_item(state, items[i]) end
   for i = 1, results.n do results[i] = (core.await(items[i].future)) end
