@@ -177,6 +177,7 @@ build = {
         "src/core/runtime.c",
         "src/core/scopes.c",
         "src/core/several.c",
+        "src/core/shield.c",
         "src/core/shieldclass.c",
         "src/core/shielded.c",
         "src/core/spare.c",

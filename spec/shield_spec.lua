@@ -148,6 +148,80 @@ function TestShield:test_an_error_that_nobody_awaits_is_reported_once()
   end)
 end
 
+function TestShield:test_cancelled_after_the_task_has_ended_has_its_result()
+  t.run(function()
+    local inner = asyncio.get_running_loop():create_future()
+    local outer = asyncio.shield(inner)
+    inner:set_result("x", "y")
+    t.assertFalse(outer:done())
+    t.assertFalse(outer:cancel())
+    t.assertEquals({ outer:result() }, { "x", "y" })
+    asyncio.sleep(0)
+    t.assertFalse(outer:cancelled())
+  end)
+end
+
+function TestShield:test_that_somebody_has_ended_stays_so()
+  t.run(function()
+    local inner = asyncio.get_running_loop():create_future()
+    local outer = asyncio.shield(inner)
+    outer:set_result "by hand"
+    inner:set_exception "unseen"
+    t.assertEquals(asyncio.await(outer), "by hand")
+    asyncio.sleep(0)
+    t.assertEquals(inner:exception(), "unseen")
+  end)
+end
+
+function TestShield:test_of_a_shield_ends_with_it()
+  t.run(function()
+    local inner = asyncio.get_running_loop():create_future()
+    local outer = asyncio.shield(asyncio.shield(inner))
+    inner:set_result(1)
+    t.assertEquals(asyncio.await(outer), 1)
+  end)
+end
+
+function TestShield:test_of_what_never_ends_is_collected_with_it()
+  t.run(function()
+    local weak = setmetatable({}, { __mode = "v" })
+    weak.inner = asyncio.get_running_loop():create_future()
+    weak.outer = asyncio.shield(weak.inner)
+    t.collect()
+    t.assertNil(weak.inner)
+    t.assertNil(weak.outer)
+  end)
+end
+
+function TestShield:test_that_nobody_has_ends_before_it_is_collected()
+  t.run(function()
+    local inner, seen = asyncio.get_running_loop():create_future(), nil
+    asyncio.shield(inner):add_done_callback(function(future) seen = future:result() end)
+    t.collect()
+    inner:set_result "x"
+    inner = nil
+    t.collect()
+    asyncio.sleep(0)
+    asyncio.sleep(0)
+    t.assertEquals(seen, "x")
+  end)
+end
+
+function TestShield:test_lets_go_of_what_it_was_when_it_is_cancelled()
+  t.run(function()
+    local inner = asyncio.get_running_loop():create_future()
+    local weak = setmetatable({ asyncio.shield(inner), asyncio.shield(inner) }, { __mode = "v" })
+    weak[1]:cancel()
+    t.collect()
+    t.assertNil(weak[1])
+    t.assertNotNil(weak[2])
+    inner:set_result()
+    asyncio.sleep(0)
+    t.collect()
+    t.assertNil(weak[2])
+  end)
+end
+
 function TestShield:test_of_something_else_is_an_argument_error()
   t.run(function()
     t.assertStrContains(t.error_of(asyncio.shield, 42), "bad argument #1 to 'shield'")

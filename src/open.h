@@ -30,6 +30,7 @@ void asy_open_extras(lua_State *L); /* core/extras.c */
 void asy_open_park(lua_State *L); /* core/park.c */
 void asy_open_task(lua_State *L); /* core/spawn.c */
 void asy_open_task_class(lua_State *L); /* core/taskclass.c */
+void asy_open_shield(lua_State *L); /* core/shield.c */
 void asy_open_shield_class(lua_State *L); /* core/shieldclass.c */
 void asy_open_timeout(lua_State *L); /* core/timeout.c */
 void asy_open_coro(lua_State *L); /* core/coro.c */

@@ -45,7 +45,7 @@ end
 
 return function(group, fn, ...)
   if not core.can_wait() then core.sleep(0) end -- raises
-  local ready, is_ready, task = core.get_running_loop():create_future(), false, nil
+  local ready, is_ready, task = nil, false, nil
   local function started(...)
     if is_ready then error(core.InvalidStateError "the task has said already that it has started", 2) end
     if task:done() then error(core.InvalidStateError "the task has ended", 2) end
@@ -55,7 +55,7 @@ return function(group, fn, ...)
   end
   task = create_with(group, started, fn, ...)
   local ok, err = pcall(function()
-    ready:_shields(task) -- for who looks whether tasks wait for each other
+    ready = core.stand_in(task)
     ready:_on_cancel(function() return pass_on(ready, task) end)
     task:_on_done(function()
       if not is_ready then never_started(ready, task) end

@@ -14,9 +14,9 @@ local tasks = {
 }
 
 local function awaitable(x)
+  if isfuture(x) or type(x) == "function" or type(x) == "thread" then return true end
   local meta = getmetatable(x)
-  return isfuture(x) or type(x) == "function" or type(x) == "thread"
-    or type(meta) == "table" and (meta.__await or meta.__call) ~= nil
+  return type(meta) == "table" and (meta.__await or meta.__call) ~= nil
 end
 
 --- A task or future as it is; anything else that can be run, as a new task.
@@ -182,32 +182,7 @@ function tasks.shield(aw)
   if not awaitable(aw) then
     check.fail_called(1, "shield", check.EXPECTED, aw, HINT:format "shield", "shield(f(x))")
   end
-  local inner = ensure_future(aw)
-  if inner:done() then return inner end
-  local outer = inner:get_loop():create_future()
-  local function settle()
-    if outer:done() then return end
-    outer:_on_cancel(nil)
-    if inner:cancelled() then
-      outer:cancel()
-    elseif inner:_failed() then
-      outer:set_exception((inner:exception()))
-    else
-      outer:set_result(inner:result())
-    end
-  end
-  local registered = inner:_on_done(settle)
-  outer:_shields(inner)
-  outer:_on_cancel(function(msg)
-    if inner:done() then -- it comes too late: only the callback hasn't run yet
-      settle()
-      return false
-    end
-    inner:_off_done(registered)
-    outer:_on_cancel(nil)
-    return outer:cancel(msg)
-  end)
-  return outer
+  return core.shield(ensure_future(aw))
 end
 
 return tasks

@@ -13,7 +13,6 @@ typedef struct Callback {
   Timer timer;
   uint64_t loop_id;
   uint32_t slot;  /* where the loop holds it; 0: it isn't held */
-  uint32_t place; /* among a future's callbacks */
   uint64_t when;  /* deadline in ns */
   Loop *loop;     /* valid while it is held */
   int nargs;

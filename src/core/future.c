@@ -40,8 +40,8 @@ void future_init(Future *f, const Loop *loop) {
   list_init(&f->waiters);
 }
 
-static Future *new_future(lua_State *L, const Loop *loop, size_t size) {
-  Future *f = lua_newuserdatauv(L, size, FUTURE_UV_EXTRAS);
+static Future *new_future(lua_State *L, const Loop *loop, size_t size, int values) {
+  Future *f = lua_newuserdatauv(L, size, values);
   memset(f, 0, size);
   future_init(f, loop);
   asy_pushmeta(L, loop->rt, ASY_FUTURE);
@@ -49,9 +49,9 @@ static Future *new_future(lua_State *L, const Loop *loop, size_t size) {
   return f;
 }
 
-HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
+HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size, int values,
                                 void (*cancelled)(lua_State *, HookedFuture *)) {
-  HookedFuture *f = (HookedFuture *)new_future(L, loop, size);
+  HookedFuture *f = (HookedFuture *)new_future(L, loop, size, values);
   f->future.hooked = true;
   f->cancelled = cancelled;
   return f;
@@ -232,13 +232,11 @@ static void watch_lost(lua_State *L, Loop *loop, const Future *f, int idx) {
 
 /* Settling */
 
-/* A future's callbacks are a list, with `false` where one has been taken out; its field `gone` counts these. */
-
 /* stack: ..., extras; makes the loop hold all callbacks, so that nothing can fail after it */
 static void hold_callbacks(lua_State *L, Loop *loop) {
   lua_getfield(L, -1, "callbacks");
   for (int i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-    if (lua_isuserdata(L, -1)) asy_callback_hold(L, loop, lua_touserdata(L, -1), -1);
+    asy_callback_hold(L, loop, lua_touserdata(L, -1), -1);
     lua_pop(L, 1);
   }
   lua_pop(L, 2);
@@ -249,13 +247,27 @@ static void schedule_callbacks(lua_State *L, Loop *loop) {
   lua_getfield(L, -1, "callbacks");
   for (int i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
     Callback *cb = lua_touserdata(L, -1);
-    asy_assert(!cb || cb->slot);
-    if (cb) callback_schedule(loop, cb);
+    asy_assert(cb->slot);
+    callback_schedule(loop, cb);
     lua_pop(L, 1);
   }
   lua_pop(L, 2);
   lua_pushnil(L);
   lua_setfield(L, -2, "callbacks");
+}
+
+/* Makes the loop hold the Shields that end with the future at idx, so that nothing can fail after it. */
+static void hold_shields(lua_State *L, Loop *loop, const Future *f, int idx) {
+  asy_future_extras(L, idx, false);
+  list_each(node, &f->waiters) {
+    Waiter *w = asy_container(node, Waiter, link);
+    Shield *s = w->shields ? asy_container(w, Shield, waiter) : NULL;
+    if (!s || s->slot) continue;
+    lua_rawgetp(L, -1, s);
+    s->slot = asy_hold(L, loop); /* no finaliser runs in it */
+    s->loop = loop;
+  }
+  lua_pop(L, 1);
 }
 
 bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, FutureState state,
@@ -275,6 +287,7 @@ bool asy_future_settle(lua_State *L, const Runtime *rt, Future *f, int idx, Futu
     hold_callbacks(L, loop);
     lua_pop(L, 1);
   }
+  if (loop && f->shielded) hold_shields(L, loop, f, idx);
   asy_assert(f->state == FUTURE_PENDING && state != FUTURE_PENDING);
   lua_setiuservalue(L, idx, FUTURE_UV_VALUE);
   f->state = (uint8_t)state;
@@ -301,7 +314,7 @@ static Future *check_settable(lua_State *L, const Runtime *rt) {
   if (!f) asy_badself(L, "asyncio.Future");
   if (f->task)
     asy_error(L, ASY_INVALID_STATE, "the result of a task is what its function returns");
-  if (f->hooked)
+  if (f->hooked && !f->shields)
     asy_error(L, ASY_INVALID_STATE, "the result of a job is what its function returns");
   if (f->state != FUTURE_PENDING) settled_already(L, f);
   if (!loop_find(rt, f->loop_id))
@@ -344,7 +357,9 @@ static int future_cancel(lua_State *L) {
     lua_call(L, 2, 1);
     return 1;
   }
-  if (f->state != FUTURE_PENDING || !loop_find(ASY_RUNTIME(L), f->loop_id)) {
+  Loop *loop = loop_find(ASY_RUNTIME(L), f->loop_id);
+  HookedFuture *hooked = f->hooked ? (HookedFuture *)f : NULL;
+  if (f->state != FUTURE_PENDING || !loop || (hooked && hooked->late && hooked->late(L, loop, hooked))) {
     lua_pushboolean(L, 0);
     return 1;
   }
@@ -356,30 +371,18 @@ static int future_cancel(lua_State *L) {
   }
   asy_cancelled_push(L, 2);
   bool settled = asy_future_settle(L, ASY_RUNTIME(L), f, 1, FUTURE_CANCELLED, false);
-  if (settled && f->hooked) ((HookedFuture *)f)->cancelled(L, (HookedFuture *)f);
+  if (settled && hooked) hooked->cancelled(L, hooked);
   lua_pushboolean(L, settled);
   return 1;
 }
 
-/* What cancel does instead of ending the future, for shield: fn(msg) → boolean; nil: end it again */
+/* What cancel does instead of ending the future: fn(msg) → boolean; nil: end it again */
 static int future_on_cancel(lua_State *L) {
   check_future(L);
   lua_settop(L, 2);
   asy_future_extras(L, 1, true);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "on_cancel");
-  return 0;
-}
-
-/* args: future, another, whose result it will have: for the call graph, and the search for rings */
-static int future_shields(lua_State *L) {
-  Future *f = check_future(L);
-  if (!asy_tofuture(L, ASY_RUNTIME(L), 2)) asy_typeerror(L, 2, 2, "asyncio.Future", "");
-  lua_settop(L, 2);
-  asy_future_extras(L, 1, true);
-  lua_insert(L, 2);
-  lua_setfield(L, 2, "shielded");
-  f->shields = true;
   return 0;
 }
 
@@ -460,8 +463,7 @@ static void add_callback(lua_State *L, bool vital) {
     callback_schedule(loop, cb);
   } else {
     lua_pushvalue(L, 3);
-    cb->place = (uint32_t)lua_rawlen(L, -2) + 1;
-    lua_rawseti(L, -2, cb->place);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     f->callbacks = true;
   }
   lua_settop(L, 3);
@@ -475,54 +477,28 @@ static int future_add_done_callback(lua_State *L) {
   return 0;
 }
 
-/* The same for the Lua layer: somebody waits for what `fn` does. → the callback */
+/* The same for the Lua layer: somebody waits for what `fn` does. */
 static int future_on_done(lua_State *L) {
   add_callback(L, true);
-  return 1;
-}
-
-/* stack: ..., list; takes the places out that are empty, or those of the function at fn. → how many those were */
-static lua_Integer close_up(lua_State *L, int fn) {
-  int list = lua_gettop(L);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, list), kept = 0, removed = 0;
-  for (lua_Integer i = 1; i <= n; i++) {
-    Callback *cb = lua_rawgeti(L, list, i) == LUA_TUSERDATA ? lua_touserdata(L, -1) : NULL;
-    bool same = cb && fn && asy_callback_is(L, -1, fn);
-    removed += same;
-    if (cb && !same) {
-      cb->place = (uint32_t)++kept;
-      lua_rawseti(L, list, kept);
-    } else
-      lua_pop(L, 1);
-  }
-  for (; n > kept; n--) {
-    lua_pushnil(L);
-    lua_rawseti(L, list, n);
-  }
-  lua_pushnil(L);
-  lua_setfield(L, list, "gone");
-  return removed;
-}
-
-/* Takes one back, in a time that doesn't depend on how many there are. args: future, callback */
-static int future_off_done(lua_State *L) {
-  Future *f = check_future(L);
-  Callback *cb = asy_check(L, ASY_RUNTIME(L), 2, ASY_CALLBACK, "asyncio.Handle");
-  lua_settop(L, 2);
-  if (!f->callbacks) return 0;
-  asy_future_extra(L, 1, "callbacks");
-  lua_rawgeti(L, 3, cb->place);
-  if (lua_touserdata(L, -1) != cb) return 0;
-  lua_pushboolean(L, 0);
-  lua_rawseti(L, 3, cb->place);
-  lua_getfield(L, 3, "gone");
-  lua_Integer gone = lua_tointeger(L, -1) + 1;
-  lua_pushinteger(L, gone);
-  lua_setfield(L, 3, "gone");
-  lua_settop(L, 3);
-  if (2 * gone > (lua_Integer)lua_rawlen(L, 3)) close_up(L, 0);
-  f->callbacks = lua_rawlen(L, 3) > 0;
   return 0;
+}
+
+/* stack: ..., list; takes those out whose function is at fn. → how many */
+static lua_Integer take_out(lua_State *L, int fn) {
+  int list = lua_gettop(L);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, list), kept = 0;
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, list, i);
+    if (asy_callback_is(L, -1, fn))
+      lua_pop(L, 1);
+    else
+      lua_rawseti(L, list, ++kept);
+  }
+  for (lua_Integer i = kept + 1; i <= n; i++) {
+    lua_pushnil(L);
+    lua_rawseti(L, list, i);
+  }
+  return n - kept;
 }
 
 /// Takes back every registration of `fn`.
@@ -538,7 +514,7 @@ static int future_remove_done_callback(lua_State *L) {
     lua_pushinteger(L, 0);
     return 1;
   }
-  lua_pushinteger(L, close_up(L, 2));
+  lua_pushinteger(L, take_out(L, 2));
   f->callbacks = lua_rawlen(L, 4) > 0;
   return 1;
 }
@@ -599,7 +575,7 @@ static int future__tostring(lua_State *L) {
 // @treturn Future
 static int loop_create_future(lua_State *L) {
   Loop *loop = asy_checkopenloop(L, 1);
-  new_future(L, loop, sizeof(Future));
+  new_future(L, loop, sizeof(Future), FUTURE_UV_EXTRAS);
   if (loop->debug) asy_debug_note(L, -1, "made_at", 1);
   return 1;
 }
@@ -644,8 +620,6 @@ static const luaL_Reg methods[] = {{"set_result", future_set_result},
                                    {"traceback", future_traceback},
                                    {"_on_cancel", future_on_cancel},
                                    {"_on_done", future_on_done},
-                                   {"_off_done", future_off_done},
-                                   {"_shields", future_shields},
                                    {"_failed", future_failed},
                                    {"_trace", future_trace},
                                    {NULL, NULL}};

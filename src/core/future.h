@@ -20,21 +20,34 @@ typedef struct Future {
   bool task;        /* it is the first part of a Task */
   bool callbacks;   /* there are some in extras.callbacks */
   bool hooked;      /* it is the first part of a HookedFuture */
-  bool shown;       /* its value is being put into words */
-  bool shields;     /* extras.shielded is the future whose result it will have */
+  bool shown : 1;    /* its value is being put into words */
+  bool shields : 1;  /* it is the first part of a Shield */
+  bool shielded : 1; /* Shields may be among its waiters */
 } Future;
 
 /* One whose result comes from elsewhere, where a cancellation must be told. */
 typedef struct HookedFuture {
   Future future;
-  void (*cancelled)(lua_State *L, struct HookedFuture *f); /* after the fact; may not raise */
+  void (*cancelled)(lua_State *L, struct HookedFuture *f); /* after the fact; may not raise. stack: future, ... */
+  /* Or NULL; whether to cancel it comes too late: then it ends now, as it would have. stack: future, ... */
+  bool (*late)(lua_State *L, Loop *loop, struct HookedFuture *f);
 } HookedFuture;
 
-_Static_assert(offsetof(HookedFuture, future) == 0, "it is a future");
+/* One that stands for another (shield.c), in whose line it has a Waiter; or has none, and is ended by hand. */
+typedef struct Shield {
+  HookedFuture hooked; /* first */
+  Waiter waiter;       /* blind: only where it ends, too, it looks at an error */
+  Ready ready;         /* what it stands for has ended */
+  Loop *loop;          /* valid while it is held */
+  uint32_t slot;       /* where the loop holds it, from that end to its own; 0: it isn't held */
+} Shield; /* user value FUTURE_UV_SHIELDED: what it stands for; in whose extras it is, under its address */
+
+_Static_assert(offsetof(HookedFuture, future) == 0 && offsetof(Shield, hooked) == 0, "they are futures");
 
 /* User values, of futures and tasks. */
 #define FUTURE_UV_VALUE 1  /* done: the result or error; a task that waits: what it waits on */
 #define FUTURE_UV_EXTRAS 2 /* a table of what few futures have, or nil */
+#define FUTURE_UV_SHIELDED 3 /* of a Shield: what it stands for */
 #define TASK_UV_CORO 3     /* the coroutine */
 #define TASK_UV_FUNCTION 4 /* its function, for tostring */
 #define TASK_UV_CONTEXT 5  /* the context, see context.h */
@@ -42,8 +55,8 @@ _Static_assert(offsetof(HookedFuture, future) == 0, "it is a future");
 /* Initialises one; its memory may be part of a task's. */
 void future_init(Future *f, const Loop *loop);
 
-/* stack: ..., future. One with a hook, and `size` bytes in all. */
-HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size,
+/* stack: ..., future. One with a hook, `size` bytes in all, and so many user values. */
+HookedFuture *asy_future_hooked(lua_State *L, const Loop *loop, size_t size, int values,
                                 void (*cancelled)(lua_State *, HookedFuture *));
 
 /* The future or task at idx, else NULL. */

@@ -44,6 +44,7 @@ typedef struct Waiter {
   ListNode link;
   void (*wake)(struct Waiter *, int code); /* leaves the line and goes to the ready list; C only */
   bool blind;    /* it does not look at the error of the future that it waits for */
+  bool shields;  /* it is a Shield's (future.h) */
 } Waiter;
 
 /* Wakes all of a line, in order. */

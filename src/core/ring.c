@@ -26,7 +26,7 @@ static void find_task(Search *s, Task *t) {
 static void find_future(lua_State *L, Search *s) {
   Future *f;
   while ((f = lua_touserdata(L, -1)) && !f->task && f->shields && f->state == FUTURE_PENDING) {
-    asy_future_extra(L, -1, "shielded");
+    lua_getiuservalue(L, -1, FUTURE_UV_SHIELDED);
     lua_replace(L, -2);
   }
   if (f && f->task) find_task(s, (Task *)f);

@@ -238,7 +238,7 @@ void asy_trace_keep_foreign(lua_State *L, int idx) {
 static bool go_inwards(lua_State *L) {
   const Future *f = lua_touserdata(L, -1);
   if (f->task || !f->shields) return false;
-  asy_future_extra(L, -1, "shielded");
+  lua_getiuservalue(L, -1, FUTURE_UV_SHIELDED);
   f = lua_touserdata(L, -1);
   lua_getiuservalue(L, -2, FUTURE_UV_VALUE);
   lua_getiuservalue(L, -2, FUTURE_UV_VALUE);

@@ -21,7 +21,7 @@ void asy_graph_awaited(lua_State *L, const Runtime *rt, Task *t, int idx) {
     return;
   }
   Future *f = asy_tofuture(L, rt, -1);
-  if (f && !f->task && f->shields) asy_future_extra(L, -1, "shielded");
+  if (f && !f->task && f->shields) lua_getiuservalue(L, -1, FUTURE_UV_SHIELDED);
   if (!f) lua_pushnil(L);
 }
 

@@ -85,9 +85,9 @@ static int settle(lua_State *L) {
   return 0;
 }
 
-/* The same where nothing can raise: one number or so for a future without callbacks. */
+/* The same where nothing can raise: one number or so for a future without callbacks or shields. */
 static bool settle_plain(lua_State *L, Loop *loop, Job *job, Future *f, int idx) {
-  if (job->outcome != JOB_RESULT || f->callbacks) return false;
+  if (job->outcome != JOB_RESULT || f->callbacks || f->shielded) return false;
   int n = asy_codec_decode_plain(L, buffer_bytes(&job->message), buffer_length(&job->message));
   if (n == 1) asy_future_settle(L, loop->rt, f, idx, FUTURE_RESULT, false);
   else if (n > 0) lua_pop(L, n);
@@ -120,7 +120,7 @@ static void job_run(lua_State *L, Loop *loop, Ready *self) {
 }
 
 Job *asy_job_begin(lua_State *L, Loop *loop, Pool *pool) {
-  JobFuture *f = (JobFuture *)asy_future_hooked(L, loop, sizeof *f, on_cancelled);
+  JobFuture *f = (JobFuture *)asy_future_hooked(L, loop, sizeof *f, FUTURE_UV_EXTRAS, on_cancelled);
   lua_pushvalue(L, -1);
   uint32_t slot = asy_hold(L, loop);
   Job *job = f->job = pool_job_new(pool, loop->inbox, on_job_back);
