@@ -8,6 +8,7 @@ local asyncio = t.asyncio
 local BASE, MODULE = "asyncio:{q}:", "away_jobs"
 
 TestLeaving = {}
+TestLoss = {}
 
 --- A test with an executor; `start()` begins a worker: it, its task, what it has logged.
 local function test(fn)
@@ -59,6 +60,81 @@ function TestLeaving:test_says_of_how_many_jobs_the_end_was_not_heard()
     t.assertStrContains(log[#log - 1], "redis at worker:6379 does not hear how 1 job ended")
     world.down = false
     made, task = start()
+    t.assertEquals(asyncio.await(future), 1)
+    made:stop()
+    asyncio.await(task)
+  end)
+end
+
+-- What Redis has lost
+
+--- Seconds until all of these futures have failed with JobLost.
+local function until_lost(futures)
+  local loop = asyncio.get_running_loop()
+  local began = loop:time()
+  asyncio.wait(futures, { timeout = 60 })
+  for _, future in ipairs(futures) do
+    t.assert_isinstance(future:done() and future:exception(), asyncio.distributed.JobLost)
+  end
+  return loop:time() - began
+end
+
+local function submit_many(executor, n, opts)
+  local calls, list = {}, {}
+  for i = 1, n do
+    calls[i] = function()
+      local call = { MODULE .. ".sleep", i }
+      for key, value in pairs(opts) do call[key] = value end
+      list[i] = executor:submit(call)
+    end
+  end
+  asyncio.gather(calls)
+  asyncio.sleep(10) -- they have been asked after by then
+  return list
+end
+
+--- What else there is goes on.
+local function loses(key, opts)
+  test(function(world, executor)
+    local list, other = submit_many(executor, t.count(2000), opts), submit_many(executor, 1, { priority = "low" })
+    world.db:run("DEL", BASE .. key)
+    t.assertTrue(until_lost(list) < 10)
+    asyncio.sleep(20)
+    t.assertFalse(other[1]:done())
+    other[1]:cancel()
+  end)
+end
+
+function TestLoss:test_of_a_stream_alone_is_found_within_10_s() loses("normal", {}) end
+
+function TestLoss:test_of_what_was_delayed_is_found_within_10_s() loses("delayed", { delay = 3600 }) end
+
+function TestLoss:test_of_a_job_alone_is_found_within_10_s()
+  test(function(world, executor)
+    local list = submit_many(executor, 20, {})
+    world.db:run("DEL", BASE .. "job:" .. list[20].job_id)
+    t.assertTrue(until_lost { list[20] } < 10)
+    t.assertFalse(list[1]:done())
+    for _, future in ipairs(list) do future:cancel() end
+  end)
+end
+
+function TestLoss:test_of_all_is_found_within_10_s()
+  test(function(world, executor)
+    local list = submit_many(executor, 20, {})
+    world.db:run "FLUSHALL"
+    t.assertTrue(until_lost(list) < 10)
+  end)
+end
+
+function TestLoss:test_of_answers_alone_loses_no_end()
+  test(function(world, executor, start)
+    local future = executor:submit(MODULE .. ".sleep", 1)
+    local made, task = start()
+    t.wait_until(function() return next(made.running) ~= nil end)
+    for key in pairs(world.db.keys) do
+      if key:find "answers:" then world.db:run("DEL", key) end
+    end
     t.assertEquals(asyncio.await(future), 1)
     made:stop()
     asyncio.await(task)

@@ -143,6 +143,11 @@ end
 
 function C.GET(self, key) return get(self, key, "string") or NULL end
 
+--- Only from a place before the end.
+function C.GETRANGE(self, key, from, to)
+  return (get(self, key, "string") or ""):sub(integer(from) + 1, integer(to) + 1)
+end
+
 function C.MGET(self, ...)
   local all = table.pack(...)
   for i = 1, all.n do
@@ -305,6 +310,11 @@ end
 
 function C.ZREM(self, ...) return remove(self, "zset", ...) end
 
+function C.ZSCORE(self, key, member)
+  local score = (get(self, key, "zset") or {})[member]
+  return score and text_of(score) or NULL
+end
+
 function C.ZCARD(self, key) return size(get(self, key, "zset") or {}) end
 
 function C.ZCOUNT(self, key, from, to)
@@ -450,10 +460,13 @@ end
 
 function C.XRANGE(self, key, from, to, word, most)
   local stream, inside, some = stream_of(self, key), within(from, to), { n = 0 }
-  for _, entry in ipairs(stream and stream.entries or {}) do
-    if inside(entry.id) and (not word or some.n < integer(most)) then
+  local entries = stream and stream.entries or {}
+  local at, after = find({ entries = entries }, (bound(from, 0)))
+  for i = at or after, #entries do
+    if word and some.n >= integer(most) or less((bound(to, math.maxinteger)), entries[i].id) then break end
+    if inside(entries[i].id) then
       some.n = some.n + 1
-      some[some.n] = entry_reply(entry)
+      some[some.n] = entry_reply(entries[i])
     end
   end
   return some

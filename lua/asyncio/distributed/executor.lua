@@ -18,9 +18,9 @@ local BATCH = 100           -- jobs that are stored at once
 local BATCH_BYTES = 1 << 20 -- ... and their bytes, about
 local TURN = 500            -- jobs that are made before others have a turn
 local PROBE = 4             -- seconds between two questions after the jobs
-local YOUNG = 0.5           -- seconds for which a job is not asked after
-local CLOSE_LOOK = 50       -- jobs of each that are looked at closely
-local PROBED = 5000         -- jobs that one question is about
+local YOUNG = 5             -- seconds for which a job is not asked after
+local DOUBTED = 0.5         -- ... when Redis may have lost something
+local PROBED = 500          -- jobs that one question is about, for which Redis does nothing else
 local KEEP = 600            -- seconds for which answers are kept without a sign of life
 local ROOM = 5              -- seconds after which one looks for room that was not announced
 local BLOCK = 5000          -- ms for which Redis keeps us waiting for answers
@@ -211,33 +211,31 @@ local function hear(self)
   while not self.stopped do self.link:patiently(math.huge, read) end
 end
 
---- The jobs that are asked after now: those that were not for the longest time first.
-local function to_probe(self)
+--- The jobs of which nothing was heard for so long.
+local function to_probe(self, seconds)
   local list, at = {}, self.loop:time()
   for id, job in pairs(self.jobs) do
-    if at - job.since > YOUNG then list[#list + 1] = id end
+    if at - job.since > seconds then list[#list + 1] = id end
   end
-  table.sort(list, function(a, b)
-    local x, y = self.jobs[a].since, self.jobs[b].since
-    return x < y or x == y and a < b
-  end)
   return list
 end
 
 --- Says that we live, and asks what has become of jobs: answers may have been lost, with all or with Redis'
 -- memory.
-local function probe(self, list, close)
-  local reply = self:run(math.huge, "probe", self.name, ms(KEEP), self.last, close, table.unpack(list))
+local function probe(self, list)
+  local reply = self:run(math.huge, "probe", self.name, ms(KEEP), self.last, table.unpack(list))
   local from, ends, at = reply[1], reply[2], self.loop:time()
-  if from ~= "" then
-    self.last = from
-    local away = at - self.heard
-    for i = 2, #ends, 2 do
-      if ends[i] == "l" and away > self.facts.ttl / 1000 then ends[i] = "e" end
-    end
-  end
+  local away = at - self.heard
+  if from ~= "" then self.last = from end
   self.heard = at
-  for i = 1, #ends, 2 do settle(self, ends[i], ends[i + 1]) end
+  for _, id in ipairs(list) do
+    if self.jobs[id] then self.jobs[id].since = at end
+  end
+  for i = 1, #ends, 2 do
+    local expired = from ~= "" and ends[i + 1] == "l" and away > self.facts.ttl / 1000
+    settle(self, ends[i], expired and "e" or ends[i + 1])
+  end
+  return from ~= ""
 end
 
 local function cancel_doubtful(self)
@@ -247,21 +245,22 @@ local function cancel_doubtful(self)
   end
 end
 
+--- Asks after all in turn; says whether Redis has forgotten us.
+local function probe_all(self, list)
+  local forgotten = false
+  for i = 1, math.max(1, #list), PROBED do
+    local part = table.move(list, i, math.min(#list, i + PROBED - 1), 1, {})
+    forgotten = probe(self, part) or forgotten
+  end
+  return forgotten
+end
+
 local function ask_after(self)
   while not self.stopped do
+    local doubted = timeouts.move_on_after(PROBE, self.doubt.wait, self.doubt)
     self.doubt:clear()
-    timeouts.move_on_after(PROBE, self.doubt.wait, self.doubt)
-    local list = to_probe(self)
-    local first = true
-    for i = 1, math.max(1, #list), PROBED do
-      local part = table.move(list, i, math.min(#list, i + PROBED - 1), 1, {})
-      probe(self, part, first and math.min(#part, CLOSE_LOOK) or 0)
-      first = false
-    end
-    for i = 1, math.min(#list, CLOSE_LOOK) do -- they were looked at: others are next
-      local job = self.jobs[list[i]]
-      if job then job.since = self.loop:time() - YOUNG end
-    end
+    local forgotten = probe_all(self, to_probe(self, doubted and DOUBTED or YOUNG))
+    if forgotten and not doubted then self.doubt:set() end
     cancel_doubtful(self)
   end
 end
@@ -272,7 +271,7 @@ local function start(self)
   local _ <close> = self.starting:acquire()
   if self.started then return end
   self.last = ""
-  local reply = self:run(self.patience, "probe", self.name, ms(KEEP), "", 0)
+  local reply = self:run(self.patience, "probe", self.name, ms(KEEP), "")
   self.last, self.heard = reply[1] ~= "" and reply[1] or "0", self.loop:time()
   self.started = true
   self:begin("answers of " .. self.queue, false, hear)

@@ -588,48 +588,56 @@ return 1
 ]==]
 
 --- An executor lives, and asks after its jobs. ARGV: executor, ms for which its answers are kept from now on,
--- the last it has read, how many of the jobs are looked at closely (-1: all, if its answers are not there),
--- ids. Reply: "" or the id from which it reads the answers, which are new; { id, "l" (there is no such job)
--- or what it has ended with, ... }
+-- the last it has read, ids. Reply: "" or the id from which it reads the answers, which are new; { id, "l"
+-- (there is no such job) or what it has ended with, ... }
 scripts.probe = [==[
-local me, close, list, from = ARGV[1], tonumber(ARGV[4]), {}, ''
+local me, list, from = ARGV[1], {}, ''
 local answers = base .. 'answers:' .. me
 if call('PEXPIRE', answers, ARGV[2]) == 0 then
   from = call('XADD', answers, '*', '', 'hello')
   call('PEXPIRE', answers, ARGV[2])
-  close = #ARGV
 elseif ARGV[3] ~= '' then
   call('XTRIM', answers, 'MINID', ARGV[3])
 end
 
-local function is_there(facts, entry)
-  return entry == '' or call('XRANGE', base .. facts.p, entry, entry)[1] ~= nil
+-- How a job begins, with the entry: jobs may be large.
+local function entry_of(head)
+  local size = string.byte(head, 2) or 0
+  if size >= 160 and size < 192 then return string.sub(head, 3, size - 158) end
+  if size == 217 then return string.sub(head, 4, 3 + string.byte(head, 3)) end
 end
 
-local shallow = {}
-for i = 5, #ARGV do
-  local id = ARGV[i]
-  if i - 5 < close then
-    local job, raw = load(id)
-    local what
-    if not raw then what = 'l' elseif job then
-      if not OPEN[job[2].state] then what = LETTERS[job[2].state] .. job[2].result
-      elseif not is_there(job[2], job[1]) then what = 'l' end
+-- Whether it waits or runs, where such jobs are: its stream, or the line of those that are delayed. Most
+-- are in the stream in which the last one was.
+local last = 'normal'
+local function is_somewhere(id, entry)
+  if not entry then return false end
+  if entry == '' then return call('ZSCORE', base .. 'delayed', id) ~= false end
+  if call('XRANGE', base .. last, entry, entry)[1] then return true end
+  for _, p in ipairs(STREAMS) do
+    if p ~= last and call('XRANGE', base .. p, entry, entry)[1] then
+      last = p
+      return true
     end
-    if what then
-      list[#list + 1] = id
-      list[#list + 1] = what
-    end
-  else
-    shallow[#shallow + 1] = base .. 'job:' .. id
   end
+  return false
 end
-if shallow[1] and call('EXISTS', unpack(shallow)) < #shallow then
-  for i, key in ipairs(shallow) do
-    if call('EXISTS', key) == 0 then
-      list[#list + 1] = string.sub(key, #base + 5)
-      list[#list + 1] = 'l'
-    end
+
+local function look(id)
+  local head = call('GETRANGE', base .. 'job:' .. id, 0, 63)
+  if head == '' then return 'l' end
+  if is_somewhere(id, entry_of(head)) then return nil end
+  local job = load(id)
+  if not job then return nil end
+  if OPEN[job[2].state] then return 'l' end
+  return LETTERS[job[2].state] .. job[2].result
+end
+
+for i = 4, #ARGV do
+  local what = look(ARGV[i])
+  if what then
+    list[#list + 1] = ARGV[i]
+    list[#list + 1] = what
   end
 end
 return { from, list }
