@@ -249,15 +249,23 @@ local function run_traced(path, plan, args)
   return status ~= 0 and status or 1
 end
 
+--- `asyncio worker --help`, say.
+local function asks_for_help(args)
+  for i = 2, #args do
+    if args[i] == "-h" or args[i] == "--help" then return true end
+  end
+  return false
+end
+
 --- Does what the arguments of the command ask for. `asyncio` is a global from then on.
 -- @tparam table args as lua's `arg`
 -- @treturn integer the exit status
 function command.main(args)
   _G.asyncio = asyncio
   local option = args[1]
-  if command.subcommands[option] then
+  if command.subcommands[option] and not asks_for_help(args) then
     return command.subcommands[option](table.unpack(args, 2))
-  elseif option == "-h" or option == "--help" then
+  elseif option == "-h" or option == "--help" or command.subcommands[option] then
     io.stdout:write(USAGE)
     return 0
   elseif option == "--version" then

@@ -38,6 +38,26 @@ function TestCommand:test_says_that_a_module_does_not_load()
   refuses("worker --url redis://127.0.0.1 no.such.module", "module 'no.such.module' not found")
 end
 
+function TestCommand:test_says_how_a_module_is_named()
+  refuses("worker --url redis://127.0.0.1 ./distributed/chores.lua",
+    "its name is 'distributed.chores', without '.lua'")
+end
+
+function TestCommand:test_what_went_wrong_elsewhere_has_no_traceback_of_ours()
+  for _, words in ipairs { "worker --url unix:///nowhere --connect-timeout 0.1 os", "worker --url redis://h no.such",
+    "jobs --url unix:///nowhere --connect-timeout 0.1" } do
+    t.assertNil((say("%s", words):find("traceback", 1, true)))
+  end
+end
+
+function TestCommand:test_helps_whoever_asks_for_it()
+  for _, words in ipairs { "worker --help", "jobs -h", "tree --help" } do
+    local said, status = say("%s", words)
+    t.assertStrContains(said, "usage: asyncio [options]")
+    t.assertEquals(status, 0)
+  end
+end
+
 function TestCommand:test_says_that_redis_is_not_there()
   refuses("worker --url unix:///nowhere/redis --connect-timeout 0.2 os", "/nowhere/redis")
   refuses("jobs --url unix:///nowhere/redis --connect-timeout 0.2", "/nowhere/redis")
@@ -146,6 +166,38 @@ end
 
 -- asyncio jobs
 
+--- `asyncio jobs` with these words.
+local function jobs_of(c)
+  return function(words)
+    local result = asyncio.run_process({ program.lua, BIN, "jobs", "--url", c.url, table.unpack(words) },
+      { capture = true, check = false })
+    return result.stdout .. result.stderr, result.returncode
+  end
+end
+
+function TestJobs:test_shows_who_runs_a_job()
+  cluster.test(function(c)
+    local _ <close> = c:worker()
+    local executor <close> = c:executor()
+    local file <close> = cluster.file()
+    local future = executor:submit(chores.note_and_sleep, file.path, "began", 3600)
+    cluster.wait_for_content(file, "began")
+    local shown = jobs_of(c) { "show", future.job_id }
+    t.assertStrContains(shown, "state +running on [^\n]+, renewed [%d.]+ s ago\n", true)
+    future:cancel()
+    asyncio.wait { future }
+  end)
+end
+
+function TestJobs:test_says_that_there_is_nothing()
+  cluster.test(function(c)
+    local jobs = jobs_of(c)
+    t.assertStrContains(jobs {}, "nothing waits or runs in queue 'default'")
+    t.assertStrContains(jobs { "dead" }, "the dead list of queue 'default' is empty")
+    t.assertStrContains(jobs { "cancel", "none" }, "there is no job none")
+  end)
+end
+
 function TestJobs:test_shows_lists_retries_and_throws_away()
   cluster.test(function(c)
     local worker = c:worker()
@@ -157,11 +209,7 @@ function TestJobs:test_shows_lists_retries_and_throws_away()
     worker:stop()
     local waiting = executor:submit(chores.nothing)
     executor:submit { chores.nothing, delay = 100 }
-    local function jobs(words)
-      local result = asyncio.run_process({ program.lua, BIN, "jobs", "--url", c.url, table.unpack(words) },
-        { capture = true, check = false })
-      return result.stdout .. result.stderr, result.returncode
-    end
+    local jobs = jobs_of(c)
     local list = jobs {}
     t.assertStrContains(list, waiting.job_id)
     t.assertStrContains(list, "delayed +normal distributed.chores.nothing in %d+", true)
@@ -170,6 +218,7 @@ function TestJobs:test_shows_lists_retries_and_throws_away()
     t.assertStrContains(jobs { "show", failed.job_id }, "arguments  1")
     t.assertEquals(select(2, jobs { "show", "none" }), 1)
     t.assertStrContains(jobs { "dead" }, failed.job_id)
+    t.assertStrContains(jobs { "dead" }, "distributed.chores.flaky [^\n]*attempt 1 fails\n", true)
     t.assertEquals(select(2, jobs { "retry", done.job_id }), 1)
     t.assertEquals(select(2, jobs { "retry", failed.job_id }), 0)
     t.assertEquals(executor:stats().dead, 0)

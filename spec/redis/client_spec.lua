@@ -359,6 +359,9 @@ function TestEntering:test_needs_the_password()
   t.real(function()
     local db <close> = server.start '--requirepass "s c/t%"'
     t.assertEquals(failure(db.connect, db).code, "NOAUTH")
+    local told = failure(db.connect, db).message
+    t.assertStrContains(told, "the server wants a password: redis://:PASSWORD@HOST, or the option 'password'")
+    t.assertStrContains(told, ": redis at " .. db.path)
     t.assertEquals(failure(db.connect, db, { password = "wrong" }).code, "WRONGPASS")
     t.assertEquals(failure(db.connect, db, { protocol = 2 }).code, "NOAUTH")
     t.assertEquals(failure(db.connect, db, { protocol = 2, password = "wrong" }).code, "WRONGPASS")
@@ -393,7 +396,8 @@ function TestEntering:test_selects_the_database_and_gives_its_name()
     client:set("k", "in two")
     local other <close> = redis.connect(db.url .. "?db=1")
     t.assertNil(other:get "k")
-    t.assertEquals(failure(redis.connect, db.url .. "?db=99").message, "ERR DB index is out of range")
+    t.assertEquals(failure(redis.connect, db.url .. "?db=99").message,
+      "ERR DB index is out of range: redis at " .. db.path)
   end, "", { db = 2, client_name = "me" })
 end
 

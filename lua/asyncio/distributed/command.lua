@@ -4,6 +4,7 @@ local core = require "asyncio.core"
 local crossing = require "asyncio.distributed.crossing"
 local keys = require "asyncio.distributed.keys"
 local link = require "asyncio.distributed.link"
+local redis_errors = require "asyncio.redis.errors"
 local runner = require "asyncio.runner"
 
 local WORKER = "worker --url redis://... [--queue default]... [--concurrency 8] [--threads] [--grace 30] "
@@ -15,6 +16,20 @@ local CONNECT_TIMEOUT = 10 -- seconds
 local SIGTERM, SIGINT = "SIGTERM", "SIGINT"
 
 local function complain(text) io.stderr:write("asyncio: ", text, "\n") end
+
+--- Something to tell the user, and no more.
+local Failure = core.Error:subclass "CommandFailure"
+
+--- What has gone wrong, for who gave the command: where in here it was raised is of no use to him when the
+-- Redis is away, or doesn't let us in.
+local function complain_of(err)
+  if core.isinstance(err, Failure) then return complain(err.message) end
+  local text = core.words(err)
+  if core.isinstance(err, core.OSError) or core.isinstance(err, redis_errors.RedisError) then
+    text = text:gsub("\nstack traceback:.*", "")
+  end
+  complain(text)
+end
 
 local function misused(usage, what)
   complain(("%s; usage: asyncio %s"):format(what, usage))
@@ -78,7 +93,21 @@ end
 
 -- asyncio worker
 
+local function load_module(name)
+  local ok, err = core.catch(require, name)
+  if ok then return end
+  local text = core.words(err)
+  if text:find(("module '%s' not found:"):format(name), 1, true) then
+    text = ("module '%s' not found: it is looked for as `require` does, by LUA_PATH, in %s"):format(name,
+      package.path)
+    local stem = name:match "^[./]*(.-)%.lua$"
+    if stem then text = ("%s; its name is '%s', without '.lua'"):format(text, (stem:gsub("/", "."))) end
+  end
+  error(Failure(text), 0)
+end
+
 local function work(opts)
+  for _, name in ipairs(opts.modules) do load_module(name) end
   local worker = require "asyncio.distributed.worker".new(opts)
   local loop = core.get_running_loop()
   for _, signal in ipairs { SIGTERM, SIGINT } do
@@ -109,7 +138,7 @@ local function worker(...)
   local ok, err = core.catch(runner.run, work, opts)
   if ok then return 0 end
   if core.isinstance(err, core.KeyboardInterrupt) then return 130 end
-  complain(core.words(err))
+  complain_of(err)
   return 1
 end
 
@@ -124,21 +153,6 @@ local function read_job(bytes)
   return ok and facts or { state = "?", name = "?" }, ok and call or nil
 end
 
-local function show_line(id, bytes, owner, ms)
-  local facts = read_job(bytes)
-  local state = owner ~= "" and "running" or facts.state
-  local more = owner ~= "" and ("on %s, renewed %.1f s ago"):format(owner, ms / 1000)
-    or facts.state == "delayed" and ("in %.1f s"):format(ms / 1000) or ""
-  print(("%-32s %-9s %-6s %s %s"):format(printed(id), printed(state), printed(facts.p or ""),
-    printed(facts.name), more))
-end
-
-local function list(ask, what)
-  local reply = ask("list", LISTED, what)
-  for i = 1, #reply, 4 do show_line(reply[i], reply[i + 1], reply[i + 2], reply[i + 3]) end
-  return 0
-end
-
 local function words_of(bytes, how)
   local ok, value = pcall(how, bytes)
   if not ok then return core.words(value) end
@@ -150,6 +164,36 @@ local function words_of(bytes, how)
   return table.concat(parts, ", ")
 end
 
+local function owned_by(owner, ms) return ("on %s, renewed %.1f s ago"):format(owner, ms / 1000) end
+
+--- What there is to say of a job in a list, behind its name.
+local function remark(facts, owner, ms)
+  if owner ~= "" then return owned_by(owner, ms) end
+  if facts.state == "delayed" then return ("in %.1f s"):format(ms / 1000) end
+  if facts.result and facts.result ~= "" then
+    return words_of(facts.result, crossing.read_error):match "^[^\n]*"
+  end
+  return ""
+end
+
+local function show_line(id, bytes, owner, ms)
+  local facts = read_job(bytes)
+  local state = owner ~= "" and "running" or facts.state
+  local line = ("%-32s %-9s %-6s %s %s"):format(printed(id), printed(state), printed(facts.p or ""),
+    printed(facts.name), printed(remark(facts, owner, ms)))
+  print((line:gsub(" +$", "")))
+end
+
+local function list(ask, what, queue)
+  local reply = ask("list", LISTED, what)
+  for i = 1, #reply, 4 do show_line(reply[i], reply[i + 1], reply[i + 2], reply[i + 3]) end
+  if #reply == 0 then
+    local none = what == "dead" and "the dead list of %s is empty" or "nothing waits or runs in %s"
+    complain(none:format(queue)) -- not where a program counts lines
+  end
+  return 0
+end
+
 local function arguments_of(call)
   local _, arguments = crossing.read_call(call)
   return arguments
@@ -157,13 +201,17 @@ end
 
 local function print_fact(name, value) print(("%-10s %s"):format(name, printed(value))) end
 
-local function show(ask, id)
-  local bytes = ask(id)
-  if not bytes then
-    complain("there is no job " .. printed(id))
-    return 1
-  end
+local function no_such_job(id)
+  complain("there is no job " .. printed(id))
+  return 1
+end
+
+local function show(place, id)
+  local bytes = place.get("job:" .. id)
+  if not bytes then return no_such_job(id) end
   local facts, call = read_job(bytes)
+  local owner, ms = place.owner(facts)
+  if owner then facts.state = "running " .. owned_by(owner, ms) end
   for _, key in ipairs { "id", "name", "state", "p", "base", "tries", "lost", "key" } do
     if facts[key] ~= nil then print_fact(key == "p" and "priority" or key, facts[key]) end
   end
@@ -188,9 +236,9 @@ local function purge(ask, what)
 end
 
 local COMMANDS = {
-  list = { 0, 0, function(ask) return list(ask, "open") end },
-  dead = { 0, 0, function(ask) return list(ask, "dead") end },
-  show = { 1, 1, function(_, id, get) return show(get, id) end },
+  list = { 0, 0, function(ask, _, place) return list(ask, "open", place.queue) end },
+  dead = { 0, 0, function(ask, _, place) return list(ask, "dead", place.queue) end },
+  show = { 1, 1, function(_, id, place) return show(place, id) end },
   retry = { 1, 1, function(ask, id)
     if ask("retry", id) == 1 then return 0 end
     complain(("%s is not on the dead list"):format(printed(id)))
@@ -198,11 +246,28 @@ local COMMANDS = {
   end },
   cancel = { 1, 1, function(ask, id)
     local said = ask("cancel", id, "", "")
+    if said == "gone" then return no_such_job(id) end
     print(said)
-    return (said == "gone" or said == "over") and 1 or 0
+    return said == "over" and 1 or 0
   end },
   purge = { 0, 1, function(ask, what) return purge(ask, what or "open") end },
 }
+
+--- Where the jobs of a queue are looked up that a script says nothing of.
+local function place_of(made, queue)
+  local base = keys.base(queue)
+  local place = { queue = ("queue '%s'"):format(queue) }
+  function place.get(key) return made:get():get(base .. key) end
+  --- Whose it is, and how many milliseconds ago it was renewed; nil where it doesn't run
+  function place.owner(facts)
+    if facts.state ~= "queued" or not facts.p or not facts.entry then return nil end
+    local client, entry = made:get(), facts.entry
+    local ok, pending = core.pcall(client.xpending, client, base .. facts.p, "workers", entry, entry, 1)
+    if ok and pending[1] then return pending[1][2], pending[1][3] end
+    return nil -- also before the first worker has made the group
+  end
+  return place
+end
 
 local function jobs(...)
   local opts, words = read({ ... }, "--url --queue --connect-timeout ")
@@ -222,13 +287,12 @@ local function jobs(...)
     local made, patience = link.open(opts.place), opts.place.connect_timeout
     local base = keys.base(opts.queues[1])
     local function ask(script, ...) return (made:run(patience, script, base, ...)) end
-    local function get(id) return made:get():get(base .. "job:" .. id) end
-    local result = rule[3](ask, words[2], get)
+    local result = rule[3](ask, words[2], place_of(made, opts.queues[1]))
     made:close()
     return result
   end)
   if ok then return status end
-  complain(core.words(status))
+  complain_of(status)
   return 1
 end
 

@@ -84,13 +84,22 @@ local function greet(link)
   if old and not settings.password then errors.raise(ask(link, "PING")) end -- whether it wants a password
 end
 
+--- What a server that doesn't let us in has said, with what to do, and where it is.
+local function refusal(settings, err)
+  local text = err.message:gsub("%.$", "")
+  if err.code == "NOAUTH" then
+    text = "NOAUTH the server wants a password: redis://:PASSWORD@HOST, or the option 'password'"
+  end
+  return errors.RedisError { message = ("%s: redis at %s"):format(text, settings.to), code = err.code }
+end
+
 local function open(settings, read_timeout)
   local link = { settings = settings, parser = grammar.resp(errors.RedisError) }
   link.reader, link.writer = opening.stream(settings, read_timeout)
   local ok, err = core.catch(greet, link)
   if ok then return link end
   link.writer:abort()
-  error(err, 0)
+  error(core.isinstance(err, errors.RedisError) and refusal(settings, err) or err, 0)
 end
 
 --- A connection whose server has greeted us: { reader=, writer=, parser=, settings=, version= }. Takes
