@@ -213,6 +213,9 @@ function TestAnswer:test_of_another_kind_is_an_error()
     given = nil
     t.assertEquals(site.ask(server, GET).status, 500)
     t.assertStrContains(tostring(t.take_report(reports, "failed").exception), "returned nothing")
+    given = { status = "200" }
+    t.assertEquals(site.ask(server, GET).status, 500)
+    t.assertStrContains(tostring(t.take_report(reports, "failed").exception), 'expected, got the string "200"')
   end)
 end
 

@@ -179,7 +179,8 @@ end
 
 local function check_status(status)
   if math.type(status) ~= "integer" or status < 200 or status > 999 then
-    fail("the status of an answer: an integer from 200 to 999 expected, got %s", core.words(status))
+    local got = type(status) == "string" and ("the string %q"):format(status) or core.words(status)
+    fail("the status of an answer: an integer from 200 to 999 expected, got %s", got)
   end
 end
 

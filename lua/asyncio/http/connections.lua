@@ -58,6 +58,15 @@ end
 
 local function broken(what) return errors.ProtocolError("the server's answer is not HTTP/1.1: " .. what) end
 
+--- It has ended too early. The place tells which of many it was, and that it was a port of TLS, say.
+local function cut(conn, how, partial)
+  local peer = conn.writer:get_extra_info "peername"
+  local place = peer and (" (%s)"):format(tostring(peer)) or ""
+  error(errors.ProtocolError {
+    message = ("the server has closed the connection: %s%s"):format(how, place), partial = partial,
+  }, 0)
+end
+
 --- The head of the answer. until_continue: nil, too, when the server wants the body
 function connections.read_head(conn, until_continue)
   for _ = 0, MOST_PRELUDES do
@@ -69,9 +78,7 @@ function connections.read_head(conn, until_continue)
     elseif event == "error" and not partial then
       error(broken(what), 0)
     else
-      local how = conn.answered and "its answer was cut" or "there was no answer"
-      local text = "the server has closed the connection: " .. how
-      error(errors.ProtocolError { message = text, partial = "" }, 0)
+      cut(conn, conn.answered and "its answer was cut" or "there was no answer", "")
     end
   end
   error(broken "too many answers of the kind 1xx", 0)
@@ -83,7 +90,7 @@ function connections.read_piece(conn)
   if event == "data" then return a end
   if event == "end" then return nil, a end
   if event == "error" and not partial then error(broken(what), 0) end
-  error(errors.ProtocolError "the server has closed the connection: the body was cut", 0)
+  cut(conn, "the body was cut")
 end
 
 --- Whether it can be asked again: nothing has come since, and it hasn't been idle for too long.
