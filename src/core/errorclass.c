@@ -389,7 +389,8 @@ static int error_library_class(lua_State *L) {
 // print(asyncio.isinstance(err, asyncio.OSError), err.code) --> true  ECONNREFUSED
 static int error_isinstance(lua_State *L) {
   luaL_checkany(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
+  if (!lua_istable(L, 2)) /* a field of asyncio that isn't there, mostly */
+    asy_typeerror(L, 2, 2, "class", lua_isnil(L, 2) ? ": is its name misspelt?" : NULL);
   lua_settop(L, 2);
   lua_pushboolean(L, instance_of_top(L, 1));
   return 1;
