@@ -390,7 +390,7 @@ static int error_library_class(lua_State *L) {
 static int error_isinstance(lua_State *L) {
   luaL_checkany(L, 1);
   if (!lua_istable(L, 2)) /* a field of asyncio that isn't there, mostly */
-    asy_typeerror(L, 2, 2, "class", lua_isnil(L, 2) ? ": is its name misspelt?" : NULL);
+    asy_typeerror(L, 2, 2, "class", lua_isnil(L, 2) ? ": is its name misspelt?" : "");
   lua_settop(L, 2);
   lua_pushboolean(L, instance_of_top(L, 1));
   return 1;
