@@ -16,9 +16,10 @@ local INTERNAL = {
   ["redis/settings"] = true, ["redis/sharing"] = true, ["redis/words"] = true,
   ["http/bodies"] = true, ["http/connections"] = true, ["http/exchange"] = true, ["http/plans"] = true,
   ["http/targets"] = true, ["http/unpacking"] = true,
-  ["distributed/command"] = true, ["distributed/crossing"] = true, ["distributed/errors"] = true,
-  ["distributed/keeper"] = true, ["distributed/keys"] = true, ["distributed/link"] = true,
-  ["distributed/scripts"] = true, ["distributed/worker"] = true,
+  ["distributed/answers"] = true, ["distributed/command"] = true, ["distributed/crossing"] = true,
+  ["distributed/errors"] = true, ["distributed/keeper"] = true, ["distributed/keys"] = true,
+  ["distributed/link"] = true, ["distributed/running"] = true, ["distributed/scripts"] = true,
+  ["distributed/serving"] = true, ["distributed/storing"] = true, ["distributed/worker"] = true,
 }
 
 -- Whose functions are not also asyncio's

@@ -1,31 +1,19 @@
 --- DistributedExecutor: what submits jobs, and hears what has become of them.
 -- @module asyncio.distributed.executor
+local answers = require "asyncio.distributed.answers"
 local check = require "asyncio.check"
 local core = require "asyncio.core"
 local crossing = require "asyncio.distributed.crossing"
-local errors = require "asyncio.distributed.errors"
 local keys = require "asyncio.distributed.keys"
 local link = require "asyncio.distributed.link"
-local scopes = require "asyncio.scopes"
+local storing = require "asyncio.distributed.storing"
 local tasks = require "asyncio.tasks"
-local timeouts = require "asyncio.timeouts"
 
 local LEASE, MAX_ATTEMPTS, RESULT_TTL = 30, 3, 3600
 local CONNECT_TIMEOUT = 10
 local RETRY_DELAY, MAX_RETRY_DELAY = 1, 60
 local MAX_SIZE = 512 * 1024 -- bytes of a call
-local BATCH = 100           -- jobs that are stored at once
-local BATCH_BYTES = 1 << 20 -- ... and their bytes, about
 local TURN = 500            -- jobs that are made before others have a turn
-local PROBE = 4             -- seconds between two questions after the jobs
-local YOUNG = 5             -- seconds for which a job is not asked after
-local DOUBTED = 0.5         -- ... when Redis may have lost something
-local PROBED = 500          -- jobs that one question is about, for which Redis does nothing else
-local KEEP = 600            -- seconds for which answers are kept without a sign of life
-local ROOM = 5              -- seconds after which one looks for room that was not announced
-local BLOCK = 5000          -- ms for which Redis keeps us waiting for answers
-
-local WORST = math.maxinteger // 1000000
 
 local OPTIONS = check.options {
   "DistributedExecutor", 1, { "url", "string", required = true }, { "queue", "string" },
@@ -64,95 +52,6 @@ local meta = { __index = DistributedExecutor, __name = "asyncio.DistributedExecu
 -- What an executor is stands in a table of its own, executor[1]:
 -- jobs: by id, { futures, since }; pending: what is to be stored; open: how many jobs there are
 
-local function ms(seconds) return math.min(WORST, math.ceil(seconds * 1000)) end
-
--- Futures of jobs
-
---- It has been cancelled: nobody wants the job, unless another does.
-local function forget(state, id, future)
-  local job = state.jobs[id]
-  if not job then return end
-  job.futures[future] = nil
-  if next(job.futures) then return end
-  state.jobs[id], state.open = nil, state.open - 1
-  state:cancel(id)
-  state:look_for_end()
-end
-
-local function new_future(state, id)
-  local future = core.get_running_loop():create_future()
-  future:_fields { job_id = id }
-  local job = state.jobs[id]
-  if not job then
-    job = { futures = {}, since = state.loop:time() }
-    state.jobs[id], state.open = job, state.open + 1
-  end
-  job.futures[future] = true
-  future:add_done_callback(function()
-    if future:cancelled() then forget(state, id, future) end
-  end)
-  return future
-end
-
-local ENDS = {
-  d = function(future, bytes)
-    local results = crossing.read_results(bytes)
-    future:set_result(table.unpack(results, 1, results.n))
-  end,
-  f = function(future, bytes) future:set_exception(crossing.read_error(bytes)) end,
-  c = function(future) future:cancel() end,
-  l = function(future, _, id)
-    local text = "Redis has lost the job %s: nobody knows whether it was done"
-    future:set_exception(errors.JobLost(text:format(id)))
-  end,
-  e = function(future, _, id)
-    local text = "there is no job %s: its result has expired, or it never was"
-    future:set_exception(errors.ResultExpired(text:format(id)))
-  end,
-}
-ENDS.x = ENDS.f
-
-local function settle_future(future, what, id)
-  local fill = ENDS[what:sub(1, 1)]
-  local ok, err = pcall(fill, future, what:sub(2), id)
-  if not ok and not future:done() then future:set_exception(err) end
-end
-
---- A job has ended. what: a letter that says how, and its bytes
-local function settle(state, id, what)
-  if id == "" then
-    if what == "room" then state.room:set() end
-    return
-  end
-  local job = state.jobs[id]
-  if not job then -- its end may be here before the answer to what asked for it, which comes another way
-    if state.asking > 0 then state.early[id] = what end
-    return
-  end
-  state.jobs[id], state.open = nil, state.open - 1
-  for future in pairs(job.futures) do
-    if not future:done() then settle_future(future, what, id) end
-  end
-  state:look_for_end()
-end
-
-local function end_asking(state)
-  state.asking = state.asking - 1
-  if state.asking == 0 then state.early = {} end
-end
-
---- For the block in which one asks for jobs' ends: those are noted that nobody waits for yet.
-local function while_asking(state)
-  state.asking = state.asking + 1
-  return scopes.defer(end_asking, state)
-end
-
---- What is known already of a job that somebody waits for now.
-local function settle_early(state, id)
-  local what = state.early[id]
-  if what then settle(state, id, what) end
-end
-
 -- State: methods of executor[1]
 
 local State = {}
@@ -178,201 +77,15 @@ function State:begin(name, errand, fn, a, b)
   return task
 end
 
-local function send_cancel(self, id, mildly)
+-- Nobody here wants a job any more. mildly: "mildly", then not if it runs
+function State:withdraw(id, mildly)
   local ok, err = core.pcall(self.run, self, self.patience, "cancel", id, self.name, mildly)
   if not ok and not link.is_passing(err) then error(err, 0) end
 end
 
 function State:cancel(id)
   if self.loop:is_closed() or self.stopped then return end
-  self:begin("cancel " .. id, true, send_cancel, id, "")
-end
-
--- Answers
-
-local function read_answers(self)
-  local client = self.link:get()
-  local key = self.base .. "answers:" .. self.name
-  local reply = client:call("XREAD", "COUNT", 1000, "BLOCK", BLOCK, "STREAMS", key, self.last)
-  for _, entry in ipairs(reply and reply[1][2] or {}) do
-    self.last = entry[1]
-    local fields = entry[2]
-    for i = 1, #fields, 2 do settle(self, fields[i], fields[i + 1]) end
-  end
-end
-
-local function hear(self)
-  local function read()
-    local ok, err = core.pcall(read_answers, self)
-    if ok then return end
-    self.doubt:set() -- Redis may have forgotten what we wait for
-    error(err, 0)
-  end
-  while not self.stopped do self.link:patiently(math.huge, read) end
-end
-
---- The jobs of which nothing was heard for so long.
-local function to_probe(self, seconds)
-  local list, at = {}, self.loop:time()
-  for id, job in pairs(self.jobs) do
-    if at - job.since > seconds then list[#list + 1] = id end
-  end
-  return list
-end
-
---- Says that we live, and asks what has become of jobs: answers may have been lost, with all or with Redis'
--- memory.
-local function probe(self, list)
-  local reply = self:run(math.huge, "probe", self.name, ms(KEEP), self.last, table.unpack(list))
-  local from, ends, at = reply[1], reply[2], self.loop:time()
-  local away = at - self.heard
-  if from ~= "" then self.last = from end
-  self.heard = at
-  for _, id in ipairs(list) do
-    if self.jobs[id] then self.jobs[id].since = at end
-  end
-  for i = 1, #ends, 2 do
-    local expired = from ~= "" and ends[i + 1] == "l" and away > self.facts.ttl / 1000
-    settle(self, ends[i], expired and "e" or ends[i + 1])
-  end
-  return from ~= ""
-end
-
-local function cancel_doubtful(self)
-  while self.doubtful[1] do
-    send_cancel(self, self.doubtful[1], "")
-    table.remove(self.doubtful, 1)
-  end
-end
-
---- Asks after all in turn; says whether Redis has forgotten us.
-local function probe_all(self, list)
-  local forgotten = false
-  for i = 1, math.max(1, #list), PROBED do
-    local part = table.move(list, i, math.min(#list, i + PROBED - 1), 1, {})
-    forgotten = probe(self, part) or forgotten
-  end
-  return forgotten
-end
-
-local function ask_after(self)
-  while not self.stopped do
-    local doubted = timeouts.move_on_after(PROBE, self.doubt.wait, self.doubt)
-    self.doubt:clear()
-    local forgotten = probe_all(self, to_probe(self, doubted and DOUBTED or YOUNG))
-    if forgotten and not doubted then self.doubt:set() end
-    cancel_doubtful(self)
-  end
-end
-
---- Before the first job: where answers come must be there.
-local function start(self)
-  if self.started then return end
-  local _ <close> = self.starting:acquire()
-  if self.started then return end
-  self.last = ""
-  local reply = self:run(self.patience, "probe", self.name, ms(KEEP), "")
-  self.last, self.heard = reply[1] ~= "" and reply[1] or "0", self.loop:time()
-  self.started = true
-  self:begin("answers of " .. self.queue, false, hear)
-  self:begin("jobs of " .. self.queue, false, ask_after)
-end
-
--- Storing
-
---- Of what is to be stored the first ones.
-local function next_batch(self)
-  local pending, batch, bytes, seen = self.pending, {}, 0, 0
-  while seen < #pending and #batch < BATCH and bytes < BATCH_BYTES do
-    seen = seen + 1
-    local item = pending[seen]
-    if not item.dropped then
-      batch[#batch + 1] = item
-      bytes = bytes + #item.job
-      item.sent = true
-    end
-  end
-  table.move(pending, seen + 1, #pending + seen, 1) -- the others move once for all of it
-  return batch
-end
-
-local function tell_stored(self, item, reply)
-  if reply:sub(1, 1) == "=" then item.id = reply:sub(2) end
-  if item.dropped then return self:cancel(item.id) end
-  item.future = new_future(self, item.id)
-  settle_early(self, item.id)
-  item.stored:set_result()
-end
-
---- What had no room waits for it, in its order.
-local function wait_for_room(self, left)
-  table.move(self.pending, 1, #self.pending, #left + 1)
-  table.move(left, 1, #left, 1, self.pending)
-  timeouts.move_on_after(ROOM, self.room.wait, self.room)
-end
-
-local function store_batch(self, batch)
-  local words = { self.name, self.max_queue or 0 }
-  for i, item in ipairs(batch) do
-    table.move({ item.id, item.job, item.p, item.lease, item.delay, item.key }, 1, 6, 3 + (i - 1) * 6, words)
-  end
-  self.room:clear()
-  start(self)
-  local _ <close> = while_asking(self)
-  local replies = self:run(self.patience, "submit", table.unpack(words))
-  local left = {}
-  for i, item in ipairs(batch) do
-    if replies[i] == "-" then left[#left + 1] = item else tell_stored(self, item, replies[i]) end
-  end
-  return left
-end
-
-local function fail_batch(self, batch, err)
-  for _, item in ipairs(batch) do
-    if not item.stored:done() then
-      self.doubtful[#self.doubtful + 1] = item.id
-      if not item.dropped then item.stored:set_exception(err) end
-    end
-  end
-end
-
-local function flush(self)
-  while self.pending[1] do
-    local batch = next_batch(self)
-    if batch[1] then
-      local ok, err = core.catch(function()
-        local left = store_batch(self, batch)
-        if left[1] then wait_for_room(self, left) end
-      end)
-      if not ok then
-        fail_batch(self, batch, err)
-        if core.isinstance(err, core.CancelledError) then error(err, 0) end
-      end
-    end
-  end
-end
-
---- It will be stored; `item.stored` says when.
-local function enqueue(self, item)
-  item.stored = self.loop:create_future()
-  self.pending[#self.pending + 1] = item
-  if not self.flushing or self.flushing:done() then self.flushing = self:begin("submits", true, flush) end
-end
-
-local function wait_for_item(self, item)
-  local ok, err = core.catch(core.await, item.stored)
-  if ok then return item.future end
-  item.dropped = true
-  if item.future and not item.future:done() then item.future:cancel() end
-  if item.future == nil and not item.sent then
-    for i, other in ipairs(self.pending) do
-      if other == item then
-        table.remove(self.pending, i)
-        break
-      end
-    end
-  end
-  error(err, 0)
+  self:begin("cancel " .. id, true, self.withdraw, id, "")
 end
 
 -- The end
@@ -480,7 +193,7 @@ local function make_item(state, opts, name, ...)
   end
   state.made = state.made + 1
   local id = ("%s-%d"):format(state.name, state.made)
-  local facts, given, delay = {}, state.facts, ms(opts.delay or 0)
+  local facts, given, delay = {}, state.facts, link.ms(opts.delay or 0)
   for key, value in pairs(given) do facts[key] = value end
   facts.id, facts.name, facts.key, facts.to = id, name, opts.key, { state.name }
   facts.p, facts.state = opts.priority or "normal", delay > 0 and "delayed" or "queued"
@@ -511,8 +224,8 @@ function DistributedExecutor:submit(fn, ...)
     item = make_item(state, {}, name_of(fn, 1, "submit"), ...)
   end
   if not core.can_wait() then core.sleep(0) end -- which says so
-  enqueue(state, item)
-  return wait_for_item(state, item)
+  storing.enqueue(state, item)
+  return storing.wait(state, item)
 end
 
 --- Cancels the futures that aren't done, and drops the errors of those that failed: the first was raised.
@@ -541,8 +254,8 @@ function DistributedExecutor:map(fn, list)
     items[i] = make_item(state, {}, name, list[i])
   end
   state_of(self, "map") -- raises what shutting it down meanwhile has made of it
-  for i = 1, results.n do enqueue(state, items[i]) end
-  for i = 1, results.n do wait_for_item(state, items[i]) end
+  for i = 1, results.n do storing.enqueue(state, items[i]) end
+  for i = 1, results.n do storing.wait(state, items[i]) end
   for i = 1, results.n do results[i] = (core.await(items[i].future)) end
   return results
 end
@@ -553,14 +266,14 @@ end
 function DistributedExecutor:attach(id)
   local state = state_of(self, "attach")
   if type(id) ~= "string" then check.fail(1, "attach", "id of a job (a string)", id) end
-  start(state)
-  local future = new_future(state, id)
+  answers.start(state)
+  local future = answers.expect(state, id)
   local ok, reply = core.catch(state.run, state, state.patience, "attach", id, state.name)
   if not ok then
     future:cancel()
     error(reply, 0)
   end
-  if reply == 0 then settle(state, id, "e") end
+  if reply == 0 then answers.settle(state, id, "e") end
   return future
 end
 
@@ -580,7 +293,7 @@ local function cancel_waiting(state)
   for _, item in ipairs(state.pending) do item.dropped = true end
   local list = {}
   for id in pairs(state.jobs) do list[#list + 1] = id end
-  for _, id in ipairs(list) do state:begin("cancel " .. id, true, send_cancel, id, "mildly") end
+  for _, id in ipairs(list) do state:begin("cancel " .. id, true, state.withdraw, id, "mildly") end
 end
 
 --- Takes no job any more, and waits for those of this executor, not for the queue.
@@ -654,10 +367,10 @@ local function new(opts)
     doubtful = {}, tasks = {}, jobs = {}, open = 0, pending = {},
     loop = false, started = false, shut = false, stopped = false, unwatched = false, last = "", heard = 0,
     facts = {
-      lease = ms(opts.lease or LEASE), most = opts.max_attempts or MAX_ATTEMPTS,
-      ttl = ms(opts.result_ttl or RESULT_TTL), retries = opts.retries or 0, timeout = opts.timeout,
-      pause = ms(opts.retry_delay or RETRY_DELAY),
-      cap = ms(opts.max_retry_delay or MAX_RETRY_DELAY),
+      lease = link.ms(opts.lease or LEASE), most = opts.max_attempts or MAX_ATTEMPTS,
+      ttl = link.ms(opts.result_ttl or RESULT_TTL), retries = opts.retries or 0, timeout = opts.timeout,
+      pause = link.ms(opts.retry_delay or RETRY_DELAY),
+      cap = link.ms(opts.max_retry_delay or MAX_RETRY_DELAY),
     },
   }, State)
   return setmetatable({ state }, meta)

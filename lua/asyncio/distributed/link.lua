@@ -7,6 +7,7 @@ local redis_settings = require "asyncio.redis.settings"
 local scripts = require "asyncio.distributed.scripts"
 
 local FIRST, MOST = 0.02, 5 -- seconds between two attempts
+local WORST = math.maxinteger // 1000000
 local SILENCE = 10          -- seconds without a byte after which a connection that owes an answer is dead
 
 --- What a server says that will say something else soon.
@@ -23,6 +24,9 @@ local function is_passing(err)
   if core.isinstance(err, core.OSError) or core.isinstance(err, core.TimeoutError) then return true end
   return core.isinstance(err, redis_errors.RedisError) and (PASSING[err.code] or err.message:find "LOADING")
 end
+
+--- Seconds as Redis takes them.
+local function ms(seconds) return math.min(WORST, math.ceil(seconds * 1000)) end
 
 --- How a connection is to be made; nil and what is wrong with the URL.
 local function read(url, connect_timeout)
@@ -95,4 +99,4 @@ function Link:close()
   if self.client then self.client:close() end
 end
 
-return { open = open, read = read, is_passing = is_passing }
+return { open = open, read = read, is_passing = is_passing, ms = ms }
