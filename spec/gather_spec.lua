@@ -260,6 +260,16 @@ function TestGather:test_of_something_else_is_an_argument_error_that_says_which(
   end)
 end
 
+function TestGather:test_tells_where_options_stand_when_they_are_given_as_in_python()
+  t.run(function()
+    local opts = { return_exceptions = true }
+    local text = "bad argument #2 to 'gather' (options stand in the list: write gather{a, b, return_exceptions=true})"
+    t.assertStrContains(t.error_of(asyncio.gather, after(0), opts), text)
+    t.assertStrContains(t.error_of(asyncio.gather, { after(0) }, opts), text)
+    t.assertStrContains(t.error_of(asyncio.gather, after(0), {}), "got table; write gather(function()")
+  end)
+end
+
 function TestGather:test_with_a_wrong_argument_starts_nothing()
   t.run(function()
     local ran = false

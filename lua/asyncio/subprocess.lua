@@ -361,6 +361,10 @@ function subprocess.run_process(command, opts)
   if not is_list and type(command) ~= "string" then
     check.fail(1, "run_process", "list {program, arg, ...} or script", command)
   end
+  if type(opts) == "string" then
+    local text = "table of options expected, got string: its arguments stand in the list, {program, arg, ...}"
+    check.error(2, "run_process", text)
+  end
   opts = RUN_OPTIONS(opts)
   with_stdio(opts)
   local wrong = is_list and opts.args and "'args' are a script's: a program's stand in the list"

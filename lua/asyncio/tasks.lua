@@ -52,6 +52,14 @@ local AS_COMPLETED_OPTIONS = check.options { "as_completed", 2, { "timeout", "ti
 
 local OPTIONS_APART = "option '%s' in the list: write %s({t}, {%s})"
 
+--- gather(a, b, {return_exceptions=true}), or gather({a, b}, {...}), as Python has it.
+local function check_options_within(name, list, n)
+  local last = list[n]
+  if type(last) == "table" and not awaitable(last) and rawget(last, "return_exceptions") ~= nil then
+    check.error(n, name, "options stand in the list: write gather{a, b, return_exceptions=true}")
+  end
+end
+
 -- The same for a list; nothing is started when one of them is wrong. all: all of them must end.
 function tasks.ensure_futures(list, n, name, from, all)
   local plain = core.start_all(list, n, all)
@@ -60,6 +68,7 @@ function tasks.ensure_futures(list, n, name, from, all)
     if not from then
       check.fail_called(1, name, expected .. " at " .. i, list[i], "function() return f(x) end", "f(x)")
     end
+    check_options_within(name, list, n)
     check.fail_called(i, name, expected, list[i], HINT:format(name), name .. "(f(x))")
   end
   for i = 1, n do

@@ -218,6 +218,13 @@ function TestRun:test_tells_of_a_script_in_one_short_line()
   end)
 end
 
+function TestRun:test_tells_where_the_arguments_of_a_program_stand()
+  t.real(function()
+    t.assertStrContains(tostring(t.error_of(asyncio.run_process, "ls", "-l")), "bad argument #2 to 'run_process' ("
+      .. "table of options expected, got string: its arguments stand in the list, {program, arg, ...})")
+  end)
+end
+
 function TestRun:test_refuses_args_that_are_no_list()
   t.real(function()
     for _, args in ipairs { { name = "x" }, { true }, { "\0" } } do
