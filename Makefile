@@ -108,11 +108,14 @@ test: setup-test build
 
 bench: setup-bench build
 	@bench/results
-bench-instructions: setup-instructions build $(BUILD)/bench/seed.so
+bench-instructions: setup-instructions build $(BUILD)/bench/seed.so $(BUILD)/bench/floor.so
 	@JOBS=$${JOBS:-$$(getconf _NPROCESSORS_ONLN || echo 1)} $(LUA) bench/instructions.lua
 $(BUILD)/bench/seed.so: bench/seed.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(WARN) -fPIC -shared -o $@ $<
+$(BUILD)/bench/floor.so: bench/floor.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) -fPIC -shared -o $@ $<
 
 asan: setup-check
 	@sh tools/check asan

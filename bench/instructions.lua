@@ -1,5 +1,5 @@
 -- instructions.lua - counts the instructions of each operation, and says what has changed since they were
--- last written to instructions.txt.
+-- last written to instructions.txt. Beside those that floors.lua has stands what the least scheduler takes.
 --
 -- Callgrind counts all that a process does; the difference of two numbers of repetitions is the operation's
 -- alone. The counts of several seeds are averaged, since Lua's hashes differ with each; with these, and an
@@ -14,6 +14,7 @@ local OPERATIONS = { -- name, repetitions, what one of them is
   { "spawn100", 4000, "a task of a hundred that are made, then awaited" },
   { "gather2", 2000, "gather of two functions" },
   { "gather10", 500, "of ten" },
+  { "gather10_reuse", 500, "the same where coroutines are used again" },
   { "group2", 1000, "a TaskGroup of two functions" },
   { "group10", 300, "of ten" },
   { "wait10", 500, "wait for ten functions" },
@@ -36,18 +37,21 @@ local OPERATIONS = { -- name, repetitions, what one of them is
   { "call_soon", 10000, "a callback of a hundred" },
   { "echo64", 3000, "a server reads 64 bytes and sends them back" },
 }
+local PROGRAM, FLOORS = "bench/operations.lua", "bench/floors.lua"
 local NOTED = 0.01 -- the least change that is worth a line
 
 local lua = os.getenv "LUA" or "lua5.4"
+package.cpath = package.cpath .. ";build/bench/?.so" -- for floor
+local has_floor = dofile(FLOORS)
 local seeds = math.tointeger(os.getenv "SEEDS" or 3)
 
---- What one run counts.
-local function count(name, repetitions, seed)
+--- What one run of a program counts.
+local function count(program, name, repetitions, seed)
   local result = asyncio.run_process({ "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", lua,
-    "bench/operations.lua", name, tostring(repetitions) }, {
+    program, name, tostring(repetitions) }, {
     check = false, capture = true,
     env = { PATH = os.getenv "PATH", SEED = tostring(seed), LD_PRELOAD = "build/bench/seed.so",
-      LUA_PATH = "lua/?.lua;lua/?/init.lua", LUA_CPATH = "build/?.so" },
+      LUA_PATH = "lua/?.lua;lua/?/init.lua", LUA_CPATH = "build/?.so;build/bench/?.so" },
   })
   local counted = math.tointeger(result.stderr:match "Collected : (%d+)")
   if result.returncode ~= 0 or not counted then error(name .. ": " .. result.stderr, 0) end
@@ -55,30 +59,31 @@ local function count(name, repetitions, seed)
 end
 
 --- Instructions for one repetition: what twice as many take more.
-local function measure(name, n)
+local function measure(program, name, n)
   local sum = 0
-  for seed = 1, seeds do sum = sum + count(name, 2 * n, seed) - count(name, n, seed) end
+  for seed = 1, seeds do sum = sum + count(program, name, 2 * n, seed) - count(program, name, n, seed) end
   return math.floor(sum / n / seeds + 0.5)
 end
 
---- The last figures, by name; none where there is no file.
+--- The last figures and floors, by name; none where there is no file.
 local function read()
-  local figures = {}
+  local figures, floors = {}, {}
   local file <close> = io.open(RESULTS)
   for line in file and file:lines() or function() end do
-    local name, n = line:match "^(%S+)%s+(%d+)"
-    if name then figures[name] = math.tointeger(n) end
+    local name, n, floor = line:match "^(%S+)%s+(%d+)%s*([%d-]*)"
+    if name then figures[name], floors[name] = math.tointeger(n), math.tointeger(floor) end
   end
-  return figures
+  return figures, floors
 end
 
-local function write(figures)
+local function write(figures, floors)
   local file <close> = assert(io.open(RESULTS, "w"))
   local cc <close> = assert(io.popen("uname -m; ${CC:-cc} -dumpfullversion -dumpversion"))
   file:write("# Instructions of each operation, by `make bench-instructions WRITE=1`; README.md says how. ",
-    _VERSION, ", ", cc:read "l", ", cc ", cc:read "l", "\n")
+    _VERSION, ", ", cc:read "l", ", cc ", cc:read "l", "\n# operation, ours, floor\n")
   for _, operation in ipairs(OPERATIONS) do
-    file:write(("%-16s%8d  %s\n"):format(operation[1], figures[operation[1]], operation[3]))
+    local name = operation[1]
+    file:write(("%-16s%8d%8s  %s\n"):format(name, figures[name], floors[name] or "-", operation[3]))
   end
 end
 
@@ -93,7 +98,7 @@ local function chosen()
   return list
 end
 
-local function report(list, figures, last)
+local function report(list, figures, last, floors)
   local same = 0
   for _, operation in ipairs(list) do
     local name = operation[1]
@@ -103,21 +108,28 @@ local function report(list, figures, last)
       same = same + 1
     else
       local how = change and ("was %d, %+.1f %%"):format(before, 100 * change) or "new"
-      print(("%-16s%8d  %s"):format(name, now, how))
+      local floor = floors[name] and (", %.2f times the floor"):format(now / floors[name]) or ""
+      print(("%-16s%8d  %s%s"):format(name, now, how, floor))
     end
   end
   print(("%d of %d are as they were, within %g %%"):format(same, #list, 100 * NOTED))
 end
 
 local function main()
-  local figures, last, list = {}, read(), chosen()
+  local figures, floors, list = {}, {}, chosen()
+  local last, last_floors = read()
   local jobs = math.tointeger(os.getenv "JOBS" or 2)
-  asyncio.map(function(operation) figures[operation[1]] = measure(operation[1], operation[2]) end, list,
-    { max_concurrent = jobs })
-  report(list, figures, last)
+  asyncio.map(function(operation)
+    local name, n = operation[1], operation[2]
+    figures[name] = measure(PROGRAM, name, n)
+    if has_floor[name] then floors[name] = measure(FLOORS, name, n) end
+  end, list, { max_concurrent = jobs })
+  report(list, figures, last, floors)
   if not os.getenv "WRITE" then return end
-  for name, n in pairs(last) do figures[name] = figures[name] or n end -- those that weren't counted now
-  write(figures)
+  for name, n in pairs(last) do -- those that weren't counted now
+    if not figures[name] then figures[name], floors[name] = n, last_floors[name] end
+  end
+  write(figures, floors)
 end
 
 asyncio.run(main)

@@ -2,7 +2,7 @@
 local asyncio = require "asyncio"
 
 local await, create_task, sleep = asyncio.await, asyncio.create_task, asyncio.sleep
-local OPTIONS = { spawn_reuse = { reuse_coroutines = true } }
+local OPTIONS = { spawn_reuse = { reuse_coroutines = true }, gather10_reuse = { reuse_coroutines = true } }
 
 local function one() return 1 end
 local TEN = { one, one, one, one, one, one, one, one, one, one }
@@ -31,6 +31,8 @@ end
 function operations.gather10(n)
   for _ = 1, n do asyncio.gather(TEN) end
 end
+
+operations.gather10_reuse = operations.gather10
 
 local function group(size, n)
   for _ = 1, n do
