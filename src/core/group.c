@@ -219,14 +219,6 @@ static int group_cancel(lua_State *L) {
 
 static void forgotten(lua_State *L, Loop *loop, Guard *guard, bool quiet);
 
-static void note_place(lua_State *L, Group *g) {
-  lua_Debug ar;
-  if (!lua_getstack(L, 1, &ar)) return;
-  lua_getinfo(L, "Sl", &ar);
-  if (ar.currentline > 0) g->line = ar.currentline;
-  memcpy(g->source, ar.short_src, sizeof g->source);
-}
-
 static const Options OPTIONS = {.call = "TaskGroup", .arg = 1};
 
 /// Makes a group: `local g <close> = asyncio.TaskGroup()`.
@@ -252,7 +244,7 @@ static int group_new(lua_State *L) {
   lua_setmetatable(L, -2);
   asy_task_push(L, owner);
   lua_setiuservalue(L, -2, GROUP_OWNER);
-  note_place(L, g);
+  asy_scope_place(L, &g->line, g->source);
   lua_pushvalue(L, -1);
   g->slot = asy_hold(L, owner->loop);
   list_append(&owner->guards, &g->guard.link);

@@ -4,9 +4,19 @@
 #include "core/scopes.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "core/report.h"
 #include "core/shielded.h"
+
+void asy_scope_place(lua_State *L, int *line, char *source) {
+  lua_Debug ar;
+  if (!lua_getstack(L, 1, &ar)) return;
+  lua_getinfo(L, "Sl", &ar);
+  if (ar.currentline <= 0) return;
+  *line = ar.currentline;
+  memcpy(source, ar.short_src, sizeof ar.short_src);
+}
 
 void asy_scope_report(lua_State *L, Loop *loop, const char *name, const char *source, int line) {
   char message[120], place[LUA_IDSIZE + 32];

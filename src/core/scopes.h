@@ -11,7 +11,10 @@ ASY_HIDDEN
 /* The task has ended: what it should have closed is reported and let go. stack: ..., task */
 void asy_scopes_forget(lua_State *L, Loop *loop, Task *t);
 
-/* For Guards: reports what its task should have closed and never did. name: its class; line: where it was made, 0: that
+/* For Guards: where who called stands; source has LUA_IDSIZE characters. Both stay as they are if that isn't known. */
+void asy_scope_place(lua_State *L, int *line, char *source);
+
+/* The same: reports what its task should have closed and never did. name: its class; line: where it was made, 0: that
 ** isn't known. stack: ..., task */
 void asy_scope_report(lua_State *L, Loop *loop, const char *name, const char *source, int line);
 

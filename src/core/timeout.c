@@ -177,15 +177,6 @@ static bool check_seconds(lua_State *L, int idx, const char *name, int arg, lua_
 
 static lua_Number seconds_now(const Loop *loop) { return ns_seconds(loop_now(loop)); }
 
-static void note_place(lua_State *L, Timeout *s) {
-  lua_Debug ar;
-  if (!lua_getstack(L, 1, &ar)) return;
-  lua_getinfo(L, "Sl", &ar);
-  if (ar.currentline <= 0) return;
-  s->line = ar.currentline;
-  memcpy(s->source, ar.short_src, sizeof s->source);
-}
-
 /* Where nobody can be told that it should be used in a task. */
 static Task *check_owner(lua_State *L, const Runtime *rt) {
   if (!rt->current) asy_error(L, ASY_ERROR, "a timeout can only be used inside a task");
@@ -212,7 +203,7 @@ static int open_scope(lua_State *L, Runtime *rt, TimeoutOf of, bool limited, lua
   *s->source = 0;
   asy_pushmeta(L, rt, ASY_TIMEOUT_SCOPE);
   lua_setmetatable(L, -2);
-  if (of == OF_USER) note_place(L, s);
+  if (of == OF_USER) asy_scope_place(L, &s->line, s->source);
   asy_held_table(L, s->loop); /* which runs, so that it has one */
   lua_pushvalue(L, -2);
   s->slot = asy_hold_in(L, s->loop, lua_gettop(L) - 1);
