@@ -320,6 +320,16 @@ function TestAcquire:test_what_create_raises_is_raised_and_the_next_tries()
   end)
 end
 
+function TestAcquire:test_where_create_failed_stands_in_the_traceback()
+  t.run(function()
+    local line
+    local function fail() line = debug.getinfo(1, "l").currentline return nil + 1 end
+    local pool <close> = Pool { create = function() return (fail()) end }
+    local _, _, traceback = asyncio.xpcall(pool.acquire, asyncio.traceback, pool)
+    t.assertStrContains(traceback, ("pool_spec.lua:%d:"):format(line))
+  end)
+end
+
 function TestAcquire:test_cancelled_while_one_is_made_the_place_goes_to_the_next()
   t.run(function()
     local pool <close> = pool_of { max = 1, create = function(n)

@@ -872,9 +872,38 @@ function TestMoveOnAfter:test_nests()
   end)
 end
 
+function TestMoveOnAfter:test_in_a_coroutine_that_is_closed_cancels_nobody()
+  t.run(function()
+    local co = asyncio.coroutine.create(function() asyncio.move_on_after(2, asyncio.coroutine.yield, "in it") end)
+    t.assertEquals({ asyncio.coroutine.resume(co) }, { true, "in it" })
+    t.assertTrue(asyncio.coroutine.close(co))
+    asyncio.sleep(5)
+    assert_undisturbed()
+  end)
+end
+
+function TestMoveOnAfter:test_without_a_limit_waits_as_long_as_it_takes()
+  t.run(function()
+    t.assertEquals({ asyncio.move_on_after(nil, asyncio.wait_for, function() asyncio.sleep(1e6) return 1 end) },
+      { true, 1 })
+  end)
+end
+
+function TestMoveOnAfter:test_gives_way_now_and_then()
+  t.run(function()
+    local others = 0
+    asyncio.get_running_loop():call_soon(function() others = others + 1 end)
+    for _ = 1, 1000 do t.assertEquals({ asyncio.move_on_after(5, math.max, 1, 2) }, { true, 2 }) end
+    t.assertEquals(others, 1)
+  end)
+end
+
 function TestMoveOnAfter:test_with_a_wrong_argument_is_an_argument_error()
   t.run(function()
     t.assertStrContains(t.error_of(asyncio.move_on_after, "x", sleep_long), "bad argument #1 to 'move_on_after'")
+    t.assertStrContains(t.error_of(asyncio.move_on_after, 1, 42),
+      "bad argument #2 to 'move_on_after' (function expected, got number; write move_on_after(delay, f, x), " ..
+        "not move_on_after(delay, f(x)))")
   end)
 end
 

@@ -43,8 +43,9 @@ function check.mode(value, most)
 end
 
 function check.is_callable(value)
+  if type(value) == "function" then return true end
   local meta = getmetatable(value)
-  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+  return type(meta) == "table" and meta.__call ~= nil
 end
 
 --- right, wrong: what to write, and what not, where a function was called instead

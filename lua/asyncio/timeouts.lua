@@ -4,6 +4,7 @@ local check = require "asyncio.check"
 local core = require "asyncio.core"
 
 local await, isfuture, limit, spend = core.await, core.isfuture, core.limit, core.spend
+local move_on, within = core.move_on, core.within
 local check_seconds, type = check.seconds, type
 
 local timeouts = { timeout = core.timeout, timeout_at = core.timeout_at }
@@ -35,37 +36,21 @@ function timeouts.wait_for(aw, timeout)
   end
   check_seconds(timeout, 2, "wait_for")
   if run == call then spend() end
-  local _ <close> = limit(timeout, true)
+  local _ <close> = limit(timeout)
   return run(aw)
 end
 
---- Runs a function for so long at most. → the results of xpcall, packed, and the limit's error if that is it.
-local function run_within(seconds, fn, ...)
-  local scope = limit(seconds)
-  local function body(...)
-    local _ <close> = scope
-    return fn(...)
-  end
-  local function handler(err)
-    if scope and rawequal(err, scope:_raised()) then return err end
-    return core.note_traceback(err)
-  end
-  local results = table.pack(xpcall(body, handler, ...))
-  local late = scope and scope:_raised()
-  return results, late and not results[1] and rawequal(results[2], late)
+local function settle(late, in_time, ...)
+  if in_time then return ... end
+  local timeout, err = ..., late()
+  core.replace_error(timeout, err)
+  error(err, 0)
 end
 
---- The same; when its time is up, the error that `late()` makes is raised.
+--- Runs a function for so long at most; when its time is up, the error that `late()` makes is raised.
 function timeouts._within(seconds, late, fn, ...)
   if not core.current_task() then return fn(...) end -- it cannot wait, and says so
-  local results, is_late = run_within(seconds, fn, ...)
-  if results[1] then return table.unpack(results, 2, results.n) end
-  local err = results[2]
-  if is_late then
-    err = late()
-    core.replace_error(results[2], err)
-  end
-  error(err, 0)
+  return settle(late, within(seconds, fn, ...))
 end
 
 --- Runs a function for so long at most.
@@ -80,14 +65,6 @@ end
 -- end)
 -- print(in_time, answer) --> true  42
 -- print(asyncio.move_on_after(1, asyncio.sleep, 3600)) --> false
-function timeouts.move_on_after(delay, fn, ...)
-  check.seconds(delay, 1, "move_on_after")
-  check.callable(fn, 2, "move_on_after", "move_on_after(delay, f, x)", "move_on_after(delay, f(x))")
-  spend()
-  local results, is_late = run_within(delay, fn, ...)
-  if results[1] then return table.unpack(results, 1, results.n) end
-  if is_late then return false end
-  error(results[2], 0)
-end
+function timeouts.move_on_after(delay, fn, ...) return move_on(delay, fn, ...) end
 
 return timeouts

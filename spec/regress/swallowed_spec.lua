@@ -233,4 +233,19 @@ function TestOverdue:test_nothing_is_that_ends_in_time()
   end)
 end
 
+-- move_on_after caught what went through it by Lua's xpcall, and raised it again.
+function TestCaught:test_none_is_that_goes_through_move_on_after()
+  debugged(function(reports)
+    local task = asyncio.create_task(function()
+      local _ <close> = setmetatable({}, { __close = function() asyncio.sleep(1) end })
+      asyncio.move_on_after(1000, asyncio.sleep, 500)
+    end)
+    asyncio.sleep(1)
+    task:cancel()
+    asyncio.wait { task }
+    t.assertTrue(task:cancelled())
+    t.assertEquals(#reports, 0)
+  end)
+end
+
 t.finish()

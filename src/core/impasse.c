@@ -11,8 +11,8 @@
 #define MAX_LEVELS 1000 /* that are searched: lua_getstack walks to each from the top */
 
 /* Functions in C that a coroutine may yield across. */
-static const char *const PASSABLE[] = {"pcall",          "xpcall",        "dofile", "asyncio.pcall",
-                                       "asyncio.xpcall", "asyncio.catch", NULL};
+static const char *const PASSABLE[] = {"pcall",          "xpcall",        "dofile",          "asyncio.pcall",
+                                       "asyncio.xpcall", "asyncio.catch", "asyncio.move_on", "asyncio.within", NULL};
 
 /* Whether the function has a name in the public module. stack: ..., function → ..., its name */
 static bool name_in_public(lua_State *L) {

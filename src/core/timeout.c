@@ -20,7 +20,7 @@ static const char NAME[] = "asyncio.Timeout";
 
 #define OVERDUE 5 /* seconds after which a block that goes on is reported */
 
-enum { UV_ERROR = 1, UV_TASK }; /* user values: its request, then its TimeoutError; its task, once it is adrift */
+enum { UV_REQUEST = 1, UV_TASK }; /* user values: its request; its task, once it is adrift */
 
 typedef enum TimeoutOf { OF_USER, OF_WAIT_FOR, OF_LIBRARY } TimeoutOf;
 
@@ -141,7 +141,7 @@ static void expire(lua_State *L, Loop *loop, Ready *ready) {
     if (!timer_set(&loop->timers, &s->timer, loop_deadline(loop, OVERDUE))) asy_nomemory(L);
     s->expired = true;
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, top + 1, UV_ERROR);
+    lua_setiuservalue(L, top + 1, UV_REQUEST);
     asy_task_push(L, s->task);
     lua_insert(L, -2);
     asy_task_request(L, s->task, s->mark);
@@ -247,8 +247,7 @@ static int timeout_at(lua_State *L) {
   return open_scope(L, rt, OF_USER, limited, seconds_now(asy_running(L, rt)), when);
 }
 
-/* limit(seconds, wait_for) → for the Lua layer, which closes it: a scope, or nil where there is no limit; the second: it
-** is wait_for's */
+/* limit(seconds) → for wait_for, which closes it: a scope, or nil where there is no limit */
 static int timeout_limit(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   lua_Number began = seconds_now(asy_running(L, rt));
@@ -256,7 +255,7 @@ static int timeout_limit(lua_State *L) {
     check_owner(L, rt);
     return 0;
   }
-  return open_scope(L, rt, lua_toboolean(L, 2) ? OF_WAIT_FOR : OF_LIBRARY, true, began, began + lua_tonumber(L, 1));
+  return open_scope(L, rt, OF_WAIT_FOR, true, began, began + lua_tonumber(L, 1));
 }
 
 /* Methods */
@@ -334,14 +333,6 @@ static int timeout_expired(lua_State *L) {
   return 1;
 }
 
-/* For the Lua layer: the TimeoutError that it has raised, or nil. */
-static int timeout_raised(lua_State *L) {
-  self(L, 1);
-  lua_getiuservalue(L, 1, UV_ERROR);
-  if (!asy_isinstance(L, -1, ASY_TIMEOUT)) lua_pushnil(L);
-  return 1;
-}
-
 /* Leaving it */
 
 /* Seconds for people: what was computed from clock readings has digits that nobody chose. */
@@ -387,23 +378,76 @@ static void withdraw(lua_State *L, Task *t) {
   lua_settop(L, 3);
 }
 
-/* args: scope, error */
-static int timeout__close(lua_State *L) {
-  Timeout *s = self(L, 2);
+/* args: scope, error → the TimeoutError that is to be raised in its place, or nothing */
+static int leave(lua_State *L) {
+  Timeout *s = lua_touserdata(L, 1);
   if (s->closed) return 0;
   Task *t = owner(s);
   s->closed = true;
   if (is_open(s)) let_go(L, s);
   if (!s->expired) return 0;
   lua_settop(L, 2);
-  lua_getiuservalue(L, 1, UV_ERROR);
+  lua_getiuservalue(L, 1, UV_REQUEST);
   if (t) withdraw(L, t);
   if (!lua_rawequal(L, 2, 3)) return 0;
   push_time_is_up(L, s);
-  lua_pushvalue(L, -1);
-  lua_setiuservalue(L, 1, UV_ERROR);
   asy_trace_replace(L, 2, 4);
-  return lua_error(L);
+  return 1;
+}
+
+static int timeout__close(lua_State *L) {
+  self(L, 2);
+  return leave(L) ? lua_error(L) : 0;
+}
+
+/* stack: scope, message handler, true, results or error. n: of the values false and the TimeoutError, how many */
+static int within_done(lua_State *L, int status, lua_KContext n) {
+  if (status == LUA_OK || status == LUA_YIELD) {
+    lua_closeslot(L, 1);
+    return lua_gettop(L) - 2;
+  }
+  lua_pushcfunction(L, leave);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 4);
+  lua_call(L, 2, 1);
+  if (lua_isnil(L, 5)) return lua_settop(L, 4), lua_error(L);
+  lua_pushboolean(L, 0);
+  lua_insert(L, 5);
+  lua_settop(L, 4 + (int)n);
+  return (int)n;
+}
+
+/* stack: seconds, function, arguments → true and the results, or so many of false and the TimeoutError */
+static int run_within(lua_State *L, int n) {
+  Runtime *rt = ASY_RUNTIME(L);
+  int nargs = lua_gettop(L) - 2;
+  lua_Number began = seconds_now(asy_running(L, rt));
+  open_scope(L, rt, OF_LIBRARY, !lua_isnil(L, 1), began, began + lua_tonumber(L, 1));
+  lua_replace(L, 1);
+  lua_toclose(L, 1); /* should its coroutine never go on */
+  lua_pushcfunction(L, asy_trace_rethrown);
+  lua_pushboolean(L, 1);
+  lua_rotate(L, 2, 2);
+  return within_done(L, lua_pcallk(L, nargs, LUA_MULTRET, 2, n, within_done), n);
+}
+
+/* For the Lua layer. within(seconds, f, ...) → with the error */
+static int timeout_within(lua_State *L) { return run_within(L, 2); }
+
+static int move_on(lua_State *L) { return run_within(L, 1); }
+
+/* move_on(seconds, f, ...) → without the error; counts as a call that could have waited. Checks what move_on_after was
+** given, whose frame is to stay: those whose arguments are wrong, or who can't wait, are told by it where they are. */
+static int timeout_move_on(lua_State *L) {
+  static const char CALL[] = "move_on_after";
+  lua_Number delay;
+  check_seconds(L, 1, CALL, 1, &delay);
+  if (!asy_callable(L, 2))
+    asy_argerror_of(L, CALL, 2,
+                    lua_pushfstring(L, "function expected, got %s; write %s(delay, f, x), not %s(delay, f(x))",
+                                    asy_kindof(L, 2), CALL, CALL));
+  Task *t = asy_current_or_null(L);
+  return t && task_spent(t) ? asy_give_way(L, t, move_on) : move_on(L);
 }
 
 static int timeout__tostring(lua_State *L) {
@@ -426,14 +470,14 @@ static int timeout__tostring(lua_State *L) {
 // end)
 // print(ok, asyncio.isinstance(err, asyncio.TimeoutError)) --> false  true
 
-static const luaL_Reg methods[] = {{"when", timeout_when},       {"reschedule", timeout_reschedule},
-                                   {"extend", timeout_extend},   {"expired", timeout_expired},
-                                   {"_raised", timeout_raised}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"when", timeout_when},     {"reschedule", timeout_reschedule},
+                                   {"extend", timeout_extend}, {"expired", timeout_expired},
+                                   {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__close", timeout__close}, {"__tostring", timeout__tostring}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"timeout", timeout_new}, {"timeout_at", timeout_at}, {"limit", timeout_limit}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"timeout", timeout_new},     {"timeout_at", timeout_at}, {"limit", timeout_limit},
+                                     {"move_on", timeout_move_on}, {"within", timeout_within}, {NULL, NULL}};
 
 /* stack: module */
 void asy_open_timeout(lua_State *L) {

@@ -459,9 +459,8 @@ static int error_traceback(lua_State *L) {
 
 bool asy_trace_catches(lua_State *L, int idx) { return lua_tocfunction(L, idx) == error_traceback; }
 
-/* note_traceback(err): for a message handler of the Lua layer, which raises what it caught again at once. */
-static int note_traceback(lua_State *L) {
-  if (asy_trace_take(L, 2)) asy_trace_note(L, 1, true);
+int asy_trace_rethrown(lua_State *L) {
+  if (asy_trace_take(L, 1)) asy_trace_note(L, 1, true);
   lua_settop(L, 1);
   return 1;
 }
@@ -479,7 +478,7 @@ static int replace_error(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"traceback", error_traceback},
-                                     {"note_traceback", note_traceback},
+                                     {"note_traceback", asy_trace_rethrown},
                                      {"replace_error", replace_error},
                                      {NULL, NULL}};
 

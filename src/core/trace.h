@@ -50,6 +50,9 @@ int asy_trace_handler(lua_State *L);
 void asy_trace_pop(lua_State *L);
 void asy_trace_forget(lua_State *L, Runtime *rt);
 
+/* The message handler of who raises again at once what it caught. */
+int asy_trace_rethrown(lua_State *L);
+
 /* What asyncio.traceback does with the error at 1, the only value on the stack, and pushes the traceback. False: it is
 ** an interruption, nothing is pushed. And whether the function at idx is asyncio.traceback. */
 bool asy_trace_catch(lua_State *L);
