@@ -436,7 +436,7 @@ function TestShielded:test_one_that_a_collected_coroutine_left_open_holds_until_
 end
 
 function TestShielded:test_outside_of_a_task_it_is_an_error()
-  t.assertStrContains(tostring(t.error_of(shielded)), "a shield can only be used inside a task")
+  t.assertStrContains(tostring(t.error_of(shielded)), "a shield can only be used inside a task: make it in ")
   t.run(function()
     t.assertStrContains(t.error_of(shielded, "1"), "bad argument #1 to 'shielded' (number of seconds or nil expected")
     t.assertStrContains(t.error_of(shielded, 0 / 0), "bad argument #1 to 'shielded'")

@@ -92,6 +92,8 @@ function TestForms:test_what_lacks_is_named()
     refused("'host': host name expected, got nil", asyncio.open_connection, { port = 1 })
     refused("'port': port number expected, got nil", asyncio.open_connection, { host = "localhost" })
     refused("'port': port number expected, got nil", asyncio.start_server, shout, { host = "localhost" })
+    refused("host name, list of them or nil expected, got number: write start_server(handler, host, port)",
+      asyncio.start_server, shout, 8080)
     refused("'host': host name, list of them or nil expected", asyncio.start_server, shout, { host = 5, port = 1 })
     refused("'host': name with a zero byte", asyncio.open_connection, { host = "a\0b", port = 1 })
     refused("'path': path expected, got nil", asyncio.open_unix_connection, {})

@@ -149,7 +149,10 @@ function scopes.shielded(seconds)
     check.error(1, "shielded", ("number of seconds, 0 or more, expected, got %g"):format(seconds))
   end
   local task = core.current_task()
-  if not task then check.raise "a shield can only be used inside a task" end
+  if not task then
+    check.raise("a shield can only be used inside a task: make it in a function that asyncio.run or "
+      .. "asyncio.create_task runs")
+  end
   local scope = setmetatable({ task = task, number = false, handle = false, closed = false }, Shielded)
   local ok, err = pcall(close_in, scope, seconds)
   if ok then return scope end

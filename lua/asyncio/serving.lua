@@ -63,6 +63,10 @@ local function serve_adopted(handler, opts, name, only_unix, prepare, ...)
 end
 
 local function check_hosts(host, n, name, prefix)
+  if math.type(host) and not prefix then
+    local right = (": write %s(handler, host, port)"):format(name)
+    check.fail(n, name, "host name, list of them or nil", host, right)
+  end
   for _, each in ipairs(type(host) == "table" and host or { host }) do
     sockets.check_host(each, n, name, "host name, list of them or nil", prefix)
   end

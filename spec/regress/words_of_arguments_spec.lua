@@ -640,8 +640,8 @@ local WAITING = {
   { "asyncio.move_on_after(1, asyncio.sleep, 1)", "asyncio.move_on_after cannot wait ",
     "a timeout can only be used inside a task" },
   { "asyncio.wait_for(task, 1)", "asyncio.wait_for cannot wait ", "a timeout can only be used inside a task" },
-  { "asyncio.timeout(1)", false, "a timeout can only be used inside a task" },
-  { "asyncio.TaskGroup()", false, "a task group can only be used inside a task" },
+  { "asyncio.timeout(1)", false, "a timeout can only be used inside a task: make it in a function that " },
+  { "asyncio.TaskGroup()", false, "a task group can only be used inside a task: make it in a function that " },
   { "asyncio.run(nothing)", "an event loop is already running" },
 }
 

@@ -230,7 +230,7 @@ static int group_new(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Task *owner = rt->current;
   asy_options_check(L, 1, &OPTIONS);
-  if (!owner) return asy_error(L, ASY_ERROR, "a task group can only be used inside a task");
+  if (!owner) return asy_error(L, ASY_ERROR, "a task group can only be used inside a task" ASY_MAKE_IT_THERE);
   Group *g = lua_newuserdatauv(L, sizeof *g, GROUP_VALUES);
   memset(g, 0, sizeof *g);
   g->guard.forgotten = forgotten;

@@ -8,6 +8,9 @@
 
 ASY_HIDDEN
 
+/* Behind the error of a scope that is made where there is no task. */
+#define ASY_MAKE_IT_THERE ": make it in a function that asyncio.run or asyncio.create_task runs"
+
 /* The task has ended: what it should have closed is reported and let go. stack: ..., task */
 void asy_scopes_forget(lua_State *L, Loop *loop, Task *t);
 

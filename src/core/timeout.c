@@ -179,7 +179,7 @@ static lua_Number seconds_now(const Loop *loop) { return ns_seconds(loop_now(loo
 
 /* Where nobody can be told that it should be used in a task. */
 static Task *check_owner(lua_State *L, const Runtime *rt) {
-  if (!rt->current) asy_error(L, ASY_ERROR, "a timeout can only be used inside a task");
+  if (!rt->current) asy_error(L, ASY_ERROR, "a timeout can only be used inside a task" ASY_MAKE_IT_THERE);
   return rt->current;
 }
 
