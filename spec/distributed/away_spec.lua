@@ -9,6 +9,7 @@ local BASE, MODULE = "asyncio:{q}:", "away_jobs"
 
 TestLeaving = {}
 TestLoss = {}
+TestEnd = {}
 
 --- A test with an executor; `start()` begins a worker: it, its task, what it has logged.
 local function test(fn)
@@ -138,6 +139,41 @@ function TestLoss:test_of_answers_alone_loses_no_end()
     t.assertEquals(asyncio.await(future), 1)
     made:stop()
     asyncio.await(task)
+  end)
+end
+
+-- The end of an executor
+
+--- How these tasks have failed, each with an error of that class.
+local function all_fail(tasks, class)
+  for _, task in ipairs(tasks) do t.assert_isinstance(t.error_of(asyncio.await, task), class) end
+end
+
+function TestEnd:test_ends_submits_that_wait_for_redis()
+  test(function(world, executor)
+    world.down = true
+    local submits = {}
+    for i = 1, 150 do submits[i] = asyncio.create_task(executor.submit, executor, MODULE .. ".sleep", i) end
+    asyncio.sleep(0.1)
+    local closing = asyncio.create_task(executor.shutdown, executor)
+    asyncio.sleep(0.1)
+    closing:stop()
+    all_fail(submits, asyncio.ClosedError)
+  end)
+end
+
+--- Nobody would hear of its jobs any more.
+function TestEnd:test_is_there_when_its_answers_cannot_be_read()
+  test(function(world, executor)
+    local reports = t.reports_of(asyncio.get_running_loop())
+    function world.db.on_script_error() end -- who asks after jobs meets with it, too
+    local future = executor:submit(MODULE .. ".sleep", 1)
+    for key in pairs(world.db.keys) do
+      if key:find "answers:" then world.db.keys[key] = { kind = "string", value = "no stream" } end
+    end
+    t.assertStrContains(tostring(t.error_of(asyncio.await, future)), "WRONGTYPE")
+    t.take_report(reports, "an executor's task has failed")
+    t.assert_raises(asyncio.ClosedError, executor.submit, executor, MODULE .. ".sleep", 1)
   end)
 end
 

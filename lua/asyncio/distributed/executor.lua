@@ -61,7 +61,8 @@ function State:run(seconds, name, ...)
   return self.link:run(seconds, name, self.base, ...)
 end
 
--- In a task of its own. errand: it ends by itself, and the executor's end waits for it
+-- In a task of its own. errand: it ends by itself, and the executor's end waits for it; the failure of
+-- another is the executor's end, as nobody would hear of its jobs
 function State:begin(name, errand, fn, a, b)
   local task = core.create_task { fn, self, a, b, name = name }
   self.tasks[task] = errand
@@ -72,6 +73,7 @@ function State:begin(name, errand, fn, a, b)
         message = "an executor's task has failed", exception = ended:exception(),
         traceback = ended:traceback(),
       }
+      if not errand then self:stop(ended:exception()) end
     end
   end)
   return task
@@ -96,8 +98,14 @@ function State:look_for_end()
   if self.unwatched then self:stop() end
 end
 
--- Nothing goes on any more; in a task returns once that is so.
-function State:stop()
+local function fail(future, err)
+  if future:done() then return end
+  future:set_exception(err)
+  future:exception() -- nobody has to look at it
+end
+
+-- Nothing goes on any more; in a task returns once that is so. err: why, if it is no wish
+function State:stop(err)
   if self.stopped then return end
   self.stopped, self.shut = true, true
   if self.loop:is_closed() then return end
@@ -108,15 +116,14 @@ function State:stop()
       list[#list + 1] = task
     end
   end
+  err = err or core.ClosedError "the executor was closed before its job had ended"
   for _, job in pairs(self.jobs) do
-    for future in pairs(job.futures) do
-      if not future:done() then
-        future:set_exception(core.ClosedError "the executor was closed before its job had ended")
-        future:exception()
-      end
-    end
+    for future in pairs(job.futures) do fail(future, err) end
   end
-  self.jobs, self.open = {}, 0
+  for _, item in ipairs(self.pending) do
+    if not item.dropped then fail(item.stored, err) end
+  end
+  self.jobs, self.open, self.pending = {}, 0, {}
   if core.can_wait() and list[1] then tasks.wait(list) end
   self.link:close()
 end

@@ -62,7 +62,10 @@ local function fail_batch(self, batch, err)
   for _, item in ipairs(batch) do
     if not item.stored:done() then
       self.doubtful[#self.doubtful + 1] = item.id
-      if not item.dropped then item.stored:set_exception(err) end
+      if not item.dropped then
+        item.stored:set_exception(err)
+        item.stored:exception() -- map looks at the first
+      end
     end
   end
 end
@@ -75,9 +78,12 @@ local function flush(self)
         local left = store_batch(self, batch)
         if left[1] then wait_for_room(self, left) end
       end)
-      if not ok then
+      local cancelled = not ok and core.isinstance(err, core.CancelledError)
+      if cancelled then
+        fail_batch(self, batch, core.ClosedError "the executor was closed before its job was stored")
+        error(err, 0)
+      elseif not ok then
         fail_batch(self, batch, err)
-        if core.isinstance(err, core.CancelledError) then error(err, 0) end
       end
     end
   end
