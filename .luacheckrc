@@ -2,7 +2,7 @@ std = "lua54"
 self = false -- methods need not use theirs
 max_line_length = 110
 include_files = {
-  "lua", "spec/**/*.lua", "examples/**/*.lua", "bench/*.lua", "bench/servers/*.lua", "bin", "types", "tools/**/*.lua",
+  "lua", "spec/**/*.lua", "examples/**/*.lua", "bench/**/*.lua", "bin", "types", "tools/**/*.lua",
   "*.rockspec", "src/*/*.rockspec",
 }
 

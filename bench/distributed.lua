@@ -1,11 +1,12 @@
--- distributed.lua - asyncio.distributed beside Celery, on one Redis: jobs a second, and the processor time of a job.
--- Both have so many processes that work: ours are workers, Celery's one worker's children. Each round runs all, one
--- after the other. ROUNDS=3 WORKERS=1,2,8 JOBS=10000; makes the tables of RESULTS.md.
+-- distributed.lua - asyncio.distributed beside Celery, on one Redis: jobs a second, processor time of a job.
+-- Both have so many processes that work: ours are workers, Celery's one worker's children. Each round runs
+-- all, one after the other. ROUNDS=3 WORKERS=1,2,8 JOBS=10000; makes the tables of RESULTS.md.
 local asyncio = require "asyncio"
 
 local ROUNDS, JOBS = tonumber(os.getenv "ROUNDS" or 3), tonumber(os.getenv "JOBS" or 10000)
 local PATIENCE = 300 -- seconds for a run
 
+local LUA = arg[-1] or "lua5.4"
 local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 local folder = os.tmpname()
 os.remove(folder)
@@ -26,7 +27,8 @@ local function content(path)
 end
 
 local function seconds_of(pid)
-  local user, system = content("/proc/" .. pid .. "/stat"):match("%) %S" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+  local stat = content("/proc/" .. pid .. "/stat")
+  local user, system = stat:match("%) %S" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
   return ((tonumber(user) or 0) + (tonumber(system) or 0)) / 100
 end
 
@@ -68,7 +70,7 @@ local function ours(concurrency)
       local list = setmetatable({}, Processes)
       for i = 1, n do
         list[i] = start({
-          arg[-1] or "lua5.4", here .. "/../bin/asyncio", "worker", "--url", "unix://" .. socket,
+          LUA, here .. "/../bin/asyncio", "worker", "--url", "unix://" .. socket,
           "--concurrency", tostring(concurrency), "jobs",
         }, env, "pipe")
       end
@@ -76,29 +78,32 @@ local function ours(concurrency)
       return list
     end,
     submitter = function()
-      return start({ arg[-1] or "lua5.4", here .. "/distributed/submit.lua", "unix://" .. socket }, env, "inherit")
+      local words = { LUA, here .. "/distributed/submit.lua", "unix://" .. socket }
+      return start(words, env, "inherit")
     end,
   }
 end
 
 local function celery(acks)
   local env = {
-    PYTHONPATH = here .. "/distributed", PYTHONDONTWRITEBYTECODE = "1", BENCH_SOCKET = socket, BENCH_ACKS = acks,
-    BENCH_PREFETCH = "4",
+    PYTHONPATH = here .. "/distributed", PYTHONDONTWRITEBYTECODE = "1", BENCH_SOCKET = socket,
+    BENCH_ACKS = acks, BENCH_PREFETCH = "4",
   }
   return {
     share = 0.15, -- of the jobs: it needs longer for each
     workers = function(n)
       local process = start({
-        "/usr/bin/python3", "-m", "celery", "-A", "jobs", "worker", "-c", tostring(n), "-P", "prefork", "-O", "fair",
-        "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR",
+        "/usr/bin/python3", "-m", "celery", "-A", "jobs", "worker", "-c", tostring(n), "-P", "prefork",
+        "-O", "fair", "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR",
       }, env, "null")
       asyncio.create_task(function()
         while process.stdout:read(65536) do end
       end)
       return setmetatable({ process }, Processes) -- the first jobs wait for it
     end,
-    submitter = function() return start({ "/usr/bin/python3", here .. "/distributed/submit.py" }, env, "inherit") end,
+    submitter = function()
+      return start({ "/usr/bin/python3", here .. "/distributed/submit.py" }, env, "inherit")
+    end,
   }
 end
 

@@ -1,5 +1,5 @@
--- submit.lua URL - what submits in ../distributed.lua: for each line `FUNCTION N` runs N jobs, and says in how many
--- seconds. FUNCTION `one`: one after the other.
+-- submit.lua URL - what submits in ../distributed.lua: for each line `FUNCTION N` runs N jobs, and says in
+-- how many seconds. FUNCTION `one`: one after the other.
 local asyncio = require "asyncio"
 
 asyncio.run(function()
