@@ -1,4 +1,4 @@
--- ours.lua URL POINT TASKS SECONDS - asks over and over by one client; prints requests, processor time, seconds.
+-- ours.lua URL POINT TASKS SECONDS - asks over and over by one client; prints requests, CPU time, seconds.
 local asyncio = require "asyncio"
 local http = asyncio.http
 
