@@ -50,13 +50,13 @@ function Inner:__close() self:stop() end
 local Outer = {}
 Outer.__index = Outer
 
---- A worker in a process of its own: w.process, w:wait_for(pattern)
+--- A worker in a process of its own: w.process, w:wait_for(pattern); opts: `url`, `module`, `env`, `unready`
 function Cluster:process(args, opts)
   opts = opts or {}
   local words = { here .. "/../../bin/asyncio", "worker", "--url", opts.url or self.url }
   for word in (args or ""):gmatch "%S+" do words[#words + 1] = word end
   words[#words + 1] = opts.module or "distributed.chores"
-  words[#words + 1] = { stderr = "pipe" }
+  words[#words + 1] = { stderr = "pipe", extra_env = opts.env }
   local process = asyncio.create_subprocess_exec(program.lua, table.unpack(words))
   local made = setmetatable({ process = process, output = "", grown = asyncio.Event() }, Outer)
   made.reading = asyncio.create_task(function()
@@ -95,10 +95,10 @@ function Outer:__close()
   self:wait()
 end
 
---- Runs fn(cluster) as a test; more: options of the server
-function cluster.test(fn, more)
+--- Runs fn(cluster) as a test; more: options of the server; env: of its process
+function cluster.test(fn, more, env)
   return t.real(function()
-    local db <close> = server.start(more)
+    local db <close> = server.start(more, env)
     local self = setmetatable({ db = db, url = db.url }, Cluster)
     fn(self)
   end)

@@ -19,12 +19,14 @@ local function binary(folder)
   return folder .. "/redis-server"
 end
 
---- Starts one; more: its options. `local db <close> = server.start()`, then db.url
-function server.start(more)
+--- Starts one; more: its options; env: of its process, as `env` takes it. `local db <close> = server.start()`, then
+-- db.url
+function server.start(more, env)
   local folder = os.tmpname()
   os.remove(folder)
   os.execute(("mkdir -m 700 %s"):format(folder))
-  local self = setmetatable({ folder = folder, path = folder .. "/socket", more = more or "" }, Server)
+  local self = setmetatable({ folder = folder, path = folder .. "/socket", more = more or "", env = env or "" },
+    Server)
   self.url = "unix://" .. self.path
   self.binary = binary(folder)
   self:run()
@@ -32,8 +34,8 @@ function server.start(more)
 end
 
 function Server:run()
-  self.program = program.start("%s --port 0 --unixsocket %s --save \"\" --dir %s --loglevel notice %s", self.binary,
-    self.path, self.folder, self.more)
+  self.program = program.start("env %s %s --port 0 --unixsocket %s --save \"\" --dir %s --loglevel notice %s", self.env,
+    self.binary, self.path, self.folder, self.more)
   self.program:expect "ready to accept connections at"
 end
 

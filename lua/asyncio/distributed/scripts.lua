@@ -17,7 +17,8 @@
 -- * `bell`: a sorted set from which idle workers pop, BZPOPMIN: each member wakes one, `delay` for a timer.
 -- * `dead`: a list of ids that were given up, the newest first.
 -- * `cancels`: a set of running jobs that are to end, and a channel that says so at once.
--- * `workers`: a sorted set, names by when they were last heard of. `stats`: a hash of numbers.
+-- * `workers`: a sorted set, names by when they were last heard of. `stats`: a hash of numbers,
+-- and of the time of the last look for what was left behind.
 -- * `waiting`: a set of executors that wait for room.
 --
 -- All are found from KEYS[1], `asyncio:{Q}:`, so that they stand on one server of a cluster.
@@ -428,6 +429,25 @@ local function look(p, entry, owner)
   end
 end
 
+-- Redis' clock was set back: by it what is pending was read in times to come, and would be nobody's until
+-- then. All leases begin anew.
+local function begin_anew(p)
+  local from = '-'
+  repeat
+    local page = redis.pcall('XPENDING', base .. p, 'workers', from, '+', 100)
+    for _, e in ipairs(page.err and {} or page) do
+      call('XCLAIM', base .. p, 'workers', e[2], 0, e[1], 'JUSTID')
+    end
+    if page[1] then from = '(' .. page[#page][1] end
+  until #page < 100
+end
+
+local at = now()
+if at < (tonumber(call('HGET', base .. 'stats', 'clock') or 0) or 0) - 1000 then
+  for _, p in ipairs(STREAMS) do begin_anew(p) end
+end
+call('HSET', base .. 'stats', 'clock', at)
+
 for _, p in ipairs(STREAMS) do
   local from, idle = '-', unsure == '1' and 0 or least
   repeat
@@ -443,7 +463,6 @@ note_counts()
 send()
 
 -- workers that have gone
-local at = now()
 for _, name in ipairs(call('ZRANGEBYSCORE', base .. 'workers', '-inf', at - 60000, 'LIMIT', 0, 10)) do
   local free = true
   for _, p in ipairs(STREAMS) do
