@@ -153,6 +153,26 @@ function TestRestart:test_without_loses_jobs_and_says_so()
   end)
 end
 
+--- What runs ends, and is nobody's; the worker goes on.
+function TestRestart:test_without_says_so_of_what_runs_and_what_is_delayed_too()
+  cluster.test(function(c)
+    local worker <close> = c:worker()
+    local executor <close> = c:executor { lease = LEASE }
+    local kept = executor:submit(chores.nothing)
+    asyncio.await(kept)
+    local runs, later = executor:submit(chores.sleep, 0.5), executor:submit { chores.nothing, delay = 60 }
+    t.wait_until(function() return worker.worker.busy == 1 end)
+    c.db:kill()
+    c.db:run()
+    t.assert_isinstance(failure(runs), distributed.JobLost)
+    t.assert_isinstance(failure(later), distributed.JobLost)
+    t.assert_isinstance(failure(executor:attach(kept.job_id)), distributed.ResultExpired)
+    t.assertEquals(asyncio.await(executor:submit(chores.add, 1, 1)), 2)
+    t.wait_until(function() return worker.worker.busy == 0 end)
+    t.assertEquals(executor:stats().running, 0)
+  end)
+end
+
 function TestRestart:test_under_a_worker_that_waits_is_no_end_of_it()
   cluster.test(function(c)
     local _ <close> = c:worker()
