@@ -85,7 +85,7 @@ end
 
 local function start_worker(self, number)
   return asyncio.create_subprocess_exec(program.lua, here .. "/../../bin/asyncio", "worker", "--url", self.url,
-    "--queue", "chaos", "--concurrency", "4", "--grace", "1", MODULE,
+    "--queue", "chaos", "--concurrency", tostring(self.concurrency), "--grace", "1", MODULE,
     { stdin = "null", stdout = "null", stderr = self.log, extra_env = environment(self, number) })
 end
 
@@ -133,10 +133,9 @@ local MISFORTUNES = {
 
 local NAMES = { "kill", "kill", "leave", "stop", "stop", "restart", "clock" }
 
-local function misfortunes(self, seconds)
-  local ends = asyncio.time() + seconds
+local function misfortunes(self)
   self.faulty = true
-  while asyncio.time() < ends do
+  while not self.all_submitted do
     local name = any(NAMES)
     MISFORTUNES[name](self)
     self.happened[name] = (self.happened[name] or 0) + 1
@@ -159,7 +158,18 @@ local KINDS = {
   end,
 }
 
+--- Nothing but the deed, at once.
+local function quick(self, n)
+  local call, check = KINDS[6](self, n)
+  call[4] = 0
+  return call, check
+end
+
 local function pick(self, n)
+  if random() < self.quick then
+    if random(2) == 1 then return KINDS[1](self, n) end
+    return quick(self, n)
+  end
   if random(200) == 1 then return { MODULE .. ".deadly", n }, has(n) end
   return KINDS[random(3) > 1 and any { 1, 1, 6 } or random(#KINDS)](self, n)
 end
@@ -181,14 +191,15 @@ local function watch(self, n, call, future, check, given_up)
   end)
 end
 
-local function submit_all(self, executor, poisoner, seconds)
-  local ends, n = asyncio.time() + seconds, 0
-  while asyncio.time() < ends do
+local function submit_some(self, executor, poisoner, opts)
+  local ends = asyncio.time() + opts.seconds
+  while asyncio.time() < ends and self.made < (opts.jobs or math.huge) do
     if self.open >= self.most then
       self.room:clear()
       self.room:wait()
     else
-      n = n + 1
+      self.made = self.made + 1
+      local n = self.made
       local call, check, given_up = pick(self, n)
       watch(self, n, call, submit_until_stored(executor, call), check, given_up)
       if n % 2000 == 100 then
@@ -197,6 +208,16 @@ local function submit_all(self, executor, poisoner, seconds)
       end
     end
   end
+end
+
+--- For so long, and so many if there is a number; in several tasks, as then they are stored in batches.
+local function submit_all(...)
+  local self, _, _, opts = ...
+  do
+    local group <close> = asyncio.TaskGroup()
+    for _ = 1, opts.submitters or 1 do group:create_task(submit_some, ...) end
+  end
+  self.all_submitted = true
 end
 
 -- What must hold
@@ -243,11 +264,12 @@ local function check_redis(self)
     local facts = raw and asyncio.parsers.unpack(raw)[2] or {}
     if not facts.result or facts.result == "" then fault(self, "dead job", id, "has no reason") end
   end
-  local n = 0
+  local n, missing = 0, nil
   for id in pairs(self.given_up) do
     n = n + 1
-    if not dead[id] and n <= 1000 then fault(self, id, "is not on the dead list") end
+    if not dead[id] then missing = id end
   end
+  if missing and n <= 1000 then fault(self, missing, "is not on the dead list") end -- which has that many
 end
 
 --- What Redis says of a job that has not ended.
@@ -293,8 +315,8 @@ local function with_all(self, opts)
   do
     local patient <close> = executor(1000)
     local other <close> = executor(3)
-    local troubled = asyncio.create_task(misfortunes, self, opts.seconds)
-    submit_all(self, patient, other, opts.seconds)
+    local troubled = asyncio.create_task(misfortunes, self)
+    submit_all(self, patient, other, opts)
     asyncio.await(troubled)
     wait_for_jobs(self)
     patient:shutdown { wait = false }
@@ -305,7 +327,9 @@ local function with_all(self, opts)
   check_deeds(self)
 end
 
---- Runs it, in a task. opts: `seconds`, `workers`, `rate` of pieces that the network harms, `most` jobs at a time.
+--- Runs it, in a task. opts: `seconds`, `workers`, `rate` of pieces that the network harms, `most` jobs at a time;
+-- `jobs`: how many it ends with, `quick`: the share of those that take no time, `concurrency` (4) of a worker,
+-- `submitters` (1): tasks that submit.
 -- Returns what was found: `faults`, a list of sentences; and numbers.
 function trouble.run(opts)
   local faketime = trouble.faketime()
@@ -313,6 +337,7 @@ function trouble.run(opts)
   local log <close> = assert(io.open(os.getenv "CHAOS_LOG" or "/dev/null", "a"))
   local self = {
     db = db, log = log, proxy = db.folder .. "/proxy", url = "unix://" .. db.folder .. "/proxy", file = os.tmpname(),
+    concurrency = opts.concurrency or 4, quick = opts.quick or 0, all_submitted = false, made = 0,
     clock = os.tmpname(), faketime = faketime, rate = opts.rate, most = opts.most, faulty = false, over = false,
     open = 0, submitted = 0, harms = 0, ended = 0, deeds = 0, again = 0, workers = {}, happened = {}, faults = {},
     given_up = {},
