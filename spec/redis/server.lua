@@ -56,7 +56,9 @@ function Server:connect(opts)
   return asyncio.redis.connect(opts)
 end
 
+--- What is preloaded may hold a lock when a signal comes, whose handler wants it, too: such a one is killed.
 function Server:__close()
+  if self.program and self.env ~= "" then self:signal "KILL" end
   if self.program then self.program:__close() end
   os.execute("rm -rf " .. self.folder)
 end
