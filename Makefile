@@ -115,7 +115,7 @@ $(BUILD)/bench/seed.so: bench/seed.c
 	$(CC) $(CFLAGS) $(WARN) -fPIC -shared -o $@ $<
 $(BUILD)/bench/floor.so: bench/floor.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) -fPIC -shared -o $@ $<
+	$(CC) $(CFLAGS) $(WARN) -fPIC -shared $(LUA_INC) -o $@ $<
 
 asan: setup-check
 	@sh tools/check asan
