@@ -1423,7 +1423,8 @@ local AT_ONCE = [[
   local function at_once(...)
     local kills = { "sleep 0.1" }
     for _, signal in ipairs { "STOP", ... } do table.insert(kills, ("kill -%s %d"):format(signal, pid)) end
-    os.execute(("(%s; kill -CONT %d) >/dev/null 2>&1 &"):format(table.concat(kills, "; "), pid))
+    -- system() ignores SIGINT, for as long as it takes
+    io.popen(("(%s; kill -CONT %d) >/dev/null 2>&1 &"):format(table.concat(kills, "; "), pid)):close()
   end
 ]]
 

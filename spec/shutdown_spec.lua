@@ -870,7 +870,9 @@ local function interrupted(times, signal, seconds)
         asyncio.sleep(0.2)
         for _ = 1, %d do
           -- os.execute would be deaf to it; and it comes when all wait, not while this is still starting it
-          asyncio.run_process { "sh", "-c", "sleep 0.3; kill -%s $PPID" }
+          local sh <close> = asyncio.create_subprocess_exec("sh", "-c", "read _; kill -%s $PPID", { stdin = "pipe" })
+          sh.stdin:send "\n"
+          sh:wait()
           asyncio.sleep(0.2)
         end
         print(pcall(reader.readline, reader))

@@ -1067,7 +1067,7 @@ function TestWait:test_ctrl_c_ends_it()
     local vim_async = asyncio.compat.vim_async
     local task = vim_async.run(function()
       vim_async.sleep(10)
-      os.execute("(sleep 0.1; kill -INT $PPID) &")
+      io.popen("(sleep 0.1; kill -INT $PPID) &"):close() -- system() ignores SIGINT, for as long as it takes
       vim_async.sleep(60000)
     end)
     print(asyncio.isinstance(select(2, pcall(task.wait, task)), asyncio.KeyboardInterrupt))

@@ -59,7 +59,14 @@ function place.assert_fails(code, class, fn, path, ...)
   return err
 end
 
---- How many descriptors this process has open. The pause: popen closes its other end of the pipe after it has started.
-function place.descriptors() return tonumber(place.output "sleep 0.05; ls /proc/$PPID/fd | wc -l") end
+--- How many descriptors this process has open, of the first 1,000.
+function place.descriptors()
+  local n = 0
+  for fd = 0, 999 do
+    local file <close> = io.open("/proc/self/fdinfo/" .. fd)
+    if file then n = n + 1 end
+  end
+  return n
+end
 
 return place

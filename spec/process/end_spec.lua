@@ -328,7 +328,7 @@ function TestClose:test_ends_a_group_though_no_descriptor_is_left_to_look_at_it(
     end)
     collectgarbage()
     local state
-    for _ = 1, 200 do -- where nobody can know it is not waited for
+    for _ = 1, 3000 do -- where nobody can know it is not waited for
       local file = io.open("/proc/" .. pid .. "/stat")
       state = file and file:read "a":match "%) (%a)" or "Z"
       if state == "Z" then break end
@@ -476,7 +476,7 @@ function TestLeft:test_at_the_end_of_a_run_is_reported_and_no_zombie_later()
     local process
     asyncio.run(function() process = asyncio.create_subprocess_exec("sleep", 60) end)
     print(process:returncode(), process:kill() or os.execute("kill " .. process.pid)) -- where there are no pidfds
-    for _ = 1, 1000 do
+    for _ = 1, 3000 do
       local pipe = io.popen("ps -o stat= -p " .. process.pid)
       local state = pipe:read "a"
       pipe:close()

@@ -272,13 +272,17 @@ end
 function TestSignals:test_of_the_terminal_end_what_runs()
   local script = program.file_with [[
     local asyncio = require "asyncio"
-    print("ready")
-    io.stdout:flush()
-    asyncio.run(function() asyncio.run_process({ "sleep", 60 }, { process_group = 0 }) end)
+    asyncio.run(function()
+      local process <close> = asyncio.create_subprocess_exec("sleep", 60, { process_group = 0 })
+      asyncio.get_running_loop():call_soon(function()
+        print "it waits"
+        io.stdout:flush()
+      end)
+      process:wait()
+    end)
   ]]
   local running <close> = program.start("%s %s", program.checked_lua, script)
-  running:expect "ready"
-  os.execute "sleep 0.2"
+  running:expect "it waits"
   local output = running:interrupt()
   t.assertStrContains(output, "KeyboardInterrupt")
   os.remove(script)
@@ -288,15 +292,17 @@ function TestSignals:test_the_second_of_which_kills()
   t.assertEquals(run [[
     local asyncio = require "asyncio"
     local process
+    local told = os.tmpname() -- it has been asked to end: the first has been heard
     local ok, err = pcall(asyncio.run, function()
-      local _ <close> = asyncio.create_subprocess_shell(
-        "trap '' TERM INT; echo; for _ in $(seq 9999); do sleep 0.01; done",
-        { kill_timeout = 1000, process_group = 0, stdout = "pipe" })
+      local _ <close> = asyncio.create_subprocess_shell("trap 'echo >" .. told ..
+        "' TERM; trap '' INT; echo; for _ in $(seq 9999); do sleep 0.01; done",
+        { kill_timeout = 1000, process_group = 0, stdout = "pipe", stderr = "null" })
       process = _
       process.stdout:readline()
-      os.execute "(sleep 0.1; kill -INT $PPID; sleep 0.2; kill -INT $PPID) &" -- system() itself ignores SIGINT
+      io.popen("(kill -INT $PPID; until test -s " .. told .. "; do sleep 0.01; done; kill -INT $PPID) &"):close()
       asyncio.sleep(60)
     end)
+    os.remove(told)
     print(asyncio.isinstance(err, asyncio.KeyboardInterrupt))
     repeat local lives = os.execute("sleep 0.01; kill -0 -" .. process.pid .. " 2>/dev/null") until not lives
   ]], "true\n")

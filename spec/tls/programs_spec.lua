@@ -44,9 +44,10 @@ each_version(TestOpenssl, "client_talks_to_our_server", function(version)
   peers.need "openssl"
   t.real(function()
     local server <close> = serve_lines()
-    local ended = peers.background(("(echo hello; sleep 0.2) | openssl s_client -connect 127.0.0.1:%d %s -quiet "
-      .. "-no_ign_eof -verify_return_error -verify_hostname localhost -servername localhost -CAfile %s "
-      .. "2>/dev/null"):format(peers.port(server), FLAG[version], ROOT))
+    local ended = peers.background(("(echo hello; until grep -q hello $0.said; do sleep 0.01; done) 2>/dev/null | "
+      .. "openssl s_client -connect 127.0.0.1:%d %s -quiet -no_ign_eof -verify_return_error -verify_hostname localhost "
+      .. "-servername localhost -CAfile %s 2>/dev/null >$0.said; code=$?; cat $0.said; rm $0.said; exit $code"):format(
+        peers.port(server), FLAG[version], ROOT))
     t.assertEquals({ ended() }, { version .. "\nyou said hello\n", "", 0 })
   end)
 end)
@@ -85,14 +86,18 @@ function TestOpenssl:test_client_that_wants_another_handshake_is_refused_in_word
   peers.need "openssl"
   t.real(function()
     local failed = asyncio.get_running_loop():create_future()
-    local server <close> = secure.serve(function(reader, writer)
-      writer:send(reader:readline())
-      failed:set_result(select(2, pcall(reader.readline, reader)))
+    peers.with_signal(function(heard, until_heard)
+      local server <close> = secure.serve(function(reader, writer)
+        writer:send(reader:readline())
+        io.open(heard, "w"):close()
+        failed:set_result(select(2, pcall(reader.readline, reader)))
+        os.remove(heard)
+      end)
+      local ended = peers.background(("(echo hello; %s; echo R; while [ -e %s ]; do sleep 0.01; done) | "
+        .. "openssl s_client -connect 127.0.0.1:%d -tls1_2 2>/dev/null"):format(until_heard, heard, peers.port(server)))
+      t.assertStrContains(asyncio.await(failed).message, "it wanted to shake hands anew (renegotiation)")
+      ended()
     end)
-    local ended = peers.background(("(echo hello; sleep 0.3; echo R; sleep 0.3) | "
-      .. "openssl s_client -connect 127.0.0.1:%d -tls1_2 2>/dev/null"):format(peers.port(server)))
-    t.assertStrContains(asyncio.await(failed).message, "it wanted to shake hands anew (renegotiation)")
-    ended()
   end)
 end
 
