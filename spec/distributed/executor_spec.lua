@@ -485,6 +485,8 @@ function TestArguments:test_are_refused()
     t.assertStrContains(tostring(t.error_of(executor.submit, executor, "nodot")), '"module.function" expected')
     t.assertStrContains(tostring(t.error_of(executor.submit, executor, 3)), "function of a module, or its name")
     t.assertStrContains(tostring(t.error_of(executor.submit, executor, { "a.b", dely = 3 })), "dely")
+    t.assertStrContains(tostring(t.error_of(distributed.DistributedExecutor, "redis://x")),
+      "(table of options expected, got string: write DistributedExecutor{url=...})")
     t.assertStrContains(tostring(t.error_of(distributed.DistributedExecutor, { url = "http://x" })), "'url': redis://")
     t.assertStrContains(tostring(t.error_of(distributed.DistributedExecutor, { url = c.url, queue = "a b" })),
       "'queue'")

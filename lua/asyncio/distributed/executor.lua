@@ -364,7 +364,9 @@ end
 -- @treturn DistributedExecutor
 -- @function distributed.DistributedExecutor
 local function new(opts)
-  check.table(opts, 1, "DistributedExecutor", "table of options")
+  if type(opts) ~= "table" then
+    check.fail(1, "DistributedExecutor", "table of options", opts, ": write DistributedExecutor{url=...}")
+  end
   opts = OPTIONS(opts)
   local place, queue = check_url(opts), opts.queue or "default"
   check_queue(queue)
