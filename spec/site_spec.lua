@@ -281,13 +281,20 @@ function TestBrowser:test_search_finds_what_guides_say()
   end)
 end
 
-function TestBrowser:test_search_is_typed_and_followed_by_keys()
+--- Calls fn(tab) on the first page, once the words have been typed into its search.
+local function searching(words, fn)
   browser.drive(function(tab)
     tab:open(folder .. "/index.html")
     tab:key "/"
-    tab:type "queue get"
+    tab:type(words)
     tab:ask "find_names('').then(() => 1)"
     tab:rest()
+    fn(tab)
+  end)
+end
+
+function TestBrowser:test_search_is_typed_and_followed_by_keys()
+  searching("queue get", function(tab)
     t.assertStrContains(tab:ask "document.querySelector('#found [aria-selected=true]').textContent", "Queue:get")
     tab:key "ArrowDown"
     t.assertEquals(tab:ask "[...document.querySelectorAll('#found li')].findIndex((e) => e.ariaSelected === 'true')", 1)
@@ -297,12 +304,7 @@ function TestBrowser:test_search_is_typed_and_followed_by_keys()
 end
 
 function TestBrowser:test_search_opens_what_was_found()
-  browser.drive(function(tab)
-    tab:open(folder .. "/index.html")
-    tab:key "/"
-    tab:type "put_nowait"
-    tab:ask "find_names('').then(() => 1)"
-    tab:rest()
+  searching("put_nowait", function(tab)
     tab.loaded = false
     tab:ask "document.querySelector('.search').requestSubmit(), 1"
     while not tab.loaded do tab:receive() end
@@ -311,12 +313,7 @@ function TestBrowser:test_search_opens_what_was_found()
 end
 
 function TestBrowser:test_search_says_when_there_is_nothing()
-  browser.drive(function(tab)
-    tab:open(folder .. "/index.html")
-    tab:key "/"
-    tab:type "zebra crossing"
-    tab:ask "find_names('').then(() => 1)"
-    tab:rest()
+  searching("zebra crossing", function(tab)
     t.assertEquals(tab:ask "document.getElementById('found').textContent", "Nothing is called so.")
   end)
 end

@@ -336,11 +336,20 @@ function TestMessages:test_are_not_lost_to_a_receive_that_is_cancelled()
   end)
 end
 
-function TestMessages:test_wait_for_a_peer_that_does_not_read()
+--- Calls fn(ws), and closes it.
+local function beside_who_does_not_read(fn)
   t.run(function()
     local over = asyncio.Event()
     local server <close> = by_hand(function() over:wait() end)
     local ws = http.websocket(url_of(server), { ping_interval = math.huge })
+    fn(ws)
+    over:set()
+    ws:close()
+  end)
+end
+
+function TestMessages:test_wait_for_a_peer_that_does_not_read()
+  beside_who_does_not_read(function(ws)
     local sent = 0
     local in_time = asyncio.move_on_after(10, function()
       while true do
@@ -350,8 +359,6 @@ function TestMessages:test_wait_for_a_peer_that_does_not_read()
     end)
     t.assertFalse(in_time)
     t.assertTrue(sent < 500, sent) -- what two kernels' buffers hold
-    over:set()
-    ws:close()
   end)
 end
 
@@ -368,18 +375,13 @@ function TestMessages:test_that_nobody_receives_stop_the_reading()
 end
 
 function TestMessages:test_wait_for_a_peer_that_does_not_read_though_they_are_short()
-  t.run(function()
-    local over = asyncio.Event()
-    local server <close> = by_hand(function() over:wait() end)
-    local ws = http.websocket(url_of(server), { ping_interval = math.huge })
+  beside_who_does_not_read(function(ws)
     local in_time = asyncio.move_on_after(10, function()
       while true do ws:send(("x"):rep(1000)) end
     end)
     t.assertFalse(in_time)
     local pending, _, high = ws._writer:_buffer()
     t.assertTrue(pending <= high + 1014, pending)
-    over:set()
-    ws:close()
   end)
 end
 
