@@ -8,7 +8,7 @@ local asyncio = t.asyncio
 
 local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 
-local LEASE = 2 -- seconds
+local LEASE = t.slow and 5 or 2 -- seconds
 
 --- Steps, and what the job's file says after all: how often it was begun, done, and done again.
 local STEPS = {

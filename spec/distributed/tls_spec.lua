@@ -23,7 +23,7 @@ end
 local SUBMIT = [[
   local asyncio = require "asyncio"
   asyncio.run(function()
-    local executor <close> = asyncio.distributed.DistributedExecutor { url = %q, connect_timeout = 3 }
+    local executor <close> = asyncio.distributed.DistributedExecutor { url = %q, connect_timeout = 2 }
     print(pcall(asyncio.await, executor:submit("distributed.chores.add", 1, 2)))
   end)]]
 
@@ -45,7 +45,7 @@ end
 function TestTls:test_with_a_certificate_that_nobody_knows_is_refused()
   with_tls(function(c, url)
     t.assertStrContains(submit(url), "certificate")
-    local worker <close> = c:process("--connect-timeout 0.3", { url = url, unready = true })
+    local worker <close> = c:process("--connect-timeout 2", { url = url, unready = true })
     t.assertEquals(worker:wait(), 1)
     t.assertStrContains(worker.output, "certificate")
   end)
