@@ -1,5 +1,5 @@
--- floors.lua NAME N - does one operation N times on the least scheduler (floor.c), for those of operations.lua that
--- it can do: what instructions.lua counts beside ours.
+-- floors.lua NAME N - does one operation N times on the least scheduler (floor.c), for those
+-- of operations.lua that it can do: what instructions.lua counts beside ours.
 local floor = require "floor"
 
 local await, create_task, sleep, gather = floor.await, floor.create_task, floor.sleep, floor.gather
