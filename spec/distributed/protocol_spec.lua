@@ -103,4 +103,19 @@ function TestProtocol:test_a_job_that_was_lost_twice_still_runs_alone_when_it_wa
   end)
 end
 
+function TestProtocol:test_a_job_that_was_lost_twice_still_runs_alone_when_the_answer_to_begin_is_lost()
+  test(function(world, _, executor)
+    local future = executor:submit(schedules.MODULE .. ".plain", 1)
+    lose(world, 2)
+    local p, entry, delivery, id = table.unpack(run(world, "claim", "a", "1", "5", "1", "0")[1])
+    local begun = run(world, "begin", "a", p, entry, delivery, id)
+    t.assertEquals(begun, delivery + 1)
+    local found = run(world, "claim", "a", "1", "5", "1", "1")[1]
+    t.assertEquals({ found[3], found[4], found[6] }, { begun, id, "alone" })
+    t.assertEquals(run(world, "renew", "a", p, entry, begun, id)[1], "o") -- while it waits to be alone
+    t.assertEquals(run(world, "begin", "a", p, entry, begun, id), begun) -- nothing ran: it is the same attempt
+    future:cancel()
+  end)
+end
+
 t.finish()

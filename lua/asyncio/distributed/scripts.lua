@@ -423,7 +423,8 @@ local function look(p, entry, owner)
   local job = job_of(p, entry)
   if not job or not OPEN[job[2].state] or job[1] ~= entry then return remove(p, entry) end
   if mine then
-    if room > 0 then hand(p, entry, job, job[2].reserved and 'alone' or '', true) end
+    -- where the answer to `begin` was lost, it begins once more
+    if room > 0 then hand(p, entry, job, (job[2].lost or 0) >= 2 and 'alone' or '', true) end
   elseif owner.idle >= job[2].lease then
     take_over(p, entry, job, owner)
   end
@@ -476,14 +477,16 @@ end
 return { taken, shortest }
 ]==]
 
---- A job that was reserved begins. ARGV: worker, stream, entry, delivery, id. Reply: its delivery, 0: another
--- has it.
+--- A job that is to run alone begins: what was reserved is delivered by that. ARGV: worker, stream, entry,
+-- delivery, id. Reply: its delivery, 0: another has it.
 scripts.begin = [==[
 local me, p, entry, times, id = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local mine, job = own(me, p, entry), load(id)
 if not mine or not job then return 0 end
-if mine.count == times + 1 and not job[2].reserved then return mine.count end -- the answer was lost
+local begun = not job[2].reserved -- and the answer was lost
+if begun and mine.count == times + 1 then return mine.count end
 if mine.count ~= times then return 0 end
+if begun then return times end -- `claim` has found it since
 call('XCLAIM', base .. p, 'workers', me, 0, entry)
 job[2].reserved = nil
 store(job)
