@@ -1,18 +1,8 @@
 -- Pairs in memory, and readers that are fed: what is sent is what is read, or what is left to read, of what was sent.
 local asyncio = require "asyncio"
+local pieces = require "calls.pieces"
 
---- Bytes of which no two stretches look alike: what is lost or doubled shows.
-local function text(n)
-  local words, length = {}, 0
-  for i = 1, math.huge do
-    if length >= n then break end
-    words[i] = ("%x."):format(i * 2654435761 & 0xffffffff)
-    length = length + #words[i]
-  end
-  return table.concat(words):sub(1, n)
-end
-
-local TEXT = text(4000)
+local TEXT = pieces.text(4000)
 
 local function pair(c)
   local limit = c.one_of { 1, 10, 100, 65536 }
@@ -23,40 +13,17 @@ local function pair(c)
   return reader, writer, peer_reader, peer_writer
 end
 
---- Sends the text in pieces; how much of it was written is in the table that it returns first.
+--- Sends the text, and then the end.
 local function sender(c, writer)
-  local sent = { n = 0 }
+  local sent, send = pieces.sender(c, writer, TEXT, 900)
   return sent, function()
-    while sent.n < #TEXT do
-      local piece = TEXT:sub(sent.n + 1, sent.n + c.random(1, 900))
-      sent.n = sent.n + #piece
-      writer:send(piece) -- written at once; only the draining may be cancelled
-      if c.random(3) == 1 then c.pass() end
-    end
+    send()
     writer:write_eof()
   end
 end
 
---- One of the ways of reading; what it has got, or nil at the end.
-local function read(c, reader)
-  local way = c.random(5)
-  if way == 1 then return reader:readexactly(c.random(1, 30)) end
-  if way == 2 then return reader:readuntil { ".", "f" } end
-  if way == 3 then return reader:readuntil "." end
-  return reader:read(c.random(1, 300))
-end
-
---- Takes all that comes, into the list; what broke off lies in the error, or lies there still.
-local function take(c, reader, got)
-  while true do
-    local ok, piece = asyncio.pcall(read, c, reader)
-    if not ok then piece = piece.partial or reader:read(1) end
-    if not piece then return end
-    got[#got + 1] = piece
-  end
-end
-
-local function same(got, n) assert(table.concat(got) == TEXT:sub(1, n), "bytes were lost or doubled") end
+local function take(c, reader, got) pieces.take(c, reader, got, 300) end
+local function same(got, n) pieces.check(got, TEXT, n) end
 
 local function end_of(...)
   for _, writer in ipairs { ... } do

@@ -1,6 +1,7 @@
 -- LuaSec's connections: a cancelled receive has taken nothing, a cancelled handshake goes on, and what a cancelled send
 -- has sent is the first part of it.
 local asyncio = require "asyncio"
+local pieces = require "calls.pieces"
 local identity = require "identity"
 
 local WITHOUT_IT = not pcall(require, "asyncio.openssl") -- built without OpenSSL: there are no cases then
@@ -49,32 +50,11 @@ local function pair(c)
   return client, peer
 end
 
---- A task that sends the text in pieces of any size, at any time, and then the end.
-local function feed(c, peer, text)
-  return asyncio.create_task(function()
-    local at = 1
-    while at <= #text do
-      local n = c.random(1, c.one_of { 20, 100, 400 })
-      peer:send(text:sub(at, at + n - 1))
-      at = at + n
-      if c.random(5) == 1 then c.pass() end
-    end
-    peer:close()
-  end)
-end
-
---- A text of n lines, none as the other.
-local function lines(c, n)
-  local list = {}
-  for i = 1, n do list[i] = ("%d%s\n"):format(i, ("."):rep(c.random(0, 60))) end
-  return table.concat(list)
-end
-
 return {
   { "secure receive", "real", function(c)
     local client, peer = pair(c)
-    local text, got = lines(c, 12), {}
-    local feeder = feed(c, peer, text)
+    local text, got = pieces.lines(c, 12), {}
+    local feeder = pieces.feed(c, peer, text, peer.close)
     if c.random(3) == 1 then client:settimeout(c.one_of { 0, 0.0002 }, c.one_of { "b", "t" }) end
     return function()
       for _ = 1, 30 do
@@ -117,7 +97,7 @@ return {
 
   { "secure send", "real", function(c)
     local client, peer = pair(c)
-    local text = lines(c, 300):rep(150)
+    local text = pieces.lines(c, 300):rep(150)
     local got
     local reads = asyncio.create_task(function()
       local all, _, partial = peer:receive "*a"

@@ -1,5 +1,6 @@
 -- asyncio.socket: a cancelled receive has taken nothing, and a cancelled accept has lost no client.
 local asyncio = require "asyncio"
+local pieces = require "calls.pieces"
 local socket = require "asyncio.socket"
 
 local function pair()
@@ -10,32 +11,13 @@ local function pair()
   return client, peer
 end
 
---- A task that sends the text in pieces of any size, at any time, and then the end.
-local function feed(c, peer, text)
-  return asyncio.create_task(function()
-    local at = 1
-    while at <= #text do
-      local n = c.random(1, c.one_of { 20, 100, 400 })
-      peer:send(text:sub(at, at + n - 1))
-      at = at + n
-      if c.random(5) == 1 then c.pass() end
-    end
-    peer:shutdown "send"
-  end)
-end
-
---- A text of n lines, none as the other.
-local function lines(c, n)
-  local list = {}
-  for i = 1, n do list[i] = ("%d%s\n"):format(i, ("."):rep(c.random(0, 60))) end
-  return table.concat(list)
-end
+local function finish(peer) peer:shutdown "send" end
 
 --- What is read by `read(client)` until that gives nothing is, with the rest, all that was sent.
 local function reading(c, read)
   local client, peer = pair()
-  local text, got = lines(c, 12), {}
-  local feeder = feed(c, peer, text)
+  local text, got = pieces.lines(c, 12), {}
+  local feeder = pieces.feed(c, peer, text, finish)
   if c.random(3) == 1 then client:settimeout(c.one_of { 0, 0.0002 }, c.one_of { "b", "t" }) end
   return function()
     for _ = 1, 30 do
@@ -107,7 +89,7 @@ local cases = {
 
   { "socket send", function(c)
     local client, peer = pair()
-    local text = lines(c, 300):rep(150)
+    local text = pieces.lines(c, 300):rep(150)
     client:setoption("send-buffer-size", 200000)
     local reads = asyncio.create_task(function()
       local got = {}

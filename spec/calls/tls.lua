@@ -1,22 +1,12 @@
 -- TLS on pairs in memory and on sockets: what is sent is what is read, or the first part of it and an error; a
 -- handshake that is given up leaves a dead connection, and nothing else.
 local asyncio = require "asyncio"
+local pieces = require "calls.pieces"
 local identity = require "identity"
 
 local WITHOUT_IT = not pcall(require, "asyncio.openssl") -- built without OpenSSL: there are no cases then
 
---- Bytes of which no two stretches look alike: what is lost or doubled shows.
-local function text(n)
-  local words, length = {}, 0
-  for i = 1, math.huge do
-    if length >= n then break end
-    words[i] = ("%x."):format(i * 2654435761 & 0xffffffff)
-    length = length + #words[i]
-  end
-  return table.concat(words):sub(1, n)
-end
-
-local TEXT = text(40000)
+local TEXT = pieces.text(40000)
 
 local VERSIONS = { "TLSv1.2", "TLSv1.3" }
 local contexts = {}
@@ -73,41 +63,15 @@ local function pair(c)
   return reader, writer, peer_reader, peer_writer
 end
 
-local function sender(c, writer)
-  local sent = { n = 0 }
-  return sent, function()
-    while sent.n < #TEXT do
-      local piece = TEXT:sub(sent.n + 1, sent.n + c.random(1, 9000))
-      sent.n = sent.n + #piece
-      writer:send(piece) -- written at once; only the draining may be cancelled
-      if c.random(3) == 1 then c.pass() end
-    end
-  end
-end
+local function sender(c, writer) return pieces.sender(c, writer, TEXT, 9000) end
 
---- One of the ways of reading; what it has got, or nil at the end.
-local function read(c, reader)
-  local way = c.random(5)
-  if way == 1 then return reader:readexactly(c.random(1, 30)) end
-  if way == 2 then return reader:readuntil { ".", "f" } end
-  if way == 3 then return reader:readuntil "." end
-  return reader:read(c.random(1, 3000))
-end
-
---- Takes all that comes, into the list; what broke off lies in the error, or lies there still.
 local function take(c, reader, got)
-  while true do
-    local ok, piece = asyncio.pcall(read, c, reader)
-    if not ok then
-      if not asyncio.isinstance(piece, asyncio.LimitOverrunError) then expect_broken(false, piece) end
-      piece = piece.partial or reader:read(1)
-    end
-    if not piece then return end
-    got[#got + 1] = piece
-  end
+  pieces.take(c, reader, got, 3000, function(err)
+    if not asyncio.isinstance(err, asyncio.LimitOverrunError) then expect_broken(false, err) end
+  end)
 end
 
-local function same(got, n) assert(table.concat(got) == TEXT:sub(1, n), "bytes were lost or doubled") end
+local function same(got, n) pieces.check(got, TEXT, n) end
 
 local function begins_with(got) same(got, #table.concat(got)) end
 
