@@ -3,40 +3,11 @@ local asyncio = require "asyncio"
 
 local ROUNDS, N = 7, 50000
 
-local points = {}
-
-function points.switch(n)
-  for _ = 1, n do asyncio.sleep(0) end
-end
-
-function points.spawn(n)
-  local function nothing() end
-  for _ = 1, n do asyncio.await(asyncio.create_task(nothing)) end
-end
-
-function points.event(n)
-  local here, there = asyncio.Event(), asyncio.Event()
-  local task = asyncio.create_task(function()
-    for _ = 1, n do
-      here:wait()
-      here:clear()
-      there:set()
-    end
-  end)
-  for _ = 1, n do
-    here:set()
-    there:wait()
-    there:clear()
-  end
-  asyncio.await(task)
-end
-
-function points.queue(n)
-  local queue = asyncio.Queue(1)
-  local task = asyncio.create_task(function() for i = 1, n do queue:put(i) end end)
-  for _ = 1, n do queue:get() end
-  asyncio.await(task)
-end
+local operations = dofile "bench/operations.lua"
+local points = {
+  switch = operations["sleep(0)"], spawn = operations.spawn, event = operations.event,
+  queue = operations.queue1,
+}
 
 function points.echo(n)
   local server <close> = asyncio.start_server(function(reader, writer)

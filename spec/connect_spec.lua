@@ -11,29 +11,6 @@ local function echo(reader, writer)
   for line in reader:lines() do writer:send(line, "\n") end
 end
 
---- A port of 127.0.0.1 that never answers: its line of waiting connections is full.
-local function deaf_port()
-  local socket = peers.luasocket()
-  local listener = assert(socket.tcp4())
-  assert(listener:bind("127.0.0.1", 0))
-  assert(listener:listen(0))
-  local _, port = listener:getsockname()
-  local held = { listener }
-  for _ = 1, 64 do
-    local client = assert(socket.tcp4())
-    client:settimeout(0.05)
-    held[#held + 1] = client
-    if not client:connect("127.0.0.1", tonumber(port)) then
-      return tonumber(port), setmetatable(held, {
-        __close = function()
-          for _, each in ipairs(held) do each:close() end
-        end,
-      })
-    end
-  end
-  t.skip "a full line of waiting connections still answers here"
-end
-
 --- Calls fn while every name has these addresses: a list, or a function of the name. open_connection asks
 -- the loop for them.
 local function with_addresses(addresses, fn)
@@ -316,7 +293,7 @@ TestCancelled = {}
 
 function TestCancelled:test_connect_leaves_nothing_behind()
   t.real(function()
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     local task = asyncio.create_task(asyncio.open_connection, "127.0.0.1", port)
     t.until_blocked()
@@ -329,7 +306,7 @@ end
 
 function TestCancelled:test_connect_by_a_timeout()
   t.real(function()
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     t.assert_raises(asyncio.TimeoutError, asyncio.wait_for, function()
       return asyncio.open_connection("127.0.0.1", port)
@@ -393,7 +370,7 @@ end
 
 function TestSeveralAddresses:test_the_next_is_tried_when_one_does_not_answer_in_time()
   t.real(function()
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     local server <close> = peers.serve(echo)
     local loop = asyncio.get_running_loop()
@@ -452,7 +429,7 @@ end
 
 function TestSeveralAddresses:test_cancelled_while_they_are_tried_leave_nothing_behind()
   t.real(function()
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     local addresses = { address("127.0.0.1", port), address("127.0.0.1", port) }
     with_addresses(addresses, function()
@@ -468,7 +445,7 @@ end
 
 function TestSeveralAddresses:test_cancelled_at_the_moment_when_one_wins_are_cancelled_all_the_same()
   t.real(function()
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     local accepted
     local server <close> = peers.serve(function(reader)

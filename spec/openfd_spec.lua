@@ -386,26 +386,9 @@ function TestTerminals:test_a_master_is_read_and_written()
   t.assertEquals(output, "master read: from the slave\r\nslave read: to the slave\n")
 end
 
--- Runs the program in a terminal, types "hello", prints what the terminal shows.
-local TERMINAL = [==[
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0:
-    os.execvp("sh", ["sh", "-c", sys.argv[1]])
-os.write(fd, b"hello\n")
-shown = b""
-try:
-    while chunk := os.read(fd, 1000):
-        shown += chunk
-except OSError:
-    pass
-os.waitpid(pid, 0)
-print(shown.decode().replace("\r\n", "\n"), end="")
-]==]
-
 function TestTerminals:test_one_is_read_and_written_by_one_stream()
   peers.need "python3"
-  local python <close> = peers.file(TERMINAL)
+  local python <close> = peers.file(peers.TERMINAL)
   local output, errors = peers.run_in_shell([[
     local asyncio = require "asyncio"
     asyncio.run(function()

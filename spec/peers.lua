@@ -37,6 +37,29 @@ function peers.reserve_port()
   return tonumber(port)
 end
 
+--- A port of 127.0.0.1 that never answers: its line of waiting connections is full.
+function peers.deaf_port()
+  local socket = peers.luasocket()
+  local listener = assert(socket.tcp4())
+  assert(listener:bind("127.0.0.1", 0))
+  assert(listener:listen(0))
+  local _, port = listener:getsockname()
+  local held = { listener }
+  for _ = 1, 64 do
+    local client = assert(socket.tcp4())
+    client:settimeout(0.05)
+    held[#held + 1] = client
+    if not client:connect("127.0.0.1", tonumber(port)) then
+      return tonumber(port), setmetatable(held, {
+        __close = function()
+          for _, each in ipairs(held) do each:close() end
+        end,
+      })
+    end
+  end
+  t.skip "a full line of waiting connections still answers here"
+end
+
 --- A server on a free port of 127.0.0.1.
 function peers.serve(handler, opts) return asyncio.start_server(handler, "127.0.0.1", 0, opts) end
 
@@ -121,6 +144,23 @@ end
 function peers.file(content)
   return setmetatable({ name = temporary(content) }, { __close = function(self) os.remove(self.name) end })
 end
+
+--- For Python: runs the shell command in a terminal, types "hello", prints what the terminal shows.
+peers.TERMINAL = [==[
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp("sh", ["sh", "-c", sys.argv[1]])
+os.write(fd, b"hello\n")
+shown = b""
+try:
+    while chunk := os.read(fd, 1000):
+        shown += chunk
+except OSError:
+    pass
+os.waitpid(pid, 0)
+print(shown.decode().replace("\r\n", "\n"), end="")
+]==]
 
 --- Runs a shell command in the background; returns a function that awaits its end and returns its
 -- output, its errors and its exit status.

@@ -374,28 +374,9 @@ end
 
 TestConnectTimeout = {}
 
---- A port of 127.0.0.1 that never answers: its line of waiting connections is full.
-local function deaf_port()
-  local socket = peers.luasocket()
-  local listener = assert(socket.tcp4())
-  assert(listener:bind("127.0.0.1", 0))
-  assert(listener:listen(0))
-  local _, port = listener:getsockname()
-  local held = { listener }
-  for _ = 1, 64 do
-    local client = assert(socket.tcp4())
-    client:settimeout(0.05)
-    held[#held + 1] = client
-    if not client:connect("127.0.0.1", tonumber(port)) then break end
-  end
-  return tonumber(port), setmetatable(held, { __close = function()
-    for _, each in ipairs(held) do each:close() end
-  end })
-end
-
 function TestConnectTimeout:test_says_after_how_long_to_whom_and_in_which_phase()
   t.real(function()
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     local began = asyncio.get_running_loop():time()
     local err = t.assert_raises(asyncio.TimeoutError, asyncio.open_connection, "127.0.0.1", port,
@@ -423,7 +404,7 @@ end
 
 function TestConnectTimeout:test_ends_all_attempts_of_a_name_with_several_addresses()
   t.real(function()
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     local loop = asyncio.get_running_loop()
     local addresses = loop:getaddrinfo("127.0.0.1", port)
@@ -477,7 +458,7 @@ function TestConnectTimeout:test_other_failures_come_as_they_are()
   t.real(function()
     t.assert_raises(asyncio.ConnectionRefusedError, asyncio.open_connection, "127.0.0.1", peers.reserve_port(),
       { connect_timeout = 5 })
-    local port, held = deaf_port()
+    local port, held = peers.deaf_port()
     local _ <close> = held
     local task = asyncio.create_task(asyncio.open_connection, "127.0.0.1", port, { connect_timeout = 5 })
     asyncio.sleep(0.01)

@@ -328,26 +328,9 @@ function TestAll:test_copy_from_standard_input_to_standard_output()
   assert_prints(text, body, "%s <" .. file.name .. " | cat")
 end
 
--- Runs a program in a terminal: types "hello", prints what the terminal shows and the flags.
-local TERMINAL = [==[
-import fcntl, os, pty, sys
-pid, fd = pty.fork()
-if pid == 0:
-    os.execvp("sh", ["sh", "-c", sys.argv[1]])
-os.write(fd, b"hello\n")
-shown = b""
-try:
-    while chunk := os.read(fd, 1000):
-        shown += chunk
-except OSError:
-    pass
-os.waitpid(pid, 0)
-print(shown.decode().replace("\r\n", "\n"), end="")
-]==]
-
 function TestAll:test_work_in_a_terminal()
   peers.need "python3"
-  local python <close> = peers.file(TERMINAL)
+  local python <close> = peers.file(peers.TERMINAL)
   local output, errors = run([[
     local before = flags(0) .. flags(1)
     local reader, writer = asyncio.stdin(), asyncio.stdout()

@@ -82,6 +82,15 @@ FaceSocket *asy_face_new(lua_State *L, FaceClass cls, int fd, int family) {
   return s;
 }
 
+int asy_face_open(lua_State *L, FaceClass cls, int family, int type) {
+  FaceSocket *s = asy_face_new(L, cls, -1, family);
+  if (family == AF_UNSPEC) return 1;
+  int fd = face_open_socket(family, type, 0);
+  if (fd < 0) return asy_face_fail(L, -fd);
+  s->spot.fd = fd;
+  return 1;
+}
+
 void face_end(FaceSocket *s) {
   if (s->secure) s->secure->ops->end(s->secure, s->spot.fd);
   spot_close(&s->spot);

@@ -68,6 +68,9 @@ FaceSocket *asy_face_new(lua_State *L, FaceClass cls, int fd, int family);
 void asy_face_become(lua_State *L, int idx, FaceClass cls);
 void asy_face_pushmeta(lua_State *L, FaceClass cls); /* pushes a class's metatable */
 
+/* What a function returns that makes one: with a socket of its own, or, with AF_UNSPEC, without one yet. */
+int asy_face_open(lua_State *L, FaceClass cls, int family, int type);
+
 /* The method `close`, of all. */
 int asy_face_close(lua_State *L);
 void face_end(FaceSocket *s); /* C only */

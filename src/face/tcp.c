@@ -103,18 +103,9 @@ static const luaL_Reg methods[] = {{"accept", tcp_accept},
 
 /* Functions */
 
-static int make(lua_State *L, int family) {
-  FaceSocket *s = asy_face_new(L, TCP_MASTER, -1, family);
-  if (family == AF_UNSPEC) return 1;
-  int fd = face_open_socket(family, SOCK_STREAM, 0);
-  if (fd < 0) return asy_face_fail(L, -fd);
-  s->spot.fd = fd;
-  return 1;
-}
-
-static int face_tcp(lua_State *L) { return make(L, AF_UNSPEC); }
-static int face_tcp4(lua_State *L) { return make(L, AF_INET); }
-static int face_tcp6(lua_State *L) { return make(L, AF_INET6); }
+static int face_tcp(lua_State *L) { return asy_face_open(L, TCP_MASTER, AF_UNSPEC, SOCK_STREAM); }
+static int face_tcp4(lua_State *L) { return asy_face_open(L, TCP_MASTER, AF_INET, SOCK_STREAM); }
+static int face_tcp6(lua_State *L) { return asy_face_open(L, TCP_MASTER, AF_INET6, SOCK_STREAM); }
 
 /* connect. stack: address, port, local address, local port, family, [6] socket, host, port of what is under way */
 

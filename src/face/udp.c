@@ -146,18 +146,9 @@ static const luaL_Reg methods[] = {{"close", asy_face_close},
 
 /* Functions */
 
-static int make(lua_State *L, int family) {
-  FaceSocket *s = asy_face_new(L, UDP_UNCONNECTED, -1, family);
-  if (family == AF_UNSPEC) return 1;
-  int fd = face_open_socket(family, SOCK_DGRAM, 0);
-  if (fd < 0) return asy_face_fail(L, -fd);
-  s->spot.fd = fd;
-  return 1;
-}
-
-static int face_udp(lua_State *L) { return make(L, AF_UNSPEC); }
-static int face_udp4(lua_State *L) { return make(L, AF_INET); }
-static int face_udp6(lua_State *L) { return make(L, AF_INET6); }
+static int face_udp(lua_State *L) { return asy_face_open(L, UDP_UNCONNECTED, AF_UNSPEC, SOCK_DGRAM); }
+static int face_udp4(lua_State *L) { return asy_face_open(L, UDP_UNCONNECTED, AF_INET, SOCK_DGRAM); }
+static int face_udp6(lua_State *L) { return asy_face_open(L, UDP_UNCONNECTED, AF_INET6, SOCK_DGRAM); }
 
 static const luaL_Reg functions[] = {{"udp", face_udp}, {"udp4", face_udp4}, {"udp6", face_udp6}, {NULL, NULL}};
 

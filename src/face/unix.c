@@ -174,16 +174,8 @@ static const luaL_Reg dgram_methods[] = {{"bind", dgram_bind},
 
 /* Functions */
 
-static int make(lua_State *L, FaceClass cls, int type) {
-  FaceSocket *s = asy_face_new(L, cls, -1, AF_UNIX);
-  int fd = face_open_socket(AF_UNIX, type, 0);
-  if (fd < 0) return asy_face_fail(L, -fd);
-  s->spot.fd = fd;
-  return 1;
-}
-
-static int unix_stream(lua_State *L) { return make(L, STREAM_MASTER, SOCK_STREAM); }
-static int unix_dgram(lua_State *L) { return make(L, DGRAM_UNCONNECTED, SOCK_DGRAM); }
+static int unix_stream(lua_State *L) { return asy_face_open(L, STREAM_MASTER, AF_UNIX, SOCK_STREAM); }
+static int unix_dgram(lua_State *L) { return asy_face_open(L, DGRAM_UNCONNECTED, AF_UNIX, SOCK_DGRAM); }
 
 /* The module itself can be called. */
 static int unix_call(lua_State *L) {
