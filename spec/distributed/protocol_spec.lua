@@ -118,4 +118,24 @@ function TestProtocol:test_a_job_that_was_lost_twice_still_runs_alone_when_the_a
   end)
 end
 
+function TestProtocol:test_a_bell_that_rings_while_a_worker_talks_is_heard()
+  test(function(world, log, executor)
+    local turns = 0
+    function world.decide(script) -- with the third one the first job's end is told
+      if script ~= scripts.turn then return end
+      turns = turns + 1
+      return turns == 3 and "answered late", 2
+    end
+    schedules.with_machines(world, log, 1, function()
+      asyncio.sleep(1)
+      asyncio.await(executor:submit(schedules.MODULE .. ".plain", 1))
+      local second = executor:submit(schedules.MODULE .. ".plain", 2)
+      local since = asyncio.time()
+      t.assertEquals((asyncio.await(second)), 2)
+      t.assertEquals(turns, 5)
+      t.assertTrue(asyncio.time() - since < 4) -- nobody looks by himself before 5 s have gone
+    end)
+  end)
+end
+
 t.finish()

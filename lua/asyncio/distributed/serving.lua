@@ -17,7 +17,8 @@ local serving = {}
 
 local function turn(self, queue)
   local _ <close> = self.talking:acquire()
-  local most, since = self:room(), core.time()
+  local most, since = queue.hungry and self:room() or 0, core.time() -- else the bell tells of new ones
+  if most > 0 then queue.hungry = false end -- it may ring meanwhile
   local ends = table.move(queue.ends, 1, math.min(#queue.ends, BATCH), 1, {})
   local words = { self.name, most, #ends }
   for i, said in ipairs(ends) do table.move(said, 1, 7, 4 + (i - 1) * 7, words) end
@@ -30,7 +31,7 @@ local function turn(self, queue)
     end
   end
   local taken = reply[2]
-  queue.hungry = reply[3] == 1
+  queue.hungry = queue.hungry or reply[3] == 1
   for i = 1, #taken, 5 do
     local job = running.admit(self, queue, since, table.unpack(taken, i, i + 4))
     if job then running.start(self, job) end
