@@ -1,40 +1,14 @@
 -- away_spec.lua - a Redis that is away, or has lost something, on the virtual clock: how workers leave it, how
 -- executors find out.
 local t = require "helper"
-local schedules = require "distributed.schedules"
-local worker = require "asyncio.distributed.worker"
+local quiet = require "distributed.quiet"
 
 local asyncio = t.asyncio
-local BASE, MODULE = "asyncio:{q}:", "away_jobs"
+local BASE, SLEEP, test = quiet.BASE, quiet.SLEEP, quiet.test
 
 TestLeaving = {}
 TestLoss = {}
 TestEnd = {}
-
---- A test with an executor; `start()` begins a worker: it, its task, what it has logged.
-local function test(fn)
-  package.loaded[MODULE] = { sleep = function(seconds) return asyncio.sleep(seconds, seconds) end }
-  local violated = t.run(function()
-    return (schedules.with_world({}, function(world)
-      local executor = schedules.executor_of("caller", 1000)
-      local _ <close> = asyncio.defer(function()
-        executor:shutdown { wait = false }
-        package.loaded[MODULE] = nil
-      end)
-      fn(world, executor, function()
-        local log, ready = {}, asyncio.Event()
-        local made = worker.new {
-          url = "redis://worker", queues = { "q" }, modules = { MODULE }, grace = 2, connect_timeout = 10,
-          log = function(line) log[#log + 1] = line end, on_ready = function() ready:set() end,
-        }
-        local task = asyncio.create_task { made.run, made, name = "worker" }
-        ready:wait()
-        return made, task, log
-      end)
-    end))
-  end)
-  t.assertEquals(violated, {})
-end
 
 function TestLeaving:test_a_redis_that_is_away_is_no_failure_of_a_worker()
   test(function(world, _, start)
@@ -51,7 +25,7 @@ end
 function TestLeaving:test_says_of_how_many_jobs_the_end_was_not_heard()
   test(function(world, executor, start)
     local made, task, log = start()
-    local future = executor:submit(MODULE .. ".sleep", 1)
+    local future = executor:submit(SLEEP, 1)
     asyncio.sleep(0.5)
     world:restart(0)
     world.down = true
@@ -84,7 +58,7 @@ local function submit_many(executor, n, opts)
   local calls, list = {}, {}
   for i = 1, n do
     calls[i] = function()
-      local call = { MODULE .. ".sleep", i }
+      local call = { SLEEP, i }
       for key, value in pairs(opts) do call[key] = value end
       list[i] = executor:submit(call)
     end
@@ -130,7 +104,7 @@ end
 
 function TestLoss:test_of_answers_alone_loses_no_end()
   test(function(world, executor, start)
-    local future = executor:submit(MODULE .. ".sleep", 1)
+    local future = executor:submit(SLEEP, 1)
     local made, task = start()
     t.wait_until(function() return next(made.running) ~= nil end)
     for key in pairs(world.db.keys) do
@@ -153,7 +127,7 @@ function TestEnd:test_ends_submits_that_wait_for_redis()
   test(function(world, executor)
     world.down = true
     local submits = {}
-    for i = 1, 150 do submits[i] = asyncio.create_task(executor.submit, executor, MODULE .. ".sleep", i) end
+    for i = 1, 150 do submits[i] = asyncio.create_task(executor.submit, executor, SLEEP, i) end
     asyncio.sleep(0.1)
     local closing = asyncio.create_task(executor.shutdown, executor)
     asyncio.sleep(0.1)
@@ -167,13 +141,13 @@ function TestEnd:test_is_there_when_its_answers_cannot_be_read()
   test(function(world, executor)
     local reports = t.reports_of(asyncio.get_running_loop())
     function world.db.on_script_error() end -- who asks after jobs meets with it, too
-    local future = executor:submit(MODULE .. ".sleep", 1)
+    local future = executor:submit(SLEEP, 1)
     for key in pairs(world.db.keys) do
       if key:find "answers:" then world.db.keys[key] = { kind = "string", value = "no stream" } end
     end
     t.assertStrContains(tostring(t.error_of(asyncio.await, future)), "WRONGTYPE")
     t.take_report(reports, "an executor's task has failed")
-    t.assert_raises(asyncio.ClosedError, executor.submit, executor, MODULE .. ".sleep", 1)
+    t.assert_raises(asyncio.ClosedError, executor.submit, executor, SLEEP, 1)
     t.until_blocked() -- its connections are closed by a task
   end)
 end
