@@ -58,5 +58,8 @@ end
 -- A stream's block was left behind when there was no memory to note, in debug mode, where it was opened.
 function TestMemory:test_for_a_place_leaves_no_stream() oom.run "-p 'debug streams' -m lua-rest" end
 
+-- Jobs that were to be stored were left behind, and who had submitted them waited.
+function TestMemory:test_for_a_job_leaves_no_submit_waiting() oom.run "-p distributed -m lua-once" end
+
 t.leave_out(TestMemory, ".")
 t.finish()

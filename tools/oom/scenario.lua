@@ -9,7 +9,7 @@ require "asyncio.console"
 for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
 for _ in pairs(asyncio.compat) do end
 for _ in pairs(asyncio.http) do end
-assert(asyncio.redis)
+assert(asyncio.redis and asyncio.distributed)
 
 local parts, names = {}, { "load" } -- host.c knows that one: all is loaded, in a state of its own
 local begins = {} -- parts in which threads' allocations count only after host.begin()
@@ -2532,7 +2532,7 @@ part("http client, alone", function()
 end)
 
 --- A server of Redis in memory, which answers as many commands as it is told to, and then ends.
-local function serve_redis(reader, writer, most)
+local function serve_redis(reader, writer, most, answer)
   local parser = require "asyncio.grammar".resp()
   for _ = 1, most do
     local kind, command = parser:next()
@@ -2544,7 +2544,9 @@ local function serve_redis(reader, writer, most)
     end
     local name = command and command[1]
     if kind ~= "reply" or not name then break end
-    if name == "EXEC" then
+    if answer then
+      writer:write(answer(command))
+    elseif name == "EXEC" then
       writer:write "*1\r\n+OK\r\n"
     elseif name == "SUBSCRIBE" then
       writer:write ">3\r\n+subscribe\r\n+c\r\n:1\r\n>3\r\n+message\r\n+c\r\n+text\r\n"
@@ -2557,7 +2559,7 @@ local function serve_redis(reader, writer, most)
   writer:close()
 end
 
-local function on_redis(most, fn)
+local function on_redis(most, fn, answer)
   local opening = require "asyncio.redis.opening"
   local former, tasks = opening.stream, {}
   local _ <close> = asyncio.defer(function()
@@ -2566,7 +2568,7 @@ local function on_redis(most, fn)
   end)
   opening.stream = function()
     local reader, writer, its_reader, its_writer = asyncio.stream_pair()
-    local ok, task = pcall(create_task, serve_redis, its_reader, its_writer, most)
+    local ok, task = pcall(create_task, serve_redis, its_reader, its_writer, most, answer)
     if not ok then
       writer:abort()
       its_writer:abort()
@@ -2615,6 +2617,74 @@ part("redis subscription", function()
     assert(messages() == "reconnected")
     assert(select(3, messages()) == "text")
   end)
+end)
+
+--- How a job ends here; of two in a batch the second fails.
+local function distributed_end(id, i)
+  local what = i % 2 == 1 and "d\x92\1\x91\1" or "f\x95\1\xc0\xa3why\xa3why\xc0"
+  return ("$%d\r\n%s\r\n$%d\r\n%s\r\n"):format(#id, id, #what, what)
+end
+
+--- What scripts of asyncio.distributed answer here. ends: of jobs, in the order in which they came; each is kept
+local DISTRIBUTED = {
+  probe = function(command, ends)
+    local found, n = "", 0
+    for i = 8, #command do
+      if ends[command[i]] then found, n = found .. ends[command[i]], n + 2 end
+    end
+    return ("*2\r\n$0\r\n\r\n*%d\r\n%s"):format(n, found)
+  end,
+  cancel = function() return "$9\r\ncancelled\r\n" end,
+  stats = function() return "*8\r\n" .. (":1\r\n"):rep(8) end,
+  submit = function(command, ends)
+    local n = (#command - 6) // 6
+    for i = 1, n do
+      local id = command[6 * i + 1]
+      ends[id] = ends[id] or distributed_end(id, i)
+      ends[#ends + 1] = ends[id]
+    end
+    return ("*%d\r\n%s"):format(n, ("+ok\r\n"):rep(n))
+  end,
+}
+
+--- The ends behind the one whose number is told.
+local function read_ends(command, ends)
+  local from = tonumber(command[#command]:match "^%d+") + 1
+  for _ = 1, 20 do
+    if ends[from] then break end
+    sleep(0.001)
+  end
+  if not ends[from] then return "*-1\r\n" end
+  local entries = {}
+  for i = from, #ends do entries[#entries + 1] = ("*2\r\n+%d-0\r\n*2\r\n%s"):format(i, ends[i]) end
+  return ("*1\r\n*2\r\n+key\r\n*%d\r\n%s"):format(#entries, table.concat(entries))
+end
+
+local function answer_distributed(command, ends)
+  if command[1] == "EVALSHA" then return DISTRIBUTED[command[2]](command, ends) end
+  if command[1] == "XREAD" then return read_ends(command, ends) end
+  if command[1] == "SCRIPT" then
+    for name, text in pairs(require "asyncio.distributed.scripts") do
+      if text == command[3] then return "+" .. name .. "\r\n" end
+    end
+  end
+  return "+OK\r\n"
+end
+
+part("distributed", function()
+  local ends = {}
+  on_redis(1000, function()
+    local executor = asyncio.distributed.DistributedExecutor { url = "redis://x", connect_timeout = 0.2 }
+    local _ <close> = asyncio.defer(function() executor:shutdown { wait = false } end)
+    local future = executor:submit("m.f", 1, { "x" })
+    assert(future.job_id and await(future) == 1)
+    local list = {}
+    for i = 1, 2 do list[i] = create_task(executor.submit, executor, "m.f", i) end
+    asyncio.wait(list)
+    assert(await(list[1]:result()) == 1)
+    assert(not pcall(await, list[2]:result()))
+    assert(executor:stats().done == 1)
+  end, function(command) return answer_distributed(command, ends) end)
 end)
 
 if not package.preload["asyncio.openssl"] then -- it was built without

@@ -81,10 +81,10 @@ function answers.settle(state, id, what)
     if state.asking > 0 then state.early[id] = what end
     return
   end
-  state.jobs[id], state.open = nil, state.open - 1
   for future in pairs(job.futures) do
     if not future:done() then settle_future(future, what, id) end
   end
+  state.jobs[id], state.open = nil, state.open - 1 -- not before: if that fails, `stop` finds its futures here
   state:look_for_end()
 end
 
@@ -112,9 +112,9 @@ local function read_answers(self)
   local key = self.base .. "answers:" .. self.name
   local reply = client:call("XREAD", "COUNT", 1000, "BLOCK", BLOCK, "STREAMS", key, self.last)
   for _, entry in ipairs(reply and reply[1][2] or {}) do
-    self.last = entry[1]
     local fields = entry[2]
     for i = 1, #fields, 2 do answers.settle(self, fields[i], fields[i + 1]) end
+    self.last = entry[1] -- not before: if that fails, it is read again
   end
 end
 
@@ -182,17 +182,19 @@ local function ask_after(self)
   end
 end
 
---- Before the first job: where answers come must be there.
+--- Before the first job: where answers come must be there. What has begun when another fails, goes on.
 function answers.start(self)
   if self.started then return end
   local _ <close> = self.starting:acquire()
   if self.started then return end
-  self.last = ""
-  local reply = self:run(self.patience, "probe", self.name, link.ms(KEEP), "")
-  self.last, self.heard = reply[1] ~= "" and reply[1] or "0", self.loop:time()
-  self.started = true
-  self:begin("answers of " .. self.queue, false, hear)
+  if not self.hearing then
+    self.last = ""
+    local reply = self:run(self.patience, "probe", self.name, link.ms(KEEP), "")
+    self.last, self.heard = reply[1] ~= "" and reply[1] or "0", self.loop:time()
+    self.hearing = self:begin("answers of " .. self.queue, false, hear)
+  end
   self:begin("jobs of " .. self.queue, false, ask_after)
+  self.started = true
 end
 
 return answers

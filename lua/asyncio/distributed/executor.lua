@@ -61,10 +61,7 @@ function State:run(seconds, name, ...)
   return self.link:run(seconds, name, self.base, ...)
 end
 
--- In a task of its own. errand: it ends by itself, and the executor's end waits for it; the failure of
--- another is the executor's end, as nobody would hear of its jobs
-function State:begin(name, errand, fn, a, b)
-  local task = core.create_task { fn, self, a, b, name = name }
+local function follow(self, task, errand)
   self.tasks[task] = errand
   task:add_done_callback(function(ended)
     self.tasks[ended] = nil
@@ -76,7 +73,17 @@ function State:begin(name, errand, fn, a, b)
       if not errand then self:stop(ended:exception()) end
     end
   end)
-  return task
+end
+
+-- In a task of its own. errand: it ends by itself, and the executor's end waits for it; the failure of
+-- another is the executor's end, as nobody would hear of its jobs
+function State:begin(name, errand, fn, a, b)
+  local task = core.create_task { fn, self, a, b, name = name }
+  local ok, err = pcall(follow, self, task, errand)
+  if ok then return task end
+  self.tasks[task] = nil
+  task:cancel() -- it has not begun
+  error(err, 0)
 end
 
 -- Nobody here wants a job any more. mildly: "mildly", then not if it runs
@@ -107,21 +114,21 @@ end
 -- Nothing goes on any more; in a task returns once that is so. err: why, if it is no wish
 function State:stop(err)
   if self.stopped then return end
+  err = err or core.ClosedError "the executor was closed before its job had ended"
   self.stopped, self.shut = true, true
   if self.loop:is_closed() then return end
+  for _, job in pairs(self.jobs) do -- first, as what follows may lack memory
+    for future in pairs(job.futures) do fail(future, err) end
+  end
+  for _, item in ipairs(self.pending) do
+    if not item.dropped then fail(item.stored, err) end
+  end
   local list = {}
   for task in pairs(self.tasks) do
     if task ~= core.current_task() then
       task:cancel()
       list[#list + 1] = task
     end
-  end
-  err = err or core.ClosedError "the executor was closed before its job had ended"
-  for _, job in pairs(self.jobs) do
-    for future in pairs(job.futures) do fail(future, err) end
-  end
-  for _, item in ipairs(self.pending) do
-    if not item.dropped then fail(item.stored, err) end
   end
   self.jobs, self.open, self.pending = {}, 0, {}
   if core.can_wait() and list[1] then tasks.wait(list) end
@@ -140,7 +147,7 @@ local function finish_errands(self)
 end
 
 local function wait_for_jobs(self)
-  while self.open > 0 or self.pending[1] do
+  while self.open > 0 or storing.goes_on(self) do
     self.ended = self.loop:create_future()
     if self.open > 0 then core.await(self.ended) else core.sleep(0.01) end
   end
@@ -159,6 +166,7 @@ local function state_of(executor, method)
     state.link = link.open(state.place)
     state.asking, state.early = 0, {}
     state.tasks, state.jobs, state.open, state.pending, state.started = {}, {}, 0, {}, false
+    state.hearing, state.flushing = nil, nil
   elseif state.loop ~= core.get_running_loop() then
     check.raise "the executor is of another event loop: make one for each"
   end
