@@ -62,10 +62,12 @@ static void stop_timer(const Runtime *rt, Completion *c) {
 /* Which limit it was is told where the box has it: where the iterator was made, in its second value. */
 enum { BOX_FUTURES = 1, BOX_PLACE, BOX_VALUES = BOX_PLACE };
 
-/* Pushes the first that has ended, from the box's list. stack: box at 1 */
+#define BOX lua_upvalueindex(2) /* of the iterator, in what it calls */
+
+/* Pushes the first that has ended, from the box's list. */
 static int take(lua_State *L, Completion *c) {
   Part *p = asy_container(list_take(&c->ended), Part, waiter.link);
-  lua_getiuservalue(L, 1, BOX_FUTURES);
+  lua_getiuservalue(L, BOX, BOX_FUTURES);
   lua_rawgeti(L, -1, (int)(p - c->parts) + 1);
   c->ready--;
   if (--c->left) return 1;
@@ -74,11 +76,10 @@ static int take(lua_State *L, Completion *c) {
   return 1;
 }
 
-/* stack: box at 1 */
 static int time_is_up(lua_State *L, const Completion *c) {
   char limit[40];
   snprintf(limit, sizeof limit, "%g", (double)c->seconds);
-  lua_getiuservalue(L, 1, BOX_PLACE);
+  lua_getiuservalue(L, BOX, BOX_PLACE);
   return asy_error(L, ASY_TIMEOUT, "%d of %d did not end within %s s%s", c->left, c->total, limit,
                    lua_tostring(L, -1));
 }
@@ -114,26 +115,24 @@ static const WaitKind NEXT = {.name = "as_completed",
                               .giveback = next_giveback,
                               .several = true, .may_come = task_waits_for_us, .woken_by = woken_by};
 
-/* Whether all that are left could only be done after t. stack: box at 1 */
+/* Whether all that are left could only be done after t. */
 static bool is_hopeless(lua_State *L, Completion *c, Task *t) {
   if (c->timed) return false;
   while (c->pending < c->n && c->parts[c->pending].future->state != FUTURE_PENDING) c->pending++;
-  lua_getiuservalue(L, 1, BOX_FUTURES);
+  lua_getiuservalue(L, BOX, BOX_FUTURES);
   for (int i = c->pending; i < c->n; i++) {
     if (c->parts[i].future->state != FUTURE_PENDING) continue;
-    lua_rawgeti(L, 2, i + 1);
+    lua_rawgeti(L, -1, i + 1);
     if (!asy_ring_closes(L, t, -1)) return false;
     lua_pop(L, 1);
   }
   return true;
 }
 
-/* The iterator. upvalue 2: the box */
+/* The iterator. */
 static int next(lua_State *L) {
   Task *t = asy_current_or_null(L);
-  lua_settop(L, 0);
-  lua_pushvalue(L, lua_upvalueindex(2));
-  Completion *c = *(Completion **)lua_touserdata(L, 1);
+  Completion *c = *(Completion **)lua_touserdata(L, BOX);
   bool at_hand = !c || !c->left || c->ready > c->owed;
   if (at_hand && t && task_spent(t)) return asy_give_way(L, t, next);
   if (!c || !c->left) {
@@ -146,9 +145,8 @@ static int next(lua_State *L) {
   if (t->loop->id != c->loop_id)
     return asy_error(L, ASY_ERROR, "these are the futures of another event loop");
   if (is_hopeless(L, c, t)) asy_ring_error(L);
-  lua_settop(L, 1);
   list_append(&c->line.line, &t->waiter.link);
-  return asy_park_on(L, t, &NEXT, c, 1);
+  return asy_park_on(L, t, &NEXT, c, BOX);
 }
 
 /* Whoever waits is woken with nothing, and no longer points here. */
@@ -156,11 +154,13 @@ static void release(ListNode *line) {
   for (ListNode *node; (node = list_take(line));) asy_container(node, Task, waiter.link)->on = NULL;
 }
 
-/* Ends it; the futures go on. For the end of the loop's block, and when it is collected. */
+/* Ends it; the futures go on, and are not kept any longer. For the end of the loop's block, and when it is collected. */
 static int completion__gc(lua_State *L) {
   Completion **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_COMPLETION), *c = box ? *box : NULL;
   if (!c) return 0;
   *box = NULL;
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, BOX_FUTURES);
   for (int i = 0; i < c->n; i++) list_remove(&c->parts[i].waiter.link);
   stop_timer(ASY_RUNTIME(L), c);
   for (Task *t; (t = waitq_first(&c->line));) {
@@ -218,7 +218,7 @@ static int completed(lua_State *L) {
   Runtime *rt = ASY_RUNTIME(L);
   Loop *loop = asy_running(L, rt);
   int n = (int)lua_rawlen(L, 1);
-  asy_checkalive(L);
+  if (loop->dying || !asy_current_or_null(L)) asy_checkalive(L); /* the quick way: any other task's state lives */
   lua_settop(L, 2);
   Completion **box = lua_newuserdatauv(L, sizeof *box, BOX_VALUES);
   *box = NULL;
@@ -234,13 +234,10 @@ static int completed(lua_State *L) {
   lua_pushnil(L);
   lua_pushnil(L);
   lua_pushvalue(L, 3);
-  Completion *c = mem_calloc(1, sizeof *c + (size_t)n * sizeof *c->parts);
+  Completion *c = mem_alloc(sizeof *c + (size_t)n * sizeof *c->parts);
   if (!c) return asy_nomemory(L);
-  c->timer.fire = on_deadline;
-  c->timed = !lua_isnil(L, 2);
-  c->seconds = lua_tonumber(L, 2);
-  c->loop_id = loop->id;
-  c->n = n;
+  *c = (Completion){.timer.fire = on_deadline, .timed = !lua_isnil(L, 2), .seconds = lua_tonumber(L, 2),
+                    .loop_id = loop->id, .n = n};
   waitq_init(&c->line);
   list_init(&c->ended);
   if (n && c->timed &&
