@@ -11,14 +11,23 @@
 #include <stdlib.h>
 
 typedef struct Task {
-  struct Task *next;   /* on the ready list */
+  struct Task *next;   /* on the ready list, then in its Line */
   struct Task *waiter; /* who is told of its end */
+  struct Line *line;   /* where it stands once it has ended, or NULL */
+  int place;           /* in the Line's list */
   lua_State *co;
   int slot;            /* of the held table; while it lives */
   int coro_slot;       /* its coroutine's, where those are used again */
   int left;            /* how many ends it waits for */
   bool done;
 } Task; /* also a future; user values: its result, its coroutine */
+
+/* Tasks in the order of their ends. User value: the list of all. */
+typedef struct Line {
+  Task *first, *last; /* those that have ended */
+  Task *waiter;       /* who waits for the next one */
+  int left;
+} Line;
 
 enum { RESULT = 1, CORO, VALUES = CORO, HELD = 1 }; /* HELD: upvalue of all functions */
 
@@ -97,9 +106,18 @@ static Task *spawn(lua_State *L, int fn, int end) {
   return t;
 }
 
+static void line_up(Line *line, Task *t) {
+  t->next = NULL;
+  if (line->first) line->last->next = t; else line->first = t;
+  line->last = t;
+  if (line->waiter) ready(line->waiter);
+  line->waiter = NULL;
+}
+
 static void end(Task *t) {
   t->done = true;
   if (t->waiter && --t->waiter->left == 0) ready(t->waiter);
+  if (t->line) line_up(t->line, t);
 }
 
 /* The task's function has returned; its result is on the coroutine's stack. */
@@ -193,9 +211,54 @@ static int gather(lua_State *L) {
   return lua_yieldk(L, 0, n, gathered);
 }
 
+/* upvalue 2: the Line */
+static int next_ended(lua_State *L, int status, lua_KContext ctx) {
+  Line *line = lua_touserdata(L, lua_upvalueindex(2));
+  Task *t = line->first;
+  (void)status;
+  (void)ctx;
+  lua_getiuservalue(L, lua_upvalueindex(2), 1);
+  lua_rawgeti(L, -1, t->place);
+  line->first = t->next;
+  line->left--;
+  return 1;
+}
+
+static int next(lua_State *L) {
+  Line *line = lua_touserdata(L, lua_upvalueindex(2));
+  if (!line->left) return 0;
+  if (line->first) return next_ended(L, LUA_OK, 0);
+  line->waiter = current;
+  return lua_yieldk(L, 0, 0, next_ended);
+}
+
+static int as_completed(lua_State *L) {
+  int n = lua_gettop(L);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  lua_pushvalue(L, lua_upvalueindex(HELD));
+  Line *line = lua_newuserdatauv(L, sizeof *line, 1);
+  *line = (Line){.left = n};
+  lua_createtable(L, n, 0);
+  for (int i = 1; i <= n; i++) {
+    Task *t = spawn(L, i, i);
+    t->line = line;
+    t->place = i;
+    lua_rawseti(L, -2, i);
+  }
+  lua_setiuservalue(L, -2, 1);
+  lua_pushcclosure(L, next, 2);
+  return 1;
+}
+
+static int result(lua_State *L) {
+  lua_getiuservalue(L, 1, RESULT);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"run", run}, {"create_task", create_task}, {"sleep", give_way}, {"create_future", create_future},
-    {"set_result", set_result}, {"await", await}, {"gather", gather}, {NULL, NULL}};
+    {"set_result", set_result}, {"await", await}, {"gather", gather}, {"as_completed", as_completed},
+    {"result", result}, {NULL, NULL}};
 
 int luaopen_floor(lua_State *L) {
   luaL_newlibtable(L, functions);

@@ -4,6 +4,7 @@ local floor = require "floor"
 
 local await, create_task, sleep, gather = floor.await, floor.create_task, floor.sleep, floor.gather
 local create_future, set_result = floor.create_future, floor.set_result
+local as_completed, result = floor.as_completed, floor.result
 
 local function one() return 1 end
 
@@ -33,6 +34,12 @@ function floors.gather10(n)
 end
 floors.gather10_reuse = floors.gather10
 floors.group2, floors.group10, floors.wait10 = floors.gather2, floors.gather10, floors.gather10
+
+function floors.completed10(n)
+  for _ = 1, n do
+    for task in as_completed(one, one, one, one, one, one, one, one, one, one) do result(task) end
+  end
+end
 
 function floors.future(n)
   for i = 1, n do

@@ -370,6 +370,18 @@ function TestAsCompleted:test_can_be_shared_by_two_tasks()
   end)
 end
 
+function TestAsCompleted:test_that_has_been_left_keeps_nothing_alive()
+  t.run(function()
+    local kept, _, _, iterator = asyncio.as_completed { after(0) }
+    local gone = setmetatable({ kept() }, { __mode = "v" })
+    getmetatable(iterator).__close(iterator)
+    asyncio.sleep(0) -- the task itself no longer holds what it has waited for
+    collectgarbage()
+    t.assertNil(gone[1])
+    t.assertNil(kept())
+  end)
+end
+
 function TestAsCompleted:test_with_wrong_arguments_raises_argument_errors()
   t.run(function()
     t.assertStrContains(t.error_of(asyncio.as_completed), "bad argument")

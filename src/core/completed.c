@@ -154,7 +154,7 @@ static void release(ListNode *line) {
   for (ListNode *node; (node = list_take(line));) asy_container(node, Task, waiter.link)->on = NULL;
 }
 
-/* Ends it; the futures go on, and are not kept any longer. For the end of the loop's block, and when it is collected. */
+/* Ends it; the futures go on, and are no longer kept. For the end of the loop's block, and when it is collected. */
 static int completion__gc(lua_State *L) {
   Completion **box = asy_test(L, ASY_RUNTIME(L), 1, ASY_COMPLETION), *c = box ? *box : NULL;
   if (!c) return 0;
