@@ -34,6 +34,8 @@ local OPERATIONS = { -- name, repetitions, what one of them is
   { "semaphore", 10000, "a free semaphore is taken for a block" },
   { "event", 5000, "two tasks wake each other by events" },
   { "timer", 5000, "a new task sleeps, of a thousand" },
+  { "context_get", 10000, "the value of a ContextVar that is set" },
+  { "context_set", 10000, "it is set anew, among four" },
   { "call_soon", 10000, "a callback of a hundred" },
   { "echo64", 3000, "a server reads 64 bytes and sends them back" },
 }

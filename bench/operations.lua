@@ -178,6 +178,25 @@ function operations.timer(n) -- a new task sleeps, 1,000 at a time
   end
 end
 
+local function four_variables()
+  local variables = {}
+  for i = 1, 4 do
+    variables[i] = asyncio.ContextVar("variable " .. i)
+    variables[i]:set(i)
+  end
+  return variables[1]
+end
+
+function operations.context_get(n)
+  local variable = four_variables()
+  for _ = 1, n do variable:get() end
+end
+
+function operations.context_set(n)
+  local variable = four_variables()
+  for i = 1, n do variable:set(i) end
+end
+
 function operations.call_soon(n)
   local loop = asyncio.get_running_loop()
   for _ = 1, n // 100 do

@@ -3,6 +3,8 @@
 local check = require "asyncio.check"
 local core = require "asyncio.core"
 
+local replace = core.replace_in_context
+
 --- A variable that has a value of its own in each task, and passes it on to what the task starts: tasks,
 -- callbacks, threads. `ContextVar` makes it.
 -- @type ContextVar
@@ -51,36 +53,14 @@ local function remake(copy)
 end
 ContextVar.__remake = remake -- the codec's
 
---- Its value in the current task, callback, or program.
--- Raises an Error where nothing was set and there is no default, here or in the variable.
--- @param[opt] default
--- @return the value
-function ContextVar:get(...)
-  check.self(self, ContextVar, "get")
-  local context = core.get_context()
-  local box = context and context[self]
-  if box then return box.value end
-  if select("#", ...) > 0 then return (...) end
-  if self.has_default then return self.default end
-  check.raise(("the context variable '%s' has no value here, and no default"):format(self.name))
-end
-
--- Contexts are shared by those who inherit them: a change is a copy. Values are boxed, since any may be nil.
-local function replace(self, box)
-  local context = {} -- first: making it may run a finaliser that sets another; copying and setting can't
-  local former = core.get_context() or context
-  for var, its_box in next, former do context[var] = its_box end
-  former, context[self] = former[self], box
-  core.set_context(context)
-  return former
-end
+ContextVar.get = core.context_getter(ContextVar)
 
 --- Sets its value for the current task and for what that starts from now on: tasks, callbacks, threads.
 -- @param value anything, nil included
 -- @treturn ContextToken for `reset`; as a `<close>` variable it resets at the end of the block
 function ContextVar:set(value)
   check.self(self, ContextVar, "set")
-  return setmetatable({ var = self, former = replace(self, { value = value }) }, Token)
+  return setmetatable({ var = self, former = replace(self, { value }) }, Token)
 end
 
 --- Gives the variable the value it had before a `set`.
@@ -110,7 +90,7 @@ end
 --- Calls a function with these values, in the thread.
 local function call_with(vars, values, fn, ...)
   local context = {}
-  for i, var in ipairs(vars) do context[var] = { value = values[i] } end
+  for i, var in ipairs(vars) do context[var] = { values[i] } end
   core.set_context(context)
   local _ <close> = setmetatable({}, { __close = function() core.set_context {} end }) -- for the next job
   return fn(...)
@@ -120,9 +100,9 @@ end
 local function bound(fn)
   local vars, values = {}, {}
   for var, box in pairs(core.get_context() or {}) do
-    if pcall(core.codec_encode, var, box.value) then
+    if pcall(core.codec_encode, var, box[1]) then
       vars[#vars + 1] = var
-      values[#vars] = box.value
+      values[#vars] = box[1]
     end
   end
   if #vars == 0 then return fn end
