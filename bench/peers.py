@@ -27,6 +27,9 @@ ROUNDS = int(os.environ.get("ROUNDS", "9"))
 SECONDS = os.environ.get("BENCH_SECONDS", "1.5")
 LUA = os.environ.get("LUA", "lua5.4")
 
+# lua-eco's program; where it was not installed it may stand with its modules in a folder of its own
+ECO = os.environ.get("ECO") or shutil.which("eco") or BUILD + "/bench/eco/bin/eco"
+
 # name: mode of the server, kind of load, connections, bytes, messages in flight, what it is
 POINTS = {
     "echo50": ("echo", "echo", 50, 64, 1, "50 connections, 64 bytes there and back"),
@@ -56,6 +59,7 @@ PEERS = {
     "ours": [LUA, HERE + "/servers/ours.lua"],
     "luv": [LUA, HERE + "/servers/luv.lua"],
     "cqueues": [LUA, HERE + "/servers/cqueues.lua"],
+    "lua-eco": [ECO, HERE + "/servers/eco.lua"],
     "asyncio": [sys.executable, HERE + "/servers/python.py"],
     "uvloop": [sys.executable, HERE + "/servers/python.py"],
     "libuv in C": [BUILD + "/bench/libuv"],
@@ -65,7 +69,8 @@ PEERS = {
 FLOOR_OF_DATAGRAMS = [BUILD + "/bench/datagrams"]
 FLOOR_OF_TLS = [BUILD + "/bench/tls"]  # libuv and OpenSSL
 # glibc maps and unmaps each block of 128 KiB or more, which would be most of what asyncio's reads of 256 KiB cost;
-# and gives the top of its heap back. Every peer gets the same heap, which keeps what it has.
+# and gives the top of its heap back. Every peer gets the same heap, which keeps what it has: none is better off with
+# glibc's own settings, or with jemalloc.
 HEAP = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728", "MALLOC_TOP_PAD_": "1048576"}
 # the command's generational mode is for small objects
 COLLECTOR = {"LUA_INIT": os.environ.get("COLLECTOR", "collectgarbage 'incremental'")}
@@ -73,6 +78,7 @@ LEFT_OUT = {("libuv in C", "idle")}  # its buffers are static: no comparison
 COPIERS = {"ours", "libuv in C"}  # who else has a copy of its own
 TLS = {"ours", "asyncio", "uvloop", "Node", "libuv in C"}
 UDP = {"ours", "luv", "asyncio", "uvloop", "Node", "libuv in C", "libuv's recvmmsg"}
+STREAMS = set(PEERS) - {"libuv's recvmmsg"}
 # of modes that not all have
 WHO = {"udp": UDP, "udp-iter": UDP, "udp-many": UDP,
        "copy": COPIERS, "proxy": COPIERS, "limits": {"ours"}, "tls-echo": TLS, "tls-bulk": TLS}
@@ -107,7 +113,13 @@ def await_listener(server, port, protocol="tcp"):
 
 def may(peer, point):
     mode = POINTS[point][0]
-    return (peer, point) not in LEFT_OUT and peer in WHO.get(mode, set(PEERS) - {"Node", "libuv's recvmmsg"})
+    return (peer, point) not in LEFT_OUT and peer in WHO.get(mode, STREAMS) and shutil.which(PEERS[peer][0])
+
+
+def eco_modules():
+    """Where lua-eco's modules are, beside its program, for the environment."""
+    modules = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(ECO))), "lib/lua/5.4")
+    return {"LUA_PATH": modules + "/?.lua;;", "LUA_CPATH": modules + "/?.so;;"}
 
 
 @functools.cache
@@ -140,6 +152,8 @@ def serving(peer, point):
         environment.update(certificate())
         if peer == "libuv in C":
             command = FLOOR_OF_TLS
+    if peer == "lua-eco":
+        environment.update(eco_modules())
     server = pinned(0, command + [at_server, port] + extra, stderr=subprocess.DEVNULL, env=environment)
     try:
         listens = await_listener(server, port, "udp" if kind == "udp" else "tcp")
@@ -203,6 +217,7 @@ def report(got, points, peers):
           "median (least–greatest)\n")
     for point in points:
         print(f"* **{point}**: {POINTS[point][5]}")
+    peers = [peer for peer in peers if any(values(peer, point) for point in points)]
     table("Processor time of the server for each message, µs (idle: memory, bytes)", peers, points, absolute)
     table("Ours as a part of theirs, round by round: below 1 ours needs less",
           [p for p in peers if p != "ours"], points, ratio)

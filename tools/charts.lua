@@ -8,7 +8,7 @@ local svg = require "svg"
 local CHARTS = {
   { name = "bench_streams", title = "A server's processor time for each message, µs",
     heading = "Processor time of the server for each message",
-    columns = { "ours", "luv", "cqueues", "uvloop", "libuv in C" },
+    columns = { "ours", "luv", "lua-eco", "cqueues", "uvloop", "Node", "libuv in C" },
     rows = { echo50 = "50 connections, 64 bytes there and back", pipe = "16 messages in flight on each",
       line = "line by line", churn = "a connection for each message" }, order = { "echo50", "pipe", "line", "churn" } },
   { name = "bench_http", title = "An HTTP server's processor time for each request, µs",

@@ -1,6 +1,7 @@
 /*
 ** libuv.c - libuv MODE PORT [UPSTREAM]: the floor, libuv from C with uv_try_write first. MODE is echo, bulk or proxy,
-** which connects each client to the port UPSTREAM; lines are echoed as they come.
+** which connects each client to the port UPSTREAM; lines are echoed as they come. All read to one place, which the
+** caches have: what the kernel doesn't take of it is copied.
 */
 #include <stddef.h>
 #include <stdlib.h>
@@ -17,18 +18,23 @@ typedef struct Client {
   uv_connect_t connect;
   struct Client *to; /* where its bytes go: itself, or what it is proxied to */
   size_t left; /* of bulk */
-  char room[CHUNK];
+  char *rest;  /* what waits to be sent, its own copy; or NULL */
+  int writing; /* `req` is libuv's: also when all has left, until it has called back */
 } Client;
 
 static uv_loop_t loop;
 static int bulk, upstream;
-static char chunk[CHUNK];
+static char chunk[CHUNK], room[CHUNK];
 
-static void on_close(uv_handle_t *h) { free(h); }
+static void on_close(uv_handle_t *h) {
+  free(((Client *)h)->rest);
+  free(h);
+}
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf) {
+  (void)h;
   (void)suggested;
-  *buf = uv_buf_init(((Client *)h)->room, CHUNK);
+  *buf = uv_buf_init(room, CHUNK);
 }
 
 static void on_written(uv_write_t *req, int status);
@@ -39,8 +45,13 @@ static void send_all(Client *c, char *bytes, size_t n) {
   int sent = uv_try_write((uv_stream_t *)&c->to->tcp, &buf, 1);
   if (sent == (int)n) return;
   if (sent > 0) buf = uv_buf_init(bytes + sent, (unsigned)(n - (size_t)sent));
-  if (!bulk) uv_read_stop((uv_stream_t *)&c->tcp);
-  uv_write(&c->req, (uv_stream_t *)&c->to->tcp, &buf, 1, on_written);
+  if (!bulk) {
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    c->rest = malloc(buf.len);
+    if (!c->rest) exit(1);
+    buf.base = memcpy(c->rest, buf.base, buf.len);
+  }
+  c->writing = !uv_write(&c->req, (uv_stream_t *)&c->to->tcp, &buf, 1, on_written);
 }
 
 static void close_client(Client *c) {
@@ -56,16 +67,18 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
 }
 
 static void send_bulk(Client *c) {
-  while (c->left && !uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp)) {
+  while (c->left && !c->writing) {
     c->left -= CHUNK;
     send_all(c, chunk, CHUNK);
   }
-  if (!c->left && !uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp))
-    uv_close((uv_handle_t *)&c->tcp, on_close);
+  if (!c->left && !c->writing) uv_close((uv_handle_t *)&c->tcp, on_close);
 }
 
 static void on_written(uv_write_t *req, int status) {
   Client *c = (Client *)((char *)req - offsetof(Client, req));
+  free(c->rest);
+  c->rest = NULL;
+  c->writing = 0;
   if (status || uv_is_closing((uv_handle_t *)c)) return;
   if (bulk)
     send_bulk(c);
