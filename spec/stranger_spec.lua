@@ -1,6 +1,8 @@
 -- A stranger closes a waiting task's coroutine, and what it waited for comes: nothing that was given is lost with it.
 local t = require "helper"
 local peers = require "peers"
+local datagrams = require "datagram.place"
+local files = require "files.place"
 local asyncio = t.asyncio
 local await, create_task, sleep = asyncio.await, asyncio.create_task, asyncio.sleep
 
@@ -84,6 +86,16 @@ function TestSeveral:test_that_came_for_one_who_is_gone_come_to_who_shares_the_i
       b:set_result "b"
     end)
     t.assertEquals({ await(other) }, { a, b })
+  end)
+end
+
+function TestSeveral:test_the_only_one_that_ended_comes_to_who_is_next_in_line()
+  t.run(function()
+    local a, b = new_future(), new_future()
+    local following = asyncio.as_completed { a, b }
+    local task, other = waiting(following), waiting(following)
+    lose(task, function() a:set_result "a" end)
+    t.assertEquals(asyncio.wait_for(other, 1), a)
   end)
 end
 
@@ -201,15 +213,45 @@ end
 
 function TestFiles:test_whose_change_came_for_one_who_is_gone_tell_the_next()
   if not io.open "/proc/self" then t.skip "inotify is Linux's" end
-  local name, _ <close> = file_of "text"
-  t.real(function()
-    local watch <close> = asyncio.fs.watch(name)
+  files.within(function(folder)
+    local inner = folder .. "/inner" -- what happens beside it is told, too, and in /tmp there is always something
+    files.run("mkdir", inner)
+    files.write(inner .. "/name", "text")
+    local watch <close> = asyncio.fs.watch(inner)
     local first, second = waiting(watch), waiting(watch)
     lose(first, function()
-      local file <close> = assert(io.open(name, "a"))
-      file:write "more"
-      file:close()
-      t.assertEquals(await(second).kind, "changed")
+      os.remove(inner .. "/name") -- one thing for the kernel to tell, so nobody is woken once more
+      t.assertEquals(asyncio.wait_for(second, 10).kind, "removed")
+    end)
+  end)
+end
+
+TestDatagrams = {}
+
+--- Two tasks wait to receive; what comes for the first one, who is gone, the second one gets.
+local function second_gets(endpoint, give, check)
+  local first, second = waiting(endpoint.receive, endpoint), waiting(endpoint.receive, endpoint)
+  lose(first, function()
+    give()
+    asyncio.wait({ second }, { timeout = 10 })
+    check(second)
+  end)
+end
+
+function TestDatagrams:test_that_came_for_one_who_is_gone_come_to_the_next_in_line()
+  t.real(function()
+    local endpoint <close>, address = datagrams.open()
+    second_gets(endpoint, function() endpoint:send("hello", address) end, function(second)
+      t.assertEquals((second:result()), "hello")
+    end)
+  end)
+end
+
+function TestDatagrams:test_whose_error_came_for_one_who_is_gone_tell_the_next_in_line()
+  t.real(function()
+    local endpoint <close> = datagrams.connected(datagrams.dead())
+    second_gets(endpoint, function() endpoint:send "hello" end, function(second)
+      t.assert_raises(asyncio.ConnectionRefusedError, second.result, second)
     end)
   end)
 end

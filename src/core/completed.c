@@ -37,15 +37,20 @@ typedef struct Completion {
   Part parts[];
 } Completion;
 
+/* To the first task that waits, if one has ended that nobody is woken for. */
+static void hand(Completion *c) {
+  if (c->ready <= c->owed || waitq_empty(&c->line)) return;
+  c->owed++;
+  waitq_hand(&c->line, waitq_first(&c->line), HANDED);
+}
+
 static void part_wake(Waiter *w, int code) {
   Completion *c = asy_container(w, Part, waiter)->all;
   (void)code;
   list_remove(&w->link);
   list_append(&c->ended, &w->link);
   c->ready++;
-  if (waitq_empty(&c->line)) return;
-  c->owed++;
-  waitq_hand(&c->line, waitq_first(&c->line), HANDED);
+  hand(c);
 }
 
 static void on_deadline(Timer *timer) {
@@ -100,7 +105,10 @@ static int next_finish(lua_State *L, Task *t) {
 static void next_giveback(lua_State *L, Task *t) {
   Completion *c = t->on;
   (void)L;
-  if (c && t->code == HANDED) c->owed--;
+  if (!c || t->code != HANDED) return;
+  waitq_took(t);
+  c->owed--;
+  hand(c);
 }
 
 static const void *woken_by(const Task *t, int i) {

@@ -94,13 +94,12 @@ static int got(lua_State *L, Task *t) {
   return give(L, w);
 }
 
-/* Another may have it. */
 static void giveback(lua_State *L, Task *t) {
   Watcher *w = t->on;
   (void)L;
   if (!w) return;
   waitq_took(t);
-  w->handed--;
+  watcher_pass(w);
 }
 
 static void describe(const Task *t, char *text) {

@@ -34,6 +34,11 @@ static void wake(Watcher *w) {
   }
 }
 
+void watcher_pass(Watcher *w) {
+  w->handed--;
+  wake(w);
+}
+
 static void on_timer(Timer *timer);
 
 static void set_timer(Watcher *w) {

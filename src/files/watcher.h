@@ -43,6 +43,9 @@ static inline bool watcher_has_news(const Watcher *w) { return w->over || w->not
 FsNote *watcher_take(Watcher *w);
 void watcher_put_back(Watcher *w, FsNote *note);
 
+/* Who was woken for one is gone: another may have it. */
+void watcher_pass(Watcher *w);
+
 /* Visits the open ones. */
 void watchers_each(Loop *loop, void (*visit)(Handle *h, void *arg), void *arg);
 

@@ -50,6 +50,14 @@ static void wake_one_to_look(Endpoint *e) {
   if (!waitq_empty(&e->receivers)) task_wake(waitq_first(&e->receivers), ENDPOINT_LOOK);
 }
 
+void endpoint_pass(Endpoint *e, int code) {
+  if (code == ENDPOINT_HANDED) {
+    e->handed--;
+    endpoint_wake_receivers(e);
+  } else
+    wake_one_to_look(e);
+}
+
 static void store(Endpoint *e, int n) {
   Loop *loop = e->handle.loop;
   for (int i = 0; i < n; i++) {

@@ -70,6 +70,9 @@ static inline int endpoint_free(const Endpoint *e) { return e->queue.n - e->hand
 /* Hands what is free to those who wait for it. */
 void endpoint_wake_receivers(Endpoint *e);
 
+/* Who was woken, with that code, is gone: another may have what it was woken for. */
+void endpoint_pass(Endpoint *e, int code);
+
 /* Takes the next error off; false: there is none. */
 bool endpoint_take_error(Endpoint *e, IcmpError *error);
 

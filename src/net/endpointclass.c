@@ -186,13 +186,12 @@ static int received(lua_State *L, Task *t) {
   return receive(L, t, e, kind, true);
 }
 
-/* Another may have it. */
 static void giveback(lua_State *L, Task *t) {
   Endpoint *e = t->on;
   (void)L;
-  if (!e || t->code != ENDPOINT_HANDED) return;
-  waitq_took(t);
-  e->handed--;
+  if (!e) return;
+  if (t->code == ENDPOINT_HANDED) waitq_took(t);
+  endpoint_pass(e, t->code);
 }
 
 static const WaitKind RECEIVE = {.name = "receive", .finish = received, .abort = asy_waitq_abort, .giveback = giveback,

@@ -151,6 +151,7 @@ static Abort give_up(lua_State *L, Task *t) {
 static void giveback(lua_State *L, Task *t) {
   (void)L;
   waitq_took(t);
+  if (t->on) endpoint_await_room(t->on);
 }
 
 /* again: it has waited before. stack: [1] box, args */
