@@ -10,7 +10,8 @@ local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 
 local LEASE = t.slow and 5 or 2 -- seconds
 
---- Steps, and what the job's file says after all: how often it was begun, done, and done again.
+--- Steps, and what the job's file says after all: how often it was begun, done, and done again. lost: how many workers
+-- have died within the job before; who was lost twice runs alone, and begins by a script of its own
 local STEPS = {
   { "before the question", 1, 1, 0 },
   { "after it is given", 1, 1, 0 },
@@ -24,6 +25,8 @@ local STEPS = {
   { "in the job, after once", 2, 1, 0 },
   { "before the end", 2, 1, 0 },
   { "after the end", 1, 1, 0 },
+  { "before begin", 3, 1, 0, lost = 2 },
+  { "after begin", 3, 1, 0, lost = 2 },
 }
 
 TestLife = {}
@@ -33,9 +36,15 @@ local function die_at(c, step, queue)
     { extra_env = { LUA_PATH = package.path, LUA_CPATH = package.cpath } })
 end
 
+--- How a worker has ended that dies at the step, after those that are to die before it.
+local function end_of(c, step, queue)
+  for _ = 1, step.lost or 0 do t.assertEquals(die_at(c, "in the job", queue):wait(), -9) end
+  return die_at(c, step[1], queue):wait()
+end
+
 local function check(step, text, name, result, stats)
   local function count(what) return select(2, text:gsub("%f[^\n\0]" .. name .. " " .. what .. "\n", "")) end
-  t.assertEquals({ step[1], count "begun", count "done", count "done again" }, step)
+  t.assertEquals({ step[1], count "begun", count "done", count "done again", lost = step.lost }, step)
   t.assertEquals({ result, stats.done, stats.running, stats.dead }, { name .. " is kept", 1, 0, 0 })
 end
 
@@ -46,11 +55,11 @@ function TestLife:test_that_ends_with_kill_9_at_any_step_is_another_workers()
     local executors, futures, dying, queues = {}, {}, {}, {}
     for i, step in ipairs(STEPS) do
       queues[i] = "q" .. i
-      executors[i] = c:executor { queue = queues[i], lease = LEASE }
+      executors[i] = c:executor { queue = queues[i], lease = LEASE, max_attempts = 4 }
       futures[i] = executors[i]:submit("distributed.life.live", file.path, queues[i])
-      dying[i] = die_at(c, step[1], queues[i])
+      dying[i] = asyncio.create_task(end_of, c, step, queues[i])
     end
-    for i, process in ipairs(dying) do t.assertEquals({ STEPS[i][1], process:wait() }, { STEPS[i][1], -9 }) end
+    for i, task in ipairs(dying) do t.assertEquals({ STEPS[i][1], asyncio.await(task) }, { STEPS[i][1], -9 }) end
     local _ <close> = c:worker { queues = queues, modules = { "distributed.life" } }
     for i, step in ipairs(STEPS) do
       local result = asyncio.await(futures[i])
