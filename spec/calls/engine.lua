@@ -12,8 +12,9 @@ local engine = {}
 
 -- Subjects whose sample is a spec file of their room's own, so that no file runs long: subject → folder.
 local ROOMS = {
-  compat = "compat", copas = "compat", datagram = "datagram", file = "files", fs = "files", socket = "compat",
-  redis = "redis", sec = "compat", tls = "tls", watch = "files", http_client = "http", websocket = "http",
+  compat = "compat", copas = "compat", datagram = "datagram", distributed = "distributed", file = "files", fs = "files",
+  http_client = "http", redis = "redis", sec = "compat", socket = "compat", tls = "tls", watch = "files",
+  websocket = "http",
 }
 
 local OTHERS = { engine = true, main = true, pieces = true } -- files beside the subjects

@@ -1,10 +1,9 @@
 -- quiet.lua - for specs of asyncio.distributed on the virtual clock: an executor over a Redis in memory, and workers
 -- as they are begun; nothing fails there but what a spec makes fail.
-local t = require "helper"
+local asyncio = require "asyncio"
 local schedules = require "distributed.schedules"
 local worker = require "asyncio.distributed.worker"
 
-local asyncio = t.asyncio
 local MODULE = "quiet_jobs"
 local quiet = { BASE = "asyncio:{q}:", SLEEP = MODULE .. ".sleep" }
 
@@ -20,20 +19,24 @@ local function start()
   return made, task, log
 end
 
---- Runs fn(world, executor, start) as a test; jobs call quiet.SLEEP, which returns for how long it has slept.
-function quiet.test(fn)
+--- Calls fn(world, executor, start), and returns what must not have been; jobs call quiet.SLEEP, which returns for how
+-- long it has slept.
+function quiet.run(fn)
   package.loaded[MODULE] = { sleep = function(seconds) return asyncio.sleep(seconds, seconds) end }
-  local violated = t.run(function()
-    return (schedules.with_world({}, function(world)
-      local executor = schedules.executor_of("caller", 1000)
-      local _ <close> = asyncio.defer(function()
-        executor:shutdown { wait = false }
-        package.loaded[MODULE] = nil
-      end)
-      fn(world, executor, start)
-    end))
-  end)
-  t.assertEquals(violated, {})
+  return (schedules.with_world({}, function(world)
+    local executor = schedules.executor_of("caller", 1000)
+    local _ <close> = asyncio.defer(function()
+      executor:shutdown { wait = false }
+      package.loaded[MODULE] = nil
+    end)
+    fn(world, executor, start)
+  end))
+end
+
+--- The same as a test.
+function quiet.test(fn)
+  local t = require "helper"
+  t.assertEquals(t.run(function() return quiet.run(fn) end), {})
 end
 
 return quiet

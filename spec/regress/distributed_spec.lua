@@ -1,5 +1,5 @@
--- What memory that ran out has brought to light in asyncio.distributed. Here something in an executor fails once,
--- where an allocation may: nobody waits for ever.
+-- What memory that ran out, and calls that were cancelled at random moments, have brought to light in
+-- asyncio.distributed. Here something in an executor fails once, where an allocation may: nobody waits for ever.
 local t = require "helper"
 local answers = require "asyncio.distributed.answers"
 local quiet = require "distributed.quiet"
@@ -11,6 +11,7 @@ local BASE, SLEEP, test = quiet.BASE, quiet.SLEEP, quiet.test
 TestBeginning = {}
 TestAnswers = {}
 TestStoring = {}
+TestEnd = {}
 
 --- In place of object[name], for one call; then it is what it was.
 local function once(object, name, fn)
@@ -216,6 +217,55 @@ function TestStoring:test_does_not_mind_a_submit_that_is_cancelled_as_it_is_told
     run_one(executor, start)
     t.assertEquals(asyncio.await(submits[3]:result()), 3)
     t.assertEquals(executor:stats().cancelled, 1)
+  end)
+end
+
+-- The end
+
+-- It waited for ever: it was dropped, and not told so.
+function TestEnd:test_with_cancel_futures_ends_a_submit_that_waits_for_room()
+  test(function(world, executor)
+    executor:stats()
+    executor[1].max_queue = 1
+    local first = executor:submit(SLEEP, 60)
+    local second = asyncio.create_task(executor.submit, executor, SLEEP, 1)
+    asyncio.sleep(1)
+    executor:shutdown { cancel_futures = true }
+    t.assert_raises(asyncio.ClosedError, asyncio.await, second)
+    t.assertTrue(first:cancelled())
+    t.assertEquals(world.db:run("XLEN", BASE .. "normal"), 0)
+  end)
+end
+
+-- It was waited for, with no worker for ever.
+function TestEnd:test_with_cancel_futures_takes_back_what_is_being_stored()
+  test(function(world, executor)
+    executor:stats()
+    local submitted, closing = asyncio.create_task(executor.submit, executor, SLEEP, 1), nil
+    function world.decide(text)
+      if text ~= scripts.submit then return end
+      closing = asyncio.create_task(executor.shutdown, executor, { cancel_futures = true })
+      asyncio.sleep(0.1)
+    end
+    local future = asyncio.await(submitted)
+    asyncio.wait({ closing }, { timeout = 5 })
+    t.assertTrue(future:cancelled() and closing:done())
+    t.assertEquals(world.db:run("XLEN", BASE .. "normal"), 0)
+  end)
+end
+
+-- Its connection stayed open.
+function TestEnd:test_that_is_cancelled_again_and_again_closes_the_connection()
+  test(function(_, executor)
+    executor:submit(SLEEP, 60)
+    local closing = asyncio.create_task(executor.shutdown, executor)
+    t.until_blocked()
+    while not closing:done() do
+      closing:cancel()
+      asyncio.sleep(0)
+    end
+    t.assertTrue(executor[1].link.closed)
+    t.until_blocked()
   end)
 end
 

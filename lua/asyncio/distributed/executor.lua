@@ -97,6 +97,9 @@ function State:cancel(id)
   self:begin("cancel " .. id, true, self.withdraw, id, "")
 end
 
+-- It is cancelled if it has not begun.
+function State:take_back(id) self:begin("cancel " .. id, true, self.withdraw, id, "mildly") end
+
 -- The end
 
 function State:look_for_end()
@@ -131,8 +134,10 @@ function State:stop(err)
     end
   end
   self.jobs, self.open, self.pending = {}, 0, {}
-  if core.can_wait() and list[1] then tasks.wait(list) end
+  local ok, why = true, nil
+  if core.can_wait() and list[1] then ok, why = core.catch(tasks.wait, list) end
   self.link:close()
+  if not ok then error(why, 0) end
 end
 
 --- Sends what was cancelled before all ends.
@@ -304,11 +309,16 @@ function DistributedExecutor:stats()
   }
 end
 
+--- Cancels what has not begun; what is being stored follows as soon as it is.
 local function cancel_waiting(state)
-  for _, item in ipairs(state.pending) do item.dropped = true end
+  state.takes_back = true
+  for _, item in ipairs(state.pending) do
+    item.dropped = true
+    fail(item.stored, core.ClosedError "the executor was shut down before its job was stored")
+  end
   local list = {}
   for id in pairs(state.jobs) do list[#list + 1] = id end
-  for _, id in ipairs(list) do state:begin("cancel " .. id, true, state.withdraw, id, "mildly") end
+  for _, id in ipairs(list) do state:take_back(id) end
 end
 
 --- Takes no job any more, and waits for those of this executor, not for the queue.
@@ -382,7 +392,8 @@ local function new(opts)
     place = place, queue = queue, base = keys.base(queue), name = keys.random(),
     patience = place.connect_timeout, max_queue = opts.max_queue, made = 0,
     doubtful = {}, tasks = {}, jobs = {}, open = 0, pending = {},
-    loop = false, started = false, shut = false, stopped = false, unwatched = false, last = "", heard = 0,
+    loop = false, started = false, shut = false, stopped = false, unwatched = false, takes_back = false,
+    last = "", heard = 0,
     facts = {
       lease = link.ms(opts.lease or LEASE), most = opts.max_attempts or MAX_ATTEMPTS,
       ttl = link.ms(opts.result_ttl or RESULT_TTL), retries = opts.retries or 0, timeout = opts.timeout,

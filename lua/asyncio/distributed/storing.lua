@@ -32,6 +32,7 @@ local function tell_stored(self, item, reply)
   item.future = answers.expect(self, item.id)
   answers.settle_early(self, item.id)
   item.stored:set_result()
+  if self.takes_back then self:take_back(item.id) end
 end
 
 --- What had no room waits for it, in its order.
