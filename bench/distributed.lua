@@ -8,11 +8,10 @@ local PATIENCE = 300 -- seconds for a run
 
 local LUA = arg[-1] or "lua5.4"
 local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
-local folder = os.tmpname()
-os.remove(folder)
-local socket = folder .. "/socket"
-
 local LUA_PATH = ("%s/distributed/?.lua;%s"):format(here, package.path)
+package.path = ("%s/?.lua;%s"):format(here, package.path)
+local redisserver = require "redisserver"
+local folder, socket = redisserver.place()
 
 local function start(words, env, errors)
   words[#words + 1] = { stdin = "pipe", stdout = "pipe", stderr = errors, extra_env = env }
@@ -233,15 +232,4 @@ local function main()
   end
 end
 
-os.execute("mkdir -m 700 " .. folder)
-os.execute(([[
-  ln -s "$(command -v redis-server || command -v redis-check-rdb)" %s/redis-server
-  %s/redis-server --port 0 --unixsocket %s --save '' --dir %s >/dev/null &
-]]):format(folder, folder, socket, folder))
-for _ = 1, 200 do
-  if os.execute(("redis-cli -s %s ping >/dev/null 2>&1"):format(socket)) then break end
-  os.execute "sleep 0.05"
-end
-local ok, err = pcall(asyncio.run, main)
-os.execute(("redis-cli -s %s shutdown nosave 2>/dev/null; rm -rf %s"):format(socket, folder))
-if not ok then error(err, 0) end
+redisserver.with(folder, socket, asyncio.run, main)

@@ -5,10 +5,11 @@ local asyncio = require "asyncio"
 
 local ROUNDS, SECONDS = tonumber(os.getenv "ROUNDS" or 5), 0.5
 
-local folder = os.tmpname()
-os.remove(folder)
-os.execute("mkdir -m 700 " .. folder)
-local socket = folder .. "/socket"
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
+package.path = ("%s/?.lua;%s"):format(here, package.path)
+local redisserver = require "redisserver"
+
+local folder, socket = redisserver.place()
 
 local PYTHON = [[
 import asyncio, sys, time, redis, redis.asyncio
@@ -148,14 +149,4 @@ do
   local file <close> = assert(io.open(folder .. "/client.py", "w"))
   file:write(PYTHON)
 end
-os.execute(([[
-  ln -s "$(command -v redis-server || command -v redis-check-rdb)" %s/redis-server
-  %s/redis-server --port 0 --unixsocket %s --save '' --dir %s >/dev/null &
-]]):format(folder, folder, socket, folder))
-for _ = 1, 200 do
-  if os.execute(("redis-cli -s %s ping >/dev/null 2>&1"):format(socket)) then break end
-  os.execute "sleep 0.05"
-end
-local ok, err = pcall(measure)
-os.execute(("redis-cli -s %s shutdown nosave 2>/dev/null; rm -rf %s"):format(socket, folder))
-if not ok then error(err, 0) end
+redisserver.with(folder, socket, measure)

@@ -31,16 +31,12 @@ end
 
 function TestDeath:test_of_a_worker_makes_another_run_its_jobs()
   cluster.test(function(c)
-    local file <close> = cluster.file()
-    local executor <close> = c:executor { lease = LEASE }
-    local first <close> = c:process()
-    local future = executor:submit(chores.note_and_sleep, file.path, "a", 0.5)
-    cluster.wait_for_content(file, "a\n")
-    first:signal "SIGKILL"
-    local _ <close> = c:worker()
-    t.assertEquals(asyncio.await(future), "a")
-    t.assertEquals(select(2, file.content():gsub("slept", "")), 1)
-    t.assertEquals(executor:stats().running, 0)
+    c:with_signal_in_job("SIGKILL", LEASE, 0.5, function(future, executor, file)
+      local _ <close> = c:worker()
+      t.assertEquals(asyncio.await(future), "a")
+      t.assertEquals(select(2, file.content():gsub("slept", "")), 1)
+      t.assertEquals(executor:stats().running, 0)
+    end)
   end)
 end
 
@@ -91,21 +87,17 @@ end
 --- The first owner comes back when the second has the job, or is done with it: it is not heard.
 function TestStall:test_past_the_lease_gives_the_job_to_another_who_alone_completes_it()
   cluster.test(function(c)
-    local file <close> = cluster.file()
-    local executor <close> = c:executor { lease = LEASE }
-    local first <close> = c:process()
-    local future = executor:submit(chores.note_and_sleep, file.path, "a", 0.4)
-    cluster.wait_for_content(file, "a\n")
-    first:signal "SIGSTOP"
-    local second <close> = c:worker()
-    t.wait_until(function() return second.worker.busy == 1 end)
-    first:signal "SIGCONT"
-    t.assertEquals(asyncio.await(future), "a")
-    while not (first.output:find "not heard" or first.output:find ": lost" or first.output:find ": late") do
-      asyncio.sleep(0.01)
-    end
-    t.assertEquals(executor:stats().done, 1)
-    t.assertEquals(executor:stats().running, 0)
+    c:with_signal_in_job("SIGSTOP", LEASE, 0.4, function(future, executor, _, first)
+      local second <close> = c:worker()
+      t.wait_until(function() return second.worker.busy == 1 end)
+      first:signal "SIGCONT"
+      t.assertEquals(asyncio.await(future), "a")
+      while not (first.output:find "not heard" or first.output:find ": lost" or first.output:find ": late") do
+        asyncio.sleep(0.01)
+      end
+      t.assertEquals(executor:stats().done, 1)
+      t.assertEquals(executor:stats().running, 0)
+    end)
   end)
 end
 

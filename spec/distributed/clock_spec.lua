@@ -54,16 +54,12 @@ end
 --- By that clock it was taken in an hour's time.
 function TestClock:test_that_is_set_back_leaves_no_dead_workers_job_alone()
   with_clock(function(c, set)
-    local file <close> = cluster.file()
-    local executor <close> = c:executor { lease = LEASE }
-    local first <close> = c:process()
-    local future = executor:submit(chores.note_and_sleep, file.path, "a", 0.2)
-    cluster.wait_for_content(file, "a\n")
-    first:signal "SIGKILL"
-    set(-HOUR)
-    local _ <close> = c:worker()
-    t.assertEquals(asyncio.await(future), "a")
-    t.assertEquals(asyncio.await(executor:submit(chores.add, 1, 2)), 3)
+    c:with_signal_in_job("SIGKILL", LEASE, 0.2, function(future, executor)
+      set(-HOUR)
+      local _ <close> = c:worker()
+      t.assertEquals(asyncio.await(future), "a")
+      t.assertEquals(asyncio.await(executor:submit(chores.add, 1, 2)), 3)
+    end)
   end)
 end
 

@@ -95,6 +95,18 @@ function Outer:__close()
   self:wait()
 end
 
+--- Calls fn(future, executor, file, worker) once a first worker has begun a job of so many seconds, which writes into
+-- the file, and has been sent a signal.
+function Cluster:with_signal_in_job(signal, lease, seconds, fn)
+  local file <close> = cluster.file()
+  local executor <close> = self:executor { lease = lease }
+  local first <close> = self:process()
+  local future = executor:submit("distributed.chores.note_and_sleep", file.path, "a", seconds)
+  cluster.wait_for_content(file, "a\n")
+  first:signal(signal)
+  fn(future, executor, file, first)
+end
+
 --- Runs fn(cluster) as a test; more: options of the server; env: of its process
 function cluster.test(fn, more, env)
   return t.real(function()

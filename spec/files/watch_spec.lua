@@ -613,14 +613,7 @@ function TestWatch:test_that_is_collected_warns_and_gives_its_descriptors_back()
   local out, err = t.lua([[
     warn "@on"
     local asyncio = require "asyncio"
-    local function descriptors()
-      local n = 0
-      for fd = 0, 999 do
-        local file <close> = io.open("/proc/self/fdinfo/" .. fd)
-        if file then n = n + 1 end
-      end
-      return n
-    end
+    local descriptors = require "files.place".descriptors
     asyncio.run(function()
       asyncio.fs.watch("/tmp"):close()
       asyncio.sleep(0)
