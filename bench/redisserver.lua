@@ -1,4 +1,4 @@
--- redisserver.lua - a redis-server on a unix socket, in a folder of its own: for redis.lua and distributed.lua.
+-- redisserver.lua - a redis-server on a unix socket, in a folder of its own, for other benches.
 local redisserver = {}
 
 local START = [[
