@@ -12,6 +12,8 @@ local testing = require "asyncio.testing"
 for _ in pairs(asyncio) do end -- loads what is loaded when it is first used
 for _ in pairs(asyncio.compat) do end
 for _ in pairs(asyncio.http) do end
+assert(asyncio.distributed)
+local answers_of_jobs = dofile(root .. "/tools/oom/jobs.lua")
 
 local sleep, await, create_task = asyncio.sleep, asyncio.await, asyncio.create_task
 local kind_of -- object → the name of its class
@@ -1687,8 +1689,8 @@ simple("thread", { with_threads }, {
   remote = function(o) o.remote:call_soon_threadsafe(function() end) sleep(0) end,
 })
 
---- A server of Redis in memory: it answers OK to everything, and "GET" with the key.
-local function serve_redis(reader, writer)
+--- A server of Redis in memory: it answers OK to everything, and "GET" with the key; or what `answer` says.
+local function serve_redis(reader, writer, answer)
   local parser = require "asyncio.grammar".resp()
   while true do
     local kind, command = parser:next()
@@ -1696,6 +1698,8 @@ local function serve_redis(reader, writer)
       local data = reader:read(65536)
       if not data then break end
       parser:feed(data)
+    elseif answer then
+      writer:write(answer(command))
     elseif command[1] == "GET" then
       writer:write("+", command[2], "\r\n")
     elseif command[1] == "SUBSCRIBE" then
@@ -1709,15 +1713,20 @@ local function serve_redis(reader, writer)
   writer:abort()
 end
 
-local function on_redis(o, fn)
+--- From now on connections come to such a server, until the block ends.
+local function redis_there(answer)
   local opening = require "asyncio.redis.opening"
   local former = opening.stream
-  local _ <close> = asyncio.defer(function() opening.stream = former end)
   opening.stream = function()
     local reader, writer, its_reader, its_writer = asyncio.stream_pair()
-    create_task(pcall, serve_redis, its_reader, its_writer)
+    create_task(pcall, serve_redis, its_reader, its_writer, answer)
     return reader, writer
   end
+  return asyncio.defer(function() opening.stream = former end)
+end
+
+local function on_redis(o, fn)
+  local _ <close> = redis_there()
   local client <close> = asyncio.redis.connect { connect_timeout = 0.5, timeout = 0.5 }
   o.redis = client
   local _ <close> = asyncio.defer(function() o.redis, o.messages = nil, nil end)
@@ -1769,6 +1778,79 @@ simple("redis", {}, {
         check_reply(ok, value, tostring(i))
       end
     end)
+  end,
+})
+
+--- Calls fn(executor), an executor of asyncio.distributed whose jobs have ended as soon as they are stored.
+local function on_jobs(o, fn)
+  local _ <close> = redis_there(answers_of_jobs())
+  local executor = asyncio.distributed.DistributedExecutor { url = "redis://x", connect_timeout = 0.2 }
+  o.executor = executor
+  local _ <close> = asyncio.defer(function()
+    o.executor = nil
+    executor:shutdown { wait = false }
+  end)
+  return fn(executor)
+end
+
+--- What a job has returned, or how it has failed, is what the server said.
+local function check_job(ok, value)
+  if ok and value ~= 1 then host.wrong("a job has another's result: " .. tostring(value)) end
+end
+
+simple("distributed", {}, {
+  submit = function(o)
+    on_jobs(o, function(executor)
+      local future = executor:submit("m.f", { "x", { 1, 2.5 } })
+      o.keep("job", future)
+      check_job(pcall(await, future))
+    end)
+  end,
+  submits = function(o)
+    on_jobs(o, function(executor)
+      local tasks = {}
+      for i = 1, 3 do
+        tasks[i] = create_task(pcall, function() return await(executor:submit { "m.f", i, priority = "high" }) end)
+      end
+      asyncio.wait(tasks)
+      for i = 1, 3 do
+        if not tasks[i]:cancelled() then check_job(tasks[i]:result()) end
+      end
+    end)
+  end,
+  map = function(o)
+    on_jobs(o, function(executor)
+      local ok, list = pcall(executor.map, executor, "m.f", { 1 })
+      check_job(ok, ok and list[1])
+    end)
+  end,
+  cancel = function(o)
+    on_jobs(o, function(executor)
+      local future = executor:submit("m.f", 1)
+      future:cancel()
+      sleep(0)
+      return tostring(executor)
+    end)
+  end,
+  stats = function(o)
+    on_jobs(o, function(executor)
+      if executor:stats().done ~= 1 then host.wrong "numbers are others'" end
+    end)
+  end,
+  shutdown = function(o)
+    on_jobs(o, function(executor)
+      local task = create_task(pcall, executor.submit, executor, "m.f", 1)
+      sleep(0)
+      executor:shutdown { cancel_futures = true }
+      asyncio.wait { task }
+    end)
+  end,
+  garbage = function(o) -- with what it was to store
+    on_jobs(o, function(executor)
+      for _ = 1, 2 do create_task(pcall, executor.submit, executor, "m.f") end
+      sleep(0)
+    end)
+    collectgarbage "step"
   end,
 })
 
