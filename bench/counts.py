@@ -28,9 +28,9 @@ POINTS = {
     "bulk": (1, 1, 1),
 }
 PEERS = ["ours", "luv", "libuv in C"]
-CALLS = ["read", "write", "epoll_wait", "epoll_ctl", "accept4", "close", "others"]
+CALLS = ["read", "write", "epoll_wait", "epoll_ctl", "others"]
 SAME = {"recvfrom": "read", "readv": "read", "sendto": "write", "writev": "write", "sendmsg": "write",
-        "epoll_pwait": "epoll_wait", "shutdown": "close"}
+        "epoll_pwait": "epoll_wait"}
 
 
 class Client:
