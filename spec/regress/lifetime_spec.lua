@@ -252,4 +252,24 @@ function TestLifetime:test_a_finaliser_that_resumes_the_coroutine_a_task_is_made
   t.assertEquals(refused + ended, t.count(2000))
 end
 
+TestCollected = {}
+
+function TestCollected:test_a_loop_takes_no_task_from_a_finaliser_that_runs_before_its_own()
+  local output, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+    do
+      local loop = asyncio.new_event_loop()
+      loop:create_task(function() end)
+      setmetatable({}, { __gc = function()
+        print(pcall(loop.create_task, loop, print))
+        print(#asyncio.all_tasks(loop))
+        loop:close()
+      end })
+    end
+    collectgarbage()
+    print "survived"
+  ]]
+  t.assertEquals({ output, code }, { "false\tClosedError: the event loop is closed\n0\nsurvived\n", 0 }, errors)
+end
+
 t.finish { sampled = true }
