@@ -22,7 +22,7 @@ local NULL = memory.NULL
 local Link = {}
 Link.__index = Link
 
---- Reads commands as they come; one that waits is given up when its client goes.
+--- Reads commands as they come; one that waits is given up when its client goes, what he had said is done.
 local function receive(world, link)
   while true do
     local ok, data = asyncio.pcall(link.reader.read, link.reader, 65536)
@@ -34,13 +34,13 @@ local function receive(world, link)
       link.commands:put_nowait(value)
     end
   end
-  link:cut()
+  link.left = true
   link.commands:shutdown()
   world.changed:set()
 end
 
 function Link:cut()
-  self.gone = true
+  self.gone, self.left = true, true
   self.writer:abort()
 end
 
@@ -52,7 +52,7 @@ end
 
 local function say(link, bytes)
   wait_for(link)
-  if not link.gone then link.writer:write(bytes) end
+  if not link.left then link.writer:write(bytes) end
 end
 
 --- Seconds for which a command waits for what it reads.
@@ -80,10 +80,10 @@ local function carry_out(world, link, command)
   local seconds = patience(command)
   local reply = world.db:reply(without_block(command))
   local deadline = seconds and loop:time() + (seconds == 0 and math.huge or seconds)
-  while seconds and reply == NULL and deadline - loop:time() > 1e-6 and not link.gone do
+  while seconds and reply == NULL and deadline - loop:time() > 1e-6 and not link.left do
     world.changed:clear()
     asyncio.move_on_after(deadline - loop:time(), world.changed.wait, world.changed)
-    if not link.gone then reply = world.db:reply(without_block(command)) end
+    if not link.left then reply = world.db:reply(without_block(command)) end
   end
   world.changed:set()
   return reply
@@ -127,7 +127,7 @@ local function serve(world, link)
       local reply = carry_out(world, link, command)
       if what == "unanswered" then return end
       if what == "silent" then -- half open: nobody answers any more, nor closes
-        while not link.gone do asyncio.sleep(1) end
+        while not link.left do asyncio.sleep(1) end
         return
       end
       if what == "answered late" then asyncio.sleep(seconds) end
@@ -144,7 +144,7 @@ local function accept(world, machine, read_timeout)
   local pair = table.pack(asyncio.stream_pair { read_timeout = read_timeout })
   local link = setmetatable({
     machine = machine, reader = pair[3], writer = pair[4], parser = grammar.resp(), gone = false,
-    commands = asyncio.Queue(),
+    left = false, commands = asyncio.Queue(),
   }, Link)
   machine.links[link] = true
   world.tasks[asyncio.create_task(receive, world, link)] = true

@@ -12,6 +12,7 @@ TestBeginning = {}
 TestAnswers = {}
 TestStoring = {}
 TestEnd = {}
+TestWorker = {}
 
 --- In place of object[name], for one call; then it is what it was.
 local function once(object, name, fn)
@@ -266,6 +267,22 @@ function TestEnd:test_that_is_cancelled_again_and_again_closes_the_connection()
     end
     t.assertTrue(executor[1].link.closed)
     t.until_blocked()
+  end)
+end
+
+-- The end of a worker
+
+-- Its keeper's sign of life brought it back: on a thread of its own, which may have begun late.
+function TestWorker:test_that_leaves_has_no_sign_of_life_afterwards()
+  test(function(world, _, start)
+    local made, task = start()
+    function world.decide(script)
+      if script == scripts.renew then return "late", 0.5 end
+    end
+    made:stop()
+    asyncio.await(task)
+    asyncio.sleep(1)
+    t.assertEquals(world.db:run("ZCARD", BASE .. "workers"), 0)
   end)
 end
 

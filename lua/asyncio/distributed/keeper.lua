@@ -7,11 +7,12 @@
 local core = require "asyncio.core"
 local link = require "asyncio.distributed.link"
 local taskgroup = require "asyncio.taskgroup"
+local tasks = require "asyncio.tasks"
 local timeouts = require "asyncio.timeouts"
 
 local REST = 5        -- seconds between two signs of life, of a worker that has nothing
 local SHORTEST = 0.02 -- seconds between two renewals at least
-local PATIENCE = 2    -- seconds for a connection
+local PATIENCE = 2    -- seconds for a connection, and for the last signs of life
 
 local keeper = {}
 
@@ -149,10 +150,13 @@ end
 
 local function keep_all(state, orders)
   local group <close> = taskgroup()
-  local others = { group:create_task(watch, state), group:create_task(listen_on, state) }
-  for _, queue in ipairs(state.queues) do others[#others + 1] = group:create_task(beat, state, queue) end
+  local others, beats = { group:create_task(watch, state), group:create_task(listen_on, state) }, {}
+  for i, queue in ipairs(state.queues) do beats[i] = group:create_task(beat, state, queue) end
   obey(state, orders)
-  for _, task in ipairs(others) do task:cancel() end
+  tasks.wait(beats, { timeout = PATIENCE }) -- what is under way would come after the worker's farewell
+  for _, list in ipairs { others, beats } do
+    for _, task in ipairs(list) do task:cancel() end
+  end
 end
 
 --- In a task, until `orders` is closed.

@@ -93,6 +93,15 @@ local function wind_up(self, talk)
     unsaid, unsaid == 1 and "" or "s")
 end
 
+--- Nothing is done in its name from now on: a keeper's sign of life would bring back a worker that has left.
+local function dismiss_all(self)
+  if self.ended then return end
+  self.ended = true
+  for task in pairs(self.tasks) do task:cancel() end
+  self.orders:close()
+  if self.kept then tasks.wait({ self.kept }, { timeout = FAREWELL }) end
+end
+
 local function leave_all(self)
   for _, queue in ipairs(self.queues) do self.link:run(FAREWELL, "leave", queue.base, self.name) end
 end
@@ -143,10 +152,7 @@ local function open(self)
 end
 
 local function close(self)
-  self.ended = true
-  for task in pairs(self.tasks) do task:cancel() end
-  self.orders:close()
-  if self.kept then tasks.wait({ self.kept }, { timeout = FAREWELL }) end
+  dismiss_all(self)
   if self.keeping then self.keeping:shutdown { wait = false } end
   if self.pool then self.pool:shutdown { wait = false, cancel_futures = true } end
   self.link:close()
@@ -167,6 +173,7 @@ function Worker:run()
     local talk = self:begin("serving", serving.serve)
     self.stopped:wait()
     wind_up(self, talk)
+    dismiss_all(self)
     say_goodbye(self)
   end)
   close(self)
