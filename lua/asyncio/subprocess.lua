@@ -196,6 +196,7 @@ function class:__close()
   local over, ok, err = is_over(self), true, nil
   if not over then
     if core.can_wait() then
+      self:_end() -- from here on not even a second Ctrl-C, after which no Lua runs, leaves it behind
       ok, err = core.catch(end_it, self)
     else
       signal(self, "SIGTERM")

@@ -308,6 +308,30 @@ function TestSignals:test_the_second_of_which_kills()
   ]], "true\n")
 end
 
+--- A second one that comes as it is asked to end: no Lua runs from then on, and nobody waits for it yet.
+function TestSignals:test_that_come_between_leave_nothing_behind()
+  t.assertEquals(run [[
+    local asyncio = require "asyncio"
+    local methods = require "asyncio.core".process_class.methods
+    local send = methods.send_signal
+    function methods.send_signal(...)
+      io.popen("kill -INT $PPID"):close()
+      return send(...)
+    end
+    local process
+    local ok, err = pcall(asyncio.run, function()
+      local _ <close> = asyncio.create_subprocess_shell("trap '' TERM; echo; exec sleep 10",
+        { kill_timeout = 1000, process_group = 0, stdout = "pipe" })
+      process = _
+      process.stdout:readline()
+      io.popen("kill -INT $PPID"):close()
+      asyncio.sleep(60)
+    end)
+    print(asyncio.isinstance(err, asyncio.KeyboardInterrupt))
+    repeat local lives = os.execute("sleep 0.01; kill -0 -" .. process.pid .. " 2>/dev/null") until not lives
+  ]], "true\n")
+end
+
 -- terminals and FIFOs, whose other ends are programs
 
 function TestTerminals:test_are_inherited()

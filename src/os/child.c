@@ -105,7 +105,13 @@ void child_release(Child *c) {
   close_handle(c);
 }
 
+/* Where no Lua could end it any more: a second Ctrl-C came meanwhile, or there was no memory. */
+static void kill_if_ending(Child *c) {
+  if (c->ending && c->handle.loop && !c->handle.loop->copied) child_signal(c, SIGKILL);
+}
+
 void child_drop(Child *c) {
+  kill_if_ending(c);
   c->dropped = true;
   child_release(c);
   handle_unbox(&c->handle);
@@ -164,6 +170,7 @@ static void destroy(Handle *h) {
 static void shut(Shutter *shutter) {
   Child *c = from_handle(asy_container(shutter, Handle, shutter));
   if (!c->handle.loop->copied) {
+    kill_if_ending(c);
     child_look(c);
     if (c->state == CHILD_RUNS)
       spawn_leave(c->pid);

@@ -32,6 +32,7 @@ typedef struct Child {
   bool detached;   /* nobody is expected to wait for it */
   bool dropped;    /* its user has let go of it */
   bool killed;     /* SIGKILL has been sent: it will end */
+  bool ending;     /* its block has been left: it is killed before it outlives its user, or the loop */
   ChildState state;
   int code;        /* the exit status; a signal's is negative */
   ListNode line;   /* Waiters: for its end */

@@ -527,6 +527,12 @@ static int process_state(lua_State *L) {
   return 1;
 }
 
+/* _end(): its block is left */
+static int process_end(lua_State *L) {
+  check_child(L)->ending = true;
+  return 0;
+}
+
 /* _release(): its group is done with */
 static int process_release(lua_State *L) {
   child_release(check_child(L));
@@ -669,7 +675,7 @@ static int process__gc(lua_State *L) {
   waiter_wake_all(&c->line, 0); /* only where a stranger closed the task's coroutine */
   Loop *loop = c->handle.loop;
   if (!loop || !loop->copied) child_look(c);
-  bool left = c->state == CHILD_RUNS && !c->detached && loop && !loop->copied;
+  bool left = c->state == CHILD_RUNS && !c->detached && !c->ending && loop && !loop->copied;
   if (left && c->site) snprintf(site, sizeof site, "%s", c->site);
   if (left && lua_checkstack(L, 10)) push_left(L, c); else lua_settop(L, 0);
   child_drop(c);
@@ -680,7 +686,7 @@ static int process__gc(lua_State *L) {
 static void report_one(Handle *h, void *arg) {
   const Child *c = asy_container(h, Child, handle);
   lua_State *L = arg;
-  if (c->detached || c->dropped || c->killed || c->state != CHILD_RUNS) return;
+  if (c->detached || c->dropped || c->killed || c->ending || c->state != CHILD_RUNS) return;
   push_left(L, c);
   asy_unclosed_report(L, h->loop, lua_tostring(L, -1), "started at", c->site);
   lua_pop(L, 1);
@@ -700,6 +706,7 @@ static const luaL_Reg methods[] = {{"wait", process_wait},
                                    {"kill", process_kill},
                                    {"_wait", process_wait_quietly},
                                    {"_state", process_state},
+                                   {"_end", process_end},
                                    {"_release", process_release},
                                    {"_ended", process_ended},
                                    {"_lives", process_lives},
