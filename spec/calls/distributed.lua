@@ -1,9 +1,10 @@
 -- DistributedExecutor: whoever is cancelled, all others get what they asked for, no job is left behind that nobody
 -- wants, and the executor ends.
 local asyncio = require "asyncio"
+local beside = require "calls.beside"
 local quiet = require "distributed.quiet"
 
-local BASE, SLEEP = quiet.BASE, quiet.SLEEP
+local BASE, SLEEP, check = quiet.BASE, quiet.SLEEP, beside.check
 local FAULTS = { "lost", "unanswered", "late", "answered late" }
 
 --- An executor with a worker, the world, and what ends it all. opts: `faulty`, whether connections are lost; `most`,
@@ -30,24 +31,12 @@ local function open(opts)
   end, given[2]
 end
 
-local function check(value, wanted)
-  if value ~= wanted then error(("%s came for %s"):format(value, wanted), 0) end
-end
-
 --- Others whose jobs run meanwhile; what waits for them.
 local function others(executor, c)
-  local tasks = {}
-  for i = 1, 2 do
-    tasks[i] = asyncio.create_task(function()
-      for k = 1, 2 do
-        c.pass()
-        check(asyncio.await(executor:submit(SLEEP, i + k / 10)), i + k / 10)
-      end
-    end)
-  end
-  return function()
-    for _, task in ipairs(tasks) do asyncio.await(task) end
-  end
+  return beside.others(2, 2, function(i, k)
+    c.pass()
+    check(asyncio.await(executor:submit(SLEEP, i + k / 10)), i + k / 10)
+  end)
 end
 
 --- Nothing is left of any job.
@@ -76,10 +65,12 @@ local function among_others(call, opts)
   end
 end
 
-local function submit(executor, c)
+--- attached: awaits each by its ID, too
+local function submit(executor, c, attached)
   for i = 1, 4 do
     local future = executor:submit(SLEEP, i / 10)
     c.pass()
+    if attached then check(asyncio.await(executor:attach(future.job_id)), i / 10) end
     check(asyncio.await(future), i / 10)
   end
 end
@@ -98,14 +89,7 @@ local function cancel(executor, c)
   end
 end
 
-local function attach(executor, c)
-  for i = 1, 3 do
-    local future = executor:submit(SLEEP, i / 10)
-    c.pass()
-    check(asyncio.await(executor:attach(future.job_id)), i / 10)
-    check(asyncio.await(future), i / 10)
-  end
-end
+local function attach(executor, c) submit(executor, c, true) end
 
 local function stats(executor, c)
   for _ = 1, 5 do

@@ -14,10 +14,10 @@ function pieces.text(n)
   return table.concat(words):sub(1, n)
 end
 
---- A text of n lines, none as the other.
-function pieces.lines(c, n)
+--- A text of n lines, none as the other. separator: "\n"
+function pieces.lines(c, n, separator)
   local list = {}
-  for i = 1, n do list[i] = ("%d%s\n"):format(i, ("."):rep(c.random(0, 60))) end
+  for i = 1, n do list[i] = i .. ("."):rep(c.random(0, 60)) .. (separator or "\n") end
   return table.concat(list)
 end
 
@@ -34,17 +34,17 @@ function pieces.sender(c, writer, text, most)
   end
 end
 
---- A task that sends the text by the socket, and then the end.
-function pieces.feed(c, socket, text, finish)
+--- A task that sends the text in pieces of any size, at any time, and then the end, by finish(to).
+function pieces.feed(c, to, text, finish)
   return asyncio.create_task(function()
     local at = 1
     while at <= #text do
-      local n = c.random(1, c.one_of { 20, 100, 400 })
-      socket:send(text:sub(at, at + n - 1))
+      local n = c.random(1, c.one_of { 3, 40, 400 })
+      to:send(text:sub(at, at + n - 1))
       at = at + n
-      if c.random(5) == 1 then c.pass() end
+      if c.random(3) == 1 then c.pass() end
     end
-    finish(socket)
+    finish(to)
   end)
 end
 

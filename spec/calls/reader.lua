@@ -1,5 +1,6 @@
 -- Reading streams: what a cancelled call has not given is there for the next one, and no byte comes twice.
 local asyncio = require "asyncio"
+local pieces = require "calls.pieces"
 
 --- Both ends of a connection, in memory on the virtual clock: our reader, the writer at the other end, what drops all
 -- of it, and our writer.
@@ -26,32 +27,11 @@ local function pair(c, limit)
   end, writer
 end
 
---- A task that sends the text in pieces of any size, at any time, and then the end.
-local function feed(c, far, text)
-  return asyncio.create_task(function()
-    local at = 1
-    while at <= #text do
-      local n = c.random(1, c.one_of { 3, 40, 400 })
-      far:send(text:sub(at, at + n - 1))
-      at = at + n
-      if c.random(3) == 1 then c.pass() end
-    end
-    far:write_eof()
-  end)
-end
-
---- A text of n lines, none as the other.
-local function lines(c, n, separator)
-  local list = {}
-  for i = 1, n do list[i] = ("%d%s"):format(i, ("."):rep(c.random(0, 60))) end
-  return table.concat(list, separator) .. separator
-end
-
 local cases = {
   { "StreamReader:lines, separator", function(c)
     local reader, far, drop = pair(c, c.one_of { 70, 65536 })
-    local text, got = lines(c, 30, "\r\n"), {}
-    local feeder = feed(c, far, text)
+    local text, got = pieces.lines(c, 30, "\r\n"), {}
+    local feeder = pieces.feed(c, far, text, far.write_eof)
     return function()
       for line in reader:lines "\r\n" do
         got[#got + 1] = line .. "\r\n"
@@ -66,8 +46,8 @@ local cases = {
 
   { "StreamReader:blocks", function(c)
     local reader, far, drop = pair(c, c.one_of { 16, 65536 })
-    local text, got = lines(c, 30, "\n"), {}
-    local feeder = feed(c, far, text)
+    local text, got = pieces.lines(c, 30), {}
+    local feeder = pieces.feed(c, far, text, far.write_eof)
     return function()
       for piece in reader:blocks(c.one_of { 1, 7, 65536 }) do
         got[#got + 1] = piece
@@ -82,8 +62,8 @@ local cases = {
 
   { "StreamReader:peek", function(c)
     local reader, far, drop = pair(c, c.one_of { 16, 65536 })
-    local text, got = lines(c, 30, "\n"), 0
-    local feeder = feed(c, far, text)
+    local text, got = pieces.lines(c, 30), 0
+    local feeder = pieces.feed(c, far, text, far.write_eof)
     return function()
       while true do
         local n = c.random(1, 300)
@@ -107,10 +87,10 @@ local cases = {
 
   { "StreamReader:wait_eof", function(c)
     local reader, far, drop, writer = pair(c, c.one_of { 16, 65536 })
-    local text, got, sent = lines(c, 30, "\n"), {}, false
+    local text, got, sent = pieces.lines(c, 30), {}, false
     local closes = c.random(5) == 1
     local feeder = asyncio.create_task(function()
-      asyncio.await(feed(c, far, text))
+      asyncio.await(pieces.feed(c, far, text, far.write_eof))
       sent = true
     end)
     local reading = asyncio.create_task(function()

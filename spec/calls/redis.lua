@@ -1,6 +1,9 @@
 -- Redis: whoever is cancelled, no reply goes to another, no message is lost, and the client goes on.
 local asyncio = require "asyncio"
+local beside = require "calls.beside"
 local fake = require "redis.fake"
+
+local check = beside.check
 
 --- A server that answers in its own time, with keys as values; connections that it loses, too, if that is wanted.
 local function handler(c, loses)
@@ -36,29 +39,18 @@ local function open(serve, opts)
   end, links
 end
 
-local function check(value, wanted)
-  if value ~= wanted then error(("%s came for %s"):format(value, wanted), 0) end
-end
-
 local function is_loss(err)
   return asyncio.isinstance(err, asyncio.ConnectionError) or asyncio.isinstance(err, asyncio.TimeoutError)
 end
 
+local function get(client, key, may_lose)
+  local ok, value = asyncio.pcall(client.get, client, key)
+  if ok then check(value, key) elseif not (may_lose and is_loss(value)) then error(value, 0) end
+end
+
 --- Others who call meanwhile; what waits for them.
 local function others(client, may_lose)
-  local tasks = {}
-  for i = 1, 3 do
-    tasks[i] = asyncio.create_task(function()
-      for k = 1, 5 do
-        local key = ("%d.%d"):format(i, k)
-        local ok, value = asyncio.pcall(client.get, client, key)
-        if ok then check(value, key) elseif not (may_lose and is_loss(value)) then error(value, 0) end
-      end
-    end)
-  end
-  return function()
-    for _, task in ipairs(tasks) do asyncio.await(task) end
-  end
+  return beside.others(3, 5, function(i, k) get(client, ("%d.%d"):format(i, k), may_lose) end)
 end
 
 local function gets(loses)
@@ -66,10 +58,7 @@ local function gets(loses)
     local client, close = open(handler(c, loses))
     local wait = others(client, loses)
     return function()
-      for i = 1, 10 do
-        local ok, value = asyncio.pcall(client.get, client, "mine " .. i)
-        if ok then check(value, "mine " .. i) elseif not (loses and is_loss(value)) then error(value, 0) end
-      end
+      for i = 1, 10 do get(client, "mine " .. i, loses) end
     end, function()
       wait()
       close()
