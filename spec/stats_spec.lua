@@ -270,6 +270,17 @@ function TestStatsText:test_of_a_loop_that_does_not_run()
   t.assertErrorMsgContains("no event loop is running", asyncio.stats_text)
 end
 
+--- Lua doesn't tell its memory there: -1 came, which was taken for a number of KiB.
+function TestStatsText:test_in_a_finaliser_says_nothing_of_memory()
+  local loop <close> = asyncio.new_event_loop()
+  local text, numbers
+  setmetatable({}, { __gc = function() text, numbers = asyncio.stats_text(loop), loop:stats() end })
+  collectgarbage()
+  t.assertNil(parsed(text).asyncio_lua_memory_bytes)
+  t.assertNil(numbers.memory)
+  t.assertTrue(parsed(asyncio.stats_text(loop)).asyncio_lua_memory_bytes.value > 0)
+end
+
 function TestStatsText:test_wants_a_loop_or_nothing()
   for _, wrong in ipairs { 5, "loop", {}, asyncio.Lock() } do
     t.assertErrorMsgContains("bad argument #1 to 'stats_text' (Loop or nil expected, got ", asyncio.stats_text, wrong)

@@ -714,7 +714,7 @@ function Runner:close() end
 ---@field jobs integer
 ---@field bytes_in integer
 ---@field bytes_out integer
----@field memory integer
+---@field memory? integer
 
 ---@class asyncio.Loop
 ---@field slow_callback_duration number a step that takes longer is reported (0.1)

@@ -64,7 +64,7 @@ function stats.stats_text(loop)
   add(lines, "asyncio_info", "gauge", "What runs.", versions(), 1)
   for _, metric in ipairs(METRICS) do
     local name, kind, key, help = table.unpack(metric)
-    add(lines, name, kind, help, "", values[key])
+    if values[key] then add(lines, name, kind, help, "", values[key]) end -- memory: not in a finaliser
   end
   lines[#lines + 1] = ""
   return table.concat(lines, "\n")

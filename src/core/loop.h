@@ -332,14 +332,14 @@ void loop_on_wakeup(uv_async_t *wakeup);
 void loop_watch_forks(Loop *loop);
 /* A slice of the hunt, if one is due. */
 void asy_hunt(lua_State *L, Loop *loop);
-/* What has been done, in numbers: what Loop:stats tells. */
+/* What has been done, in numbers: what Loop:stats tells. Returns how many are known: all, but in a finaliser. */
 #define LOOP_STATS 15
 typedef struct Stat {
   const char *key;
   uint64_t value;
   bool seconds; /* in ns */
 } Stat;
-void asy_loop_stats(lua_State *L, const Loop *loop, Stat stats[LOOP_STATS]);
+int asy_loop_stats(lua_State *L, const Loop *loop, Stat stats[LOOP_STATS]);
 /* Sets slow_callback_duration. */
 void loop_set_slow(Loop *loop, uint64_t ns);
 /* Has steps measured exactly, whatever that is. */

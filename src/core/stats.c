@@ -10,9 +10,10 @@
 static Stat count(const char *key, uint64_t n) { return (Stat){key, n, false}; }
 static Stat time_of(const char *key, uint64_t ns) { return (Stat){key, ns, true}; }
 
-void asy_loop_stats(lua_State *L, const Loop *loop, Stat stats[LOOP_STATS]) {
+int asy_loop_stats(lua_State *L, const Loop *loop, Stat stats[LOOP_STATS]) {
   const Counts *c = &loop->counts;
-  uint64_t memory = (uint64_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (uint64_t)lua_gc(L, LUA_GCCOUNTB);
+  int kib = lua_gc(L, LUA_GCCOUNT); /* -1 in a finaliser */
+  uint64_t memory = kib < 0 ? 0 : (uint64_t)kib * 1024 + (uint64_t)lua_gc(L, LUA_GCCOUNTB);
   const Stat all[LOOP_STATS] = {
       count("turns", c->turns),
       count("steps", c->steps + (uint64_t)(STEPS_PER_POLL - loop->clock.steps)),
@@ -31,6 +32,7 @@ void asy_loop_stats(lua_State *L, const Loop *loop, Stat stats[LOOP_STATS]) {
       count("memory", memory),
   };
   memcpy(stats, all, sizeof all);
+  return kib < 0 ? LOOP_STATS - 1 : LOOP_STATS;
 }
 
 /// What it has done since it was made, in numbers, which cost nothing. Seconds and bytes:
@@ -41,7 +43,8 @@ void asy_loop_stats(lua_State *L, const Loop *loop, Stat stats[LOOP_STATS]) {
 // `slow_callback_duration`: it moves in steps of 4 ms on Linux, unless that is below 0.04 s.
 //
 // `tasks`, `streams`, `timers` and `jobs` (what threads do for it): those that there are now; `tasks_made`;
-// `bytes_in` and `bytes_out` of streams and datagrams, under TLS those of the wire; `memory`: that of this Lua state.
+// `bytes_in` and `bytes_out` of streams and datagrams, under TLS those of the wire; `memory`: that of this Lua
+// state, nil in a finaliser, where Lua doesn't tell it.
 // @function Loop:stats
 // @treturn table
 // @usage
@@ -57,8 +60,8 @@ static int loop_stats(lua_State *L) {
   Stat stats[LOOP_STATS];
   lua_settop(L, 1);
   lua_createtable(L, 0, LOOP_STATS);
-  asy_loop_stats(L, loop, stats);
-  for (int i = 0; i < LOOP_STATS; i++) {
+  int n = asy_loop_stats(L, loop, stats);
+  for (int i = 0; i < n; i++) {
     if (stats[i].seconds)
       lua_pushnumber(L, (lua_Number)stats[i].value / NS_PER_S);
     else

@@ -113,8 +113,8 @@ static void put_seconds(Survey *s, const char *key, uint64_t ns) {
 
 static void put_numbers(lua_State *L, Survey *s) {
   Stat stats[LOOP_STATS];
-  asy_loop_stats(L, s->loop, stats);
-  for (int i = 0; i < LOOP_STATS; i++) {
+  int n = asy_loop_stats(L, s->loop, stats);
+  for (int i = 0; i < n; i++) {
     if (stats[i].seconds)
       put_seconds(s, stats[i].key, stats[i].value);
     else

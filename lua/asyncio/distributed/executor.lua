@@ -154,7 +154,7 @@ end
 local function wait_for_jobs(self)
   while self.open > 0 or storing.goes_on(self) do
     self.ended = self.loop:create_future()
-    if self.open > 0 then core.await(self.ended) else core.sleep(0.01) end
+    if self.open > 0 then core.await(self.ended) else tasks.wait { self.flushing } end
   end
   finish_errands(self)
 end
