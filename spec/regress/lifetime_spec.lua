@@ -269,7 +269,80 @@ function TestCollected:test_a_loop_takes_no_task_from_a_finaliser_that_runs_befo
     collectgarbage()
     print "survived"
   ]]
-  t.assertEquals({ output, code }, { "false\tClosedError: the event loop is closed\n0\nsurvived\n", 0 }, errors)
+  t.assertEquals({ output, code }, { "false\tClosedError: the event loop is closed\n1\nsurvived\n", 0 }, errors)
+end
+
+function TestCollected:test_errors_and_streams_that_go_with_their_loop_are_told_of()
+  local output, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+    warn "@on"
+    do
+      local loop = asyncio.new_event_loop()
+      loop:create_future():set_exception "of a future"
+      loop:create_task(function() error("of a task", 0) end)
+      loop:create_task(function()
+        local _ = asyncio.stream_pair()
+        asyncio.sleep(100)
+      end)
+      for _ = 1, 5 do loop:run_once(0) end
+    end
+    collectgarbage()
+  ]]
+  t.assertEquals({ output, code }, { "", 0 })
+  t.assertStrContains(errors, "the error of a future was never looked at")
+  t.assertStrContains(errors, "the error of a task was never looked at")
+  t.assertStrContains(errors, "was not closed")
+  t.assertNotStrContains(errors, "error in __gc")
+end
+
+-- A task that waits for another was cancelled there, and the other was not found any more.
+function TestCollected:test_finalisers_that_run_before_its_own_may_call_whatever_there_is()
+  local output, errors, code = t.lua [[
+    local asyncio = require "asyncio"
+
+    --- A loop with tasks that wait for each other, and more, which are collected together; before, fn has them.
+    local function world(fn)
+      local loop, all = asyncio.new_event_loop(), nil
+      loop:create_task(function()
+        local queue, event = asyncio.Queue(), asyncio.Event()
+        local waits = asyncio.create_task(function() queue:get() end)
+        local follows = asyncio.create_task(function() asyncio.await(waits) end)
+        local shields = asyncio.create_task(function() asyncio.shield(follows) end)
+        all = { queue, event, waits, follows, shields, asyncio.create_task(event.wait, event) }
+        asyncio.sleep(0)
+      end)
+      for _ = 1, 10 do loop:run_once(0) end
+      for _, more in ipairs { loop, loop:create_future(), loop:call_later(10, print) } do all[#all + 1] = more end
+      setmetatable({}, { __gc = function() fn(all) end })
+    end
+
+    local function methods(object)
+      local index = debug.getmetatable(object).__index
+      return type(index) == "table" and index or debug.getmetatable(object).methods
+    end
+
+    local cases = {}
+    world(function(all)
+      for i, object in ipairs(all) do
+        cases[#cases + 1] = { i, tostring }
+        for _, method in pairs(methods(object)) do cases[#cases + 1] = { i, method } end
+      end
+    end)
+    collectgarbage()
+    warn "@off"
+    local called = 0
+    for _, case in ipairs(cases) do
+      world(function(all)
+        pcall(case[2], all[case[1] ])
+        pcall(case[2], all[case[1] ], print)
+        pcall(case[2], all[case[1] ], 1, print)
+        called = called + 1
+      end)
+      collectgarbage()
+    end
+    print(called == #cases, called > 100)
+  ]]
+  t.assertEquals({ output, code }, { "true\ttrue\n", 0 }, errors)
 end
 
 t.finish { sampled = true }

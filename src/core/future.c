@@ -138,10 +138,8 @@ static int lost__gc(lua_State *L) {
   Loop *loop = lost ? loop_find(ASY_RUNTIME(L), lost->loop_id) : NULL;
   if (!loop || !lost->pending) return 0;
   lost->pending = false; /* should memory run out below */
-  asy_loop_push(L, loop);
-  bool closing = lua_isnil(L, -1) || !loop->open;
   lua_settop(L, 1);
-  if (closing)
+  if (!loop->open || asy_loop_dies(L, loop))
     lost_report(L, loop, lost);
   else {
     lost->slot = asy_hold(L, loop);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 
 static const char loops_key = 0; /* registry: id → loop, weak */
+static const char dying_key = 0; /* registry: loop → true, weak: there it is until its own finaliser has run */
 
 /* Finding loops */
 
@@ -33,6 +34,23 @@ Loop *loop_find(const Runtime *rt, uint64_t id) {
   return NULL;
 }
 
+/* stack: ..., nil → ..., the userdata of a loop that is being collected, or nil. A finaliser that runs before the
+** loop's may have its tasks, and do with them what it likes. */
+static void push_dying(lua_State *L, const Loop *loop) {
+  if (!lua_checkstack(L, 3)) return;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &dying_key);
+  lua_insert(L, -2);
+  while (lua_next(L, -2)) {
+    lua_pop(L, 1);
+    if (lua_touserdata(L, -1) == loop) {
+      lua_remove(L, -2);
+      return;
+    }
+  }
+  lua_pop(L, 1);
+  lua_pushnil(L);
+}
+
 void asy_loop_push(lua_State *L, const Loop *loop) {
   if (loop->rt->running == loop) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, loop->rt->loop_ref);
@@ -41,6 +59,15 @@ void asy_loop_push(lua_State *L, const Loop *loop) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key);
   lua_rawgeti(L, -1, (lua_Integer)loop->id);
   lua_remove(L, -2);
+  if (lua_isnil(L, -1) && loop->open) push_dying(L, loop);
+}
+
+bool asy_loop_dies(lua_State *L, const Loop *loop) {
+  if (loop->rt->running == loop) return false;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key);
+  bool dies = lua_rawgeti(L, -1, (lua_Integer)loop->id) == LUA_TNIL;
+  lua_pop(L, 2);
+  return dies;
 }
 
 void asy_loop_enrol(lua_State *L, const Loop *loop, int idx) {
@@ -48,7 +75,11 @@ void asy_loop_enrol(lua_State *L, const Loop *loop, int idx) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &loops_key);
   lua_pushvalue(L, idx);
   lua_rawseti(L, -2, (lua_Integer)loop->id);
-  lua_pop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &dying_key);
+  lua_pushvalue(L, idx);
+  lua_pushboolean(L, true);
+  lua_rawset(L, -3);
+  lua_pop(L, 2);
 }
 
 int asy_loop_closed(lua_State *L, const Loop *loop) {
@@ -135,7 +166,6 @@ uint32_t asy_hold(lua_State *L, Loop *loop) {
   int held = lua_gettop(L);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
-  if (lua_isnil(L, -1)) asy_loop_closed(L, loop);
   lua_insert(L, held);
   uint32_t slot = asy_hold_in(L, loop, held);
   lua_pop(L, 1);
@@ -168,4 +198,6 @@ void asy_release(lua_State *L, Loop *loop, uint32_t slot) {
 void asy_open_hold(lua_State *L) {
   asy_newweak(L, "v");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &loops_key);
+  asy_newweak(L, "k");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &dying_key);
 }

@@ -201,7 +201,7 @@ static inline Loop *asy_checkloop(lua_State *L, int idx) {
 Loop *asy_checkopenloop(lua_State *L, int idx);
 /* The loop with that id, NULL when it is closed. */
 Loop *loop_find(const Runtime *rt, uint64_t id);
-/* Pushes its userdata; nil when it is being collected. */
+/* Pushes its userdata; nil when it is being collected and has been closed. */
 void asy_loop_push(lua_State *L, const Loop *loop);
 /* Pushes one of its fields, nil when unset; sets one to the value on the top, which it pops. A closed loop
 ** has no fields: setting one raises. */
@@ -221,7 +221,7 @@ void asy_release_in(lua_State *L, Loop *loop, int held, uint32_t slot);
 /* Pushes the value in a slot. */
 void asy_held_push(lua_State *L, Loop *loop, uint32_t slot);
 void asy_release(lua_State *L, Loop *loop, uint32_t slot);
-/* Pushes the held table; nil when the loop is garbage and waits for its finaliser. */
+/* Pushes the held table; nil when the loop has been closed. */
 void asy_held_table(lua_State *L, const Loop *loop);
 
 /* The loop's clock, ns. */
@@ -278,10 +278,13 @@ void asy_loop_run(lua_State *L, Loop *loop, const uint8_t *until);
 ** nothing to do, runs what is ready, and hands what that waits for to the operating system. */
 void asy_loop_run_once(lua_State *L, Loop *loop, uint64_t limit);
 
-/* Raises unless the loop is open. */
+/* Whether it is being collected: a finaliser that runs before its own still finds it, but it will not run any more. */
+bool asy_loop_dies(lua_State *L, const Loop *loop);
+/* Raises unless the loop is open, and will be. */
 int asy_loop_closed(lua_State *L, const Loop *loop) ASY_NORETURN;
 static inline void asy_loop_checkopen(lua_State *L, const Loop *loop) {
-  if (!ASY_LIKELY(loop->open)) asy_loop_closed(L, loop);
+  if (ASY_LIKELY(loop->open && (loop->rt->running == loop || !asy_loop_dies(L, loop)))) return;
+  asy_loop_closed(L, loop);
 }
 
 /* Raises KeyboardInterrupt at the next instruction that L runs, again and again until disarmed.

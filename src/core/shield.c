@@ -77,8 +77,8 @@ static Shield *new_shield(lua_State *L, const Future *f) {
   Loop *loop = loop_find(ASY_RUNTIME(L), f->loop_id);
   lua_settop(L, 1);
   if (!loop) asy_error(L, ASY_CLOSED, "the event loop of the future is closed");
+  asy_loop_checkopen(L, loop);
   asy_loop_push(L, loop);
-  if (lua_isnil(L, 2) || !loop->open) asy_loop_closed(L, loop);
   Shield *s = (Shield *)asy_future_hooked(L, loop, sizeof *s, FUTURE_UV_SHIELDED, on_cancelled);
   s->hooked.future.shields = true;
   s->hooked.late = on_late;

@@ -28,7 +28,6 @@ Task *asy_task_new_with(lua_State *L, Loop *loop, int n, size_t more) {
   Task *t = lua_newuserdatauv(L, sizeof *t + more, TASK_UV_CONTEXT);
   asy_loop_checkopen(L, loop);
   asy_held_table(L, loop);
-  if (loop->rt->running != loop && lua_isnil(L, held)) asy_loop_closed(L, loop); /* it is being collected */
   memset(t, 0, sizeof *t);
   future_init(&t->future, loop);
   t->future.task = true;

@@ -131,10 +131,6 @@ static int task_all(lua_State *L) {
   lua_newtable(L);
   if (!loop->open) return 1;
   asy_held_table(L, loop);
-  if (lua_isnil(L, -1)) { /* it is being collected */
-    lua_pop(L, 1);
-    return 1;
-  }
   for (uint32_t i = ASY_SLOT_FIRST, n = 0; i <= loop->held.n; i++) {
     lua_rawgeti(L, -1, i);
     Task *t = asy_test(L, rt, -1, ASY_TASK);

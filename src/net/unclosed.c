@@ -25,10 +25,7 @@ static int report_later(lua_State *L) {
 }
 
 void asy_unclosed_report_later(lua_State *L, Loop *loop, const char *site) {
-  asy_loop_push(L, loop);
-  bool dying = lua_isnil(L, -1);
-  lua_pop(L, 1);
-  if (dying) {
+  if (asy_loop_dies(L, loop)) {
     asy_unclosed_report(L, loop, lua_tostring(L, -1), "opened at", site);
     return;
   }
