@@ -396,9 +396,9 @@ end
 function TestEndOfRun:test_ends_callbacks_and_timers()
   local ran = false
   asyncio.run(function()
-    asyncio.get_running_loop():call_later(0.001, function() ran = true end)
+    asyncio.get_running_loop():call_later(0.3, function() ran = true end) -- no run takes so long to end
   end)
-  asyncio.run(asyncio.sleep, 0.005)
+  asyncio.run(asyncio.sleep, 0.4)
   t.assertFalse(ran)
 end
 
