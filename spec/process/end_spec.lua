@@ -344,8 +344,8 @@ function TestClose:test_lets_a_group_end_by_itself()
   t.real(function()
     local name = os.tmpname()
     do
-      local script = "trap 'sleep 0.1; echo done >" .. name .. "; exit' TERM; echo;" ..
-        " for _ in $(seq 9999); do sleep 0.01; done"
+      local script = "trap 'sleep 0.1; echo done >" .. name .. "; exit' TERM; turns=$(seq 9999); echo;" ..
+        " for _ in $turns; do sleep 0.01; done"
       local _ <close> = shell("(" .. script .. ") & wait", { process_group = 0 })
     end
     t.assertEquals(program.content(name), "done\n")

@@ -295,11 +295,12 @@ function TestSignals:test_the_second_of_which_kills()
     local told = os.tmpname() -- it has been asked to end: the first has been heard
     local ok, err = pcall(asyncio.run, function()
       local _ <close> = asyncio.create_subprocess_shell("trap 'echo >" .. told ..
-        "' TERM; trap '' INT; echo; for _ in $(seq 9999); do sleep 0.01; done",
+        "' TERM; trap '' INT; turns=$(seq 9999); echo; for _ in $turns; do sleep 0.01; done",
         { kill_timeout = 1000, process_group = 0, stdout = "pipe", stderr = "null" })
       process = _
       process.stdout:readline()
-      io.popen("(kill -INT $PPID; until test -s " .. told .. "; do sleep 0.01; done; kill -INT $PPID) &"):close()
+      io.popen(("(kill -INT $PPID; while test -e %s && ! test -s %s; do sleep 0.01; done; " ..
+        "test -s %s && kill -INT $PPID) >/dev/null 2>&1 &"):format(told, told, told)):close()
       asyncio.sleep(60)
     end)
     os.remove(told)
