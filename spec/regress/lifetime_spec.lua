@@ -3,6 +3,7 @@ local t = require "helper"
 local asyncio = t.asyncio
 
 TestLifetime = {}
+TestCollected = {}
 
 --- What a program prints that has a reader and a writer, closed while their loop ran. The loop is gone, and its
 -- memory used again.
@@ -251,8 +252,6 @@ function TestLifetime:test_a_finaliser_that_resumes_the_coroutine_a_task_is_made
   end)
   t.assertEquals(refused + ended, t.count(2000))
 end
-
-TestCollected = {}
 
 function TestCollected:test_a_loop_takes_no_task_from_a_finaliser_that_runs_before_its_own()
   local output, errors, code = t.lua [[

@@ -150,13 +150,12 @@ end
 
 local function keep_all(state, orders)
   local group <close> = taskgroup()
-  local others, beats = { group:create_task(watch, state), group:create_task(listen_on, state) }, {}
+  local beats = {}
   for i, queue in ipairs(state.queues) do beats[i] = group:create_task(beat, state, queue) end
+  local all = { group:create_task(watch, state), group:create_task(listen_on, state), table.unpack(beats) }
   obey(state, orders)
   tasks.wait(beats, { timeout = PATIENCE }) -- what is under way would come after the worker's farewell
-  for _, list in ipairs { others, beats } do
-    for _, task in ipairs(list) do task:cancel() end
-  end
+  for _, task in ipairs(all) do task:cancel() end
 end
 
 --- In a task, until `orders` is closed.
