@@ -1,11 +1,12 @@
--- What `make lint` sees of the house: tools/layers.lua, tools/callgraph.lua and tools/rockspec.lua on small trees; and
--- that tools/setup installs whom the specs meet.
+-- What `make lint` sees of the house: tools/layers.lua, tools/callgraph.lua and tools/rockspec.lua on small trees; that
+-- tools/setup installs whom the specs meet; and which tests the checks take.
 local t = require "helper"
 
 TestLayers = {}
 TestCallgraph = {}
 TestRockspec = {}
 TestSetup = {}
+TestSample = {}
 
 local TOOLS = (arg[0]:match "^(.*)/spec/[^/]*$" or ".") .. "/tools"
 local LUA = os.getenv "LUA" or "lua5.4"
@@ -13,7 +14,7 @@ local LAYERS = "base :\ncore : base # and no more\nnet : core base\nasyncio.c : 
   .. "asyncio.core = asyncio.c base core net\nasyncio.apart = apart\n"
 
 if not package.searchpath("house", TOOLS .. "/?.lua") then -- the rock comes without
-  for _, class in ipairs { TestLayers, TestCallgraph, TestRockspec, TestSetup } do
+  for _, class in ipairs { TestLayers, TestCallgraph, TestRockspec, TestSetup, TestSample } do
     function class:test_is_in_the_repository() t.skip "tools are not here" end
   end
   t.finish()
@@ -228,5 +229,34 @@ function TestSetup:test_installs_each_program_that_a_spec_needs()
       name .. ": a spec needs it, and tools/setup does not install it")
   end
 end
+
+--- How many of a file's three tests run if every nth is to be taken, for each of n seeds.
+local function taken(n)
+  local name = os.tmpname()
+  do
+    local file <close> = assert(io.open(name, "w"))
+    file:write [[
+      local t = require "helper"
+      TestThree = {}
+      for i = 1, 3 do TestThree["test_" .. i] = function() t.assertTrue(true) end end
+      t.finish()
+    ]]
+  end
+  local counts = {}
+  for seed = 1, n do
+    local output = shell("env -u SPEC_GC SPEC_SAMPLE_ALL=%d CHECK_SEED=%d %s %s", n, seed, LUA, name)
+    counts[seed] = math.tointeger(output:match "spec: (%d+) passed, 0 failed")
+  end
+  os.remove(name)
+  return counts
+end
+
+function TestSample:test_is_a_part_of_the_file()
+  t.assertEquals(taken(1), { 3 })
+  t.assertEquals(taken(2), { 1, 2 })
+end
+
+--- It was all of it where the seed's rest was beyond the last test.
+function TestSample:test_of_a_short_file_is_one_test() t.assertEquals(taken(5), { 1, 1, 1, 1, 1 }) end
 
 t.finish()
