@@ -1,6 +1,7 @@
 -- What `make lint` sees of the house: tools/layers.lua, tools/callgraph.lua and tools/rockspec.lua on small trees; that
 -- tools/setup installs whom the specs meet; and which tests the checks take.
 local t = require "helper"
+local program = require "program"
 
 TestLayers = {}
 TestCallgraph = {}
@@ -244,7 +245,7 @@ local function taken(n)
   end
   local counts = {}
   for seed = 1, n do
-    local output = shell("env -u SPEC_GC SPEC_SAMPLE_ALL=%d CHECK_SEED=%d %s %s", n, seed, LUA, name)
+    local output = shell("env -u SPEC_GC SPEC_SAMPLE_ALL=%d CHECK_SEED=%d %s %s", n, seed, program.checked_lua, name)
     counts[seed] = math.tointeger(output:match "spec: (%d+) passed, 0 failed")
   end
   os.remove(name)
