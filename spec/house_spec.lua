@@ -233,16 +233,12 @@ end
 
 --- How many of a file's three tests run if every nth is to be taken, for each of n seeds.
 local function taken(n)
-  local name = os.tmpname()
-  do
-    local file <close> = assert(io.open(name, "w"))
-    file:write [[
-      local t = require "helper"
-      TestThree = {}
-      for i = 1, 3 do TestThree["test_" .. i] = function() t.assertTrue(true) end end
-      t.finish()
-    ]]
-  end
+  local name = program.file_with [[
+    local t = require "helper"
+    TestThree = {}
+    for i = 1, 3 do TestThree["test_" .. i] = function() t.assertTrue(true) end end
+    t.finish()
+  ]]
   local counts = {}
   for seed = 1, n do
     local output = shell("env -u SPEC_GC SPEC_SAMPLE_ALL=%d CHECK_SEED=%d %s %s", n, seed, program.checked_lua, name)
