@@ -250,7 +250,7 @@ function TestCancelling:test_an_open_that_hangs_lets_its_caller_go()
       local writer <close> = asyncio.open(path, "w") -- the open of before goes on, and closes what it has got
       t.wait_until(function() return not pcall(function() writer:write("x"):flush() end) end)
       pcall(writer.close, writer)
-      t.wait_until(function() return descriptors() == before end)
+      t.wait_until(function() return descriptors() <= before end) -- of the tests before a thread may have had one
     end)
   end)
 end
