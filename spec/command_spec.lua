@@ -153,9 +153,7 @@ local function signalled(source, signal)
   local started <close> = program.start("%s %s", COMMAND, name)
   started:expect "waits\n"
   os.execute(("kill -%s %d"):format(signal, started.pid))
-  local from = started.at
-  local status = started:expect "%[status (%d+)%]\n"
-  return (program.content(started.out):sub(from):gsub("%[status.*", "")), tonumber(status)
+  return started:wait()
 end
 
 local WAITS = [[

@@ -44,10 +44,13 @@ function program.start(format, ...)
   return self
 end
 
+--- All that it has printed, complaints too.
+function Program:output() return t.unhurried(program.content(self.out)) end
+
 --- Waits until it has printed something that matches, after what was waited for before.
 function Program:expect(pattern)
   for _ = 1, program.PATIENCE * 50 do
-    local first, last, capture = program.content(self.out):find(pattern, self.at)
+    local first, last, capture = self:output():find(pattern, self.at)
     if first then
       self.at = last + 1
       return capture
@@ -63,14 +66,19 @@ function Program:type(text)
 end
 
 --- What it has printed and was not waited for.
-function Program:rest() return program.content(self.out):sub(self.at) end
+function Program:rest() return self:output():sub(self.at) end
 
---- Ends it as Ctrl-C does; the rest of its output.
-function Program:interrupt()
-  os.execute("kill -INT " .. self.pid)
+--- Waits for its end; the rest of its output, and its status.
+function Program:wait()
   local from = self.at
   local status = self:expect "%[status (%d+)%]\n"
-  return (program.content(self.out):sub(from):gsub("%[status.*", "")), tonumber(status)
+  return (self:output():sub(from):gsub("%[status.*", "")), tonumber(status)
+end
+
+--- Ends it as Ctrl-C does; the rest of its output, and its status.
+function Program:interrupt()
+  os.execute("kill -INT " .. self.pid)
+  return self:wait()
 end
 
 function Program:__close()

@@ -65,11 +65,9 @@ end
 --- The same to its end: what it prints, complaints too. It has to succeed.
 function Host:run(body, ...)
   local running <close> = self:start(body, ...)
-  local from = running.at
-  local status = running:expect "%[status (%d+)%]\n"
-  local output = program.content(running.out):sub(from):gsub("%[status.*", "")
-  t.assertEquals(status, "0", output)
-  return t.unhurried(output)
+  local output, status = running:wait()
+  t.assertEquals(status, 0, output)
+  return output
 end
 
 --- What a test is played on. It closes all its hosts.
