@@ -602,11 +602,25 @@ local function fill()
   until not file
   return files
 end
+local function close(files)
+  for _, each in ipairs(files) do each:close() end
+end
+local function wait_until(condition)
+  for _ = 1, 500 do
+    if condition() then return end
+    asyncio.sleep(0.02)
+  end
+end
+local function threads()
+  local pipe <close> = io.popen "ls /proc/$PPID/task | wc -l"
+  return pipe:read "n"
+end
+local none = threads()
 asyncio.run(function()
   for _, mode in ipairs { "r", "w", "r+" } do
     local file = assert(io.open("/dev/zero", mode))
     select(3, pcall(asyncio.open_fd, file)):abort() -- what the loop keeps has been made
-    asyncio.sleep(0.02)
+    wait_until(function() return threads() == none end)
     local all = fill()
     for left = 0, 20 do
       local ok, a, b = pcall(asyncio.open_fd, file)
@@ -616,15 +630,18 @@ asyncio.run(function()
         break
       end
       if a.code ~= "EMFILE" then print(mode, left, a) end
-      asyncio.sleep(0.02)
-      local rest = fill()
+      local rest
+      wait_until(function() -- a thread closes its own in its time
+        close(rest or {})
+        rest = fill()
+        return #rest == left
+      end)
       if #rest ~= left then print("lost", mode, left, #rest) end
-      for _, each in ipairs(rest) do each:close() end
+      close(rest)
       table.remove(all):close()
     end
-    for _, each in ipairs(all) do each:close() end
+    close(all)
     file:close()
-    asyncio.sleep(0.05)
   end
 end)
 ]]
