@@ -34,9 +34,9 @@ static int wait_(lua_State *L) {
   lua_pushinteger(L, WEXITSTATUS(s));
   return 1;
 }
-static int reuse(lua_State *L) { /* another child, which has that pid and leads a group */
+static int reuse(lua_State *L) { /* another child, which has that pid and leads a group; a stranger may get it first */
   int pid = (int)luaL_checkinteger(L, 1), child = -1;
-  for (int i = 0; i < 200 && child != pid; i++) {
+  for (int i = 0; i < 20000 && child != pid; i++) {
     FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "w");
     if (!f || fprintf(f, "%d", pid - 1) < 0 || fclose(f)) return 0;
     if ((child = fork()) == 0) {
@@ -47,6 +47,7 @@ static int reuse(lua_State *L) { /* another child, which has that pid and leads 
     if (child != pid) {
       kill(child, SIGKILL);
       waitpid(child, NULL, 0);
+      if (i > 100) usleep(1000);
     }
   }
   lua_pushboolean(L, child == pid);
