@@ -52,19 +52,24 @@ end
 
 function TestTls:test_ends_in_good_order()
   t.real(function()
+    local requests, begun, go_on = 0, asyncio.Event(), asyncio.Event()
     local server <close> = serve(function()
-      asyncio.sleep(0.2)
+      requests = requests + 1
+      if requests == 2 then
+        begun:set()
+        go_on:wait()
+      end
       return "done"
     end)
     local idle_reader, idle_writer <close> = connect(server)
     idle_writer:send(GET)
     answer(idle_reader)
-    asyncio.sleep(0.2)
     local reader, writer <close> = connect(server)
     writer:send(GET)
-    asyncio.sleep(0.1)
+    begun:wait()
     local shutdown = asyncio.create_task(server.shutdown, server, 10)
     t.assertNil(idle_reader:read(1))
+    go_on:set()
     local body, head = answer(reader)
     t.assertEquals(body, "done")
     t.assertStrContains(head, "Connection: close")
