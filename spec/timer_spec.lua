@@ -239,7 +239,7 @@ function TestTimerOrder:test_random_deadlines_of_which_half_are_cancelled()
 end
 
 function TestTimerOrder:test_sleeps_and_calls_share_one_order()
-  t.real(function()
+  t.run(function()
     local loop, log = running(), {}
     local base = loop:time() + 0.01
     for i = 1, 10 do
@@ -254,7 +254,7 @@ function TestTimerOrder:test_sleeps_and_calls_share_one_order()
       end
     end
     sleep(0.03)
-    t.assertEquals(#log, 10)
+    t.assertEquals(log, { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 })
   end)
 end
 

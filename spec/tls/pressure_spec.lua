@@ -383,7 +383,7 @@ function TestNewKeys:test_are_taken_and_given_while_a_server_waits()
     t.assertEquals(lines:get(), "one")
     for i = 1, 3 do
       client:type(i == 2 and "k" or "K")
-      asyncio.sleep(0.05)
+      client:expect "KEYUPDATE\n"
       client:type("after " .. i)
       t.assertEquals(lines:get(), "after " .. i)
       client:expect("got after " .. i)
