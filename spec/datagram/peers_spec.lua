@@ -134,7 +134,9 @@ end
 
 function TestUnix:test_python_talks_to_an_abstract_name()
   program.needs_python()
-  local name = "\0asyncio-spec-" .. os.tmpname():match "[^/]+$"
+  local path = os.tmpname()
+  os.remove(path)
+  local name = "\0asyncio-spec-" .. path:match "[^/]+$"
   t.real(function()
     local e <close> = asyncio.create_datagram_endpoint { path = name }
     local _ <close> = echo(e)

@@ -43,7 +43,7 @@ place.read = program.content
 --- What a command prints, without the last newline.
 function place.output(command)
   local pipe <close> = assert(io.popen(command))
-  return (pipe:read "a":gsub("\n$", ""))
+  return (t.unhurried(pipe:read "a"):gsub("\n$", ""))
 end
 
 function place.is_root() return place.output "id -u" == "0" end
