@@ -115,13 +115,14 @@ end
 function TestLoopStats:test_counts_the_bytes_that_the_kernel_has_no_room_for()
   t.real(function()
     local before, n = stats(), t.count(8000000)
-    local reader, writer = asyncio.stream_pair()
+    local _, near, _, far = asyncio.stream_pair() -- the kernel has none of these
     local server <close> = asyncio.start_server(function(_, peer) peer:send(("x"):rep(n)) end, "127.0.0.1", 0)
     local from, to <close> = asyncio.open_connection("127.0.0.1", server:sockets()[1].port)
     t.assertEquals(#from:read(-1), n)
     t.assertEquals({ stats().bytes_in - before.bytes_in, stats().bytes_out - before.bytes_out }, { n, n })
-    t.assertNotNil(reader, to)
-    writer:close()
+    t.assertNotNil(to)
+    near:close()
+    far:close()
   end)
 end
 

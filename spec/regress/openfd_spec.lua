@@ -38,8 +38,8 @@ local function resources()
   return pipe:read "n"
 end
 
---- Waits until those of a stream have gone, and its descriptor, which was among `before`. There may be still less: threads
--- of a stream of the test before were counted while they ended.
+--- Waits until those of a stream have gone, and its descriptor, which was among `before`. There may be still less:
+-- threads of a stream of the test before were counted while they ended.
 local function wait_until_gone(before)
   t.wait_until(function() return resources() < before end)
 end
