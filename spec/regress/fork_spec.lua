@@ -42,6 +42,7 @@ function TestForkedChild:test_a_monitor_is_the_parents_and_the_child_may_have_it
     os.remove(path)
     asyncio.run(function()
       local monitor <close> = asyncio.monitor { path = path }
+      at_rest()
       print(child(function()
         print(require "asyncio.core".monitor_path())
         local loop <close> = asyncio.new_event_loop()
@@ -322,6 +323,7 @@ function TestForkedChildsThreads:test_hold_no_lock_there()
       local failed = 0
       for i = 1, 30 do
         for j = 1, 20 do jobs:put(j) end
+        at_rest()
         failed = failed + child(function() jobs:qsize() jobs:close() end)
         for j = 1, 20 do results:get() end
       end
