@@ -107,13 +107,13 @@ static FrameEvent read_data(FrameReader *r, const char *bytes, size_t n, char *t
   found->used += length;
   if (r->kind == FRAME_TEXT && !utf8_feed(&r->text, to, length))
     return fail(r, CLOSE_NOT_TEXT, "a text message is not UTF-8");
+  if (r->kind == FRAME_TEXT && r->final && !r->left && !utf8_is_whole(&r->text))
+    return fail(r, CLOSE_NOT_TEXT, "a text message ends in the middle of a character");
   found->kind = r->kind;
   found->length = length;
   if (r->left) return length ? FRAME_DATA : FRAME_WANTS;
   end_frame(r);
   if (!r->final) return length ? FRAME_DATA : FRAME_WANTS;
-  if (r->kind == FRAME_TEXT && !utf8_is_whole(&r->text))
-    return fail(r, CLOSE_NOT_TEXT, "a text message ends in the middle of a character");
   r->kind = 0;
   found->final = true;
   return FRAME_DATA;
